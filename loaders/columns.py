@@ -1,0 +1,148 @@
+"""Columns of values that go with samples: keys, labels, captions, sizes.
+
+A column is an integer or float array, or strings/bytes as one flat uint8 array with offsets. A table of columns is
+kept in a NumPy ``.npz`` file: readable by anyone, checked by the zip's CRC-32 on reading, no pickle.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentstore.codecs.errors import ArgumentError, CorruptError
+
+KINDS = ("int", "float", "str", "bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """kind: "int" (data int64 (n,)), "float" (data float64 (n,)), "str" (UTF-8) or "bytes".
+
+    For str and bytes: data uint8 (bytes,), offsets int64 (n+1,).
+    """
+
+    kind: str
+    data: np.ndarray
+    offsets: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.data) if self.offsets is None else len(self.offsets) - 1
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[int | float | str | bytes]) -> Column:
+        """The column of `values`; ArgumentError names the column if their types do not go together."""
+        types = {type(v) for v in values}
+        if types <= {int, bool} or all(issubclass(t, int | np.integer) for t in types):
+            return cls("int", np.array([int(v) for v in values], np.int64))
+        if all(issubclass(t, int | float | np.integer | np.floating) for t in types):
+            return cls("float", np.array([float(v) for v in values], np.float64))
+        if types == {str}:
+            return cls._flat("str", [v.encode() for v in values])  # type: ignore[union-attr]
+        if all(issubclass(t, bytes | bytearray) for t in types):
+            return cls._flat("bytes", [bytes(v) for v in values])  # type: ignore[arg-type]
+        kinds = ", ".join(sorted(t.__name__ for t in types))
+        raise ArgumentError(f"field {name!r} holds values of types that do not go together: {kinds}")
+
+    @classmethod
+    def _flat(cls, kind: str, values: list[bytes]) -> Column:
+        offsets = np.zeros(len(values) + 1, np.int64)
+        np.cumsum([len(v) for v in values], out=offsets[1:])
+        return cls(kind, np.frombuffer(b"".join(values), np.uint8), offsets)
+
+    @classmethod
+    def concat(cls, name: str, columns: Sequence[Column]) -> Column:
+        """All of `columns` in order. int and float become float; other mixtures are an ArgumentError."""
+        kinds = {c.kind for c in columns if len(c)}
+        kind = "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else None
+        if kind is None:
+            raise ArgumentError(f"field {name!r} is of different types in different shards: {sorted(kinds)}")
+        columns = [c for c in columns if len(c)]
+        data = np.concatenate([c.data.astype(np.float64) if kind == "float" else c.data for c in columns])
+        if kind in ("int", "float"):
+            return cls(kind, data)
+        offsets, base = [np.zeros(1, np.int64)], 0
+        for column in columns:
+            assert column.offsets is not None
+            offsets.append(column.offsets[1:] + base)
+            base += int(column.offsets[-1])
+        return cls(kind, data, np.concatenate(offsets))
+
+    def take(self, rows: np.ndarray) -> np.ndarray | list[str] | list[bytes]:
+        """The values of `rows` (int64 (m,)): an array for numbers, a list for strings and bytes."""
+        if self.offsets is None:
+            return self.data[rows]
+        data, starts, ends = self.data, self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        values = [data[a:b].tobytes() for a, b in zip(starts, ends, strict=True)]
+        return [v.decode() for v in values] if self.kind == "str" else values
+
+    def values(self) -> list:
+        """All values as a list of Python objects."""
+        return list(self.take(np.arange(len(self))))
+
+
+def pack(columns: Mapping[str, Column], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
+    """The ``.npz`` bytes of a table, with further `arrays` beside it. The same values give the same bytes."""
+    entries = {name: np.asarray(array) for name, array in (arrays or {}).items()}
+    for name, column in columns.items():
+        entries[f"{column.kind}:{name}"] = column.data
+        if column.offsets is not None:
+            entries[f"offsets:{name}"] = column.offsets
+    stream = io.BytesIO()
+    np.savez(stream, **entries)
+    return stream.getvalue()
+
+
+def unpack(data: bytes, where: str) -> tuple[dict[str, Column], dict[str, np.ndarray]]:
+    """The table and the arrays that `pack` was given. CorruptError naming `where` if the file is damaged."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            entries = {name: file[name] for name in file.files}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+    ) as error:
+        raise CorruptError(f"{where}: damaged or cut short ({error})") from error
+    columns, arrays = {}, {}
+    for name, array in entries.items():
+        kind, _, rest = name.partition(":")
+        if not rest:
+            arrays[name] = array
+        elif kind in KINDS:
+            offsets = entries.get(f"offsets:{rest}")
+            _check(kind, array, offsets, f"{where}, column {rest!r}")
+            columns[rest] = Column(kind, array, offsets)
+    return columns, arrays
+
+
+def _check(kind: str, data: np.ndarray, offsets: np.ndarray | None, where: str) -> None:
+    expected = {"int": np.int64, "float": np.float64}.get(kind, np.uint8)
+    good = data.dtype == expected and data.ndim == 1
+    if kind in ("str", "bytes"):
+        good = (
+            good and offsets is not None and offsets.dtype == np.int64 and offsets.ndim == 1 and len(offsets) > 0
+            and offsets[0] == 0 and offsets[-1] == len(data) and bool((np.diff(offsets) >= 0).all())
+        )  # fmt: skip
+    if not good:
+        raise CorruptError(f"{where}: not a column of {kind}")
+
+
+def same_names(rows: Iterable[Mapping[str, object]], where: str) -> list[str]:
+    """The names that every one of `rows` has, sorted; ArgumentError if they differ."""
+    names: list[str] | None = None
+    for row in rows:
+        if names is None:
+            names = sorted(row)
+        elif sorted(row) != names:
+            odd = ", ".join(sorted(set(names) ^ set(row)))
+            raise ArgumentError(f"{where}: samples have different fields: {odd} not in all of them")
+    return names or []
