@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import struct
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,7 @@ def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]
     for i, first in enumerate(range(0, count, rows)):
         bounds = offsets[first : min(count, first + rows) + 1].tolist()
         parts = [struct.pack("<I", rows)]
-        for a, b in zip(bounds, bounds[1:], strict=False):
+        for a, b in pairwise(bounds):
             parts += (struct.pack("<I", b - a), data[a:b].tobytes())
         parts.append(bytes(4 * (rows - len(bounds) + 1)))  # the last chunk is full-size too: empty strings
         block = b"".join(parts)

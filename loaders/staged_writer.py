@@ -1,0 +1,276 @@
+"""What both store writers share: checking and measuring samples, bookkeeping, statistics, publishing."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.codecs.resolve import codec_of
+from latentstore.loaders.columns import Column, same_names
+from latentstore.loaders.remote import Location
+from latentstore.loaders.staging import ARTIFACT, Staging
+from latentstore.loaders.writer import Sample, ShardSummary, StoreSpec, StoreSummary
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from latentstore.codecs import Codec
+
+FORMAT_VERSION = 1
+RESERVED = {"key", "latent"}
+
+
+class StagedWriter(ABC):
+    """A store that grows in a `Staging` and is published by `finish`. See `loaders.writer.StoreWriter`."""
+
+    manifest: str
+
+    def __init__(self, staging: Staging, spec: StoreSpec, published: bool = False) -> None:
+        self.staging = staging
+        self.spec = spec
+        self.published = published
+        self.url = staging.target.url
+
+    @classmethod
+    def begin(
+        cls,
+        url: str,
+        spec: StoreSpec,
+        *,
+        resume: bool,
+        overwrite: bool,
+        storage_options: dict[str, Any] | None,
+    ) -> Self:
+        """See `loaders.writer.open_writer`."""
+        staging = Staging.at(url, storage_options)
+        settings = cls.settings_at(staging.target)
+        return cls(
+            staging, spec, staging.begin(spec, cls.manifest, settings, resume=resume, overwrite=overwrite)
+        )
+
+    @classmethod
+    @abstractmethod
+    def settings_at(cls, target: Location) -> str | None:
+        """The settings of the store published at `target`: "" if it does not say, None if there is no store."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The artifact lies beside the growing store; it need not travel with every task.
+        return {"staging": self.staging, "settings": self.spec.to_json(), "published": self.published}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["staging"], StoreSpec.from_json(state["settings"]), state["published"])  # type: ignore[misc]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is deleted on an error: what is written waits for ``resume``."""
+
+    def abort(self) -> None:
+        """Throw away everything written so far."""
+        self.staging.abort()
+
+    def done(self) -> dict[int, ShardSummary]:
+        """Shards already written whole: those whose summary is there and whose object has the size it says."""
+        found, sizes = {}, self._sizes()
+        for index in self.staging.summaries():
+            summary, _, arrays = self.staging.read_summary(index)
+            if all(sizes.get(name) == size for name, size in self._objects(index, summary, arrays)):
+                found[index] = summary
+        return found
+
+    def write_shard(
+        self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()
+    ) -> ShardSummary:
+        """See `loaders.writer.StoreWriter.write_shard`."""
+        if len(samples) > self.spec.shard_samples:
+            raise ArgumentError(
+                f"shard {index} was given {len(samples)} samples, but shards are of {self.spec.shard_samples}"
+            )
+        where = f"shard {index}"
+        names = same_names((s.fields for s in samples), where)
+        reserved = sorted(RESERVED & set(names))
+        if reserved:
+            raise ArgumentError(f"{where}: a field cannot be called {reserved[0]!r}; rename that column")
+        columns = {name: Column.of(name, [s.fields[name] for s in samples]) for name in names}
+        columns["key"] = Column.of("key", [s.key for s in samples]) if samples else Column._flat("str", [])
+        summary = self._measure(index, samples, notes)
+        sizes = {
+            "width": np.array([s.width for s in samples], np.int64),
+            "height": np.array([s.height for s in samples], np.int64),
+        }
+        arrays = self._write(index, samples, columns)
+        self.staging.write_summary(summary, columns, {**sizes, **arrays})
+        return summary
+
+    def finish(self, shards: int) -> StoreSummary:
+        """See `loaders.writer.StoreWriter.finish`."""
+        missing = sorted(set(range(shards)) - set(self.staging.summaries()))
+        if missing:
+            raise StoreError(
+                f"{self.url} cannot be finished: {len(missing)} of {shards} shards are not written, "
+                f"the first is shard {missing[0]}"
+            )
+        parts = [self.staging.read_summary(i) for i in range(shards)]
+        summaries = [part[0] for part in parts]
+        count = sum(s.count for s in summaries)
+        if count == 0:
+            raise StoreError(f"{self.url} cannot be finished: not one sample could be stored")
+        columns = _join([(s, c) for s, c, _ in parts])
+        arrays = {
+            name: np.concatenate([a[name] for s, _, a in parts if s.count])
+            for name in next(a for s, _, a in parts if s.count)
+        }
+        _check_unique(columns["key"].values(), self.url)
+        self._complete(summaries, columns, arrays)
+        manifest = self._manifest(self._attributes(summaries, columns), summaries)
+        self.staging.publish(self.manifest, manifest)
+        self.published = True
+        used = sum(1 for s in summaries if s.count)
+        total, pixels = sum(s.bytes for s in summaries), sum(s.pixels for s in summaries)
+        return StoreSummary(self.url, count, used, total, pixels)
+
+    # ---- what a layout adds
+
+    @abstractmethod
+    def _write(
+        self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
+    ) -> dict[str, np.ndarray]:
+        """Write the shard's objects; returns arrays to keep with its summary (``object_bytes`` among them)."""
+
+    @abstractmethod
+    def _objects(
+        self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]
+    ) -> list[tuple[str, int]]:
+        """(name, bytes) of the objects that make shard `index`, as `_sizes` names them."""
+
+    @abstractmethod
+    def _sizes(self) -> dict[str, int]:
+        """Sizes of all shard objects there are."""
+
+    @abstractmethod
+    def _complete(
+        self, summaries: list[ShardSummary], columns: dict[str, Column], arrays: dict[str, np.ndarray]
+    ) -> None:
+        """Write all but the manifest. May be cut off anywhere, and then run again."""
+
+    @abstractmethod
+    def _manifest(self, attributes: dict[str, Any], summaries: list[ShardSummary]) -> bytes:
+        """The bytes of the manifest."""
+
+    # ---- shared steps
+
+    def _codec(self) -> Codec:
+        artifact = self.spec.artifact
+        return codec_of(self.spec.sha256, lambda: artifact or self.staging.partial.read(ARTIFACT))
+
+    def _artifact(self) -> bytes:
+        return self.spec.artifact or self.staging.partial.read(ARTIFACT)
+
+    def _measure(
+        self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]]
+    ) -> ShardSummary:
+        """Decode every blob, in chunks of samples, for exact sums over the int8 codes."""
+        spec, codec = self.spec, self._codec()
+        sums, squares, positions = np.zeros(spec.channels, np.int64), np.zeros(spec.channels, np.int64), 0
+        for first, run in _runs(samples):
+            height, width = run[0].height, run[0].width
+            if spec.size is not None and (height, width) != spec.size:
+                raise ArgumentError(
+                    f"shard {index}, {run[0].key}: {height}x{width} pixels in a store of "
+                    f"{spec.size[0]}x{spec.size[1]}"
+                )
+            h, w = codec.latent_shape(height, width)[1:]
+            latents = np.empty((len(run) * spec.groups, spec.group_channels, h, w), np.int8)
+            blobs = [blob for s in run for blob in s.groups]
+            if len(blobs) != len(latents):
+                raise ArgumentError(f"shard {index}, {run[0].key}: a sample has {spec.groups} group blobs")
+            lengths = np.array([len(b) for b in blobs], np.int64)
+            source, start = np.arange(len(blobs), dtype=np.int32), np.zeros(len(blobs), np.int64)
+            try:
+                codec.read_groups(blobs, source, start, lengths, latents)
+            except CorruptError as error:
+                at = getattr(error, "index", 0) // spec.groups + first
+                raise CorruptError(f"shard {index}, {samples[at].key}: {error}") from error
+            flat = latents.reshape(len(run), spec.channels, h * w)
+            sums += flat.sum(axis=(0, 2), dtype=np.int64)
+            wide = flat.astype(np.int32)
+            squares += np.einsum("ncp,ncp->c", wide, wide, dtype=np.int64)
+            positions += len(run) * h * w
+        total = sum(len(blob) for s in samples for blob in s.groups)
+        pixels = sum(s.width * s.height for s in samples)
+        return ShardSummary(index, len(samples), total, pixels, positions, sums, squares, list(notes))
+
+    def _attributes(self, summaries: list[ShardSummary], columns: dict[str, Column]) -> dict[str, Any]:
+        """What the manifest says of the store, the same in every layout."""
+        spec = self.spec
+        mean, std = statistics(summaries, self._codec().scale(spec.quality))
+        return {
+            "format_version": FORMAT_VERSION,
+            "codec": spec.codec,
+            "artifact_sha256": spec.sha256,
+            "count": sum(s.count for s in summaries),
+            "size": None if spec.size is None else list(spec.size),
+            "mode": spec.mode,
+            "quality": spec.quality,
+            "channels": spec.channels,
+            "group_channels": spec.group_channels,
+            "blob_bytes": sum(s.bytes for s in summaries),
+            "pixels": sum(s.pixels for s in summaries),
+            "source": spec.source,
+            "classes": None if spec.classes is None else list(spec.classes),
+            "fields": {name: column.kind for name, column in sorted(columns.items()) if name != "key"},
+            "stats": {"mean": mean, "std": std},
+            "settings": json.loads(spec.to_json()),
+        }
+
+
+def statistics(summaries: Sequence[ShardSummary], scale: np.ndarray) -> tuple[list[float], list[float]]:
+    """(mean, standard deviation) per channel of the dequantised latents: int8 codes times `scale`.
+
+    From exact integer sums, so they do not depend on how samples were dealt to shards and tasks.
+    """
+    n = max(1, sum(s.positions for s in summaries))
+    sums = [sum(int(s.sums[k]) for s in summaries) for k in range(len(scale))]
+    squares = [sum(int(s.squares[k]) for s in summaries) for k in range(len(scale))]
+    mean = [float(f) * (a / n) for f, a in zip(scale, sums, strict=True)]
+    # n * squares - sums^2 in Python's integers: no cancellation
+    std = [
+        float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)
+    ]
+    return mean, std
+
+
+def _runs(samples: Sequence[Sample], pixels: int = 1 << 24) -> list[tuple[int, list[Sample]]]:
+    """(first, samples) of stretches of one size, each of about `pixels` pixels at most: bounds the memory."""
+    runs: list[tuple[int, list[Sample]]] = []
+    for i, sample in enumerate(samples):
+        size = (sample.height, sample.width)
+        if runs:
+            last = runs[-1][1]
+            area = (len(last) + 1) * size[0] * size[1]
+            if (last[0].height, last[0].width) == size and area <= pixels:
+                last.append(sample)
+                continue
+        runs.append((i, [sample]))
+    return runs
+
+
+def _join(parts: list[tuple[ShardSummary, dict[str, Column]]]) -> dict[str, Column]:
+    filled = [(s, c) for s, c in parts if s.count]
+    names = same_names((c for _, c in filled), "the shards of the store")
+    return {name: Column.concat(name, [c[name] for _, c in filled]) for name in names}
+
+
+def _check_unique(keys: list[str], url: str) -> None:
+    if len(set(keys)) < len(keys):
+        seen: set[str] = set()
+        twice = next(k for k in keys if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ArgumentError(f"{url}: key {twice!r} is used by more than one sample; keys must be unique")
