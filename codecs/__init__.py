@@ -1,0 +1,1 @@
+"""Signals to latents to blobs, and back."""

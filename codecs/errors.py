@@ -1,0 +1,56 @@
+"""Every error that latentstore raises on purpose.
+
+A message is one sentence or two: what happened, where (file, shard, key), what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "ArtifactError",
+    "CorruptError",
+    "LatentstoreError",
+    "PictureError",
+    "StoreError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+]
+
+
+class LatentstoreError(Exception):
+    """Base of every error here: catch this one to catch them all."""
+
+
+class ArgumentError(LatentstoreError, ValueError):
+    """An argument, an option or a shape that cannot be meant: the caller is to change it."""
+
+
+class CorruptError(LatentstoreError):
+    """Bytes that contradict themselves: a checksum, a size or a reserved value is wrong.
+
+    index: where several blobs were decoded in one call, the position of the first bad one; otherwise None.
+    """
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class TruncatedError(CorruptError):
+    """Bytes that end before what they announce."""
+
+
+class UnsupportedVersionError(LatentstoreError):
+    """Written by a format version that this release does not read: a newer release may."""
+
+
+class ArtifactError(LatentstoreError):
+    """The artifact that made these bytes is missing, damaged or another one."""
+
+
+class StoreError(LatentstoreError):
+    """A store that is missing, unfinished, or lacks one of its parts."""
+
+
+class PictureError(LatentstoreError):
+    """A file or array that cannot be read as a picture; the message is the reason alone, without its name."""

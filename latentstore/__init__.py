@@ -1,0 +1,73 @@
+"""Data sets of pictures as learned latents: convert once, train on the latents, decode what you want to see.
+
+    latentstore.convert("photos/", "photos.zarr", size=256)
+    ds = latentstore.open("photos.zarr", channels=12)
+    ds[0]["latent"]                        # int8 (12, 32, 32)
+
+Importing this package loads neither torch, dask nor zarr: each name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from latentstore import codecs, loaders
+    from latentstore.codecs import load_codec
+    from latentstore.codecs.errors import (
+        ArgumentError,
+        ArtifactError,
+        CorruptError,
+        LatentstoreError,
+        PictureError,
+        StoreError,
+        TruncatedError,
+        UnsupportedVersionError,
+    )
+    from latentstore.conversion import convert
+    from latentstore.loaders.dataset import open
+
+__all__ = [
+    "ArgumentError",
+    "ArtifactError",
+    "CorruptError",
+    "LatentstoreError",
+    "PictureError",
+    "StoreError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+    "__version__",
+    "codecs",
+    "convert",
+    "load_codec",
+    "loaders",
+    "open",
+]
+
+_SUBPACKAGES = ("codecs", "loaders")
+# No name here may also be the name of a submodule: importing the submodule would put it in the name's place.
+_HOME = {
+    "convert": "latentstore.conversion",
+    "load_codec": "latentstore.codecs",
+    "open": "latentstore.loaders.dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in __all__:
+        value = getattr(import_module("latentstore.codecs.errors"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,73 @@
+"""The native kernel; everything else about this package stands in pyproject.toml.
+
+Environment:
+    LATENTSTORE_REQUIRE_KERNEL=1            a kernel that does not compile is an error (releases, CI), not a warning
+    LATENTSTORE_SANITIZE=address,undefined  builds the kernel with these sanitizers, for the fuzzers
+"""
+
+import os
+import sys
+import sysconfig
+from glob import glob
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CompileError, LinkError
+
+COMPILE = [
+    "-std=c11",
+    "-O3",
+    # Fused multiply-adds would make the transform's last bit depend on the machine.
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    # Never -march: the kernel holds one variant of its loops per vector width and chooses when it is loaded.
+]
+LINK: list[str] = []
+if sanitizers := os.environ.get("LATENTSTORE_SANITIZE"):
+    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
+    COMPILE += [*flags, "-O1"]
+    LINK += flags
+
+WARNING = """
+******************************************************************************************************
+latentstore: THE NATIVE KERNEL WAS NOT BUILT ({reason}).
+The package installs all the same and decodes the same bytes, in Python, HUNDREDS OF TIMES SLOWER.
+Install a C compiler (gcc or clang) and install latentstore again; `latentstore info` shows which one runs.
+******************************************************************************************************
+"""
+
+
+class BuildKernel(build_ext):
+    """Goes on without the kernel where there is no working compiler, and says so."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except (BaseError, CompileError, LinkError) as error:
+            if os.environ.get("LATENTSTORE_REQUIRE_KERNEL") == "1":
+                ext.optional = False
+            else:
+                print(WARNING.format(reason=error), file=sys.stderr, flush=True)
+            raise  # setuptools passes over a failed extension that is optional
+
+
+# The limited API gives one wheel per platform for every Python from 3.11; free-threaded builds do not have it.
+limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+sources = sorted(glob("codecs/kernel/*.c"))
+kernel = Extension(
+    "latentstore.codecs._kernel",
+    sources=sources,
+    depends=sorted(glob("codecs/kernel/*.h")),
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
+    py_limited_api=limited,
+    extra_compile_args=COMPILE,
+    extra_link_args=LINK,
+    optional=True,
+)
+setup(
+    ext_modules=[kernel] if sources else [],
+    cmdclass={"build_ext": BuildKernel},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if sources and limited else {},
+)
