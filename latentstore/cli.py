@@ -1,0 +1,271 @@
+"""The command line `latentstore`: arguments, exit statuses and error lines; the work is done by the modules it calls."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from latentstore.codecs.errors import ArgumentError, LatentstoreError
+
+__all__ = ["main"]
+
+DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+
+CONVERT_NOTES = """\
+A picture that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store; all
+others are stored. The store grows in TARGET.partial and appears at TARGET when it is complete. A conversion that
+was stopped, by Ctrl-C, a crash or a full disk, goes on with --resume and ends with the same bytes.
+
+Exit status: 0 all pictures stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some pictures
+were left out; 130 stopped by Ctrl-C.
+
+Examples:
+  latentstore convert photos photos.zarr
+  latentstore convert photos photos-latents --format wds --size native --quality 80
+  latentstore convert 's3://bucket/photos-{000..099}.tar' s3://bucket/photos.zarr --scheduler tcp://head:8786
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    from latentstore import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="latentstore",
+        description="Data sets of pictures as latents: convert, look, check, and back to pictures.",
+    )
+    parser.add_argument("--version", action="version", version=f"latentstore {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_convert(commands)
+    info = commands.add_parser("info", help="what a store holds", description="Prints what a store holds.")
+    info.add_argument("store", metavar="STORE", help="path or URL of a store")
+    verify = commands.add_parser(
+        "verify",
+        help="check every blob of a store",
+        description="Checks every blob's checksum and shape, the counts and the artifact. Exit status 1 on any finding.",
+    )
+    verify.add_argument("store", metavar="STORE", help="path or URL of a store")
+    _add_export(commands)
+    commands.add_parser(
+        "codecs",
+        help="the codecs that are shipped",
+        description="Lists the shipped codecs and their measured figures.",
+    )
+    demo = commands.add_parser(
+        "demo",
+        help="the whole way, on a few bundled pictures",
+        description="Cuts pictures bundled with scikit-image into tiles, converts them, compares sizes and speed with "
+        "JPEG, streams an epoch, and writes a sheet of reconstructions and latent channels.",
+    )
+    demo.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        default="latentstore-demo",
+        help="where it writes (%(default)s)",
+    )
+    return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="a data set of pictures to a store of latents",
+        description="Converts the pictures of SOURCE to the store TARGET.",
+        epilog=CONVERT_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = convert.add_argument
+    add(
+        "source",
+        metavar="SOURCE",
+        help="a folder (class subfolders become labels), WebDataset tars (x-{000..099}.tar), or a Zarr array "
+        "of pictures; a path or any fsspec URL",
+    )
+    add(
+        "target",
+        metavar="TARGET",
+        help="x.zarr, or with --format wds a folder or an x-{000000..}.tar pattern",
+    )
+    add(
+        "--codec",
+        default="rgb-f8c48",
+        metavar="NAME",
+        help="a shipped codec, or an artifact's path or URL (%(default)s)",
+    )
+    add(
+        "--size",
+        type=_size,
+        default=256,
+        metavar="256|native",
+        help="shorter side scaled to this many pixels, centre cut out; or every picture's own size (%(default)s)",
+    )
+    add("--quality", type=int, metavar="Q", help="1 to 100; left out, the codec's default")
+    add(
+        "--effort",
+        choices=("default", "fast"),
+        default="default",
+        help="fast encodes quicker to more bytes (%(default)s)",
+    )
+    add("--format", choices=("zarr", "wds"), help="left out, TARGET's name decides")
+    add(
+        "--labels", metavar="CSV", help="labels by path: a CSV with a header; its other columns become fields"
+    )
+    add("--workers", type=int, metavar="N", help="how many at once on this machine; left out, one per core")
+    add(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="where it runs: a Dask cluster's address (tcp://host:8786), threads, or processes; left out, threads, or "
+        "processes for more than 8 workers",
+    )
+    add(
+        "--on-error",
+        choices=("quarantine", "skip", "raise"),
+        default="quarantine",
+        help="a picture that cannot be read is left out and named, only counted, or ends the run (%(default)s)",
+    )
+    again = convert.add_mutually_exclusive_group()
+    again.add_argument("--overwrite", action="store_true", help="replace the store at TARGET")
+    again.add_argument("--resume", action="store_true", help="go on with a conversion that was stopped")
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="back to PNG files",
+        description="Writes the pictures of a store as FOLDER/KEY.png. FOLDER must be new or empty.",
+    )
+    export.add_argument("store", metavar="STORE", help="path or URL of a store")
+    export.add_argument("folder", metavar="FOLDER", help="where the pictures go")
+    export.add_argument("--limit", type=int, metavar="N", help="only the first N")
+    export.add_argument(
+        "--channels", type=int, metavar="K", help="decode from the first K channels (12, 24, 36, 48)"
+    )
+
+
+def _size(text: str) -> int | str:
+    if text == "native":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'native'") from None
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from latentstore.conversion import convert
+    from latentstore.dispatch import MOST_THREADS, default_workers
+    from latentstore.progress import clock, megabytes
+
+    scheduler = options.scheduler
+    if scheduler is None and (options.workers or default_workers()) > MOST_THREADS:
+        scheduler = "processes"
+    report = convert(
+        options.source,
+        options.target,
+        codec=options.codec,
+        size=options.size,
+        quality=options.quality,
+        format=options.format,
+        labels=options.labels,
+        workers=options.workers,
+        scheduler=scheduler,
+        on_error=options.on_error,
+        effort=options.effort,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        progress=True,
+    )
+    print(
+        f"{report.url}: {report.stored:,} pictures in {report.shards} shards, {megabytes(report.bytes_in)} in, "
+        f"{megabytes(report.bytes_out)} out ({report.bits_per_pixel:.3f} bits per pixel), {clock(report.seconds)}"
+    )
+    if not report.failures:
+        return DONE
+    where = "; see quarantine.jsonl in the store" if options.on_error == "quarantine" else ""
+    _say(f"{len(report.failures):,} entries could not be read and were left out{where}")
+    return INCOMPLETE
+
+
+def _info(options: argparse.Namespace) -> int:
+    from latentstore.info import store_table
+
+    print(store_table(options.store))
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from latentstore.verify import verify
+
+    findings = verify(options.store)
+    return FAILED if findings else DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from latentstore.export import export
+
+    count = export(
+        options.store, options.folder, limit=options.limit, channels=options.channels, progress=True
+    )
+    print(f"{count:,} pictures in {options.folder}")
+    return DONE
+
+
+def _codecs(options: argparse.Namespace) -> int:
+    from latentstore.info import codecs_table
+
+    print(codecs_table())
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from latentstore.demo import demo
+
+    demo(options.folder)
+    return DONE
+
+
+COMMANDS = {
+    "convert": _convert,
+    "info": _info,
+    "verify": _verify,
+    "export": _export,
+    "codecs": _codecs,
+    "demo": _demo,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status (argparse ends the process itself on wrong usage, with 2)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Names of files are printed, and need not be text in the terminal's encoding.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(given)
+    try:
+        return COMMANDS[options.command](options)
+    except ArgumentError as error:
+        _say(str(error))
+        return USAGE
+    except LatentstoreError as error:
+        _say(str(error))
+        return FAILED
+    except BrokenPipeError:
+        # `latentstore info x | head`: the reader has gone; Python must not complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        _say("stopped" + (f"; to go on: {_resume_line(given)}" if options.command == "convert" else ""))
+        return INTERRUPTED
+
+
+def _resume_line(given: list[str]) -> str:
+    kept = [argument for argument in given if argument not in ("--overwrite", "--resume")]
+    return shlex.join(["latentstore", *kept, "--resume"])
+
+
+def _say(line: str) -> None:
+    print(f"latentstore: {line}", file=sys.stderr, flush=True)

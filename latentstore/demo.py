@@ -1,0 +1,229 @@
+"""`latentstore demo`: the whole way on real pictures, in about half a minute.
+
+Pictures that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared with JPEG,
+streamed for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not a benchmark.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+
+from latentstore.codecs.errors import LatentstoreError, StoreError
+from latentstore.compare import JpegMatch, match_jpeg, psnr
+from latentstore.progress import Progress, megabytes
+
+if TYPE_CHECKING:
+    from latentstore.loaders import LatentDataset
+
+__all__ = ["demo"]
+
+# Photographs of scikit-image that its wheel holds; the others would have to be downloaded.
+PICTURES = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+TILE = 256
+STRIDE = 64
+MOST_TILES = 40
+SHEET_ROWS = 6
+TIMED_TILES = 48
+OWN_NAMES = {"pictures", "pictures.zarr", "sheet.png"}
+
+
+def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
+    """Runs the demonstration in `folder` (new, empty, or of an earlier demo) and returns the sheet's path.
+
+    out: where the tables go, standard output by default. most_tiles: from each picture.
+    """
+    from latentstore import open as open_store
+    from latentstore.conversion import convert
+    from latentstore.sheet import draw_sheet
+
+    out = out or sys.stdout
+    base = _own_folder(Path(folder))
+    with Progress() as shown:
+        tiles = _write_tiles(base / "pictures", most_tiles, shown)
+    print(
+        f"{len(tiles)} tiles of {TILE}x{TILE} pixels (overlapping) from {len(PICTURES)} photographs of scikit-image, "
+        f"in {base / 'pictures'}\n\n$ latentstore convert {base / 'pictures'} {base / 'pictures.zarr'}",
+        file=out,
+        flush=True,
+    )
+    report = convert(str(base / "pictures"), str(base / "pictures.zarr"), overwrite=True, progress=True)
+    print(
+        f"{report.stored} pictures in {report.seconds:.1f} s ({report.stored / report.seconds:.0f}/s), "
+        f"{megabytes(report.bytes_in)} of PNG in, {megabytes(report.bytes_out)} of latents out\n",
+        file=out,
+        flush=True,
+    )
+    dataset = open_store(report.url)
+    originals = np.stack(
+        [_load(base / "pictures" / f"{key}.png") for key in dataset.keys(np.arange(len(dataset)))]
+    )
+    _compare(dataset, originals, out)
+    _stream(report.url, out)
+    sheet = base / "sheet.png"
+    chosen = np.linspace(0, len(dataset) - 1, SHEET_ROWS).astype(np.int64)
+    draw_sheet(dataset, chosen, originals[chosen]).save(sheet)
+    print(f"originals, reconstructions and latent channels: {sheet}", file=out, flush=True)
+    return sheet
+
+
+def _own_folder(base: Path) -> Path:
+    if base.exists():
+        if not base.is_dir():
+            raise StoreError(f"{base} is a file; name a folder for the demo")
+        others = sorted({path.name for path in base.iterdir()} - OWN_NAMES)
+        if others:
+            raise StoreError(f"{base} holds other files ({others[0]}); name a new folder for the demo")
+        shutil.rmtree(base / "pictures", ignore_errors=True)
+    base.mkdir(parents=True, exist_ok=True)
+    return base
+
+
+def _bundled() -> Path:
+    """The folder of scikit-image's pictures, found without importing it (which would take a second)."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise LatentstoreError(
+            "the demo uses pictures that come with scikit-image, which is not installed: pip install 'latentstore[demo]'"
+        )
+    return Path(spec.origin).parent / "data"
+
+
+def _load(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _write_tiles(folder: Path, most: int, shown: Progress) -> list[Path]:
+    from PIL import Image
+
+    shown.begin("cutting tiles", unit="tiles")
+    written = []
+    for name in PICTURES:
+        path = _bundled() / name
+        if not path.exists():
+            continue
+        picture = _load(path)
+        places = list(_places(picture.shape[0], picture.shape[1]))
+        few = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))
+        (folder / path.stem).mkdir(parents=True, exist_ok=True)
+        for y, x in (places[i] for i in few):
+            tile = folder / path.stem / f"{path.stem}-{y:04d}-{x:04d}.png"
+            Image.fromarray(picture[y : y + TILE, x : x + TILE]).save(tile, compress_level=1)
+            written.append(tile)
+            shown.advance(1, bytes_out=tile.stat().st_size)
+    if not written:
+        raise LatentstoreError(f"no pictures lie in {_bundled()}; scikit-image is installed without its data")
+    return written
+
+
+def _places(height: int, width: int) -> Iterator[tuple[int, int]]:
+    for y in range(0, height - TILE + 1, STRIDE):
+        for x in range(0, width - TILE + 1, STRIDE):
+            yield y, x
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None:
+    """Bytes, PSNR and one-thread speed at each prefix of channels, beside JPEG at the same PSNR."""
+    codec, quality = dataset.codec, dataset.quality
+    latents = dataset.read_latents(np.arange(len(dataset)))
+    group_bytes = dataset.group_bytes().sum(axis=0)
+    some = originals[:TIMED_TILES]
+    megapixels = some.shape[0] * some.shape[1] * some.shape[2] / 1e6
+    blobs = [codec.compress(tile, quality=quality) for tile in some]
+    encode = megapixels / _seconds(lambda: [codec.compress(tile, quality=quality) for tile in some])
+    fast = megapixels / _seconds(
+        lambda: [codec.compress(tile, quality=quality, effort="fast") for tile in some]
+    )
+    pixels = originals.shape[0] * originals.shape[1] * originals.shape[2]
+    print(
+        f"{'':32}{'MB':>8}{'bits/pixel':>12}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}   (one thread)",
+        file=out,
+    )
+
+    def line(name: str, size: float, decibel: float, encode_speed: str, decode_speed: float) -> None:
+        print(
+            f"{name:32}{size / 1e6:8.2f}{8 * size / pixels:12.3f}{decibel:9.2f}{encode_speed:>13}{decode_speed:13.1f}",
+            file=out,
+            flush=True,
+        )
+
+    for groups in _prefixes(codec.groups):
+        channels = groups * codec.group_channels
+        decoded = codec.decode(latents[:, :channels], quality=quality, size=originals.shape[1:3])
+        reached = psnr(originals, decoded)
+        decode = megapixels / _seconds(
+            lambda c=channels: [codec.decompress(blob, channels=c) for blob in blobs]
+        )
+        size = float(group_bytes[:groups].sum())
+        speed = f"{encode:.1f}" if groups == codec.groups else ""
+        line(f"{codec.name}, {channels} of {codec.channels} channels", size, reached, speed, decode)
+        if groups in (1, codec.groups):
+            match: JpegMatch = match_jpeg(originals, reached, some)
+            line(f"JPEG quality {match.quality}, 4:2:0 optimised", match.bytes, match.psnr,
+                 f"{megapixels / match.encode_seconds:.1f}", megapixels / match.decode_seconds)  # fmt: skip
+            print(
+                f"{'':32}{size / match.bytes_at_psnr:8.2f} of JPEG's bytes at the same PSNR (interpolated)",
+                file=out,
+            )
+    print(f"with effort=fast it encodes {fast:.1f} MP/s\n", file=out, flush=True)
+
+
+def _prefixes(groups: int) -> list[int]:
+    return sorted({1, max(1, groups // 2), groups})
+
+
+def _stream(url: str, out: TextIO) -> None:
+    """Streams epochs at one group and at all channels."""
+    from latentstore import open as open_store
+
+    codec = open_store(url).codec
+    for channels in (codec.group_channels, codec.channels):
+        dataset = open_store(url, channels=channels)
+        kind, batches = _batches(dataset)
+        next(iter(_batches(dataset)[1]))  # the first batch pays for imports
+        start = time.perf_counter()
+        count = sum(batches)
+        seconds = time.perf_counter() - start
+        print(
+            f"an epoch, shuffled, {channels:2d} channels: {count} samples in {kind}, {count / seconds:,.0f} samples/s",
+            file=out,
+            flush=True,
+        )
+    print(file=out)
+
+
+def _batches(dataset: LatentDataset) -> tuple[str, Iterator[int]]:
+    """What is streamed, in words, and the sizes of an epoch's batches."""
+    if importlib.util.find_spec("torch") is None:
+        order = np.random.default_rng(0).permutation(len(dataset))
+        parts = np.array_split(order, max(1, len(order) // 32))
+        return "NumPy batches (torch is not installed)", (len(dataset.read_latents(part)) for part in parts)
+    from latentstore.loaders import LatentLoader
+
+    loader = LatentLoader(dataset, batch_size=32, shuffle=True, seed=0, num_workers=0)
+    return "torch batches", (len(batch["latent"]) for batch in loader)

@@ -1,0 +1,300 @@
+"""Runs shard tasks on Dask: threads of this process, processes of this machine, or a cluster by its address.
+
+Threads are the default: decoding pictures and the codec's kernel release Python's lock, and threads start at once.
+Processes cost about a second to start and pay where many cores would queue for that lock. A cluster is handed tasks
+through a window, two for each of its threads, so its scheduler never holds a large job as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from latentstore.codecs.errors import ArgumentError, LatentstoreError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Dispatch", "Monitor", "Stopped", "default_workers"]
+
+# How long a cluster may be without any worker, or its scheduler out of reach, before the job gives up.
+PATIENCE_SECONDS = 120.0
+CONNECT_SECONDS = 20.0
+REPORT_SECONDS = 0.5
+# Above this many workers on one machine, the Python part of each picture makes threads queue for the interpreter.
+MOST_THREADS = 8
+
+Counts = tuple[int, int, int]
+"""Pictures done, bytes read, bytes written: so far, of one task."""
+
+
+class Stopped(Exception):
+    """Raised inside a task that was told to stop; it has published nothing."""
+
+
+class Monitor(Protocol):
+    """A task's line to whoever watches."""
+
+    def report(self, task: int, counts: Counts) -> None:
+        """Counts so far of one task. Raises Stopped where the job is to end."""
+        ...
+
+
+Work = Callable[[Any, Monitor], Any]
+"""work(task, monitor) -> result. `task.index` numbers it. On a cluster all three are pickled."""
+
+
+def default_workers() -> int:
+    """Cores this process may use, minding affinity and container limits."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+class Dispatch:
+    """Where tasks run.
+
+    scheduler: None or "threads", "processes", or the address of a Dask scheduler (``tcp://host:8786``).
+    workers: how many at once; None is one per core (a cluster uses what it has, and refuses a number).
+    """
+
+    def __init__(self, scheduler: str | None = None, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers is {workers}; at least one is needed")
+        self.where = scheduler or "threads"
+        if self.where not in ("threads", "processes"):
+            if "://" not in self.where and ":" not in self.where:
+                raise ArgumentError(
+                    f"scheduler {self.where!r} is not known; say threads, processes, or an address such as "
+                    "tcp://host:8786"
+                )
+            if workers is not None:
+                raise ArgumentError(
+                    "a cluster uses the workers it has; leave workers out when giving its address"
+                )
+        self.workers = workers or default_workers()
+
+    def describe(self) -> str:
+        """Where tasks run, in words."""
+        if self.where in ("threads", "processes"):
+            one = {"threads": "thread", "processes": "process"}[self.where]
+            return f"1 {one}" if self.workers == 1 else f"{self.workers} {self.where}"
+        return f"the cluster at {self.where}"
+
+    def run(
+        self,
+        work: Work,
+        tasks: Iterable[Any],
+        finished: Callable[[Any], None],
+        watch: Callable[[int, Counts], None],
+    ) -> None:
+        """Runs `work` on every task; calls `finished` with each result, in this thread, as results come.
+
+        `watch` hears of tasks at work, from any thread. The first task that fails ends the run with its error;
+        tasks at work are told to stop and waited for (on a cluster: cancelled).
+        """
+        if self.where == "threads":
+            _run_threads(work, tasks, self.workers, finished, watch)
+            return
+        opened = _local_client(self.workers) if self.where == "processes" else _cluster_client(self.where)
+        with opened as client:
+            _run_cluster(client, work, tasks, finished, watch)
+
+
+class _LocalMonitor:
+    def __init__(self, watch: Callable[[int, Counts], None]) -> None:
+        self.watch = watch
+        self.stop = threading.Event()
+
+    def report(self, task: int, counts: Counts) -> None:
+        if self.stop.is_set():
+            raise Stopped
+        self.watch(task, counts)
+
+
+def _run_threads(
+    work: Work,
+    tasks: Iterable[Any],
+    workers: int,
+    finished: Callable[[Any], None],
+    watch: Callable[[int, Counts], None],
+) -> None:
+    import dask
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    monitor = _LocalMonitor(watch)
+    # Keys sort as the tasks do, so that shards are begun in their order. The task travels inside the function:
+    # as an argument Dask would look into it for tasks of its own.
+    lazy = [
+        delayed(partial(work, task, monitor), name=f"shard-{task.index:09d}", pure=False)(
+            dask_key_name=f"done-{task.index:09d}"
+        )
+        for task in tasks
+    ]
+    names = {one.key for one in lazy}
+
+    def one_done(key: str, result: Any, *_: Any) -> None:
+        if key in names:
+            finished(result)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="latentstore") as pool:
+        try:
+            with Callback(posttask=one_done):
+                dask.compute(*lazy, scheduler="threads", pool=pool, optimize_graph=False)
+        except BaseException:
+            monitor.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+class _RemoteMonitor:
+    """Reports through the cluster's event log, at most twice a second."""
+
+    def __init__(self, topic: str) -> None:
+        from distributed import get_worker
+
+        self.topic, self.worker = topic, get_worker()
+        self.last = 0.0
+
+    def report(self, task: int, counts: Counts) -> None:
+        now = time.monotonic()
+        if now - self.last >= REPORT_SECONDS:
+            self.worker.log_event(self.topic, (task, counts))
+            self.last = now
+
+
+def _same(work: Work) -> Work:
+    return work
+
+
+def _remote(work: Work, task: Any, topic: str) -> Any:
+    return work(task, _RemoteMonitor(topic))
+
+
+@contextmanager
+def _local_client(workers: int) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@contextmanager
+def _cluster_client(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise LatentstoreError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        yield client
+
+
+def _run_cluster(
+    client: Client,
+    work: Work,
+    tasks: Iterable[Any],
+    finished: Callable[[Any], None],
+    watch: Callable[[int, Counts], None],
+) -> None:
+    from distributed import wait
+
+    run = uuid.uuid4().hex[:12]
+    topic = f"latentstore-{run}"
+    client.subscribe_topic(topic, lambda event: watch(*event[1]))
+    waiting, running, patience = iter(tasks), set(), _Patience(client)
+    patience.wait_for_workers()
+    # The work (settings, artifact, writer) goes to a worker once, not with every task; as a task of its own, and not
+    # scattered, so that the scheduler can make it again when the workers that held it have died.
+    shared = client.submit(_same, work, key=f"{topic}-work", pure=False)
+    try:
+        while True:
+            room = 2 * patience.threads() - len(running)
+            for task in _take(waiting, room):
+                running.add(
+                    client.submit(_remote, shared, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
+                )
+            if not running:
+                return
+            try:
+                done = wait(running, timeout=1.0, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                patience.check()
+                continue
+            for future in done:
+                running.discard(future)
+                finished(_result(future))
+                future.release()
+    except BaseException:
+        client.cancel(list(running))
+        raise
+    finally:
+        client.unsubscribe_topic(topic)
+
+
+def _take(tasks: Iterator[Any], count: int) -> Iterator[Any]:
+    for _ in range(count):
+        try:
+            yield next(tasks)
+        except StopIteration:
+            return
+
+
+def _result(future: Any) -> Any:
+    from concurrent.futures import CancelledError
+
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise LatentstoreError(
+            f"workers died again and again on one shard ({error.task}): out of memory, perhaps"
+        ) from error
+    except CancelledError as error:
+        raise LatentstoreError("the Dask scheduler went away and took a shard's task with it") from error
+
+
+class _Patience:
+    """Gives up on a cluster that has had no worker, or no scheduler, for too long."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.good = time.monotonic()
+        self.known = 0
+
+    def threads(self) -> int:
+        return max(1, self.known)
+
+    def check(self) -> None:
+        self.known = 0
+        if self.client.status == "running":
+            self.known = sum(self.client.nthreads().values())
+        now = time.monotonic()
+        if self.known:
+            self.good = now
+        elif now - self.good > PATIENCE_SECONDS:
+            raise LatentstoreError(f"the Dask cluster has had no worker for {PATIENCE_SECONDS:.0f} seconds")
+
+    def wait_for_workers(self) -> None:
+        self.check()
+        while not self.known:
+            time.sleep(0.2)
+            self.check()

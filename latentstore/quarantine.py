@@ -1,0 +1,48 @@
+"""Pictures that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
+
+The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored), `path`
+(where the picture lies in the source) and `reason`. It is ASCII: names that are no text survive as escapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from latentstore.progress import printable
+
+__all__ = ["FILE_NAME", "Failure", "read_lines", "write_lines"]
+
+FILE_NAME = "quarantine.jsonl"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One picture that could not be stored."""
+
+    key: str
+    path: str
+    reason: str
+
+    def note(self) -> dict[str, Any]:
+        """As a note of the shard, so that a resumed run knows it too."""
+        return asdict(self)
+
+    @classmethod
+    def from_note(cls, note: dict[str, Any]) -> Failure:
+        return cls(str(note["key"]), str(note["path"]), str(note["reason"]))
+
+    def __str__(self) -> str:
+        return printable(f"{self.path}: {self.reason}")
+
+
+def write_lines(failures: Iterable[Failure]) -> bytes:
+    """The content of `quarantine.jsonl`."""
+    return "".join(json.dumps(asdict(failure)) + "\n" for failure in failures).encode("ascii")
+
+
+def read_lines(content: bytes) -> list[Failure]:
+    """The failures that `write_lines` wrote."""
+    return [Failure.from_note(json.loads(line)) for line in content.decode("ascii").splitlines()]

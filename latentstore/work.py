@@ -1,0 +1,105 @@
+"""What one task of a conversion does: read, decode, compress and write one whole shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from latentstore.codecs.errors import PictureError
+from latentstore.dispatch import Monitor
+from latentstore.loaders.writer import Sample, ShardSummary, StoreWriter
+from latentstore.pictures import read_picture
+from latentstore.quarantine import Failure
+
+if TYPE_CHECKING:
+    from latentstore.codecs import Codec
+
+__all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every picture is treated.
+
+    mode: what the codec takes, "RGB" or "L". size: side of the square in pixels, or None for the picture's own size.
+    effort: "default" or "fast". raise_errors: a bad picture ends the run instead of being left out.
+    """
+
+    mode: str
+    size: int | None
+    quality: int
+    effort: str
+    raise_errors: bool
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard's number and the source items that belong to it."""
+
+    index: int
+    items: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of one shard; `bytes_in` counts the source's bytes that were read for it."""
+
+    index: int
+    stored: int
+    failures: tuple[Failure, ...]
+    bytes_in: int
+    bytes_out: int
+    pixels: int
+
+    @classmethod
+    def of(cls, summary: ShardSummary) -> ShardResult:
+        """From what the writer recorded, in this run or in an earlier one."""
+        failures = [Failure.from_note(note) for note in summary.notes if "reason" in note]
+        bytes_in = sum(note["bytes_in"] for note in summary.notes if "bytes_in" in note)
+        return cls(summary.index, summary.count, tuple(failures), bytes_in, summary.bytes, summary.pixels)
+
+
+@lru_cache(maxsize=4)
+def _codec(artifact: bytes) -> Codec:
+    from latentstore.codecs import Codec
+
+    return Codec.from_bytes(artifact)
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """The work itself, called with a task; pickles, so that it can be sent to another machine."""
+
+    writer: StoreWriter
+    artifact: bytes
+    settings: Settings
+
+    def __call__(self, task: ShardTask, monitor: Monitor) -> ShardResult:
+        codec = _codec(self.artifact)
+        samples: list[Sample] = []
+        failures: list[Failure] = []
+        bytes_in = bytes_out = 0
+        for done, item in enumerate(task.items):
+            monitor.report(task.index, (done, bytes_in, bytes_out))
+            try:
+                data = item.read()
+                bytes_in += data.nbytes if hasattr(data, "nbytes") else len(data)
+                sample = self._sample(codec, item, data)
+            except PictureError as error:
+                if self.settings.raise_errors:
+                    raise PictureError(f"{item.path}: {error}") from error
+                failures.append(Failure(item.key, item.path, str(error)))
+                continue
+            bytes_out += sum(map(len, sample.groups))
+            samples.append(sample)
+        monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
+        notes = [failure.note() for failure in failures]
+        return ShardResult.of(self.writer.write_shard(task.index, samples, [*notes, {"bytes_in": bytes_in}]))
+
+    def _sample(self, codec: Codec, item: Any, data: Any) -> Sample:
+        settings = self.settings
+        picture = read_picture(data, settings.mode, settings.size)
+        groups = codec.compress_groups(picture, quality=settings.quality, effort=settings.effort)
+        return Sample(item.key, groups, picture.shape[1], picture.shape[0], dict(item.fields))
