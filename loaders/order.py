@@ -21,13 +21,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
+from typing import Protocol
 
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError
 
 ORDERS = ("none", "full", "block")
-WINDOW_SHARDS = 8
+# Some 26,000 pictures of 256 px (32 MB a shard): as good as a full shuffle to a model, and two fit in memory.
+WINDOW_SHARDS = 4
 # Eight rounds are visibly uneven below ten samples (tests/test_order.py); sixteen are not, at 80 ns a sample.
 _ROUNDS = 16
 _MASK = (1 << 64) - 1
@@ -67,7 +69,9 @@ def permute(positions: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
     shape = np.shape(positions)
     out = np.array(positions, np.uint64).reshape(-1)
     if out.size and (n < 1 or int(out.max()) >= n):
-        raise ArgumentError(f"position {int(out.max())} of an order of {n} samples: positions run from 0 to {n - 1}")
+        raise ArgumentError(
+            f"position {int(out.max())} of an order of {n} samples: positions run from 0 to {n - 1}"
+        )
     if not out.size:
         return out.astype(np.int64).reshape(shape)
     # An even side keeps odd permutations reachable: adding a constant modulo an odd number is always an even one.
@@ -93,101 +97,124 @@ def _feistel(x: np.ndarray, rows: int, columns: int, keys: np.ndarray) -> np.nda
 
 @dataclass(frozen=True)
 class SampleOrder:
-    """The order of `samples` samples in every epoch.
+    """The order of samples in every epoch.
 
-    samples: how many there are. mode: one of ``ORDERS``. seed: any integer. shard_sizes: samples of each shard in
-    stored order (``"block"`` only). window: shards that are mixed with each other (``"block"`` only).
+    shard_sizes: samples of each shard, in stored order. mode: one of ``ORDERS``. seed: any integer. window: shards
+    that are mixed with each other (``"block"`` only).
     """
 
-    samples: int
+    shard_sizes: tuple[int, ...]
     mode: str = "full"
     seed: int = 0
-    shard_sizes: tuple[int, ...] = ()
     window: int = WINDOW_SHARDS
 
     def __post_init__(self) -> None:
         if self.mode not in ORDERS:
             raise ArgumentError(f"order {self.mode!r} is not one of {', '.join(ORDERS)}")
-        if self.samples < 0:
-            raise ArgumentError(f"an order of {self.samples} samples")
-        if self.mode == "block":
-            if sum(self.shard_sizes) != self.samples or min(self.shard_sizes, default=0) < 0:
-                total = sum(self.shard_sizes)
-                raise ArgumentError(f"shard sizes add up to {total} samples, the data set has {self.samples}")
-            if self.window < 1:
-                raise ArgumentError(f"a window of {self.window} shards: 1 or more")
+        if min(self.shard_sizes, default=0) < 0:
+            raise ArgumentError(f"a shard of {min(self.shard_sizes)} samples")
+        if self.window < 1:
+            raise ArgumentError(f"a window of {self.window} shards: 1 or more")
+
+    @property
+    def samples(self) -> int:
+        return sum(self.shard_sizes)
 
     @property
     def contiguous(self) -> bool:
-        """Whether ranks take runs of the order (so that each reads few shards) rather than every n-th sample."""
-        return self.mode == "block"
+        """Whether ranks take runs of the order, so that each reads few shards, rather than every n-th sample."""
+        return self.mode != "full"
 
     def epoch(self, epoch: int) -> EpochOrder:
-        """The order in one epoch; takes O(shards) time and memory for ``"block"``, none for the others."""
-        if self.mode == "block":
-            return BlockEpoch(np.array(self.shard_sizes, np.int64), self.window, self.seed, epoch)
-        return FullEpoch(self.samples, round_keys(_SAMPLES, self.seed, epoch)) if self.mode == "full" else EpochOrder()
+        """The order in one epoch; takes O(shards) time and memory, and none per sample."""
+        if self.mode == "full":
+            return FullEpoch(self.samples, round_keys(_SAMPLES, self.seed, epoch))
+        sizes = np.array(self.shard_sizes, np.int64)
+        if self.mode == "none":
+            return StoredEpoch(sizes, np.arange(len(sizes)), 1)
+        shards = permute(np.arange(len(sizes)), len(sizes), round_keys(_SHARDS, self.seed, epoch))
+        return BlockEpoch(sizes, shards, self.window, self.seed, epoch)
 
 
-class EpochOrder:
-    """One epoch in stored order; the base of the others."""
+class EpochOrder(Protocol):
+    """The order in one epoch. Positions are integers, 0 <= p < samples, in arrays of any shape."""
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
-        """int64: the stored indices of the samples at `positions` (integers, 0 <= p < samples)."""
-        return np.array(positions, np.int64)
+        """int64: the stored indices of the samples at `positions`."""
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        """int64: the window of each position; samples of one window are best read together."""
-        return np.zeros(np.shape(positions), np.int64)
+        """int64: the window of each position. Windows follow each other in the order; a shard is in one window."""
+
+    def shards(self, window: int) -> list[int]:
+        """The shards that a window draws from; none where any window may need any shard."""
 
 
-class FullEpoch(EpochOrder):
+class FullEpoch:
     """One epoch of a full shuffle."""
 
     def __init__(self, samples: int, keys: np.ndarray) -> None:
-        self.samples, self.keys = samples, keys
+        self._samples, self._keys = samples, keys
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
-        return permute(positions, self.samples, self.keys)
-
-
-class BlockEpoch(EpochOrder):
-    """One epoch of block shuffle: which shard lies where, and the windows over them."""
-
-    def __init__(self, sizes: np.ndarray, window: int, seed: int, epoch: int) -> None:
-        shards = permute(np.arange(len(sizes)), len(sizes), round_keys(_SHARDS, seed, epoch))
-        self.seed, self.epoch = seed, epoch
-        self.first = (np.cumsum(sizes) - sizes)[shards]  # stored index of each shard's first sample
-        self.ends = np.cumsum(sizes[shards])  # position after each shard, before samples are mixed
-        self.starts = self.ends - sizes[shards]
-        last = np.minimum(np.arange(window - 1, len(sizes) + window - 1, window), len(sizes) - 1)
-        self.window_ends = self.ends[last]
+        return permute(positions, self._samples, self._keys)
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.window_ends, positions, side="right")
+        return np.zeros(np.shape(positions), np.int64)
+
+    def shards(self, window: int) -> list[int]:
+        return []
+
+
+class StoredEpoch:
+    """One epoch in the order of `shards`, each as it is stored, `window` shards to a window."""
+
+    def __init__(self, sizes: np.ndarray, shards: np.ndarray, window: int) -> None:
+        self._order, self._window = shards, window
+        self._first = (np.cumsum(sizes) - sizes)[shards]  # stored index of each shard's first sample
+        self._ends = np.cumsum(sizes[shards])  # position after each shard
+        self._starts = self._ends - sizes[shards]
+        last = np.minimum(np.arange(window - 1, len(sizes) + window - 1, window), len(sizes) - 1)
+        self._window_ends = self._ends[last]
+
+    def windows(self, positions: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._window_ends, positions, side="right")
+
+    def shards(self, window: int) -> list[int]:
+        chosen = self._order[window * self._window : (window + 1) * self._window]
+        return [int(shard) for shard in chosen]
+
+    def indices(self, positions: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self._ends, positions, side="right")
+        return self._first[place] + positions - self._starts[place]
+
+
+class BlockEpoch(StoredEpoch):
+    """One epoch of block shuffle."""
+
+    def __init__(self, sizes: np.ndarray, shards: np.ndarray, window: int, seed: int, epoch: int) -> None:
+        super().__init__(sizes, shards, window)
+        self._seed, self._epoch = seed, epoch
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         positions = np.asarray(positions, np.int64)
-        out = np.empty(positions.shape, np.int64)
+        mixed = np.empty(positions.shape, np.int64)
         windows = self.windows(positions)
         for w in np.unique(windows).tolist():
-            start = int(self.window_ends[w - 1]) if w else 0
+            start, end = int(self._window_ends[w - 1]) if w else 0, int(self._window_ends[w])
             chosen = windows == w
-            keys = round_keys(_WINDOW, self.seed, self.epoch, w)
-            mixed = start + permute(positions[chosen] - start, int(self.window_ends[w]) - start, keys)
-            shard = np.searchsorted(self.ends, mixed, side="right")
-            out[chosen] = self.first[shard] + mixed - self.starts[shard]
-        return out
+            keys = round_keys(_WINDOW, self._seed, self._epoch, w)
+            mixed[chosen] = start + permute(positions[chosen] - start, end - start, keys)
+        return super().indices(mixed)
 
 
 @dataclass(frozen=True)
 class RankSlice:
     """Which positions of an epoch one rank reads; all ranks read equally many.
 
-    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens when `samples` is not a
-    multiple of `world_size`: True leaves out the last ``samples % world_size`` positions of the epoch (other samples
-    every epoch, if shuffled), False repeats the first positions to fill up. contiguous: runs instead of every
-    `world_size`-th position.
+    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens when the ranks cannot
+    share evenly: True leaves out the last few positions of the epoch (less than `world_size`; other samples every
+    epoch, if shuffled), False repeats the first positions to fill up. contiguous: runs of positions instead of every
+    `world_size`-th. first: positions before this one have been read already, by however many ranks; 0 if contiguous.
     """
 
     samples: int
@@ -195,23 +222,28 @@ class RankSlice:
     world_size: int = 1
     drop: bool = False
     contiguous: bool = False
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise ArgumentError(f"rank {self.rank} of {self.world_size}: ranks run from 0 to world_size - 1")
+        if self.first and self.contiguous:
+            raise ArgumentError(
+                "ranks that read runs of the order cannot be cut anew in the middle of an epoch"
+            )
 
     @property
     def count(self) -> int:
-        """Positions that each rank reads in an epoch."""
-        if self.drop:
-            return self.samples // self.world_size
-        return -(-self.samples // self.world_size)
+        """Positions that each rank reads."""
+        left = max(0, self.samples - self.first)
+        return left // self.world_size if self.drop else -(-left // self.world_size)
 
     def positions(self, start: int, stop: int) -> np.ndarray:
         """int64: positions in the epoch of this rank's samples number `start` to `stop` (exclusive)."""
         own = np.arange(start, stop, dtype=np.int64)
-        if self.contiguous:
-            own += self.rank * self.count
-        else:
-            own = own * self.world_size + self.rank
+        own = (
+            own + self.rank * self.count
+            if self.contiguous
+            else own * self.world_size + self.rank + self.first
+        )
         return own % self.samples if own.size and own[-1] >= self.samples else own
