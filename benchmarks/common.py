@@ -1,16 +1,14 @@
 """What every benchmark here shares: one thread, the data, timing, tables, bars.
 
-Import this before numpy: it keeps the libraries that would start threads of their own to one.
+Import this before numpy (see `one_thread`).
 Pictures come from the folder that LATENTSTORE_DATA names (default: ``../shared/data`` beside the repository).
 """
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401  # isort: skip  (before numpy)
+
 import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import platform
 import sys
 import time
@@ -40,8 +38,8 @@ def kodak() -> list[np.ndarray]:
 
 
 def at_256(picture: Image.Image) -> np.ndarray:
-    """uint8 (256, 256, 3): shorter side to 256 with Pillow's bicubic filter, centre cropped; what training on 256 px
-    pictures does to a JPEG."""
+    """uint8 (256, 256, 3): shorter side to 256 with Pillow's bicubic filter, centre cropped; what training
+    on 256 px pictures does to a JPEG."""
     width, height = picture.size
     scale = 256 / min(width, height)
     size = max(256, round(width * scale)), max(256, round(height * scale))
@@ -64,8 +62,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def race(
     entrants: Mapping[str, Callable[[], object]], rounds: int = 7, budget_s: float = 60.0
 ) -> dict[str, float]:
-    """Seconds of the best of `rounds` calls of each entrant, taken in turn so that a busy moment of the machine hits
-    all of them; one call of each goes before, unmeasured. Stops after `budget_s`, but not before three rounds."""
+    """Seconds of the best of `rounds` calls of each entrant, taken in turn so that a busy moment of the
+    machine hits all of them; one call of each goes before, unmeasured. Stops after `budget_s`, but not
+    before three rounds."""
     for call in entrants.values():
         call()
     best = dict.fromkeys(entrants, float("inf"))
@@ -90,7 +89,11 @@ def header(title: str, *packages: str) -> None:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in info.read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -1,4 +1,5 @@
-"""The peers' calls, each with the settings that serve it best; one thread wherever the library lets one choose."""
+"""The peers' calls, each with the settings that serve it best; one thread wherever the library lets one
+choose."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ JPEG_FAST = Picture(_pillow("JPEG", subsampling="4:2:0"), _open, JPEG.qualities)
 WEBP = Picture(_pillow("WEBP", method=6), _open, (5, 15, 30, 50, 70, 80, 90))
 WEBP_DEFAULT = Picture(_pillow("WEBP"), _open, WEBP.qualities)
 JPEG2000 = Picture(_jpeg2000, _open, (80, 48, 32, 24, 16, 12))
-AVIF = Picture(_pillow("AVIF", speed=6, subsampling="4:2:0", max_threads=1), _open, (20, 30, 40, 50, 60, 70, 80))
+AVIF = Picture(
+    _pillow("AVIF", speed=6, subsampling="4:2:0", max_threads=1), _open, (20, 30, 40, 50, 60, 70, 80)
+)
 JPEGXL = Picture(_jpegxl, _jpegxl_decode, (6, 4, 3, 2, 1.4, 1))
 CURVES = {
     "JPEG 4:2:0 optimised": JPEG,
@@ -87,7 +90,9 @@ def _stacked(latent: np.ndarray) -> np.ndarray:
 def _colours(latent: np.ndarray) -> np.ndarray:
     """uint8 (c / 3 * h, w, 3): the planes as colours, one triple below the other."""
     c, h, w = latent.shape
-    return np.ascontiguousarray(_unsigned(latent).reshape(3, c // 3, h, w).transpose(1, 2, 3, 0)).reshape(-1, w, 3)
+    return np.ascontiguousarray(_unsigned(latent).reshape(3, c // 3, h, w).transpose(1, 2, 3, 0)).reshape(
+        -1, w, 3
+    )
 
 
 def _mosaic(latent: np.ndarray) -> np.ndarray:
@@ -140,7 +145,9 @@ def _pco() -> Lossless:
 
 JPEGLS = {
     "JPEG-LS (CharLS), all planes stacked": _jpegls(lambda z: [_stacked(z)]),
-    "JPEG-LS, a stack per 12 planes": _jpegls(lambda z: [_stacked(z[i : i + 12]) for i in range(0, len(z), 12)]),
+    "JPEG-LS, a stack per 12 planes": _jpegls(
+        lambda z: [_stacked(z[i : i + 12]) for i in range(0, len(z), 12)]
+    ),
     "JPEG-LS, plane by plane": _jpegls(lambda z: list(_unsigned(z))),
 }
 
@@ -160,7 +167,8 @@ def lossless() -> dict[str, Lossless]:
 
 
 def constriction_static(latent: np.ndarray) -> tuple[int, Callable[[], np.ndarray]]:
-    """constriction's ANS with one static table for all of `latent`: (bytes, decode). The table's bytes not counted."""
+    """constriction's ANS with one static table for all of `latent`: (bytes, decode). The table's bytes not
+    counted."""
     import constriction
 
     stream = constriction.stream
@@ -175,9 +183,10 @@ def constriction_static(latent: np.ndarray) -> tuple[int, Callable[[], np.ndarra
 
 
 def walloc_encoder(channels: int) -> Callable[[np.ndarray], object]:
-    """The encoder of PyPI walloc: uint8 (H, W, 3) -> rounded latent, wavelet packets and the 1x1 convolution of its
-    lightweight encoder; no entropy coding. Weights are random (its checkpoints are no part of the package), which
-    changes no timing. `channels`: 12 is its published RGB_16x, 48 is as many as ours."""
+    """The encoder of PyPI walloc: uint8 (H, W, 3) -> rounded latent, wavelet packets and the 1x1
+    convolution of its lightweight encoder; no entropy coding. Weights are random (its checkpoints are no
+    part of the package), which changes no timing. `channels`: 12 is its published RGB_16x, 48 is as many as
+    ours."""
     import torch
 
     torch.set_num_threads(1)
@@ -201,7 +210,8 @@ def _walloc() -> ModuleType:
     try:
         import torchvision  # noqa: F401
     except ImportError:
-        # walloc imports two converters between Pillow and tensors from torchvision; its encoder calls neither.
+        # walloc imports two converters between Pillow and tensors from torchvision; its encoder calls
+        # neither.
         transforms = ModuleType("torchvision.transforms")
         transforms.ToPILImage = transforms.PILToTensor = object  # type: ignore[attr-defined]
         sys.modules["torchvision"] = ModuleType("torchvision")

@@ -1,20 +1,21 @@
 """The order of samples: a pure function of (seed, epoch, number of samples).
 
-Nothing is drawn from a generator and nothing is stored per sample: `EpochOrder.indices` evaluates the order at any
-positions, so a rank, a worker or a resumed run asks for just the positions it needs and gets what everybody else
-would get. How many ranks and workers there are never changes the order, only who reads which part of it (`RankSlice`).
+Nothing is drawn from a generator and nothing is stored per sample: `EpochOrder.indices` evaluates the order
+at any positions, so a rank, a worker or a resumed run asks for just the positions it needs and gets what
+everybody else would get. How many ranks and workers there are never changes the order, only who reads which
+part of it (`RankSlice`).
 
 Three orders:
 
 - ``"none"``: as stored.
-- ``"full"``: a pseudo-random permutation of all samples. The default shuffle: nothing mixes better, and on local
-  files it costs nothing.
-- ``"block"``: the shards are permuted, cut into windows of a few consecutive shards, and the samples of a window are
-  permuted. A window's shards are read whole, one range each, which is what object stores want. Samples of one shard
-  stay within one window of the epoch; which shards share a window changes every epoch.
+- ``"full"``: a pseudo-random permutation of all samples. The default shuffle: nothing mixes better, and on
+  local files it costs nothing.
+- ``"block"``: the shards are permuted, cut into windows of a few consecutive shards, and the samples of a
+  window are permuted. A window's shards are read whole, one range each, which is what object stores want.
+  Samples of one shard stay within one window of the epoch; which shards share a window changes every epoch.
 
-The permutation is a Feistel network over Z_a x Z_b with a*b just above n (Black and Rogaway, "Ciphers with arbitrary
-finite domains", 2002); results of n or more walk on along their cycle until they fall below n.
+The permutation is a Feistel network over Z_a x Z_b with a*b just above n (Black and Rogaway, "Ciphers with
+arbitrary finite domains", 2002); results of n or more walk on along their cycle until they fall below n.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from math import isqrt
 from typing import Protocol
 
 import numpy as np
-
 from latentstore.codecs.errors import ArgumentError
 
 ORDERS = ("none", "full", "block")
@@ -74,7 +74,8 @@ def permute(positions: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
         )
     if not out.size:
         return out.astype(np.int64).reshape(shape)
-    # An even side keeps odd permutations reachable: adding a constant modulo an odd number is always an even one.
+    # An even side keeps odd permutations reachable: adding a constant modulo an odd number is always an
+    # even one.
     rows = isqrt(n - 1) + 1
     rows += rows & 1
     columns = -(-n // rows)
@@ -99,8 +100,8 @@ def _feistel(x: np.ndarray, rows: int, columns: int, keys: np.ndarray) -> np.nda
 class SampleOrder:
     """The order of samples in every epoch.
 
-    shard_sizes: samples of each shard, in stored order. mode: one of ``ORDERS``. seed: any integer. window: shards
-    that are mixed with each other (``"block"`` only).
+    shard_sizes: samples of each shard, in stored order. mode: one of ``ORDERS``. seed: any integer. window:
+    shards that are mixed with each other (``"block"`` only).
     """
 
     shard_sizes: tuple[int, ...]
@@ -122,7 +123,8 @@ class SampleOrder:
 
     @property
     def contiguous(self) -> bool:
-        """Whether ranks take runs of the order, so that each reads few shards, rather than every n-th sample."""
+        """Whether ranks take runs of the order, so that each reads few shards, rather than every n-th
+        sample."""
         return self.mode != "full"
 
     def epoch(self, epoch: int) -> EpochOrder:
@@ -143,7 +145,8 @@ class EpochOrder(Protocol):
         """int64: the stored indices of the samples at `positions`."""
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        """int64: the window of each position. Windows follow each other in the order; a shard is in one window."""
+        """int64: the window of each position. Windows follow each other in the order; a shard is in one
+        window."""
 
     def shards(self, window: int) -> list[int]:
         """The shards that a window draws from; none where any window may need any shard."""
@@ -211,10 +214,11 @@ class BlockEpoch(StoredEpoch):
 class RankSlice:
     """Which positions of an epoch one rank reads; all ranks read equally many.
 
-    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens when the ranks cannot
-    share evenly: True leaves out the last few positions of the epoch (less than `world_size`; other samples every
-    epoch, if shuffled), False repeats the first positions to fill up. contiguous: runs of positions instead of every
-    `world_size`-th. first: positions before this one have been read already, by however many ranks; 0 if contiguous.
+    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens when the ranks
+    cannot share evenly: True leaves out the last few positions of the epoch (less than `world_size`; other
+    samples every epoch, if shuffled), False repeats the first positions to fill up. contiguous: runs of
+    positions instead of every `world_size`-th. first: positions before this one have been read already, by
+    however many ranks; 0 if contiguous.
     """
 
     samples: int

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.order import ORDERS, RankSlice, SampleOrder, permute, round_keys
 
@@ -162,7 +161,7 @@ def test_other_ranks_take_over_in_the_middle(
     rest = [RankSlice(samples, r, after, first=first) for r in range(after)]
     left = [s.positions(0, s.count) for s in rest]
     counts = np.bincount(np.concatenate(done + left), minlength=samples)
-    assert counts.min() == 1 and counts.sum() - samples < after
+    assert counts.min() >= 1 and counts.sum() - samples < after
 
 
 def test_runs_cannot_be_cut_anew() -> None:
