@@ -1,14 +1,14 @@
 """The native kernel; everything else about this package stands in pyproject.toml.
 
 Environment:
-    LATENTSTORE_REQUIRE_KERNEL=1            a kernel that does not compile is an error (releases, CI), not a warning
+    LATENTSTORE_REQUIRE_KERNEL=1            a kernel that does not compile is an error (releases, CI)
     LATENTSTORE_SANITIZE=address,undefined  builds the kernel with these sanitizers, for the fuzzers
 """
 
 import os
 import sys
 import sysconfig
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -53,13 +53,13 @@ class BuildKernel(build_ext):
             raise  # setuptools passes over a failed extension that is optional
 
 
-# The limited API gives one wheel per platform for every Python from 3.11; free-threaded builds do not have it.
+# The limited API gives one wheel per platform for every Python from 3.11; free-threaded ones do not have it.
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
-sources = sorted(glob("codecs/kernel/*.c"))
+sources = sorted(map(str, Path("codecs/kernel").glob("*.c")))
 kernel = Extension(
     "latentstore.codecs._kernel",
     sources=sources,
-    depends=sorted(glob("codecs/kernel/*.h")),
+    depends=sorted(map(str, Path("codecs/kernel").glob("*.h"))),
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
     py_limited_api=limited,
     extra_compile_args=COMPILE,

@@ -4,15 +4,16 @@
 - EXIF orientation is applied. EXIF that cannot be parsed says nothing: pixels stay as they are stored.
 - Transparency (alpha, palette entries, a transparent colour) is composited on white.
 - 16 bits become 8 as round(v / 257). Pillow itself reduces 16-bit *colour* files, by their high byte.
-- 32-bit integers must lie in 0..65535 and count as 16 bits. Floats must be finite; all within 0..1 they are multiplied
-  by 255, otherwise all within 0..255 they are rounded as they are.
+- 32-bit integers must lie in 0..65535 and count as 16 bits. Floats that all lie within 0..1 are multiplied
+  by 255, others must lie within 0..255 and are rounded as they are.
 - Palettes are looked up, one bit becomes 0 or 255, CMYK, YCbCr, HSV and LAB are converted.
 - Gray is ITU-R 601 luma, for JPEG its Y plane as stored. Colour profiles are not applied.
-- ``size``: the largest centred square is scaled to size x size: bicubic, antialiased; a JPEG more than twice as large
-  is scaled down by a power of two while it is decoded, other pictures by a box filter to three times the size.
+- ``size``: the largest centred square is scaled to size x size: bicubic, antialiased. A JPEG more than
+  twice as large is scaled down by a power of two while it is decoded, other pictures by a box filter to
+  three times the size.
 
-What is wrong is refused with a `PictureError`: a picture cut short, a PNG whose checksums do not hold, more than
-`MAX_PIXELS`. JPEG has no checksum: damage inside it that its decoder accepts cannot be told from a picture.
+What is wrong is refused with a `PictureError`: a picture cut short, a PNG whose checksums do not hold, more
+than `MAX_PIXELS`. JPEG has no checksum: damage that its decoder accepts cannot be told from a picture.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from latentstore.codecs.errors import ArgumentError, PictureError
 
 __all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "read_picture"]
 
-# 134 million pixels, 400 MB as RGB: above today's largest cameras' single shots, and what several workers can hold.
+# 134 million pixels, 400 MB as RGB: more than most cameras have, and what several workers can hold.
 MAX_PIXELS = 1 << 27
 # Nothing with fewer pixels than that needs a file of more.
 MAX_FILE_BYTES = 1 << 30
 
-# Decoded so much larger than asked for, a JPEG scaled in its transform cannot be told from one scaled afterwards.
+# Decoded at least this much too large, a JPEG scaled in its transform looks as if scaled afterwards.
 DRAFT_GAP = 2
 REDUCING_GAP = 3.0
 
@@ -66,11 +67,12 @@ PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf", b"IEND"}
 def read_picture(
     data: bytes | str | os.PathLike[str] | np.ndarray, mode: str = "RGB", size: int | None = None
 ) -> np.ndarray:
-    """One picture as uint8 (H, W, 3), or (H, W, 1) for mode "L", C-contiguous and possibly read-only.
+    """One picture as uint8 (H, W, 3), or (H, W, 1) for mode "L": C-contiguous, possibly read-only.
 
-    data: the bytes of a picture file, its path, or pixels: (H, W) or (H, W, C) with C in gray, gray and alpha, RGB,
-    RGBA, of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: side of the square in pixels, or None for the
-    picture's own size. Raises PictureError with the reason where it is no picture or a damaged one.
+    data: the bytes of a picture file, its path, or pixels: (H, W) or (H, W, C) with C = 1 (gray), 2 (gray,
+    alpha), 3 (RGB) or 4 (RGBA), of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: side of the
+    square in pixels, or None for the picture's own size. Raises PictureError with the reason where it is no
+    picture or a damaged one.
     """
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; it is 'RGB' or 'L'")
@@ -155,8 +157,10 @@ def _check_png(data: bytes) -> None:
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
-            raise PictureError(f"cut short: chunk {_name(name)} at byte {at} has {len(data) - at - 8} of {length} bytes")
-        if name in PNG_CHECKED and zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            got = max(0, len(data) - at - 12)
+            raise PictureError(f"cut short: PNG chunk {_name(name)} at byte {at} has {got} of {length} bytes")
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if name in PNG_CHECKED and zlib.crc32(view[at + 4 : end - 4]) != checksum:
             raise PictureError(f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not hold")
         if name == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, at + 8)
@@ -179,18 +183,19 @@ def _too_large(width: int, height: int) -> str:
 
 @contextmanager
 def _reasons(data: bytes = b"") -> Iterator[None]:
-    """Turns whatever Pillow's plugins raise on bad input into a PictureError that keeps the plugin's words."""
+    """Turns whatever Pillow's plugins raise on bad input into a PictureError with the plugin's words."""
     try:
         yield
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        start = bytes(data[:12])
-        raise PictureError(f"not a picture of a known format: {len(data)} bytes that begin with {start!r}") from error
+        raise PictureError(
+            f"not a picture of a known format: {len(data)} bytes that begin with {bytes(data[:12])!r}"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"it announces more than the {MAX_PIXELS} pixels that are read: {error}") from error
+        raise PictureError(f"it announces more than {MAX_PIXELS} pixels: {error}") from error
     except Exception as error:
-        # Its plugins raise nearly any type for damaged bytes (OSError, SyntaxError, struct.error, IndexError, ...).
+        # Plugins raise nearly any type for damaged bytes: OSError, SyntaxError, struct.error, IndexError ...
         said = str(error) or type(error).__name__
         word = "cut short" if "truncated" in said.lower() else "damaged or not decodable"
         raise PictureError(f"{word}: {said}") from error
@@ -229,7 +234,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _from_lab(image: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
-    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
     converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # it is None only for transforms in place
     return converted
