@@ -1,7 +1,9 @@
-"""From an artifact's name and SHA-256 to the codec: where codecs are looked for when only stored bytes name them.
+"""From an artifact's name and SHA-256 to the codec: where codecs are looked for when only stored bytes name
+them.
 
-Looked at in this order: codecs this process has registered (`latentstore.open` registers the one inside a store),
-the artifacts shipped with the package, and the folder that the environment variable LATENTSTORE_ARTIFACTS names.
+Looked at in this order: codecs this process has registered (`latentstore.open` registers the one inside a
+store), the artifacts shipped with the package, and the folder that the environment variable
+LATENTSTORE_ARTIFACTS names.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def register(codec: Codec) -> Codec:
 
 
 def codec_of(sha256: str, read_artifact: Callable[[], bytes]) -> Codec:
-    """The registered codec of that hash, or the one made of the bytes that `read_artifact` gives; registered then.
+    """The registered codec of that hash, or the one made of the bytes that `read_artifact` gives; registered
+    then.
 
     ArtifactError if those bytes have another hash.
     """
@@ -52,7 +55,8 @@ def codec_of(sha256: str, read_artifact: Callable[[], bytes]) -> Codec:
 
 
 def resolve(name: str, sha256: str) -> Codec:
-    """The codec of artifact `name` with that hash; ArtifactError says where it was looked for and what to do."""
+    """The codec of artifact `name` with that hash; ArtifactError says where it was looked for and what to
+    do."""
     with _lock:
         if sha256 in _codecs:
             return _codecs[sha256]

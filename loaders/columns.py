@@ -1,7 +1,8 @@
 """Columns of values that go with samples: keys, labels, captions, sizes.
 
-A column is an integer or float array, or strings/bytes as one flat uint8 array with offsets. A table of columns is
-kept in a NumPy ``.npz`` file: readable by anyone, checked by the zip's CRC-32 on reading, no pickle.
+A column is an integer or float array, or strings/bytes as one flat uint8 array with offsets. A table of
+columns is kept in a NumPy ``.npz`` file: readable by anyone, checked by the zip's CRC-32 on reading, no
+pickle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from latentstore.codecs.errors import ArgumentError, CorruptError
 
 KINDS = ("int", "float", "str", "bytes")
@@ -129,7 +129,8 @@ def _check(kind: str, data: np.ndarray, offsets: np.ndarray | None, where: str) 
     good = data.dtype == expected and data.ndim == 1
     if kind in ("str", "bytes"):
         good = (
-            good and offsets is not None and offsets.dtype == np.int64 and offsets.ndim == 1 and len(offsets) > 0
+            good and offsets is not None
+            and offsets.dtype == np.int64 and offsets.ndim == 1 and len(offsets) > 0
             and offsets[0] == 0 and offsets[-1] == len(data) and bool((np.diff(offsets) >= 0).all())
         )  # fmt: skip
     if not good:

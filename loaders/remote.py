@@ -1,8 +1,8 @@
 """Where bytes are: URLs, byte ranges, retries, atomic writes. The one place that knows them.
 
-A `Location` is a folder by any fsspec URL (a plain path, ``s3://bucket/prefix``, ``memory://x``, ...). Local files
-are read and written by the operating system directly; everything else through fsspec, concurrently where the file
-system can, and retried. Names inside a location are relative, with forward slashes.
+A `Location` is a folder by any fsspec URL (a plain path, ``s3://bucket/prefix``, ``memory://x``, ...). Local
+files are read and written by the operating system directly; everything else through fsspec, concurrently
+where the file system can, and retried. Names inside a location are relative, with forward slashes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-
 from latentstore.codecs.errors import StoreError
 
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.1
-# Two ranges this near are fetched as one: at 100 MB/s and 5 ms a request, reading over half a megabyte costs no
-# more than a second request.
+# Two ranges this near are fetched as one: at 100 MB/s and 5 ms a request, reading over half a megabyte costs
+# no more than a second request.
 MERGE_GAP_BYTES = 512 << 10
 
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
@@ -36,8 +35,8 @@ Bytes = bytes | memoryview | np.ndarray
 class Location:
     """A folder, local or remote. Pickles (its file system is opened again, in each process, when first used).
 
-    temp: for local folders, where files are written before they are renamed into place (same disk; default: beside
-    the file).
+    temp: for local folders, where files are written before they are renamed into place (same disk; default:
+    beside the file).
     """
 
     def __init__(
@@ -80,10 +79,11 @@ class Location:
         return self.read_ranges([(name, 0, None)])[0]
 
     def read_ranges(self, ranges: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
-        """The bytes of each (name, start, end); end None is the end; start < 0 with end None counts from the end.
+        """The bytes of each (name, start, end); end None is the end; start < 0 with end None counts from the
+        end.
 
-        Near ranges of one object are read as one; object stores are read concurrently. A range past the end of its
-        object is a StoreError.
+        Near ranges of one object are read as one; object stores are read concurrently. A range past the end
+        of its object is a StoreError.
         """
         if self.local is not None:
             return [self._read_local(*item) for item in ranges]
@@ -132,7 +132,7 @@ class Location:
         if self.local is None:
             return np.frombuffer(self.read(name), np.uint8)
         try:
-            with open(self.path(name), "rb") as file:
+            with self.path(name).open("rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     return np.zeros(0, np.uint8)
                 return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
@@ -189,28 +189,28 @@ class Location:
             target.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                with open(temporary, "wb") as file:
+                with temporary.open("wb") as file:
                     file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(temporary, target)
+                temporary.replace(target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise StoreError(f"{target}: could not be written: {_said(error)}") from error
 
-    def move(self, source: str, target: str) -> None:
-        """Rename an object. On object stores a copy, then a removal."""
+    def move(self, name: str, to: Location, new_name: str) -> None:
+        """Rename an object, also into another location of the same file system. On object stores: copy, remove."""
         if self.local is not None:
             try:
-                self.path(target).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self.path(source), self.path(target))
+                to.path(new_name).parent.mkdir(parents=True, exist_ok=True)
+                self.path(name).replace(to.path(new_name))
             except OSError as error:
-                raise self._missing_or(error, source) from error
+                raise self._missing_or(error, name) from error
             return
-        self._retry(lambda fs: fs.cp_file(self._at(source), self._at(target)), source)
-        self.remove(source)
+        self._retry(lambda fs: fs.cp_file(self._at(name), to._at(new_name)), name)
+        self.remove(name)
 
     def remove(self, name: str = "") -> None:
         """Remove an object or a folder with all it holds; nothing happens if it is missing."""
@@ -283,7 +283,7 @@ class Location:
 
     def _read_local(self, name: str, start: int, end: int | None) -> bytes:
         try:
-            with open(self.path(name), "rb") as file:
+            with self.path(name).open("rb") as file:
                 if start < 0:
                     start = max(0, os.fstat(file.fileno()).st_size + start)
                 file.seek(start)
@@ -299,7 +299,8 @@ class MissingError(StoreError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: time-outs, connections, overloaded servers; not missing files or rights."""
+    """Whether trying again may help: time-outs, connections, overloaded servers; not missing files or
+    rights."""
     if isinstance(error, _LASTING):
         return False
     if isinstance(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.codecs.resolve import codec_of
 from latentstore.loaders.columns import Column, same_names
@@ -56,14 +55,16 @@ class StagedWriter(ABC):
     @classmethod
     @abstractmethod
     def settings_at(cls, target: Location) -> str | None:
-        """The settings of the store published at `target`: "" if it does not say, None if there is no store."""
+        """The settings of the store published at `target`: "" if it does not say, None if there is no
+        store."""
 
     def __getstate__(self) -> dict[str, Any]:
         # The artifact lies beside the growing store; it need not travel with every task.
         return {"staging": self.staging, "settings": self.spec.to_json(), "published": self.published}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["staging"], StoreSpec.from_json(state["settings"]), state["published"])  # type: ignore[misc]
+        spec = StoreSpec.from_json(state["settings"])
+        self.__init__(state["staging"], spec, state["published"])  # type: ignore[misc]
 
     def __enter__(self) -> Self:
         return self
@@ -72,13 +73,15 @@ class StagedWriter(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is deleted on an error: what is written waits for ``resume``."""
+        return
 
     def abort(self) -> None:
         """Throw away everything written so far."""
         self.staging.abort()
 
     def done(self) -> dict[int, ShardSummary]:
-        """Shards already written whole: those whose summary is there and whose object has the size it says."""
+        """Shards already written whole: those whose summary is there and whose object has the size it
+        says."""
         found, sizes = {}, self._sizes()
         for index in self.staging.summaries():
             summary, _, arrays = self.staging.read_summary(index)
@@ -143,7 +146,8 @@ class StagedWriter(ABC):
     def _write(
         self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
     ) -> dict[str, np.ndarray]:
-        """Write the shard's objects; returns arrays to keep with its summary (``object_bytes`` among them)."""
+        """Write the shard's objects; returns arrays to keep with its summary (``object_bytes`` among
+        them)."""
 
     @abstractmethod
     def _objects(

@@ -1,9 +1,9 @@
 """Where a store lies while it grows, and how it becomes visible at once.
 
 Beside ``TARGET`` there is ``TARGET.partial`` with ``job.json`` (the settings), ``artifact.safetensors`` and
-``parts/`` (one summary per shard written). Locally the growing store itself is ``TARGET.partial/store`` and publishing
-is one rename. Object stores cannot rename: there the shards go to their final names and the manifest, without which
-no reader opens a store, is written last.
+``parts/`` (one summary per shard written). Locally the growing store itself is ``TARGET.partial/store`` and
+publishing is one rename. Object stores cannot rename: there the shards go to their final names and the
+manifest, without which no reader opens a store, is written last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
 from latentstore.loaders.remote import Location
@@ -48,8 +47,8 @@ class Staging:
     ) -> bool:
         """Make ready to write `spec`; True if the very same store is already published.
 
-        manifest: name of the file that makes a store. published: the settings (`StoreSpec.to_json`) of the store
-        at the target, "" if a store of unknown settings is there, None if none is.
+        manifest: name of the file that makes a store. published: the settings (`StoreSpec.to_json`) of the
+        store at the target, "" if a store of unknown settings is there, None if none is.
         """
         pending = self._pending()
         if resume and pending is not None:
@@ -98,7 +97,8 @@ class Staging:
             name = differing[0]
             raise StoreError(
                 f"{self.target.url} was begun with other settings ({', '.join(differing)}; {name} was "
-                f"{old.get(name)!r}, now {new[name]!r}): resume with the same ones, or start again with --overwrite"
+                f"{old.get(name)!r}, now {new[name]!r}): resume with the same ones, "
+                "or start again with --overwrite"
             )
 
     def _occupied(self) -> bool:
@@ -150,8 +150,8 @@ class Staging:
                 if target.is_dir() and not any(target.iterdir()):
                     target.rmdir()
                 elif target.exists():  # begin() made sure that this may be replaced
-                    os.rename(target, self.partial.path("old"))
-                os.rename(store, target)
+                    target.rename(self.partial.path("old"))
+                store.rename(target)
                 _sync_folder(target.parent)
             except OSError as error:
                 raise StoreError(f"{store} could not be renamed to {target}: {error.strerror}") from error

@@ -7,15 +7,17 @@
             ...  writer.write_shard(i, samples, notes)   # any thread, process or machine; the writer pickles
             writer.finish(n_shards)                  # driver, once
 
-One task owns one whole shard and writes all of it in one call. A call is atomic and idempotent: the shard, then its
-summary, are written under a temporary name and renamed (object stores: put whole), so a task that dies half-way or
-runs twice does no harm. Nothing is visible at the target before `finish`, which publishes last.
+One task owns one whole shard and writes all of it in one call. A call is atomic and idempotent: the shard,
+then its summary, are written under a temporary name and renamed (object stores: put whole), so a task that
+dies half-way or runs twice does no harm. Nothing is visible at the target before `finish`, which publishes
+last.
 
-A shard may hold fewer than ``spec.shard_samples`` samples, even none, where pictures could not be read; `finish`
-closes such gaps where the layout cannot have them. Keys must be unique over the store; `finish` checks it.
+A shard may hold fewer than ``spec.shard_samples`` samples, even none, where pictures could not be read;
+`finish` closes such gaps where the layout cannot have them. Keys must be unique over the store; `finish`
+checks it.
 
-While it grows, a store lives beside its target, in ``TARGET.partial`` (object stores: only the bookkeeping does, the
-shards go to their final place and the manifest is written last).
+While it grows, a store lives beside its target, in ``TARGET.partial`` (object stores: only the bookkeeping
+does, the shards go to their final place and the manifest is written last).
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-
 from latentstore.codecs.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 Field = int | float | str | bytes
 
-# Aimed at by `default_shard_samples`: large enough that a shard's round trips and index are nothing beside its
-# bytes, small enough that a few fit in a worker's memory.
+# Aimed at by `default_shard_samples`: large enough that a shard's round trips and index are nothing beside
+# its bytes, small enough that a few fit in a worker's memory.
 SHARD_BYTES = 32 << 20
 # A coarse guess for the default quality; only the number of samples in a shard hangs on it.
 BITS_PER_PIXEL = 0.6
@@ -47,9 +48,10 @@ BITS_PER_PIXEL = 0.6
 class Sample:
     """One encoded picture.
 
-    groups: the codec's group blobs, in order (`Codec.compress_groups`). width, height: of the picture, in pixels.
-    fields: what else belongs to the sample. Every sample of a store has the same names, and under one name values of
-    one type (int and float may mix). ``label`` (int) is the class; str and bytes are kept as they are.
+    groups: the codec's group blobs, in order (`Codec.compress_groups`). width, height: of the picture, in
+    pixels. fields: what else belongs to the sample. Every sample of a store has the same names, and under one
+    name values of one type (int and float may mix). ``label`` (int) is the class; str and bytes are kept as
+    they are.
     """
 
     key: str
@@ -61,10 +63,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class StoreSpec:
-    """What is settled before the first shard is written. Stored while the store grows; resuming needs it equal.
+    """What is settled before the first shard is written. Stored while the store grows; resuming needs it
+    equal.
 
-    size: (height, width) of every picture, or None where sizes differ ("native"). shard_samples: samples of a full
-    shard. job: whatever else a resumed run must agree on, JSON (the digest of the source list, ...).
+    size: (height, width) of every picture, or None where sizes differ ("native"). shard_samples: samples of a
+    full shard. job: whatever else a resumed run must agree on, JSON (the digest of the source list, ...).
     """
 
     codec: str
@@ -125,8 +128,9 @@ class StoreSpec:
 class ShardSummary:
     """What a written shard reports; small, picklable.
 
-    bytes: of all group blobs. pixels: of the pictures as stored. sums, squares: int64 (channels,), over the int8
-    codes; positions: values per channel they run over. notes: as given to `write_shard` (for a resumed run's report).
+    bytes: of all group blobs. pixels: of the pictures as stored. sums, squares: int64 (channels,), over the
+    int8 codes; positions: values per channel they run over. notes: as given to `write_shard` (for a resumed
+    run's report).
     """
 
     index: int
@@ -171,7 +175,8 @@ class StoreWriter(Protocol):
         ...
 
     def finish(self, shards: int) -> StoreSummary:
-        """Check that shards 0..shards-1 are there, write the metadata, publish. StoreError names what is missing."""
+        """Check that shards 0..shards-1 are there, write the metadata, publish. StoreError names what is
+        missing."""
         ...
 
     def abort(self) -> None:
@@ -190,13 +195,15 @@ class StoreWriter(Protocol):
 def default_shard_samples(
     count: int, size: tuple[int, int] | None, bits_per_pixel: float = BITS_PER_PIXEL
 ) -> int:
-    """Samples of a full shard for `count` pictures of `size` (None: taken as one megapixel each): about 32 MB."""
+    """Samples of a full shard for `count` pictures of `size` (None: taken as one megapixel each): about 32
+    MB."""
     pixels = 1 << 20 if size is None else max(1, size[0] * size[1])
     return max(1, min(count, int(SHARD_BYTES * 8 / bits_per_pixel / pixels), 8192))
 
 
 def store_format(target: str, format: str | None = None) -> str:
-    """ "zarr" or "wds": what `format` says, else what the target's name says (``*.zarr``; ``*.tar`` patterns)."""
+    """ "zarr" or "wds": what `format` says, else what the target's name says (``*.zarr``; ``*.tar``
+    patterns)."""
     name = str(target).rstrip("/")
     guess = "zarr" if name.endswith(".zarr") else "wds" if name.endswith(".tar") else None
     chosen = format or guess
@@ -217,8 +224,8 @@ def open_writer(
 ) -> StoreWriter:  # fmt: skip
     """Begin (or, with `resume`, go on with) the store `target`.
 
-    StoreError: the target exists and neither `resume` nor `overwrite` is given; an interrupted run of other settings
-    lies there. `overwrite` replaces only what is a latentstore store.
+    StoreError: the target exists and neither `resume` nor `overwrite` is given; an interrupted run of other
+    settings lies there. `overwrite` replaces only what is a latentstore store.
     """
     if store_format(target, format) == "zarr":
         from latentstore.loaders.zarr_write import ZarrWriter

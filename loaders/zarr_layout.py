@@ -6,16 +6,18 @@
     TARGET/key, label, ...              ordinary arrays, one value per sample
     TARGET/artifact/c/0                 uint8 (bytes,): the codec's artifact
 
-A shard of ``latent`` is a Zarr ``sharding_indexed`` object whose inner chunks, one group of one sample each, are
-written group-major: every sample's first group, then every sample's second, ... Zarr fixes no order in a shard, and
-this one makes the first k groups of all samples one contiguous range. Its index stands at the end: for every inner
-chunk, in C order, offset and nbytes as little-endian uint64 (all ones: no chunk), then their CRC-32C.
+A shard of ``latent`` is a Zarr ``sharding_indexed`` object whose inner chunks, one group of one sample each,
+are written group-major: every sample's first group, then every sample's second, ... Zarr fixes no order in a
+shard, and this one makes the first k groups of all samples one contiguous range. Its index stands at the end:
+for every inner chunk, in C order, offset and nbytes as little-endian uint64 (all ones: no chunk), then their
+CRC-32C.
 
 In a store of many sizes, group K of sample i is ``blob_gK[offset[i, K]:offset[i + 1, K]]``.
 
-The metadata is written by hand: it is a dozen lines that the Zarr v3 specification fixes, writers and loaders need no
-zarr, and the order of writing (root last) stays ours. It is not consolidated: consolidated metadata is not part of
-the v3 specification, and where the codec plugin is missing it would keep the whole group from opening.
+The metadata is written by hand: it is a dozen lines that the Zarr v3 specification fixes, writers and loaders
+need no zarr, and the order of writing (root last) stays ours. It is not consolidated: consolidated metadata
+is not part of the v3 specification, and where the codec plugin is missing it would keep the whole group from
+opening.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-
 from latentstore.codecs.bitstream import crc32c
 from latentstore.codecs.errors import CorruptError
 
@@ -61,7 +62,8 @@ def index_bytes(rows: int, groups: int) -> int:
 
 
 def encode_shard(samples: list[list[bytes]], rows: int, groups: int) -> list[bytes]:
-    """The parts, in order, of a shard object with room for `rows` samples; ``samples[i][g]`` are the blobs."""
+    """The parts, in order, of a shard object with room for `rows` samples; ``samples[i][g]`` are the
+    blobs."""
     entries = np.full((rows, groups, 2), EMPTY, "<u8")
     if samples:
         lengths = np.array([[len(blob) for blob in blobs] for blobs in samples], np.uint64)
@@ -118,7 +120,8 @@ def _array(
 def latent_metadata(
     shape: tuple[int, int, int, int], shard_rows: int, group_channels: int, codec: dict[str, Any]
 ) -> bytes:
-    """``latent/zarr.json`` for an int8 array of `shape` (N, c, h, w); `codec` is the serializer's metadata."""
+    """``latent/zarr.json`` for an int8 array of `shape` (N, c, h, w); `codec` is the serializer's
+    metadata."""
     _, c, h, w = shape
     sharding = {
         "name": "sharding_indexed",
@@ -142,7 +145,8 @@ def latent_codec(name: str, sha256: str) -> dict[str, Any]:
 
 
 def numbers(values: np.ndarray, checked: bool = True) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of numbers, chunked along its first axis, with a CRC-32C per chunk."""
+    """(zarr.json, chunks by name) of an array of numbers, chunked along its first axis, with a CRC-32C per
+    chunk."""
     rows = max(1, min(len(values), NUMBER_ROWS))
     dtype = values.dtype.newbyteorder("<")
     codecs = [_little() if dtype.itemsize > 1 else {"name": "bytes"}, *(_CRC if checked else [])]
@@ -160,18 +164,21 @@ def numbers(values: np.ndarray, checked: bool = True) -> tuple[bytes, dict[str, 
 
 
 def flat_metadata(size: int, chunk: int) -> bytes:
-    """zarr.json of a uint8 array of `size` bytes in plain chunks of `chunk` bytes (blobs have their own CRC)."""
+    """zarr.json of a uint8 array of `size` bytes in plain chunks of `chunk` bytes (blobs have their own
+    CRC)."""
     return _array((size,), (chunk,), "uint8", 0, [{"name": "bytes"}])
 
 
 def flat_chunk_bytes(size: int) -> int:
-    """Chunk size for a flat array: near `FLAT_BYTES`, and so that the last chunk is full but for a few bytes."""
+    """Chunk size for a flat array: near `FLAT_BYTES`, and so that the last chunk is full but for a few
+    bytes."""
     pieces = max(1, -(-size // FLAT_BYTES))
     return max(1, -(-size // pieces))
 
 
 def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of strings, from UTF-8 bytes and offsets (n+1,). Codec vlen-utf8."""
+    """(zarr.json, chunks by name) of an array of strings, from UTF-8 bytes and offsets (n+1,). Codec
+    vlen-utf8."""
     count = len(offsets) - 1
     rows = max(1, min(count, TEXT_ROWS))
     metadata = _array((count,), (rows,), "string", "", [{"name": "vlen-utf8"}, *_CRC])

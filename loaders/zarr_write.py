@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders import zarr_layout as layout
 from latentstore.loaders.columns import Column
@@ -21,8 +20,9 @@ _TAKEN = {layout.LATENT, "key", "artifact", "offset", "height", "width", "c"}
 
 
 class ZarrWriter(StagedWriter):
-    """Where sizes are the same, a task writes a shard of the store itself. Where they differ, the blobs of a group
-    must lie end to end, so tasks write parts of the same shape beside the store and `finish` strings them together."""
+    """Where sizes are the same, a task writes a shard of the store itself. Where they differ, the blobs of a
+    group must lie end to end, so tasks write parts of the same shape beside the store and `finish` strings
+    them together."""
 
     manifest = layout.ROOT
 
@@ -112,8 +112,8 @@ class ZarrWriter(StagedWriter):
     def _close_gaps(self, summaries: list[ShardSummary]) -> None:
         """Make every shard but the last full, if pictures that could not be read left gaps.
 
-        From the first short shard on, shards are first moved out of the store, all of them, and then written anew
-        from there: cut off anywhere, every sample is still in one place, and the next try does the rest.
+        From the first short shard on, shards are first moved out of the store, all of them, and then written
+        anew from there: cut off anywhere, every sample is still in one place, and the next try does the rest.
         """
         rows, store, partial = self.spec.shard_samples, self.staging.store, self.staging.partial
         counts = [s.count for s in summaries]
@@ -123,7 +123,7 @@ class ZarrWriter(StagedWriter):
         moved = partial.list("shards")
         for i in range(short, len(counts)):
             if _part(i) not in moved:
-                store.move(layout.shard_name(i), _part(i))
+                store.move(layout.shard_name(i), partial, _part(i))
         target, pending = short, []
         for blobs in self._samples(summaries[short:]):
             pending.append(blobs)
