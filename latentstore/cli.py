@@ -1,4 +1,4 @@
-"""The command line `latentstore`: arguments, exit statuses and error lines; the work is done by the modules it calls."""
+"""The command line `latentstore`: arguments, exit statuses, error lines; what it calls does the work."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ __all__ = ["main"]
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 CONVERT_NOTES = """\
-A picture that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store; all
-others are stored. The store grows in TARGET.partial and appears at TARGET when it is complete. A conversion that
-was stopped, by Ctrl-C, a crash or a full disk, goes on with --resume and ends with the same bytes.
+A picture that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store;
+all others are stored. The store grows in TARGET.partial and appears at TARGET when it is complete. A
+conversion that was stopped, by Ctrl-C, a crash or a full disk, goes on with --resume and ends with the same
+bytes.
 
-Exit status: 0 all pictures stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some pictures
-were left out; 130 stopped by Ctrl-C.
+Exit status: 0 all pictures stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some
+pictures were left out; 130 stopped by Ctrl-C.
 
 Examples:
   latentstore convert photos photos.zarr
@@ -44,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser(
         "verify",
         help="check every blob of a store",
-        description="Checks every blob's checksum and shape, the counts and the artifact. Exit status 1 on any finding.",
+        description="Checks every blob's checksum and shape, the counts and the artifact. "
+        "Exit status 1 if anything is wrong.",
     )
     verify.add_argument("store", metavar="STORE", help="path or URL of a store")
     _add_export(commands)
@@ -56,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="the whole way, on a few bundled pictures",
-        description="Cuts pictures bundled with scikit-image into tiles, converts them, compares sizes and speed with "
-        "JPEG, streams an epoch, and writes a sheet of reconstructions and latent channels.",
+        description="Cuts pictures bundled with scikit-image into tiles, converts them, compares sizes and "
+        "speed with JPEG, streams an epoch, and writes a sheet of reconstructions and latent channels.",
     )
     demo.add_argument(
         "folder",
@@ -100,14 +102,14 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=_size,
         default=256,
         metavar="256|native",
-        help="shorter side scaled to this many pixels, centre cut out; or every picture's own size (%(default)s)",
+        help="pixels the shorter side is scaled to, the centre cut out; or each picture's own size (%(default)s)",
     )
     add("--quality", type=int, metavar="Q", help="1 to 100; left out, the codec's default")
     add(
         "--effort",
         choices=("default", "fast"),
         default="default",
-        help="fast encodes quicker to more bytes (%(default)s)",
+        help="fast: quicker, to more bytes (%(default)s)",
     )
     add("--format", choices=("zarr", "wds"), help="left out, TARGET's name decides")
     add(
@@ -117,8 +119,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--scheduler",
         metavar="ADDRESS",
-        help="where it runs: a Dask cluster's address (tcp://host:8786), threads, or processes; left out, threads, or "
-        "processes for more than 8 workers",
+        help="where it runs: the address of a Dask cluster (tcp://host:8786), threads, or processes (threads)",
     )
     add(
         "--on-error",
@@ -156,36 +157,16 @@ def _size(text: str) -> int | str:
 
 def _convert(options: argparse.Namespace) -> int:
     from latentstore.conversion import convert
-    from latentstore.dispatch import MOST_THREADS, default_workers
-    from latentstore.progress import clock, megabytes
 
-    scheduler = options.scheduler
-    if scheduler is None and (options.workers or default_workers()) > MOST_THREADS:
-        scheduler = "processes"
-    report = convert(
-        options.source,
-        options.target,
-        codec=options.codec,
-        size=options.size,
-        quality=options.quality,
-        format=options.format,
-        labels=options.labels,
-        workers=options.workers,
-        scheduler=scheduler,
-        on_error=options.on_error,
-        effort=options.effort,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        progress=True,
-    )
-    print(
-        f"{report.url}: {report.stored:,} pictures in {report.shards} shards, {megabytes(report.bytes_in)} in, "
-        f"{megabytes(report.bytes_out)} out ({report.bits_per_pixel:.3f} bits per pixel), {clock(report.seconds)}"
-    )
+    given = {
+        name: value for name, value in vars(options).items() if name not in ("command", "source", "target")
+    }
+    report = convert(options.source, options.target, **given, progress=True)
+    print(report)
     if not report.failures:
         return DONE
-    where = "; see quarantine.jsonl in the store" if options.on_error == "quarantine" else ""
-    _say(f"{len(report.failures):,} entries could not be read and were left out{where}")
+    where = "; quarantine.jsonl in the store names them" if options.on_error == "quarantine" else ""
+    _say(f"{len(report.failures):,} entries could not be read as pictures and were left out{where}")
     return INCOMPLETE
 
 
@@ -238,7 +219,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status (argparse ends the process itself on wrong usage, with 2)."""
+    """Runs the command line, returns its exit status (on wrong usage argparse ends the process, with 2)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Names of files are printed, and need not be text in the terminal's encoding.
     for stream in (sys.stdout, sys.stderr):
@@ -250,12 +231,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         _say(str(error))
         return USAGE
-    except LatentstoreError as error:
-        _say(str(error))
-        return FAILED
     except BrokenPipeError:
-        # `latentstore info x | head`: the reader has gone; Python must not complain again when it flushes at exit.
+        # `latentstore info x | head`: the reader has gone; Python must not complain again when it flushes at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (LatentstoreError, OSError) as error:
+        _say(str(error))
+        for note in getattr(error, "__notes__", ()):
+            _say(note)
         return FAILED
     except KeyboardInterrupt:
         _say("stopped" + (f"; to go on: {_resume_line(given)}" if options.command == "convert" else ""))

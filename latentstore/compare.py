@@ -16,8 +16,8 @@ __all__ = ["JpegMatch", "match_jpeg", "psnr"]
 class JpegMatch:
     """The lowest JPEG quality that is not below a PSNR.
 
-    bytes, psnr: of that quality. bytes_at_psnr: between it and the quality below, interpolated to the very PSNR.
-    encode_seconds, decode_seconds: one thread, of the timed pictures.
+    bytes, psnr: of that quality. bytes_at_psnr: between it and the quality below, interpolated to the very
+    PSNR. encode_seconds, decode_seconds: one thread, of the timed pictures.
     """
 
     quality: int

@@ -1,8 +1,8 @@
 """Converting a data set of pictures to a store of latents.
 
-The source is listed and cut into shards; each shard is one Dask task, which reads, decodes, compresses and writes it.
-The store grows beside its target and is published last. What is finished survives anything: `resume=True` goes on
-from there and ends with the same bytes as an undisturbed run.
+The source is listed and cut into shards; each shard is one Dask task, which reads, decodes, compresses and
+writes it. The store grows beside its target and is published last. What is finished survives anything:
+`resume=True` goes on from there and ends with the same bytes as an undisturbed run.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.plan import listing_digest, shard_bounds, shard_samples
-from latentstore.progress import Progress
-from latentstore.quarantine import Failure, write_lines
+from latentstore.progress import Progress, clock, megabytes
+from latentstore.quarantine import FILE_NAME, Failure, write_lines
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
     from latentstore.dispatch import Counts
-    from latentstore.loaders.writer import StoreSpec, StoreWriter
-    from latentstore.work import ShardResult, ShardTask
+    from latentstore.loaders.staged_writer import StagedWriter
+    from latentstore.loaders.writer import StoreSpec
+    from latentstore.work import ShardResult
 
 __all__ = ["Report", "convert"]
 
 ON_ERROR = ("quarantine", "skip", "raise")
 EFFORTS = ("default", "fast")
+KEPT = "finished shards are kept; when the cause is gone, go on with --resume (in Python, resume=True)"
 
 
 @dataclass(frozen=True)
 class Report:
     """What a conversion did.
 
-    url: of the store. stored: samples in it. failures: the pictures left out, in source order. shards: of the store.
-    resumed: shards that an earlier run had finished. bytes_in: read from the source; bytes_out: of all blobs, headers
-    included. pixels: of the stored pictures. seconds: of this run.
+    url: of the store. stored: samples in it. failures: the pictures left out, in source order. shards: of the
+    store. resumed: shards that an earlier run had finished. bytes_in: read from the source; bytes_out: of all
+    blobs, headers included. pixels: of the stored pictures. seconds: of this run.
     """
 
     url: str
@@ -53,6 +55,13 @@ class Report:
     @property
     def bits_per_pixel(self) -> float:
         return 8 * self.bytes_out / self.pixels if self.pixels else 0.0
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.url}: {self.stored:,} pictures in {self.shards} shards, {megabytes(self.bytes_in)} in, "
+            f"{megabytes(self.bytes_out)} out ({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
+        )
+        return text + (f"; {self.resumed} shards were there already" if self.resumed else "")
 
 
 def convert(
@@ -75,18 +84,25 @@ def convert(
 ) -> Report:
     """Converts the pictures of `source` to the store `target`.
 
-    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of pictures, by any fsspec URL.
+    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of pictures; any fsspec URL.
     target: ``x.zarr``, or a folder or ``x-{000000..}.tar`` pattern with format="wds".
-    codec: a name, URL or path for `load_codec`, or a codec. size: the shorter side is scaled to it and the centre
-    cut out, in pixels; "native" keeps every picture's own size. quality: 1 to 100; None is the codec's default.
-    labels: a CSV of labels by path. workers, scheduler: see `latentstore.dispatch.Dispatch`. on_error: what happens to
-    a picture that cannot be read: "quarantine" (left out, named in ``quarantine.jsonl`` of the store and on the
-    screen), "skip" (left out, counted), "raise" (the run ends with its PictureError). effort: "default" or "fast".
-    overwrite: replace a store at `target`, once the new one is complete. resume: go on with an interrupted run.
-    storage_options: for fsspec, both ends. progress: True, False, or None for only where stderr is a terminal.
+    codec: a name, URL or path for `load_codec`, or a codec.
+    size: pixels the shorter side is scaled to, the centre cut out; "native" keeps each picture's own size.
+    quality: 1 to 100; None is the codec's default.
+    format: "zarr" or "wds"; None goes by the target's name.
+    labels: a CSV of labels by path.
+    workers, scheduler: where it runs, see `latentstore.dispatch.Dispatch`.
+    on_error: what happens to a picture that cannot be read. "quarantine": left out, named in
+        ``quarantine.jsonl`` of the store and on the screen; "skip": left out; "raise": the run ends with its
+        PictureError.
+    effort: "default", or "fast" for quicker encoding to more bytes.
+    overwrite: replace a store at `target` once the new one is complete.
+    resume: go on with an interrupted run.
+    storage_options: for fsspec, both ends.
+    progress: True, False, or None for only where stderr is a terminal.
 
-    Errors are LatentstoreErrors: ArgumentError for wrong options, PictureError, StoreError for the rest. After any
-    of them nothing is published and `resume=True` goes on from the last finished shard.
+    Errors are LatentstoreErrors: ArgumentError for wrong options, PictureError, StoreError for the rest.
+    After any of them nothing is published and `resume=True` goes on from the last finished shard.
     """
     from latentstore.codecs import load_codec
     from latentstore.dispatch import Dispatch
@@ -113,8 +129,12 @@ def convert(
             target, spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
             run = _Run(writer, shown, on_error, items, bounds)
-            run.shards(dispatch, effort, side, spec)
-            return run.publish(time.monotonic() - began)
+            try:
+                run.shards(dispatch, effort, side, spec)
+                return run.publish(began)
+            except (LatentstoreError, OSError) as error:
+                error.add_note(KEPT)
+                raise
 
 
 def _side(size: int | str) -> int | None:
@@ -151,7 +171,8 @@ def _prepare(
     if not items:
         raise LatentstoreError(f"{source} holds nothing that could be a picture")
     samples = shard_samples(len(items), side)
-    # What a resumed run must agree on beyond the codec: Pillow scales pictures, so its version is part of the bytes.
+    # What a resumed run must agree on beyond the codec: Pillow scales pictures, so its version is part of the
+    # bytes.
     job = {
         "resize": side or "native",
         "effort": effort,
@@ -177,7 +198,7 @@ class _Run:
     """One conversion at work: its writer, its results so far, and what is shown of them."""
 
     def __init__(
-        self, writer: StoreWriter, shown: Progress, on_error: str, items: Any, bounds: list[tuple[int, int]]
+        self, writer: StagedWriter, shown: Progress, on_error: str, items: Any, bounds: list[tuple[int, int]]
     ) -> None:
         self.writer, self.shown, self.on_error = writer, shown, on_error
         self.items, self.bounds = items, bounds
@@ -208,17 +229,18 @@ class _Run:
         work = ShardWork(self.writer, spec.artifact, settings)
         dispatch.run(work, tasks, self._finished, self._watch)
 
-    def publish(self, seconds: float) -> Report:
+    def publish(self, began: float) -> Report:
         """Publishes the store and says what it holds."""
         failures = tuple(f for _, result in sorted(self.results.items()) for f in result.failures)
         if not any(result.stored for result in self.results.values()):
             raise LatentstoreError(
-                f"none of the {len(self.items)} entries of the source could be read as a picture; nothing is published. "
-                f"The first: {failures[0]}"
+                f"none of the {len(self.items)} entries of the source could be read as a picture; nothing is "
+                f"published. The first: {failures[0]}"
             )
         self.shown.begin("publishing")
-        lines = write_lines(failures) if self.on_error == "quarantine" else None
-        summary = self.writer.finish(len(self.bounds), quarantine=lines)
+        if failures and self.on_error == "quarantine":
+            self.writer.staging.store.write(FILE_NAME, write_lines(failures))
+        summary = self.writer.finish(len(self.bounds))
         return Report(
             url=summary.url,
             codec=self.writer.spec.codec,
@@ -229,11 +251,12 @@ class _Run:
             bytes_in=sum(result.bytes_in for result in self.results.values()),
             bytes_out=summary.bytes,
             pixels=summary.pixels,
-            seconds=seconds,
+            seconds=time.monotonic() - began,
         )
 
     def _watch(self, index: int, counts: Counts) -> None:
-        # Counts of a task run to its end, or run again after its worker died, replace what was counted for it.
+        # Counts of a task run to its end, or run again after its worker died, replace what was counted for
+        # it.
         with self.lock:
             if index in self.results:
                 return

@@ -1,7 +1,8 @@
 """`latentstore demo`: the whole way on real pictures, in about half a minute.
 
-Pictures that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared with JPEG,
-streamed for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not a benchmark.
+Pictures that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared
+with JPEG, streamed for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not
+a benchmark.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
     with Progress() as shown:
         tiles = _write_tiles(base / "pictures", most_tiles, shown)
     print(
-        f"{len(tiles)} tiles of {TILE}x{TILE} pixels (overlapping) from {len(PICTURES)} photographs of scikit-image, "
+        f"{len(tiles)} tiles of {TILE}x{TILE} pixels (overlapping) from photographs that come with scikit-image, "
         f"in {base / 'pictures'}\n\n$ latentstore convert {base / 'pictures'} {base / 'pictures.zarr'}",
         file=out,
         flush=True,

@@ -1,8 +1,9 @@
 """Runs shard tasks on Dask: threads of this process, processes of this machine, or a cluster by its address.
 
-Threads are the default: decoding pictures and the codec's kernel release Python's lock, and threads start at once.
-Processes cost about a second to start and pay where many cores would queue for that lock. A cluster is handed tasks
-through a window, two for each of its threads, so its scheduler never holds a large job as a whole.
+Threads are the default: decoding pictures and the codec's kernel release Python's lock, and threads start at
+once. Processes cost about a second to start and pay where many cores would queue for that lock. A cluster is
+handed tasks through a window, two for each of its threads, so its scheduler never holds a large job as a
+whole.
 """
 
 from __future__ import annotations
@@ -22,20 +23,18 @@ from latentstore.codecs.errors import ArgumentError, LatentstoreError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Dispatch", "Monitor", "Stopped", "default_workers"]
+__all__ = ["Dispatch", "Monitor", "StoppedError", "default_workers"]
 
 # How long a cluster may be without any worker, or its scheduler out of reach, before the job gives up.
 PATIENCE_SECONDS = 120.0
 CONNECT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
-# Above this many workers on one machine, the Python part of each picture makes threads queue for the interpreter.
-MOST_THREADS = 8
 
 Counts = tuple[int, int, int]
 """Pictures done, bytes read, bytes written: so far, of one task."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Raised inside a task that was told to stop; it has published nothing."""
 
 
@@ -43,7 +42,7 @@ class Monitor(Protocol):
     """A task's line to whoever watches."""
 
     def report(self, task: int, counts: Counts) -> None:
-        """Counts so far of one task. Raises Stopped where the job is to end."""
+        """Counts so far of one task. Raises StoppedError where the job is to end."""
         ...
 
 
@@ -97,14 +96,14 @@ class Dispatch:
     ) -> None:
         """Runs `work` on every task; calls `finished` with each result, in this thread, as results come.
 
-        `watch` hears of tasks at work, from any thread. The first task that fails ends the run with its error;
-        tasks at work are told to stop and waited for (on a cluster: cancelled).
+        `watch` hears of tasks at work, from any thread. The first task that fails ends the run with its
+        error; tasks at work are told to stop and waited for (on a cluster: cancelled).
         """
         if self.where == "threads":
             _run_threads(work, tasks, self.workers, finished, watch)
             return
         opened = _local_client(self.workers) if self.where == "processes" else _cluster_client(self.where)
-        with opened as client:
+        with opened as client, client.as_current():  # `wait` below looks for the current client
             _run_cluster(client, work, tasks, finished, watch)
 
 
@@ -115,7 +114,7 @@ class _LocalMonitor:
 
     def report(self, task: int, counts: Counts) -> None:
         if self.stop.is_set():
-            raise Stopped
+            raise StoppedError
         self.watch(task, counts)
 
 
@@ -131,8 +130,8 @@ def _run_threads(
     from dask.delayed import delayed
 
     monitor = _LocalMonitor(watch)
-    # Keys sort as the tasks do, so that shards are begun in their order. The task travels inside the function:
-    # as an argument Dask would look into it for tasks of its own.
+    # Keys sort as the tasks do, so that shards are begun in their order. The task travels inside the
+    # function: as an argument Dask would look into it for tasks of its own.
     lazy = [
         delayed(partial(work, task, monitor), name=f"shard-{task.index:09d}", pure=False)(
             dask_key_name=f"done-{task.index:09d}"
@@ -221,8 +220,8 @@ def _run_cluster(
     client.subscribe_topic(topic, lambda event: watch(*event[1]))
     waiting, running, patience = iter(tasks), set(), _Patience(client)
     patience.wait_for_workers()
-    # The work (settings, artifact, writer) goes to a worker once, not with every task; as a task of its own, and not
-    # scattered, so that the scheduler can make it again when the workers that held it have died.
+    # The work (settings, artifact, writer) goes to a worker once, not with every task; as a task of its own,
+    # and not scattered, so that the scheduler can make it again when the workers that held it have died.
     shared = client.submit(_same, work, key=f"{topic}-work", pure=False)
     try:
         while True:

@@ -32,9 +32,9 @@ def export(
 ) -> int:
     """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``; returns how many.
 
-    channels: decode from that many channels only (a multiple of the codec's group), fetching only them; None is all.
-    The folder must be new or empty. Pictures have the size they were stored at.
-    Raises StoreError, CorruptError (naming shard and key), ArgumentError.
+    channels: decode from that many channels only (a multiple of the codec's group), fetching only them; None
+    is all. The folder must be new or empty. Pictures have the size they were stored at. Raises StoreError,
+    CorruptError (naming shard and key), ArgumentError.
     """
     from latentstore import open as open_store
 
@@ -80,7 +80,7 @@ def _write(folder: Path, key: str, picture: np.ndarray) -> int:
 
 
 def png_path(folder: Path, key: str) -> Path:
-    """Where the sample `key` goes. CorruptError for a key that would leave the folder: stores come from anywhere."""
+    """Where the sample `key` goes; CorruptError if that would leave the folder: stores come from anywhere."""
     parts = PurePosixPath(key).parts
     steers = "\0" in key or (os.name == "nt" and ("\\" in key or ":" in key))
     if not parts or key.startswith("/") or ".." in parts or steers:

@@ -1,7 +1,7 @@
 """Which source items make which shard, and what tells one conversion from another.
 
-Both depend on the source and the options only, never on workers: so bytes do not depend on them either, and a bad
-picture leaves its own shard shorter without moving what the others hold.
+Both depend on the source and the options only, never on workers: so bytes do not depend on them either, and a
+bad picture leaves its own shard shorter without moving what the others hold.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from latentstore.loaders.writer import default_shard_samples
 
 __all__ = ["listing_digest", "shard_bounds", "shard_samples"]
 
-# Enough shards to keep many workers busy on a small data set, but none so small that shards are mere files again.
+# Enough shards to keep many workers busy on a small data set, but none so small that shards are mere files
+# again.
 WANTED_SHARDS = 64
 FEWEST_SAMPLES = 32
-# Pictures kept at their own size may be large: a shard ends after this much of the source, which bounds what a
-# worker holds (the blobs of a shard take a fraction of its source).
+# Pictures kept at their own size may be large: a shard ends after this much of the source, which bounds what
+# a worker holds (the blobs of a shard take a fraction of its source).
 NATIVE_SOURCE_BYTES = 128 << 20
 
 
@@ -30,7 +31,7 @@ def shard_samples(count: int, size: int | None) -> int:
 
 
 def shard_bounds(items: Sequence[Any], samples: int, size: int | None) -> list[tuple[int, int]]:
-    """(start, stop) of each shard's items: at most `samples`, and for pictures of any size a bound on their bytes."""
+    """(start, stop) of each shard's items: at most `samples`, and bounded bytes where sizes differ."""
     if size is not None:
         return [(start, min(start + samples, len(items))) for start in range(0, len(items), samples)]
     bounds, start, held = [], 0, 0

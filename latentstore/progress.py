@@ -1,7 +1,8 @@
 """What a long job shows: a bar on a terminal, plain lines elsewhere.
 
-On a terminal the bar is drawn by rich. In a log file or a pipe a line is written when a step begins, then every
-two seconds during the first minute and every ten seconds after it, so a job that hangs can be told from one that works.
+On a terminal the bar is drawn by rich. In a log file or a pipe a line is written when a step begins, then
+every two seconds during the first minute and every ten seconds after it, so a job that hangs can be told from
+one that works.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def megabytes(count: float) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters and undecodable bytes escaped: a file's name must not steer the terminal."""
+    """`text` with control characters and undecodable bytes escaped: no file's name steers a terminal."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
     )
@@ -90,7 +91,7 @@ class Progress:
             self._bar = None
 
     def begin(self, step: str, total: int | None = None, unit: str = "", before: int = 0) -> None:
-        """Starts a step of `total` things; `before` of them were done by an earlier run and do not count as speed."""
+        """Starts a step of `total` things; `before` were done by an earlier run and do not count as speed."""
         with self._lock:
             self._reset(step, total, unit, before)
             if self._bar is not None:

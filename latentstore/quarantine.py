@@ -1,7 +1,8 @@
 """Pictures that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
 
-The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored), `path`
-(where the picture lies in the source) and `reason`. It is ASCII: names that are no text survive as escapes.
+The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored),
+`path` (where the picture lies in the source) and `reason`. It is ASCII: names that are no text survive as
+escapes.
 """
 
 from __future__ import annotations

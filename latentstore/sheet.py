@@ -1,4 +1,4 @@
-"""One picture that shows what a store keeps: originals, reconstructions from more and more channels, latent channels."""
+"""One picture of what a store keeps: originals, reconstructions from ever more channels, latent channels."""
 
 from __future__ import annotations
 

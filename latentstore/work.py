@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import PictureError
+from latentstore.codecs.resolve import codec_of
 from latentstore.dispatch import Monitor
 from latentstore.loaders.writer import Sample, ShardSummary, StoreWriter
 from latentstore.pictures import read_picture
@@ -23,8 +23,8 @@ __all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
 class Settings:
     """How every picture is treated.
 
-    mode: what the codec takes, "RGB" or "L". size: side of the square in pixels, or None for the picture's own size.
-    effort: "default" or "fast". raise_errors: a bad picture ends the run instead of being left out.
+    mode: what the codec takes, "RGB" or "L". size: side of the square in pixels, or None for the picture's
+    own size. effort: "default" or "fast". raise_errors: a bad picture ends the run instead of being left out.
     """
 
     mode: str
@@ -61,13 +61,6 @@ class ShardResult:
         return cls(summary.index, summary.count, tuple(failures), bytes_in, summary.bytes, summary.pixels)
 
 
-@lru_cache(maxsize=4)
-def _codec(artifact: bytes) -> Codec:
-    from latentstore.codecs import Codec
-
-    return Codec.from_bytes(artifact)
-
-
 @dataclass(frozen=True)
 class ShardWork:
     """The work itself, called with a task; pickles, so that it can be sent to another machine."""
@@ -77,7 +70,7 @@ class ShardWork:
     settings: Settings
 
     def __call__(self, task: ShardTask, monitor: Monitor) -> ShardResult:
-        codec = _codec(self.artifact)
+        codec = codec_of(self.writer.spec.sha256, lambda: self.artifact)
         samples: list[Sample] = []
         failures: list[Failure] = []
         bytes_in = bytes_out = 0

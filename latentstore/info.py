@@ -1,0 +1,101 @@
+"""`latentstore info` and `latentstore codecs`: plain tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentstore.progress import megabytes, printable
+
+if TYPE_CHECKING:
+    from latentstore.loaders.dataset import LatentDataset
+
+__all__ = ["codecs_table", "store_table"]
+
+SHOWN_CLASSES = 12
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(f"{name:{width}}{value}" for name, value in rows)
+
+
+def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> str:
+    """What the store at `url` holds, as text of two columns. StoreError if there is no finished store."""
+    from latentstore import open as open_store
+
+    dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
+    codec, about = dataset.codec, dataset.info
+    blob_bytes, pixels = int(about["blob_bytes"]), int(about["pixels"])
+    objects = dataset.reader.location.list()
+    rows = [
+        ("store", printable(url)),
+        ("samples", f"{len(dataset):,} in {len(dataset.shard_starts) - 1:,} shards"),
+        ("pictures", f"{_sizes(dataset)}, {about['mode']}"),
+        ("latents", _latents(dataset)),
+        ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(sum(objects.values()))} in all"),
+        ("bits per pixel", f"{8 * blob_bytes / pixels:.3f}, {blob_bytes / len(dataset):,.0f} bytes a sample"),
+        ("codec", codec.name),
+        ("artifact sha256", codec.sha256),
+        ("quality", f"{dataset.quality} of 100"),
+        ("classes", _classes(dataset.classes)),
+        ("fields", ", ".join(["key", *map(printable, about["fields"])])),
+        ("source", printable(str(about["source"]))),
+        ("kernel", _kernel()),
+    ]
+    return _table(rows)
+
+
+def _sizes(dataset: LatentDataset) -> str:
+    if dataset.size is not None:
+        return f"{dataset.size[1]}x{dataset.size[0]} pixels"
+    sizes = dataset.sizes()
+    (low_h, low_w), (high_h, high_w) = np.min(sizes, axis=0), np.max(sizes, axis=0)
+    return f"each its own size, {low_w} to {high_w} pixels wide, {low_h} to {high_h} high"
+
+
+def _latents(dataset: LatentDataset) -> str:
+    codec = dataset.codec
+    shape = dataset.latent_shape
+    form = f"int8 {shape}" if shape else f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
+    return f"{form}, {codec.groups} groups of {codec.group_channels} channels"
+
+
+def _classes(classes: list[str] | None) -> str:
+    if not classes:
+        return "none"
+    shown = ", ".join(printable(name) for name in classes[:SHOWN_CLASSES])
+    return f"{len(classes)}: {shown}" + (", ..." if len(classes) > SHOWN_CLASSES else "")
+
+
+def _kernel() -> str:
+    """Which code decodes here, and loudly so if it is the slow one."""
+    from latentstore.codecs import kernel_name
+
+    name = kernel_name()
+    if name == "reference":
+        return "NONE: the slow Python reference runs (no C compiler was found at installation); expect 1/100 of speed"
+    return f"native ({name})"
+
+
+def codecs_table() -> str:
+    """The shipped codecs, with what their cards say."""
+    from latentstore.codecs import load_codec, shipped
+
+    blocks = []
+    for name in shipped():
+        codec = load_codec(name)
+        rows = [
+            ("codec", codec.name),
+            ("pictures", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
+            ("latents", f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"),
+            ("groups", f"{codec.groups} of {codec.group_channels} channels"),
+            ("default quality", str(codec.default_quality)),
+            ("artifact sha256", codec.sha256),
+            ("artifact size", f"{len(codec.artifact_bytes) / 1000:.0f} kB"),
+        ]
+        rows += [(printable(str(key)), printable(str(value))) for key, value in sorted(codec.card.items())]
+        blocks.append(_table(rows))
+    return "\n\n".join([*blocks, f"kernel: {_kernel()}"])

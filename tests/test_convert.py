@@ -1,0 +1,216 @@
+"""Conversion: what is stored, what is left out and named, the same bytes wherever and however it runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentstore
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError, StoreError
+from latentstore.plan import shard_bounds, shard_samples
+from latentstore.quarantine import read_lines
+
+SIZE = 32
+
+
+def make_pictures(folder: Path, count: int = 80, bad: tuple[int, ...] = ()) -> Path:
+    """`count` small pictures in two class folders, those numbered in `bad` being no pictures; seeded."""
+    rng = np.random.default_rng(8)
+    for i in range(count):
+        path = folder / ("ants" if i % 2 else "bees") / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if i in bad:
+            path.write_bytes(b"this is no picture")
+            continue
+        small = rng.integers(0, 256, (4, 5, 3), np.uint8)
+        Image.fromarray(small).resize((SIZE + 8, SIZE), Image.Resampling.BICUBIC).save(path)
+    return folder
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    """Every file below `store` and its bytes."""
+    return {p.relative_to(store).as_posix(): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def convert(source: Path, target: Path, **options: object) -> latentstore.conversion.Report:
+    return latentstore.convert(str(source), str(target), **{"size": SIZE, "progress": False, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", ["zarr", "wds"])
+@pytest.mark.parametrize("size", [SIZE, "native"])
+def test_stores_every_picture_with_key_and_label(pictures: Path, tmp_path: Path, format: str, size: object) -> None:
+    report = convert(pictures, tmp_path / f"x.{format}", format=format, size=size)
+    assert (report.stored, report.failures, report.resumed) == (80, (), 0)
+    assert report.bytes_in == sum(p.stat().st_size for p in pictures.rglob("*.png"))
+    ds = latentstore.open(report.url)
+    assert len(ds) == 80
+    keys = ds.keys()
+    assert keys == sorted(p.relative_to(pictures).with_suffix("").as_posix() for p in pictures.rglob("*.png"))
+    assert ds.classes == ["ants", "bees"]
+    assert [ds.classes[label] for label in ds.fields()["label"]] == [key.split("/")[0] for key in keys]
+    assert report.bytes_out == ds.info["blob_bytes"]
+    assert report.pixels == 80 * SIZE * (SIZE if size == SIZE else SIZE + 8)
+
+
+def test_latents_are_those_of_the_picture(pictures: Path, tmp_path: Path) -> None:
+    from latentstore.pictures import read_picture
+
+    report = convert(pictures, tmp_path / "x.zarr", effort="fast")
+    ds = latentstore.open(report.url)
+    for i in (0, 33, 79):
+        picture = read_picture(str(pictures / f"{ds[i]['key']}.png"), "RGB", SIZE)
+        expected = ds.codec.encode(picture[None], effort="fast")[0]
+        assert np.array_equal(ds[i]["latent"], expected)
+
+
+@pytest.mark.parametrize("format", ["zarr", "wds"])
+def test_bytes_do_not_depend_on_workers(pictures: Path, tmp_path: Path, format: str) -> None:
+    one = convert(pictures, tmp_path / "one" / "x", format=format, workers=1)
+    many = convert(pictures, tmp_path / "many" / "x", format=format, workers=5)
+    assert one.shards == many.shards > 1
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "many")
+
+
+@pytest.mark.parametrize("format", ["zarr", "wds"])
+@pytest.mark.parametrize("size", [SIZE, "native"])
+def test_bad_pictures_are_quarantined(tmp_path: Path, format: str, size: object) -> None:
+    bad = (0, 7, 40, 41, 79)
+    source = make_pictures(tmp_path / "source", bad=bad)
+    report = convert(source, tmp_path / "x", format=format, size=size)
+    assert report.stored == 75
+    named = read_lines((tmp_path / "x" / "quarantine.jsonl").read_bytes())
+    assert tuple(named) == report.failures
+    assert [f.path.split("/")[-1] for f in named] == ["007.png", "041.png", "079.png", "000.png", "040.png"]
+    assert all("not a picture" in f.reason for f in named)
+    clean = tmp_path / "clean"
+    shutil.copytree(source, clean)
+    for failure in named:
+        (clean / failure.path).unlink()
+    without = convert(clean, tmp_path / "y", format=format, size=size)
+    a, b = latentstore.open(report.url), latentstore.open(without.url)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[i]["latent"], b[i]["latent"]) for i in range(75))
+
+
+def test_a_zarr_store_with_a_quarantine_is_listed_without_a_warning(tmp_path: Path) -> None:
+    import zarr
+
+    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
+    convert(source, tmp_path / "x.zarr")
+    group = zarr.open_group(tmp_path / "x.zarr", mode="r")  # warnings are errors in these tests
+    assert "latent" in dict(group.members())
+
+
+def test_skip_leaves_out_without_a_file(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
+    report = convert(source, tmp_path / "x.zarr", on_error="skip")
+    assert (report.stored, len(report.failures)) == (4, 1)
+    assert not (tmp_path / "x.zarr" / "quarantine.jsonl").exists()
+
+
+def test_raise_names_the_picture_and_publishes_nothing(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
+    with pytest.raises(PictureError, match=r"ants/003\.png: not a picture"):
+        convert(source, tmp_path / "x.zarr", on_error="raise")
+    assert not (tmp_path / "x.zarr").exists()
+    report = convert(source, tmp_path / "x.zarr", on_error="skip", resume=True)
+    assert report.stored == 4
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "source", count=3, bad=(0, 1, 2))
+    with pytest.raises(LatentstoreError, match="none of the 3 entries"):
+        convert(source, tmp_path / "x.zarr")
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with pytest.raises(LatentstoreError, match="source"):
+        convert(tmp_path / "source", tmp_path / "x.zarr")
+    with pytest.raises(LatentstoreError, match="nowhere"):
+        convert(tmp_path / "nowhere", tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size is 0"),
+        ({"size": "large"}, "size is 'large'"),
+        ({"quality": 101}, "quality"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"effort": "much"}, "effort"),
+        ({"format": "tfrecord"}, "tfrecord"),
+        ({"workers": 0}, "workers is 0"),
+        ({"scheduler": "slurm"}, "slurm"),
+        ({"scheduler": "tcp://a:1", "workers": 3}, "cluster uses the workers it has"),
+        ({"resume": True, "overwrite": True}, "one of them"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(
+    pictures: Path, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        convert(pictures, tmp_path / "x.zarr", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_without_a_format_is_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="format"):
+        convert(pictures, tmp_path / "photos")
+
+
+def test_an_existing_store_stays_unless_overwritten(pictures: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.zarr"
+    convert(pictures, target)
+    before = files_of(target)
+    with pytest.raises(StoreError, match="overwrite"):
+        convert(pictures, target, quality=20)
+    assert files_of(target) == before
+    small = make_pictures(tmp_path / "source", count=4, bad=(1,))
+    with pytest.raises(PictureError):
+        convert(small, target, overwrite=True, on_error="raise")
+    assert files_of(target) == before
+    assert convert(small, target, overwrite=True).stored == 3
+
+
+def test_codec_for_gray(pictures: Path, tmp_path: Path) -> None:
+    report = convert(pictures, tmp_path / "x.zarr", codec="gray-f8c16")
+    ds = latentstore.open(report.url)
+    assert ds[0]["latent"].shape == (16, SIZE // 8, SIZE // 8)
+
+
+def test_shards_are_planned_over_the_source() -> None:
+    assert shard_samples(10, 256) == 10
+    assert shard_samples(600, 256) == 32
+    assert shard_samples(100_000, 256) == 1563
+    assert 4000 < shard_samples(10**8, 256) < 9000
+    assert shard_bounds(range(7), 3, 256) == [(0, 3), (3, 6), (6, 7)]
+
+
+def test_native_shards_are_bounded_in_bytes() -> None:
+    class Item:
+        def __init__(self, size_bytes: int | None) -> None:
+            self.size_bytes = size_bytes
+
+    items = [Item(60 << 20), Item(60 << 20), Item(60 << 20), Item(300 << 20), Item(None), Item(1)]
+    assert shard_bounds(items, 100, None) == [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert shard_bounds([Item(None)] * 5, 2, None) == [(0, 2), (2, 4), (4, 5)]
+
+
+def test_quarantine_lines_hold_any_name(tmp_path: Path) -> None:
+    from latentstore.quarantine import Failure, write_lines
+
+    failures = [Failure("naïve 图片", "naïve 图片.jpg", "cut"), Failure("b\udcff", "b\udcff.jpg", 'a "quoted"\nreason')]
+    lines = write_lines(failures)
+    assert read_lines(lines) == failures
+    assert [json.loads(line)["reason"] for line in lines.splitlines()] == ["cut", 'a "quoted"\nreason']
+    assert "\n" not in str(failures[1])
