@@ -1,0 +1,217 @@
+"""`LatentLoader`: batches of tensors from a store, in an order that depends on nothing but seed and epoch.
+
+Its workers are threads. Decoding and reading release the GIL, so threads run side by side; they start in
+microseconds, share one copy of the index, hand over tensors without copying, and there is no fork to
+deadlock and nothing to pickle (`docs/loading.md` has the measurements). The data set itself is map-style,
+so that torch's own DataLoader with its worker processes takes it too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.batch import Collate
+from latentstore.loaders.held import HeldShards
+from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
+
+if TYPE_CHECKING:
+    import torch
+    from latentstore.loaders.dataset import LatentDataset
+
+Batches = Generator[tuple["Job", dict[str, Any]], None, None]
+
+# Batches that each worker may be ahead of the one being used: bounds memory, and two hide the jitter of one.
+AHEAD = 2
+# Batches whose order is computed in one go: the cost of NumPy's calls is shared.
+SLAB = 16
+STATE_VERSION = 1
+
+
+class LatentLoader:
+    """Batches of a store's samples, each a dict::
+
+        {"latent": int8 (b, c, h, w),           # output="codes": the codes as stored "key": list[str],
+        "label": int64 (b,), ...}    # and every other field: tensors of numbers, lists of others
+
+    Args: ds: from `latentstore.open`. batch_size: samples in a batch of this rank; the last may have fewer.
+    shuffle: False: as stored. True: a new permutation of all samples every epoch. ``"block"``: shards are
+    shuffled, and samples within windows of a few shards: the choice for object stores, since every shard is
+    read whole, once, ahead of its use. seed: of the shuffle; the same seed and epoch give the same order
+    everywhere. num_workers: threads that read and decode ahead; 0 does it while you wait. Changes nothing
+    but speed. drop_last: leave out an incomplete last batch, and samples that the ranks cannot share evenly
+    (which otherwise the first ones of the epoch fill up, so that all ranks make the same number of
+    batches). output: ``"codes"``: int8. ``"latents"``: zero mean and unit variance per channel, of `dtype`.
+    ``"pixels"``: uint8 (b, 3 or 1, H, W) under the name "pixels", decoded from the channels opened. dtype:
+    of ``"latents"``: torch.float32 (default), bfloat16 or float16. rank, world_size: this process among
+    those that share the epoch.
+
+    A store of pictures of many sizes gives a list of tensors instead of one.
+
+    Iterating over the loader reads one epoch and moves on to the next; stopped earlier, the next iteration
+    begins the same epoch again. `state_dict` says where the last batch that was handed out ended, and
+    `load_state_dict` continues exactly there, with any number of workers, and under ``shuffle=True`` with
+    any number of ranks.
+    """
+
+    def __init__(
+        self,
+        ds: LatentDataset,
+        batch_size: int,
+        shuffle: bool | str = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        drop_last: bool = False,
+        *,
+        output: str = "codes",
+        dtype: torch.dtype | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1 or num_workers < 0:
+            raise ArgumentError(f"batch_size {batch_size} (1 or more), num_workers {num_workers} (0 or more)")
+        if shuffle not in (False, True, "block"):
+            raise ArgumentError(f"shuffle is True, False or 'block', not {shuffle!r}")
+        self.ds = ds
+        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
+        self.rank, self.world_size = rank, world_size
+        mode = "block" if shuffle == "block" else "full" if shuffle else "none"
+        self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
+        self._collate = Collate(ds, output, dtype)
+        self._slice(0)  # refuses impossible ranks now
+        self._epoch = 0
+        self._position = self._start = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being read, or that the next iteration reads."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Read `epoch` next, from its beginning; nothing changes if the loader is in this epoch already."""
+        if epoch < 0:
+            raise ArgumentError(f"epoch {epoch}: 0 or more")
+        if epoch != self._epoch:
+            self._epoch, self._position, self._start = epoch, 0, 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self._batches_of(self._slice(0).count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last batch that was handed out ended: JSON, the same on every rank that has made as
+        many."""
+        return {
+            "version": STATE_VERSION,
+            "epoch": self._epoch,
+            "position": self._position,
+            "world_size": self.world_size,
+            **self._identity(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken. ArgumentError if it belongs to another order or data set."""
+        if state.get("version") != STATE_VERSION:
+            raise ArgumentError(
+                f"loader state of version {state.get('version')!r}; this one reads {STATE_VERSION}"
+            )
+        for name, own in self._identity().items():
+            if state[name] != own:
+                raise ArgumentError(f"loader state is of {name} {state[name]!r}, this loader has {own!r}")
+        if self._order.contiguous and state["position"] and state["world_size"] != self.world_size:
+            raise ArgumentError(
+                f"loader state is of {state['world_size']} ranks, there are {self.world_size}: in the middle of "
+                "an epoch, other ranks can go on only under shuffle=True"
+            )
+        self._epoch, self._position, self._start = state["epoch"], state["position"], state["position"]
+
+    def _identity(self) -> dict[str, Any]:
+        return {"order": self._order.mode, "seed": self._order.seed, "samples": self._order.samples}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        first, self._start = self._start, 0
+        self._position = first
+        return self._read(self._epoch, first)
+
+    def _read(self, epoch: int, first: int) -> Iterator[dict[str, Any]]:
+        order, cut = self._order.epoch(epoch), self._slice(first)
+        last = order.windows(cut.positions(cut.count - 1, cut.count)).max(initial=-1)
+        shards = HeldShards(self.ds, order, int(last), ahead=self.num_workers > 0)
+        jobs = self._jobs(order, cut, first)
+        batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
+        try:
+            for job, batch in batches:
+                if self._epoch == epoch:
+                    self._position = job.position
+                shards.passed(job.windows)
+                yield batch
+        finally:
+            batches.close()
+            shards.close()
+        if self._epoch == epoch:
+            self._epoch, self._position = epoch + 1, 0
+
+    def _one_by_one(self, jobs: Iterator[Job], shards: HeldShards) -> Batches:
+        for job in jobs:
+            yield job, self._load(job, shards)
+
+    def _ahead(self, jobs: Iterator[Job], shards: HeldShards) -> Batches:
+        """The batches in their order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
+        waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
+        pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
+        try:
+            for job in jobs:
+                waiting.append((job, pool.submit(self._load, job, shards)))
+                shards.expect(job.windows[-1] + 1)
+                if len(waiting) > AHEAD * self.num_workers:
+                    yield _result(waiting)
+            while waiting:
+                yield _result(waiting)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, job: Job, shards: HeldShards) -> dict[str, Any]:
+        shards.need(job.windows)
+        return self._collate(job.indices)
+
+    def _slice(self, first: int) -> RankSlice:
+        contiguous = self._order.contiguous
+        first = 0 if contiguous else first
+        return RankSlice(self._order.samples, self.rank, self.world_size, self.drop_last, contiguous, first)
+
+    def _batches_of(self, count: int) -> int:
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def _jobs(self, order: EpochOrder, cut: RankSlice, first: int) -> Iterator[Job]:
+        """The batches of this rank that are left after `first` samples of all ranks together."""
+        begin = first // self.world_size if self._order.contiguous else 0
+        batches = self._batches_of(cut.count - begin)
+        for slab in range(0, batches, SLAB):
+            start = begin + slab * self.batch_size
+            stop = min(begin + min(slab + SLAB, batches) * self.batch_size, cut.count)
+            positions = cut.positions(start, stop)
+            indices, windows = order.indices(positions), order.windows(positions)
+            for a in range(0, stop - start, self.batch_size):
+                b = min(a + self.batch_size, stop - start)
+                done = cut.first + (start + b) * self.world_size
+                yield Job(indices[a:b], np.unique(windows[a:b]).tolist(), done)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch to make. indices: of its samples. windows: of the order that they lie in. position: in the
+    epoch, counted over all ranks, after it."""
+
+    indices: np.ndarray
+    windows: list[int]
+    position: int
+
+
+def _result(waiting: deque[tuple[Job, Future[dict[str, Any]]]]) -> tuple[Job, dict[str, Any]]:
+    job, future = waiting.popleft()
+    return job, future.result()
