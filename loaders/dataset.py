@@ -221,6 +221,10 @@ class LatentDataset:
         now."""
         return self._fetcher.fetch(self._indices(indices))
 
+    def group_bytes(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """int64 (n, groups): bytes of each group blob that is read for each sample."""
+        return self.reader.locate(self._indices(indices), self.groups)[1]
+
     def load_shards(self, shards: list[int]) -> None:
         """Read the asked groups of whole shards into memory, one range a shard, and keep them until
         `drop_shards`.

@@ -107,6 +107,14 @@ class ZarrReader(Reader):
         """See `Reader.artifact`."""
         return self.arrays.numbers("artifact").tobytes()
 
+    def lengths(self) -> dict[str, int]:
+        """How many values each array with one value per sample says it has, by name."""
+        fields = self.meta.attributes["fields"].values()
+        names = ["key", *(field["array"] for field in fields if field["kind"] != "bytes")]
+        lengths = {name: self.arrays.info(name).shape[0] for name in names}
+        offsets = [f"{field['array']}_offset" for field in fields if field["kind"] == "bytes"]
+        return {**lengths, **{name: self.arrays.info(name).shape[0] - 1 for name in offsets}}
+
     def keys(self, indices: np.ndarray) -> list[str]:
         """See `Reader.keys`."""
         return self.arrays.text("key", indices)
