@@ -125,8 +125,8 @@ class LatentLoader:
                 raise ArgumentError(f"loader state is of {name} {state[name]!r}, this loader has {own!r}")
         if self._order.contiguous and state["position"] and state["world_size"] != self.world_size:
             raise ArgumentError(
-                f"loader state is of {state['world_size']} ranks, there are {self.world_size}: in the middle of "
-                "an epoch, other ranks can go on only under shuffle=True"
+                f"loader state is of {state['world_size']} ranks, there are {self.world_size}: only under "
+                "shuffle=True can other ranks go on in the middle of an epoch"
             )
         self._epoch, self._position, self._start = state["epoch"], state["position"], state["position"]
 

@@ -180,7 +180,7 @@ class StoredEpoch:
         self._window_ends = self._ends[last]
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._window_ends, positions, side="right")
+        return np.asarray(np.searchsorted(self._window_ends, positions, side="right"))
 
     def shards(self, window: int) -> list[int]:
         chosen = self._order[window * self._window : (window + 1) * self._window]
@@ -188,7 +188,7 @@ class StoredEpoch:
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         place = np.searchsorted(self._ends, positions, side="right")
-        return self._first[place] + positions - self._starts[place]
+        return np.asarray(self._first[place] + positions - self._starts[place])
 
 
 class BlockEpoch(StoredEpoch):
