@@ -1,0 +1,30 @@
+/* The extension module: no state, only functions. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+extern PyMethodDef frontend_methods[];
+extern PyMethodDef coder_methods[];
+
+static int add_functions(PyObject *module)
+{
+    if (PyModule_AddFunctions(module, frontend_methods) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, coder_methods);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)add_functions},
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernel", .m_doc = "Native loops of latentstore.codecs.", .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    return PyModuleDef_Init(&definition);
+}

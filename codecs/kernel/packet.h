@@ -1,0 +1,74 @@
+/* The wavelet packet transform of pictures, three levels, streamed in rows.
+ *
+ * A picture goes through in column tiles, so work memory does not depend on its size: a tile carries HALO latent columns
+ * of its neighbours on either side, more than what the edge of a tile spoils. Within a tile, rows stream through the
+ * levels: every node (band to be split, colour) keeps the last three rows before and after the first lifting step.
+ */
+#ifndef LATENTSTORE_PACKET_H
+#define LATENTSTORE_PACKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEVELS 3
+#define REDUCTION 8 /* 2^LEVELS: pixels per latent position, in either direction */
+#define BANDS 64    /* 4^LEVELS */
+#define MAX_COLOURS 4
+#define TILE 128 /* latent columns of a tile, without its halo */
+
+/* A lifting step spoils two samples of its level at a false edge: 2 * 2 + 2 * 4 + 2 * 8 = 28 pixels, under 4 * 8. */
+#define HALO 4
+
+enum front_status { FRONT_OK, FRONT_NO_MEMORY, FRONT_BAD_TABLE };
+
+struct picture_size {
+    size_t height, width; /* pixels */
+    int colours;
+};
+
+static inline size_t latent_side(size_t pixels)
+{
+    return (pixels + REDUCTION - 1) / REDUCTION;
+}
+
+/* Takes row `row` of the bands at latent columns [column, column + count). Plane p = band * colours + colour starts at
+ * planes + p * stride and may be read up to CHUNK values past its end. */
+typedef void (*band_sink)(void *context, size_t row, size_t column, size_t count, const float *planes, size_t stride);
+
+/* Bands of a picture. Sides that are no multiple of REDUCTION are extended by reflection. */
+int picture_bands(const uint8_t *pixels, struct picture_size size, band_sink sink, void *context);
+
+/* Fills row `row` of the bands at latent columns [column, column + count). Plane p is to be written at planes[p]; it has
+ * room for CHUNK more values. */
+typedef void (*band_source)(void *context, size_t row, size_t column, size_t count, float *const *planes);
+
+/* A picture from its bands, cropped to its size. */
+int bands_picture(uint8_t *pixels, struct picture_size size, band_source source, void *context);
+
+/* --- shared by both directions --- */
+
+/* The lifting taps: a 6/10-tap pair of even length, symmetric, exact in binary. */
+#define TAP_LOW (-7.0f / 64.0f)
+#define TAP_HIGH (-9.0f / 64.0f)
+
+/* The columns a tile works on: [first, first + columns) latent columns, of which [column, column + count) are wanted. */
+struct tile {
+    size_t first, columns, column, count;
+};
+
+static inline struct tile tile_at(size_t column, size_t width)
+{
+    size_t count = width - column < TILE ? width - column : TILE;
+    size_t first = column > HALO ? column - HALO : 0;
+    size_t end = width - column - count > HALO ? column + count + HALO : width;
+    return (struct tile){first, end - first, column, count};
+}
+
+/* Half-sample symmetric extension of a row of four bands: bands that are high in a direction change their sign there. */
+void extend_sideways(float *quad, size_t stride, size_t n);
+void reflect_row(float *quad, const float *from, size_t stride);
+
+/* The row that stands at i in a signal of n rows extended by reflection. */
+size_t reflected(size_t i, size_t n);
+
+#endif

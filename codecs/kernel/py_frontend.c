@@ -1,0 +1,257 @@
+/* Python's view of the front end. Nothing but argument checks: every size is compared before the GIL is released. */
+#include "py_buffers.h"
+
+#include "cpu.h"
+#include "packet.h"
+#include "projection.h"
+
+#include <string.h>
+
+/* One array argument: where it is, what it must be. */
+struct argument {
+    const char *name;
+    enum value_type type;
+    int ndim, writable;
+};
+
+static int take_arguments(PyObject *args, const struct argument *arguments, Py_ssize_t count, Py_buffer *views)
+{
+    memset(views, 0, (size_t)count * sizeof *views);
+    if (PyTuple_Size(args) != count) {
+        PyErr_Format(PyExc_TypeError, "%zd arrays are expected, not %zd", count, PyTuple_Size(args));
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const struct argument *a = &arguments[i];
+        if (take_array(PyTuple_GetItem(args, i), a->name, a->type, a->ndim, a->writable, &views[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int take_size(const Py_buffer *image, struct picture_size *size)
+{
+    const Py_ssize_t *shape = image->shape;
+    if (shape[0] < 1 || shape[1] < 1 || shape[2] < 1 || shape[2] > MAX_COLOURS) {
+        PyErr_Format(PyExc_ValueError,
+                     "image must be (height, width, colours) of at least one pixel and 1 to %d colours, not (%zd, %zd, %zd)",
+                     MAX_COLOURS, shape[0], shape[1], shape[2]);
+        return -1;
+    }
+    *size = (struct picture_size){(size_t)shape[0], (size_t)shape[1], (int)shape[2]};
+    return 0;
+}
+
+/* A (channels, h, w) array that goes with a picture of this size. */
+static int check_latent_shape(const Py_buffer *view, const char *name, struct picture_size size)
+{
+    if (check_side(view, name, 1, (Py_ssize_t)latent_side(size.height)) < 0)
+        return -1;
+    return check_side(view, name, 2, (Py_ssize_t)latent_side(size.width));
+}
+
+static int raise_status(int status)
+{
+    if (status == FRONT_NO_MEMORY)
+        PyErr_NoMemory();
+    else if (status == FRONT_BAD_TABLE)
+        PyErr_SetString(PyExc_ValueError, "projection tables contradict themselves: an index or a count is out of range");
+    return status == FRONT_OK ? 0 : -1;
+}
+
+static PyObject *py_picture_analysis(PyObject *module, PyObject *args)
+{
+    (void)module;
+    static const struct argument arguments[] = {{"image", TYPE_UINT8, 3, 0}, {"out", TYPE_FLOAT32, 3, 1}};
+    Py_buffer views[2];
+    struct picture_size size;
+    PyObject *result = NULL;
+    if (take_arguments(args, arguments, 2, views) == 0 && take_size(&views[0], &size) == 0 &&
+        check_side(&views[1], "out", 0, BANDS * size.colours) == 0 && check_latent_shape(&views[1], "out", size) == 0) {
+        int status;
+        Py_BEGIN_ALLOW_THREADS
+        status = picture_analysis(views[0].buf, size, views[1].buf);
+        Py_END_ALLOW_THREADS
+        if (raise_status(status) == 0)
+            result = Py_NewRef(Py_None);
+    }
+    release_arrays(views, 2);
+    return result;
+}
+
+/* Views 1 to 3: basis (entries, 3), runs (channels, 2), weights (n). */
+static int take_analysis_tables(const Py_buffer *views, int colours, struct analysis_tables *tables)
+{
+    if (check_side(&views[1], "basis", 1, 3) < 0 || check_side(&views[2], "runs", 1, 2) < 0)
+        return -1;
+    if (views[1].shape[0] > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "basis has too many entries");
+        return -1;
+    }
+    *tables = (struct analysis_tables){.planes = (size_t)(BANDS * colours),
+                                       .entries = (size_t)views[1].shape[0],
+                                       .channels = (size_t)views[2].shape[0],
+                                       .weight_count = (size_t)views[3].shape[0],
+                                       .basis = views[1].buf,
+                                       .runs = views[2].buf,
+                                       .weights = views[3].buf};
+    return 0;
+}
+
+static PyObject *py_picture_to_coefs(PyObject *module, PyObject *args)
+{
+    (void)module;
+    static const struct argument arguments[] = {{"image", TYPE_UINT8, 3, 0},   {"basis", TYPE_INT32, 2, 0},
+                                                {"runs", TYPE_INT32, 2, 0},    {"weights", TYPE_FLOAT32, 1, 0},
+                                                {"inv_step", TYPE_FLOAT32, 1, 0}, {"out", TYPE_FLOAT32, 3, 1}};
+    Py_buffer views[6];
+    struct picture_size size;
+    struct analysis_tables tables;
+    PyObject *result = NULL;
+    if (take_arguments(args, arguments, 6, views) == 0 && take_size(&views[0], &size) == 0 &&
+        take_analysis_tables(views, size.colours, &tables) == 0 &&
+        check_side(&views[4], "inv_step", 0, views[2].shape[0]) == 0 &&
+        check_side(&views[5], "out", 0, views[2].shape[0]) == 0 && check_latent_shape(&views[5], "out", size) == 0) {
+        int status;
+        Py_BEGIN_ALLOW_THREADS
+        status = picture_to_coefs(views[0].buf, size, &tables, views[4].buf, views[5].buf);
+        Py_END_ALLOW_THREADS
+        if (raise_status(status) == 0)
+            result = Py_NewRef(Py_None);
+    }
+    release_arrays(views, 6);
+    return result;
+}
+
+static PyObject *py_picture_to_latent(PyObject *module, PyObject *args)
+{
+    (void)module;
+    static const struct argument arguments[] = {
+        {"image", TYPE_UINT8, 3, 0},      {"basis", TYPE_INT32, 2, 0},      {"runs", TYPE_INT32, 2, 0},
+        {"weights", TYPE_FLOAT32, 1, 0},  {"inv_step", TYPE_FLOAT32, 1, 0}, {"rounding", TYPE_FLOAT32, 1, 0},
+        {"out", TYPE_INT8, 3, 1}};
+    Py_buffer views[7];
+    struct picture_size size;
+    struct analysis_tables tables;
+    PyObject *result = NULL;
+    if (take_arguments(args, arguments, 7, views) == 0 && take_size(&views[0], &size) == 0 &&
+        take_analysis_tables(views, size.colours, &tables) == 0 &&
+        check_side(&views[4], "inv_step", 0, views[2].shape[0]) == 0 &&
+        check_side(&views[5], "rounding", 0, views[2].shape[0]) == 0 &&
+        check_side(&views[6], "out", 0, views[2].shape[0]) == 0 && check_latent_shape(&views[6], "out", size) == 0) {
+        int status;
+        size_t outside = 0;
+        Py_BEGIN_ALLOW_THREADS
+        status = picture_to_latent(views[0].buf, size, &tables, views[4].buf, views[5].buf, views[6].buf, &outside);
+        Py_END_ALLOW_THREADS
+        if (raise_status(status) == 0)
+            result = PyLong_FromSize_t(outside);
+    }
+    release_arrays(views, 7);
+    return result;
+}
+
+static PyObject *py_latent_to_picture(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { LATENT, STARTS, LIST, WEIGHTS, ASSEMBLY, STEP, DELTA1, DELTA2, OUT, COUNT };
+    static const struct argument arguments[COUNT] = {
+        {"latent", TYPE_INT8, 3, 0},     {"starts", TYPE_INT32, 1, 0},   {"channel_list", TYPE_INT32, 1, 0},
+        {"weights", TYPE_FLOAT32, 1, 0}, {"assembly", TYPE_INT32, 2, 0}, {"step", TYPE_FLOAT32, 1, 0},
+        {"delta1", TYPE_FLOAT32, 1, 0},  {"delta2", TYPE_FLOAT32, 1, 0}, {"out", TYPE_UINT8, 3, 1}};
+    Py_buffer views[COUNT];
+    struct picture_size size;
+    PyObject *result = NULL;
+    if (take_arguments(args, arguments, COUNT, views) < 0 || take_size(&views[OUT], &size) < 0 ||
+        check_latent_shape(&views[LATENT], "latent", size) < 0 ||
+        check_side(&views[ASSEMBLY], "assembly", 0, BANDS * size.colours) < 0 ||
+        check_side(&views[ASSEMBLY], "assembly", 1, 3) < 0 ||
+        check_side(&views[WEIGHTS], "weights", 0, views[LIST].shape[0]) < 0 ||
+        check_side(&views[DELTA1], "delta1", 0, views[STEP].shape[0]) < 0 ||
+        check_side(&views[DELTA2], "delta2", 0, views[STEP].shape[0]) < 0)
+        goto done;
+    if (views[STARTS].shape[0] < 1 || views[STARTS].shape[0] > INT32_MAX || views[LIST].shape[0] > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "starts must hold one number more than there are basis entries");
+        goto done;
+    }
+    if (views[LATENT].shape[0] > views[STEP].shape[0]) {
+        PyErr_Format(PyExc_ValueError, "latent has %zd channels where the tables know %zd", views[LATENT].shape[0],
+                     views[STEP].shape[0]);
+        goto done;
+    }
+    const struct synthesis_tables tables = {.planes = (size_t)(BANDS * size.colours),
+                                            .entries = (size_t)views[STARTS].shape[0] - 1,
+                                            .channels = (size_t)views[STEP].shape[0],
+                                            .list_count = (size_t)views[LIST].shape[0],
+                                            .starts = views[STARTS].buf,
+                                            .list = views[LIST].buf,
+                                            .weights = views[WEIGHTS].buf,
+                                            .assembly = views[ASSEMBLY].buf};
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = latent_to_picture(views[LATENT].buf, (size_t)views[LATENT].shape[0], &tables, views[STEP].buf,
+                               views[DELTA1].buf, views[DELTA2].buf, views[OUT].buf, size);
+    Py_END_ALLOW_THREADS
+    if (raise_status(status) == 0)
+        result = Py_NewRef(Py_None);
+done:
+    release_arrays(views, COUNT);
+    return result;
+}
+
+static PyObject *py_kernel_path(PyObject *module, PyObject *args)
+{
+    (void)module, (void)args;
+    return PyUnicode_FromString(path_name(kernel_path()));
+}
+
+static PyObject *py_kernel_paths(PyObject *module, PyObject *args)
+{
+    (void)module, (void)args;
+    PyObject *names = PyList_New(0);
+    for (int path = 0; names != NULL && path < PATH_COUNT; path++) {
+        if (!path_available(path))
+            continue;
+        PyObject *name = PyUnicode_FromString(path_name(path));
+        if (name == NULL || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyObject *py_force_path(PyObject *module, PyObject *args)
+{
+    (void)module;
+    const char *name = NULL;
+    if (!PyArg_ParseTuple(args, "z", &name))
+        return NULL;
+    int path = -1;
+    for (int i = 0; name != NULL && i < PATH_COUNT; i++)
+        if (strcmp(name, path_name(i)) == 0)
+            path = i;
+    if ((name != NULL && path < 0) || force_path(path) < 0) {
+        PyErr_Format(PyExc_ValueError, "this machine cannot run the vector path '%s'; kernel_paths() lists those it can",
+                     name);
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
+}
+
+PyMethodDef frontend_methods[] = {
+    {"picture_analysis", py_picture_analysis, METH_VARARGS,
+     "picture_analysis(image, out): packet transform of uint8 (H, W, C) into float32 (64*C, h, w)."},
+    {"picture_to_coefs", py_picture_to_coefs, METH_VARARGS,
+     "picture_to_coefs(image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
+    {"picture_to_latent", py_picture_to_latent, METH_VARARGS,
+     "picture_to_latent(image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as int8 "
+     "(K, h, w); returns how many values were outside +-127 and limited."},
+    {"latent_to_picture", py_latent_to_picture, METH_VARARGS,
+     "latent_to_picture(latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 (H, W, C) "
+     "from int8 (K' <= K, h, w)."},
+    {"kernel_path", py_kernel_path, METH_NOARGS, "kernel_path() -> str: the vector path in use."},
+    {"kernel_paths", py_kernel_paths, METH_NOARGS, "kernel_paths() -> list of str: the paths this machine can run."},
+    {"force_path", py_force_path, METH_VARARGS,
+     "force_path(name): uses this vector path from now on, for tests; None goes back to the best one."},
+    {NULL, NULL, 0, NULL},
+};
