@@ -25,29 +25,25 @@ class HeldShards:
         self._loading: dict[int, threading.Lock] = {}
         self._loaded: set[int] = set()
         self._lock = threading.Lock()
+        self._current = 0
         self._closed = False
 
     def need(self, windows: list[int]) -> None:
         """Return when the shards of `windows` are in memory; whoever asks first reads them."""
-        if self._ds.is_local:
-            return
-        for window in windows:
-            with self._lock:
-                reading = self._loading.setdefault(window, threading.Lock())
-            with reading:
-                if window not in self._loaded:
-                    self._load(window)
+        if not self._ds.is_local:
+            for window in windows:
+                self._load(window, ahead=False)
 
     def expect(self, window: int) -> None:
-        """Begin to read `window`, which will be needed soon. If that fails, `need` tries again and says
-        why."""
+        """Begin to read `window`, which will be needed soon. A failure shows when it is needed."""
         if self._pool is not None and window <= self._last and window not in self._loading:
-            self._pool.submit(self.need, [window])
+            self._pool.submit(self._load, window, ahead=True)
 
     def passed(self, windows: list[int]) -> None:
         """Let go of what lies before `windows`, which the batch that is handed out now was made from."""
         with self._lock:
-            self._drop([window for window in self._loaded if window < min(windows)])
+            self._current = min(windows)
+            self._drop([window for window in self._loaded if window < self._current])
 
     def close(self) -> None:
         """Let go of everything, also of what is still being read."""
@@ -57,14 +53,20 @@ class HeldShards:
             self._closed = True
             self._drop(list(self._loaded))
 
-    def _load(self, window: int) -> None:
-        shards = self._order.shards(window)
-        if shards:
-            self._ds.load_shards(shards)
+    def _load(self, window: int, ahead: bool) -> None:
         with self._lock:
-            self._loaded.add(window)
-            if self._closed:
-                self._drop([window])
+            reading = self._loading.setdefault(window, threading.Lock())
+        with reading:
+            # Reading ahead may come too late: the window may have been read, used and dropped by then.
+            if window in self._loaded or (ahead and window < self._current):
+                return
+            shards = self._order.shards(window)
+            if shards:
+                self._ds.load_shards(shards)
+            with self._lock:
+                self._loaded.add(window)
+                if self._closed:
+                    self._drop([window])
 
     def _drop(self, windows: list[int]) -> None:
         shards = [shard for window in windows for shard in self._order.shards(window)]
