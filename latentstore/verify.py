@@ -6,6 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,11 +34,11 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        checked = (
-            f"{self.url}: {self.samples:,} samples in {self.shards:,} shards, {self.bytes:,} bytes of blobs"
-        )
         count = len(self.problems)
-        return f"{checked}: {'all good' if not count else f'{count} problem' + 's' * (count > 1)}"
+        verdict = (
+            f"{count} problem{'s' * (count > 1)}" if count else f"{self.bytes:,} bytes of blobs, all good"
+        )
+        return f"{self.url}: {self.samples:,} samples in {self.shards:,} shards, {verdict}"
 
 
 def verify(
@@ -53,6 +54,7 @@ def verify(
     problem.
     """
     from latentstore.loaders.dataset import open
+    from latentstore.loaders.manifest import seal_holds
 
     try:
         dataset = open(url, storage_options=dict(storage_options or {}) or None)
@@ -60,6 +62,8 @@ def verify(
         return Report(url, problems=[str(error)])
     report = Report(url, shards=len(dataset.shard_starts) - 1)
     found = report.problems
+    if not seal_holds(dataset.info):
+        found.append(f"{url}: its description is damaged or was changed after it was written")
     found += _caught(lambda: _check_artifact(dataset))
     found += _caught(lambda: _check_columns(dataset))
     found += _caught(lambda: _check_layout(dataset))
@@ -91,7 +95,7 @@ def _caught(check: Callable[[], list[str]]) -> list[str]:
 def _batches(dataset: LatentDataset) -> Iterator[np.ndarray]:
     """Samples in runs that stay within a shard and decode to a bounded size."""
     starts = dataset.shard_starts.tolist()
-    for first, last in zip(starts, starts[1:], strict=False):
+    for first, last in pairwise(starts):
         if dataset.latent_shape is not None:
             rows = max(1, BATCH_SYMBOLS // int(np.prod(dataset.latent_shape)))
         else:
@@ -176,25 +180,16 @@ def _check_layout(dataset: LatentDataset) -> list[str]:
     if isinstance(dataset.reader, WdsReader):
         return _check_tars(dataset.reader)
     assert isinstance(dataset.reader, ZarrReader)
-    return _check_zarr(dataset, dataset.reader)
+    return _check_zarr(dataset.reader)
 
 
-def _check_zarr(dataset: LatentDataset, reader: ZarrReader) -> list[str]:
-    from latentstore.loaders import zarr_layout as layout
-
-    meta = reader.meta
+def _check_zarr(reader: ZarrReader) -> list[str]:
     problems = []
-    for name, count in reader.lengths().items():
-        if count != meta.count:
-            problems.append(f"{reader.location.at(name)}: {count} values, not {meta.count}")
-    if dataset.latent_shape is not None:
-        name = f"{layout.LATENT}/zarr.json"
-        shape = (meta.count, *dataset.latent_shape)
-        codec = layout.latent_codec(meta.codec, meta.sha256)
-        expected = layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, codec)
-        if reader.location.read(name) != expected:
+    for name, expected in reader.expected_metadata().items():
+        file = f"{name}/zarr.json"
+        if reader.location.read(file) != expected:
             problems.append(
-                f"{reader.location.at(name)}: not what a store of {shape} says: plain Zarr may misread it"
+                f"{reader.location.at(file)}: not what this store has there; plain Zarr may misread it"
             )
     return problems
 

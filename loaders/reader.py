@@ -8,74 +8,11 @@ layouts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.errors import CorruptError, StoreError, UnsupportedVersionError
+from latentstore.loaders.manifest import StoreMeta
 from latentstore.loaders.remote import Location
-from latentstore.loaders.staged_writer import FORMAT_VERSION
-
-
-@dataclass(frozen=True)
-class StoreMeta:
-    """The manifest, checked. size: (height, width) or None. fields: kind by name. attributes: all that it
-    says."""
-
-    codec: str
-    sha256: str
-    count: int
-    size: tuple[int, int] | None
-    quality: int
-    channels: int
-    group_channels: int
-    shard_samples: int
-    classes: list[str] | None
-    mean: np.ndarray
-    std: np.ndarray
-    attributes: dict[str, Any]
-
-    @property
-    def groups(self) -> int:
-        return self.channels // self.group_channels
-
-    @classmethod
-    def of(cls, attributes: dict[str, Any], where: str) -> StoreMeta:
-        """From the manifest's object; CorruptError or UnsupportedVersionError naming `where`."""
-        version = attributes.get("format_version")
-        if version != FORMAT_VERSION:
-            raise UnsupportedVersionError(
-                f"{where}: store format {version!r}; this version of latentstore reads {FORMAT_VERSION}"
-            )
-        try:
-            size, stats = attributes["size"], attributes["stats"]
-            meta = cls(
-                codec=str(attributes["codec"]),
-                sha256=str(attributes["artifact_sha256"]),
-                count=int(attributes["count"]),
-                size=None if size is None else (int(size[0]), int(size[1])),
-                quality=int(attributes["quality"]),
-                channels=int(attributes["channels"]),
-                group_channels=int(attributes["group_channels"]),
-                shard_samples=int(attributes["settings"]["shard_samples"]),
-                classes=attributes["classes"],
-                mean=np.array(stats["mean"], np.float32),
-                std=np.array(stats["std"], np.float32),
-                attributes=attributes,
-            )
-            dict(attributes["fields"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptError(f"{where}: the description of the store is damaged ({error!r})") from error
-        if not (
-            meta.count > 0
-            and meta.shard_samples > 0
-            and meta.channels > 0
-            and meta.group_channels > 0
-            and meta.channels % meta.group_channels == 0
-            and meta.mean.shape == meta.std.shape == (meta.channels,)
-        ):
-            raise CorruptError(f"{where}: the description of the store contradicts itself")
-        return meta
 
 
 class Reader(ABC):
@@ -139,9 +76,6 @@ class Reader(ABC):
         one = np.array([index], np.int64)
         start, length = self.locate(one, 1)
         return self.object_name(int(self.objects(one, start, length)[0][0, 0]))
-
-    def stray(self, name: str) -> StoreError:
-        return StoreError(f"{self.location.at(name)} is missing, though the store says that it has it")
 
 
 def by_block(blocks: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -201,7 +201,10 @@ class Location:
             raise StoreError(f"{target}: could not be written: {_said(error)}") from error
 
     def move(self, name: str, to: Location, new_name: str) -> None:
-        """Rename an object, also into another location of the same file system. On object stores: copy, remove."""
+        """Rename an object, also into another location of the same file system.
+
+        On object stores a copy, then a removal.
+        """
         if self.local is not None:
             try:
                 to.path(new_name).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.codecs.resolve import codec_of
 from latentstore.loaders.columns import Column, same_names
+from latentstore.loaders.manifest import FORMAT_VERSION
 from latentstore.loaders.remote import Location
 from latentstore.loaders.staging import ARTIFACT, Staging
 from latentstore.loaders.writer import Sample, ShardSummary, StoreSpec, StoreSummary
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from latentstore.codecs import Codec
 
-FORMAT_VERSION = 1
 RESERVED = {"key", "latent"}
 
 

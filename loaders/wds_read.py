@@ -8,7 +8,8 @@ import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
-from latentstore.loaders.reader import Reader, StoreMeta, by_block
+from latentstore.loaders.manifest import StoreMeta
+from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote import Location, MissingError
 from latentstore.loaders.zarr_read import read_json
 

@@ -10,6 +10,7 @@ import numpy as np
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
+from latentstore.loaders.manifest import seal
 from latentstore.loaders.remote import Location
 from latentstore.loaders.staged_writer import StagedWriter
 from latentstore.loaders.staging import Staging
@@ -101,4 +102,4 @@ class WdsWriter(StagedWriter):
                 shards.append({"name": tar, "count": summary.count, "bytes": sizes[tar]})
         fields = {name: {"kind": kind} for name, kind in attributes["fields"].items()}
         manifest = {**attributes, "fields": fields, "shards": shards}
-        return (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
+        return (json.dumps(seal(manifest), ensure_ascii=False, indent=1) + "\n").encode()

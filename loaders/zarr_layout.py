@@ -144,23 +144,22 @@ def latent_codec(name: str, sha256: str) -> dict[str, Any]:
     }
 
 
-def numbers(values: np.ndarray, checked: bool = True) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of numbers, chunked along its first axis, with a CRC-32C per
-    chunk."""
-    rows = max(1, min(len(values), NUMBER_ROWS))
-    dtype = values.dtype.newbyteorder("<")
-    codecs = [_little() if dtype.itemsize > 1 else {"name": "bytes"}, *(_CRC if checked else [])]
-    fill = 0.0 if dtype.kind == "f" else 0
-    metadata = _array(values.shape, (rows, *values.shape[1:]), values.dtype.name, fill, codecs)
-    chunks = {}
+def numbers_metadata(shape: tuple[int, ...], dtype: str) -> bytes:
+    """zarr.json of an array of numbers, chunked along its first axis, with a CRC-32C per chunk."""
+    codecs = [_little() if np.dtype(dtype).itemsize > 1 else {"name": "bytes"}, *_CRC]
+    fill = 0.0 if np.dtype(dtype).kind == "f" else 0
+    return _array(shape, (_rows(shape[0], NUMBER_ROWS), *shape[1:]), dtype, fill, codecs)
+
+
+def numbers(values: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
+    """(zarr.json, chunks by name) of an array of numbers."""
+    rows, chunks = _rows(len(values), NUMBER_ROWS), {}
     for i, first in enumerate(range(0, len(values), rows)):
-        block = np.zeros((rows, *values.shape[1:]), dtype)
+        block = np.zeros((rows, *values.shape[1:]), values.dtype.newbyteorder("<"))
         part = values[first : first + rows]
         block[: len(part)] = part
-        data = block.tobytes()
-        tail = "/0" * (values.ndim - 1)
-        chunks[f"c/{i}{tail}"] = data + (struct.pack("<I", crc32c(data)) if checked else b"")
-    return metadata, chunks
+        chunks[f"c/{i}" + "/0" * (values.ndim - 1)] = _checked(block.tobytes())
+    return numbers_metadata(values.shape, values.dtype.name), chunks
 
 
 def flat_metadata(size: int, chunk: int) -> bytes:
@@ -176,22 +175,23 @@ def flat_chunk_bytes(size: int) -> int:
     return max(1, -(-size // pieces))
 
 
+def text_metadata(count: int) -> bytes:
+    """zarr.json of an array of `count` strings, codec vlen-utf8, with a CRC-32C per chunk."""
+    return _array((count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC])
+
+
 def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of strings, from UTF-8 bytes and offsets (n+1,). Codec
-    vlen-utf8."""
+    """(zarr.json, chunks by name) of an array of strings, from UTF-8 bytes and offsets (n+1,)."""
     count = len(offsets) - 1
-    rows = max(1, min(count, TEXT_ROWS))
-    metadata = _array((count,), (rows,), "string", "", [{"name": "vlen-utf8"}, *_CRC])
-    chunks = {}
+    rows, chunks = _rows(count, TEXT_ROWS), {}
     for i, first in enumerate(range(0, count, rows)):
         bounds = offsets[first : min(count, first + rows) + 1].tolist()
         parts = [struct.pack("<I", rows)]
         for a, b in pairwise(bounds):
             parts += (struct.pack("<I", b - a), data[a:b].tobytes())
         parts.append(bytes(4 * (rows - len(bounds) + 1)))  # the last chunk is full-size too: empty strings
-        block = b"".join(parts)
-        chunks[f"c/{i}"] = block + struct.pack("<I", crc32c(block))
-    return metadata, chunks
+        chunks[f"c/{i}"] = _checked(b"".join(parts))
+    return text_metadata(count), chunks
 
 
 def decode_text(block: bytes, where: str) -> list[str]:
@@ -208,6 +208,14 @@ def decode_text(block: bytes, where: str) -> list[str]:
         return values
     except (struct.error, ValueError) as error:
         raise CorruptError(f"{where}: not a chunk of strings ({error})") from error
+
+
+def _rows(count: int, most: int) -> int:
+    return max(1, min(count, most))
+
+
+def _checked(data: bytes) -> bytes:
+    return data + struct.pack("<I", crc32c(data))
 
 
 def check_crc(data: bytes, where: str) -> bytes:

@@ -7,92 +7,17 @@ instead of a request per sample.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders import zarr_layout as layout
-from latentstore.loaders.reader import Reader, StoreMeta, by_block
+from latentstore.loaders.manifest import StoreMeta
+from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote import Location, MissingError
-
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """What an array's ``zarr.json`` says. rows: length of a chunk along the first axis. dtype: None for
-    strings."""
-
-    shape: tuple[int, ...]
-    rows: int
-    dtype: np.dtype | None
-
-    @classmethod
-    def of(cls, metadata: dict[str, Any], where: str) -> ArrayInfo:
-        """CorruptError naming `where` if it is not an array that `loaders.zarr_layout` writes."""
-        try:
-            kind = metadata["data_type"]
-            dtype = None if kind == "string" else np.dtype(kind).newbyteorder("<")
-            shape = tuple(int(n) for n in metadata["shape"])
-            rows = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptError(f"{where}: not the metadata of an array ({error!r})") from error
-        if not shape or min(shape) < 0 or rows < 1:
-            raise CorruptError(f"{where}: an array of shape {shape} in chunks of {rows} rows")
-        return cls(shape, rows, dtype)
-
-
-class ZarrArrays:
-    """The ordinary arrays of a store: read a chunk at a time, checked by its CRC-32C, kept."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-        self._infos: dict[str, ArrayInfo] = {}
-        self._whole: dict[str, np.ndarray] = {}
-        self._text: dict[tuple[str, int], list[str]] = {}
-
-    def info(self, name: str) -> ArrayInfo:
-        """The array's metadata."""
-        if name not in self._infos:
-            file = f"{name}/zarr.json"
-            self._infos[name] = ArrayInfo.of(read_json(self.location, file), self.location.at(file))
-        return self._infos[name]
-
-    def numbers(self, name: str) -> np.ndarray:
-        """A whole array of numbers."""
-        if name not in self._whole:
-            info = self.info(name)
-            blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
-            whole = np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
-            self._whole[name] = whole[: info.shape[0]]
-        return self._whole[name]
-
-    def text(self, name: str, indices: np.ndarray) -> list[str]:
-        """Rows of an array of strings."""
-        chunk, row = np.divmod(indices, self.info(name).rows)
-        blocks = {c: self._strings(name, c) for c in np.unique(chunk).tolist()}
-        return [blocks[c][r] for c, r in zip(chunk.tolist(), row.tolist(), strict=True)]
-
-    def _block(self, name: str, info: ArrayInfo, number: int) -> np.ndarray:
-        data, where = self._read(name, number, len(info.shape))
-        shape = (info.rows, *info.shape[1:])
-        if info.dtype is None or len(data) != int(np.prod(shape, dtype=object)) * info.dtype.itemsize:
-            raise CorruptError(f"{where}: not a chunk of shape {shape} and type {info.dtype}")
-        return np.frombuffer(data, info.dtype).reshape(shape)
-
-    def _strings(self, name: str, number: int) -> list[str]:
-        found = self._text.get((name, number))
-        if found is None:
-            data, where = self._read(name, number, 1)
-            found = layout.decode_text(data, where)
-            if len(found) != self.info(name).rows:
-                raise CorruptError(f"{where}: {len(found)} strings, {self.info(name).rows} expected")
-            self._text[name, number] = found
-        return found
-
-    def _read(self, name: str, number: int, rank: int) -> tuple[bytes, str]:
-        chunk = f"{name}/c/{number}" + "/0" * (rank - 1)
-        where = self.location.at(chunk)
-        return layout.check_crc(self.location.read(chunk), where), where
+from latentstore.loaders.writer import StoreSpec
+from latentstore.loaders.zarr_arrays import ZarrArrays, read_json
 
 
 class ZarrReader(Reader):
@@ -107,13 +32,34 @@ class ZarrReader(Reader):
         """See `Reader.artifact`."""
         return self.arrays.numbers("artifact").tobytes()
 
-    def lengths(self) -> dict[str, int]:
-        """How many values each array with one value per sample says it has, by name."""
-        fields = self.meta.attributes["fields"].values()
-        names = ["key", *(field["array"] for field in fields if field["kind"] != "bytes")]
-        lengths = {name: self.arrays.info(name).shape[0] for name in names}
-        offsets = [f"{field['array']}_offset" for field in fields if field["kind"] == "bytes"]
-        return {**lengths, **{name: self.arrays.info(name).shape[0] - 1 for name in offsets}}
+    def expected_metadata(self) -> dict[str, bytes]:
+        """What each array's ``zarr.json`` has to be, by array name: plain Zarr goes by it, our reader only
+        partly."""
+        count = self.meta.count
+        found = {
+            "key": layout.text_metadata(count),
+            "artifact": self._as_it_says("artifact"),
+            **self._own_metadata(),
+        }
+        for field in self.meta.attributes["fields"].values():
+            name = field["array"]
+            if field["kind"] == "str":
+                found[name] = layout.text_metadata(count)
+            elif field["kind"] == "bytes":
+                found[name] = self._as_it_says(name)
+                found[f"{name}_offset"] = layout.numbers_metadata((count + 1,), "int64")
+            else:
+                kind = "int64" if field["kind"] == "int" else "float64"
+                found[name] = layout.numbers_metadata((count,), kind)
+        return found
+
+    @abstractmethod
+    def _own_metadata(self) -> dict[str, bytes]:
+        """`expected_metadata` of the arrays that hold the latents."""
+
+    def _as_it_says(self, name: str) -> bytes:
+        info = self.arrays.info(name)
+        return layout.numbers_metadata(info.shape, "string" if info.dtype is None else info.dtype.name)
 
     def keys(self, indices: np.ndarray) -> list[str]:
         """See `Reader.keys`."""
@@ -238,6 +184,14 @@ class FixedReader(ZarrReader):
         assert self.meta.size is not None
         return np.broadcast_to(np.array(self.meta.size, np.int64), (len(indices), 2))
 
+    def _own_metadata(self) -> dict[str, bytes]:
+        meta = self.meta
+        plane = StoreSpec.from_json(json.dumps(meta.attributes["settings"])).plane
+        assert plane is not None
+        shape = (meta.count, meta.channels, *plane)
+        codec = layout.latent_codec(meta.codec, meta.sha256)
+        return {layout.LATENT: layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, codec)}
+
 
 class NativeReader(ZarrReader):
     """Pictures of many sizes: ``blob_gK`` and ``offset``."""
@@ -318,6 +272,17 @@ class NativeReader(ZarrReader):
         both = [self.arrays.numbers("height")[indices], self.arrays.numbers("width")[indices]]
         return np.stack(both, axis=1).astype(np.int64)
 
+    def _own_metadata(self) -> dict[str, bytes]:
+        count, groups = self.meta.count, self.meta.groups
+        found = {
+            "offset": layout.numbers_metadata((count + 1, groups), "int64"),
+            "height": layout.numbers_metadata((count,), "int32"),
+            "width": layout.numbers_metadata((count,), "int32"),
+        }
+        for g, size in enumerate(self.offset[-1].tolist()):
+            found[layout.blob_name(g)] = layout.flat_metadata(size, layout.flat_chunk_bytes(size))
+        return found
+
 
 def open_zarr(location: Location) -> ZarrReader:
     """The reader of a Zarr store; StoreError if there is none, or none yet."""
@@ -328,14 +293,3 @@ def open_zarr(location: Location) -> ZarrReader:
         raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")
     meta = StoreMeta.of(attributes, where)
     return FixedReader(location, meta) if meta.size else NativeReader(location, meta)
-
-
-def read_json(location: Location, name: str) -> dict[str, Any]:
-    """A JSON object; CorruptError naming the file if it is not one."""
-    try:
-        value = json.loads(location.read(name))
-    except ValueError as error:
-        raise CorruptError(f"{location.at(name)}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CorruptError(f"{location.at(name)}: not a JSON object")
-    return value

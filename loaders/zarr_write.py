@@ -11,6 +11,7 @@ import numpy as np
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders import zarr_layout as layout
 from latentstore.loaders.columns import Column
+from latentstore.loaders.manifest import seal
 from latentstore.loaders.remote import Location
 from latentstore.loaders.staged_writer import StagedWriter
 from latentstore.loaders.writer import Sample, ShardSummary
@@ -97,7 +98,7 @@ class ZarrWriter(StagedWriter):
     def _manifest(self, attributes: dict[str, Any], summaries: list[ShardSummary]) -> bytes:
         names = array_names(attributes["fields"])
         fields = {name: {"kind": kind, "array": names[name]} for name, kind in attributes["fields"].items()}
-        return layout.root_metadata({**attributes, "fields": fields, "install": layout.INSTALL})
+        return layout.root_metadata(seal({**attributes, "fields": fields, "install": layout.INSTALL}))
 
     def _write_array(self, name: str, values: np.ndarray) -> None:
         self._write_chunks(name, *layout.numbers(values))
