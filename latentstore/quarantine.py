@@ -1,8 +1,7 @@
 """Pictures that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
 
 The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored),
-`path` (where the picture lies in the source) and `reason`. It is ASCII: names that are no text survive as
-escapes.
+`path` (where the picture lies in the source) and `reason`. It lies inside the store; in a Zarr store beside the keys, since Zarr warns of files in a group.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from typing import Any
 
 from latentstore.progress import printable
 
-__all__ = ["FILE_NAME", "Failure", "read_lines", "write_lines"]
-
-FILE_NAME = "quarantine.jsonl"
+__all__ = ["Failure", "file_name", "read_lines", "write_lines"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,11 @@ class Failure:
     key: str
     path: str
     reason: str
+
+    @classmethod
+    def of(cls, key: str, path: str, reason: str) -> Failure:
+        """With what is no text in a file's name escaped, so that it can be stored anywhere."""
+        return cls(key, path.encode("utf-8", "backslashreplace").decode("utf-8"), reason)
 
     def note(self) -> dict[str, Any]:
         """As a note of the shard, so that a resumed run knows it too."""
@@ -37,6 +39,11 @@ class Failure:
 
     def __str__(self) -> str:
         return printable(f"{self.path}: {self.reason}")
+
+
+def file_name(format: str) -> str:
+    """Where the file lies, relative to a store of the format "zarr" or "wds"."""
+    return "key/quarantine.jsonl" if format == "zarr" else "quarantine.jsonl"
 
 
 def write_lines(failures: Iterable[Failure]) -> bytes:

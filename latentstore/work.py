@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentstore.codecs.errors import PictureError
+import numpy as np
+
+from latentstore.codecs.errors import LatentstoreError, PictureError
 from latentstore.codecs.resolve import codec_of
 from latentstore.dispatch import Monitor
-from latentstore.loaders.writer import Sample, ShardSummary, StoreWriter
+from latentstore.loaders.writer import Field, Sample, ShardSummary, StoreWriter
 from latentstore.pictures import read_picture
 from latentstore.quarantine import Failure
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
+    from latentstore.sources import Item
 
 __all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
 
@@ -39,7 +42,7 @@ class ShardTask:
     """One shard's number and the source items that belong to it."""
 
     index: int
-    items: Sequence[Any]
+    items: Sequence[Item]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class ShardResult:
     bytes_in: int
     bytes_out: int
     pixels: int
+
+    @property
+    def entries(self) -> int:
+        """Items of the source that it was made of."""
+        return self.stored + len(self.failures)
 
     @classmethod
     def of(cls, summary: ShardSummary) -> ShardResult:
@@ -77,22 +85,24 @@ class ShardWork:
         for done, item in enumerate(task.items):
             monitor.report(task.index, (done, bytes_in, bytes_out))
             try:
-                data = item.read()
-                bytes_in += data.nbytes if hasattr(data, "nbytes") else len(data)
-                sample = self._sample(codec, item, data)
+                data, fields = item.load()
+                bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
+                sample = self._sample(codec, item.key, data, fields)
             except PictureError as error:
                 if self.settings.raise_errors:
                     raise PictureError(f"{item.path}: {error}") from error
-                failures.append(Failure(item.key, item.path, str(error)))
+                failures.append(Failure.of(item.key, item.path, str(error)))
                 continue
+            except MemoryError as error:
+                raise LatentstoreError(f"{item.path}: not enough memory for it; use fewer workers") from error
             bytes_out += sum(map(len, sample.groups))
             samples.append(sample)
         monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
         notes = [failure.note() for failure in failures]
         return ShardResult.of(self.writer.write_shard(task.index, samples, [*notes, {"bytes_in": bytes_in}]))
 
-    def _sample(self, codec: Codec, item: Any, data: Any) -> Sample:
+    def _sample(self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]) -> Sample:
         settings = self.settings
         picture = read_picture(data, settings.mode, settings.size)
         groups = codec.compress_groups(picture, quality=settings.quality, effort=settings.effort)
-        return Sample(item.key, groups, picture.shape[1], picture.shape[0], dict(item.fields))
+        return Sample(key, groups, picture.shape[1], picture.shape[0], fields)

@@ -11,7 +11,8 @@ from PIL import Image
 import latentstore
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError, StoreError
 from latentstore.plan import shard_bounds, shard_samples
-from latentstore.quarantine import read_lines
+from latentstore.quarantine import file_name, read_lines
+from latentstore.report import Report
 
 SIZE = 32
 
@@ -40,7 +41,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-def convert(source: Path, target: Path, **options: object) -> latentstore.conversion.Report:
+def convert(source: Path, target: Path, **options: object) -> Report:
     return latentstore.convert(str(source), str(target), **{"size": SIZE, "progress": False, **options})  # type: ignore[arg-type]
 
 
@@ -86,7 +87,7 @@ def test_bad_pictures_are_quarantined(tmp_path: Path, format: str, size: object)
     source = make_pictures(tmp_path / "source", bad=bad)
     report = convert(source, tmp_path / "x", format=format, size=size)
     assert report.stored == 75
-    named = read_lines((tmp_path / "x" / "quarantine.jsonl").read_bytes())
+    named = read_lines((tmp_path / "x" / file_name(format)).read_bytes())
     assert tuple(named) == report.failures
     assert [f.path.split("/")[-1] for f in named] == ["007.png", "041.png", "079.png", "000.png", "040.png"]
     assert all("not a picture" in f.reason for f in named)
@@ -113,7 +114,7 @@ def test_skip_leaves_out_without_a_file(tmp_path: Path) -> None:
     source = make_pictures(tmp_path / "source", count=5, bad=(3,))
     report = convert(source, tmp_path / "x.zarr", on_error="skip")
     assert (report.stored, len(report.failures)) == (4, 1)
-    assert not (tmp_path / "x.zarr" / "quarantine.jsonl").exists()
+    assert not list((tmp_path / "x.zarr").rglob("quarantine.jsonl"))
 
 
 def test_raise_names_the_picture_and_publishes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""One conversion at work: its shards on Dask, what is shown of them, and the publishing of the store."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentstore.codecs.errors import LatentstoreError, PictureError
+from latentstore.progress import Progress
+from latentstore.quarantine import file_name, write_lines
+from latentstore.report import Report
+from latentstore.work import Settings, ShardResult, ShardTask, ShardWork
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentstore.dispatch import Counts, Dispatch
+    from latentstore.loaders.staged_writer import StagedWriter
+    from latentstore.loaders.writer import StoreSpec
+    from latentstore.sources import Item
+
+__all__ = ["Job", "Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be converted, and how. bounds: (start, stop) of each shard in `items`."""
+
+    items: Sequence[Item]
+    bounds: Sequence[tuple[int, int]]
+    spec: StoreSpec
+    settings: Settings
+
+
+class Job:
+    """Runs a plan into a writer. on_error: as `convert` takes it. format: of the store."""
+
+    def __init__(self, plan: Plan, writer: StagedWriter, format: str, on_error: str, shown: Progress) -> None:
+        self.plan, self.writer, self.format, self.on_error = plan, writer, format, on_error
+        self.shown = shown
+        self.results = {index: ShardResult.of(summary) for index, summary in writer.done().items()}
+        self.resumed = len(self.results)
+        self._live: dict[int, Counts] = {}
+        self._lock = threading.Lock()
+
+    def run(self, dispatch: Dispatch) -> None:
+        """Converts every shard that an earlier run has not finished."""
+        plan, earlier = self.plan, list(self.results.values())
+        self.shown.begin(
+            f"converting on {dispatch.describe()}",
+            total=len(plan.items),
+            unit="pictures",
+            before=sum(result.entries for result in earlier),
+        )
+        for result in earlier:
+            self._show_failures(result)
+        tasks = (
+            ShardTask(index, plan.items[start:stop])
+            for index, (start, stop) in enumerate(plan.bounds)
+            if index not in self.results
+        )
+        work = ShardWork(self.writer, plan.spec.artifact, plan.settings)
+        dispatch.run(work, tasks, self._finished, self._watch)
+
+    def publish(self, seconds: float) -> Report:
+        """Publishes the store and says what it holds; `seconds` is how long the job has run."""
+        results = [self.results[index] for index in range(len(self.plan.bounds))]
+        failures = tuple(failure for result in results for failure in result.failures)
+        if not any(result.stored for result in results):
+            self.writer.abort()
+            raise LatentstoreError(
+                f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as a "
+                f"picture, so there is no store; the first: {failures[0]}"
+            )
+        self.shown.begin("publishing")
+        if failures and self.on_error == "quarantine":
+            self.writer.staging.store.write(file_name(self.format), write_lines(failures))
+        summary = self.writer.finish(len(results))
+        return Report(
+            url=summary.url,
+            codec=self.plan.spec.codec,
+            stored=summary.count,
+            failures=failures,
+            shards=summary.shards,
+            resumed=self.resumed,
+            bytes_in=sum(result.bytes_in for result in results),
+            bytes_out=summary.bytes,
+            pixels=summary.pixels,
+            seconds=seconds,
+        )
+
+    def _watch(self, index: int, counts: Counts) -> None:
+        # A task runs again where its worker died, so what it counts replaces what was counted for it before.
+        with self._lock:
+            if index in self.results:
+                return
+            before = self._live.get(index, (0, 0, 0))
+            self._live[index] = counts
+        self.shown.advance(*(new - old for new, old in zip(counts, before, strict=True)))
+
+    def _finished(self, result: ShardResult) -> None:
+        self._watch(result.index, (result.entries, result.bytes_in, result.bytes_out))
+        self.results[result.index] = result
+        self._show_failures(result)
+
+    def _show_failures(self, result: ShardResult) -> None:
+        if result.failures and self.on_error == "raise":  # left out by an earlier run that was more lenient
+            raise PictureError(str(result.failures[0]))
+        if self.on_error == "quarantine":
+            for failure in result.failures:
+                self.shown.note(f"quarantined {failure}")

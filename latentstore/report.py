@@ -1,0 +1,64 @@
+"""What a conversion says when it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentstore.progress import clock, megabytes
+from latentstore.quarantine import Failure, file_name, read_lines
+
+if TYPE_CHECKING:
+    from latentstore.loaders.dataset import LatentDataset
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    url: of the store. stored: samples in it. failures: the entries left out, in source order. shards: of the
+    store. resumed: how many of them an earlier run had finished. bytes_in: read from the source; bytes_out: of
+    all blobs, headers included. pixels: of the stored pictures. seconds: of this run.
+    """
+
+    url: str
+    codec: str
+    stored: int
+    failures: tuple[Failure, ...]
+    shards: int
+    resumed: int
+    bytes_in: int
+    bytes_out: int
+    pixels: int
+    seconds: float
+
+    @classmethod
+    def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:
+        """Of a store that an earlier run had published already; what was read for it is not known any more."""
+        place, location = file_name(format), dataset.reader.location
+        shards = len(dataset.shard_starts) - 1
+        return cls(
+            url=dataset.url,
+            codec=dataset.codec.name,
+            stored=len(dataset),
+            failures=tuple(read_lines(location.read(place))) if location.exists(place) else (),
+            shards=shards,
+            resumed=shards,
+            bytes_in=0,
+            bytes_out=int(dataset.info["blob_bytes"]),
+            pixels=int(dataset.info["pixels"]),
+            seconds=seconds,
+        )
+
+    @property
+    def bits_per_pixel(self) -> float:
+        return 8 * self.bytes_out / self.pixels if self.pixels else 0.0
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.url}: {self.stored:,} pictures in {self.shards:,} shards, {megabytes(self.bytes_in)} in, "
+            f"{megabytes(self.bytes_out)} out ({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
+        )
+        return text + (f"; {self.resumed:,} shards were there already" if self.resumed else "")
