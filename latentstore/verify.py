@@ -197,7 +197,8 @@ def _check_zarr(reader: ZarrReader) -> list[str]:
 def _check_tars(reader: WdsReader) -> list[str]:
     """Every tar, walked as plain WebDataset readers do: the samples in order, where the index says they
     are."""
-    from latentstore.codecs.bitstream import split_sample
+    from latentstore.codecs.bitstream import crc32c, split_sample
+    from latentstore.loaders.wds_layout import MANIFEST
 
     problems = []
     for block, tar in enumerate(reader.tars):
@@ -205,6 +206,8 @@ def _check_tars(reader: WdsReader) -> list[str]:
         try:
             table = reader.index([block])[block]
             data = reader.location.map(tar)
+            if crc32c(data) != reader.tar_crc32c[block]:
+                problems.append(f"{where}: its checksum is not the one in {MANIFEST}")
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:  # type: ignore[arg-type]
                 members = {m.name: m.offset_data for m in file if m.name.endswith(".latent")}
         except (StoreError, CorruptError, tarfile.TarError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from latentstore.codecs.bitstream import crc32c
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
+from latentstore.loaders.columns import KINDS
 
 FORMAT_VERSION = 1
 
@@ -78,8 +79,9 @@ class StoreMeta:
                 std=np.array(stats["std"], np.float32),
                 attributes=attributes,
             )
-            dict(attributes["fields"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            kinds = {str(field["kind"]) for field in attributes["fields"].values()}
+            arrays = [str(field.get("array", "")) for field in attributes["fields"].values()]
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CorruptError(f"{where}: the description of the store is damaged ({error!r})") from error
         if not (
             meta.count > 0
@@ -87,6 +89,8 @@ class StoreMeta:
             and meta.channels > 0
             and meta.group_channels > 0
             and meta.channels % meta.group_channels == 0
+            and kinds <= set(KINDS)
+            and not any("/" in name for name in arrays)
             and meta.mean.shape == meta.std.shape == (meta.channels,)
         ):
             raise CorruptError(f"{where}: the description of the store contradicts itself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from latentstore.codecs.bitstream import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
@@ -25,9 +26,13 @@ class WdsReader(Reader):
             shards = meta.attributes["shards"]
             self.tars = [str(s["name"]) for s in shards]
             self.tar_bytes = [int(s["bytes"]) for s in shards]
+            self.tar_crc32c = [int(s["crc32c"]) for s in shards]
+            self._index_crc32c = [int(s["index_crc32c"]) for s in shards]
             counts = [int(s["count"]) for s in shards]
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"{where}: its list of tars is damaged ({error!r})") from error
+        if any("/" in tar or not tar.endswith(".tar") for tar in self.tars):
+            raise CorruptError(f"{where}: lists tars that are not files beside it")
         if min(counts, default=0) < 1 or sum(counts) != meta.count:
             raise CorruptError(f"{where}: its tars hold {sum(counts)} samples, and it says {meta.count}")
         self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
@@ -56,6 +61,8 @@ class WdsReader(Reader):
 
     def _table(self, block: int, name: str, data: bytes) -> layout.TarIndex:
         count, tar = int(self.starts[block + 1] - self.starts[block]), self.tars[block]
+        if crc32c(data) != self._index_crc32c[block]:
+            raise CorruptError(f"{self.location.at(name)}: damaged, or the index of another tar than {tar}")
         table = layout.decode_index(data, count, self.meta.groups, self.location.at(name))
         if table.tar_bytes != self.tar_bytes[block]:
             raise CorruptError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.errors import StoreError
+from latentstore.codecs.bitstream import crc32c
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import seal
@@ -68,13 +68,16 @@ class WdsWriter(StagedWriter):
         self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
     ) -> dict[str, np.ndarray]:
         if not samples:
-            return {"object_bytes": np.zeros(2, np.int64)}
+            return {"object_bytes": np.zeros(2, np.int64), "object_crc32c": np.zeros(2, np.int64)}
         data, table = layout.encode_tar(samples, self.spec.mode, columns)
         encoded = layout.encode_index(table)
         tar = layout.tar_name(self.prefix, index)
         self.staging.store.write(tar, data)
         self.staging.store.write(layout.index_name(tar), encoded)
-        return {"object_bytes": np.array([len(data), len(encoded)], np.int64)}
+        return {
+            "object_bytes": np.array([len(data), len(encoded)], np.int64),
+            "object_crc32c": np.array([crc32c(data), crc32c(encoded)], np.int64),
+        }
 
     def _objects(
         self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]
@@ -92,14 +95,18 @@ class WdsWriter(StagedWriter):
         self.staging.store.write(layout.ARTIFACT, self._artifact())
 
     def _manifest(self, attributes: dict[str, Any], summaries: list[ShardSummary]) -> bytes:
-        sizes = self._sizes()
         shards = []
         for summary in summaries:
-            tar = layout.tar_name(self.prefix, summary.index)
             if summary.count:
-                if tar not in sizes:
-                    raise StoreError(f"{self.staging.store.at(tar)} is gone: convert again with --resume")
-                shards.append({"name": tar, "count": summary.count, "bytes": sizes[tar]})
+                size, _, tar_crc, index_crc = self._object_facts(summary.index)
+                name = layout.tar_name(self.prefix, summary.index)
+                facts = {"bytes": size, "crc32c": tar_crc, "index_crc32c": index_crc}
+                shards.append({"name": name, "count": summary.count, **facts})
         fields = {name: {"kind": kind} for name, kind in attributes["fields"].items()}
         manifest = {**attributes, "fields": fields, "shards": shards}
         return (json.dumps(seal(manifest), ensure_ascii=False, indent=1) + "\n").encode()
+
+    def _object_facts(self, index: int) -> list[int]:
+        """Sizes of a shard's tar and index, then their checksums."""
+        arrays = self.staging.read_summary(index)[2]
+        return [*arrays["object_bytes"].tolist(), *arrays["object_crc32c"].tolist()]
