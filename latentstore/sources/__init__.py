@@ -1,0 +1,91 @@
+"""Where pictures come from: a folder, WebDataset tars or a Zarr array, each by any fsspec URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from latentstore.loaders.remote import Location
+from latentstore.sources.item import BadItem, Field, Item
+from latentstore.sources.places import find_tars, is_zarr, split_file
+
+__all__ = ["BadItem", "Field", "Item", "Source", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All entries of a source, in an order that depends on nothing but the source.
+
+    kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for
+    them. ignored: number of entries left out (hidden files and the like). Entries that are no pictures are
+    among the items: reading them raises a PictureError.
+    """
+
+    url: str
+    kind: str
+    items: list[Item]
+    classes: tuple[str, ...] | None = None
+    ignored: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.items[index]
+
+
+def open_source(
+    url: str | os.PathLike[str] | Sequence[str],
+    labels: str | os.PathLike[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Source:
+    """Lists a source.
+
+    url: a folder of pictures; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a list of
+    those; or a Zarr array or group. labels: a CSV by path or URL, see `latentstore.sources.labels`.
+    storage_options: for fsspec, for both. Raises StoreError where it cannot be listed, ArgumentError where it
+    is no source.
+    """
+    options = dict(storage_options or {})
+    text = os.fspath(url) if isinstance(url, str | os.PathLike) else " ".join(url)
+    beside = split_file(os.fspath(labels), options) if labels is not None else None
+    classes = None
+    tars = find_tars(url, options)
+    if tars is not None:
+        from latentstore.sources.tars import list_tars
+
+        items, ignored = list_tars(tars)
+        kind = "tars"
+    elif is_zarr(location := Location(text, options)):
+        from latentstore.sources.zarr_array import list_array
+
+        kind, items, ignored = "zarr", list_array(location.url, options), 0
+    else:
+        from latentstore.sources.folder import list_folder
+
+        kind = "folder"
+        items, classes, ignored = list_folder(location, without=_inside(location, beside))
+    if beside is not None:
+        from latentstore.sources.labels import apply_labels
+
+        items, named = apply_labels(items, *beside)
+        classes = named or classes
+    return Source(text, kind, items, classes, ignored)
+
+
+def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:
+    """The name of a file relative to a folder that holds it: labels among the pictures are no picture."""
+    if file is None:
+        return None
+    if folder.local is None:
+        whole, prefix = file[0].at(file[1]), folder.url + "/"
+        return whole.removeprefix(prefix) if whole.startswith(prefix) else None
+    if file[0].local is None:
+        return None
+    path, root = file[0].path(file[1]).resolve(), folder.local.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None

@@ -1,0 +1,172 @@
+"""A folder of pictures, local or by any fsspec URL. Its first level of subfolders are the classes.
+
+Every file is an entry, whatever it is called: content decides what is a picture. Left out, and counted, are
+hidden files and folders and what systems leave behind (`JUNK`). Links to folders are followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from latentstore.codecs.errors import ArgumentError, PictureError, StoreError
+from latentstore.loaders.remote import Location, MissingError
+from latentstore.pictures import MAX_FILE_BYTES
+from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, unique_keys
+
+__all__ = ["FileItem", "left_out", "list_folder", "list_names"]
+
+JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
+# Pictures beside the class folders have a class too: none.
+NO_CLASS = -1
+# What backends call the thing that changes with an object's content, best first.
+STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+
+
+@dataclass(frozen=True)
+class FileItem(Item):
+    """One file of a folder."""
+
+    location: Location | None = None
+    name: str = ""
+
+    def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
+        assert self.location is not None
+        if self.size_bytes is not None and self.size_bytes > MAX_FILE_BYTES:
+            raise PictureError(f"{self.size_bytes} bytes; a picture file has at most {MAX_FILE_BYTES}")
+        try:
+            return self.location.read(self.name), self.fields
+        except MissingError as error:
+            raise PictureError("it is gone: it was there when the source was listed") from error
+        except StoreError as error:
+            if self.location.local is None:
+                raise
+            raise PictureError(f"cannot be read: {_cause(error)}") from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a listing tells of one file. name: relative to the folder. reason: why it is no picture."""
+
+    name: str
+    size_bytes: int | None
+    stamp: str
+    reason: str = ""
+
+
+def list_folder(
+    location: Location, without: str | None = None
+) -> tuple[list[Item], tuple[str, ...] | None, int]:
+    """(items in order of their paths, classes or None, number of entries left out) of a folder.
+
+    without: the name of a file in it that is no part of the source. Where there are class folders, items have
+    the field ``label`` (int): the position of their folder in classes.
+    """
+    entries, ignored = [], 0
+    for found in list_names(location):
+        if found is None:
+            ignored += 1
+        elif found.name != without:
+            entries.append(found)
+    entries.sort(key=lambda entry: entry.name)
+    keys = unique_keys((key_of(e.name), PurePosixPath(e.name).suffix[1:].lower()) for e in entries)
+    folders = sorted({e.name.split("/", 1)[0] for e in entries if "/" in e.name})
+    number = {folder: i for i, folder in enumerate(folders)}
+    items: list[Item] = []
+    for key, e in zip(keys, entries, strict=True):
+        fields: dict[str, Field] = {}
+        if folders:
+            fields["label"] = number[e.name.split("/", 1)[0]] if "/" in e.name else NO_CLASS
+        if e.reason:
+            items.append(BadItem(key, e.name, e.size_bytes, e.stamp, fields, e.reason))
+        else:
+            items.append(FileItem(key, e.name, e.size_bytes, e.stamp, fields, location, e.name))
+    return items, tuple(map(text_of, folders)) or None, ignored
+
+
+def list_names(location: Location) -> Iterator[Entry | None]:
+    """Every file below a folder, in any order; None for each entry left out."""
+    return _remote(location) if location.local is None else _local(location.local)
+
+
+def left_out(name: str) -> bool:
+    """Whether a file or folder of that name is no part of a source."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def _local(root: Path) -> Iterator[Entry | None]:
+    if not root.exists():
+        raise StoreError(f"the source {root} does not exist")
+    if not root.is_dir():
+        raise ArgumentError(f"the source {root} is a file; a folder, tars or a Zarr array are sources")
+    return _walk(root, "", [_identity(root.stat())])
+
+
+def _walk(folder: Path, prefix: str, above: list[tuple[int, int]]) -> Iterator[Entry | None]:
+    try:
+        with os.scandir(folder) as scan:
+            found = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Entry(prefix.rstrip("/"), None, "", f"the folder cannot be listed: {error.strerror}")
+        return
+    for entry in found:
+        name = prefix + entry.name
+        if left_out(entry.name):
+            yield None
+            continue
+        try:
+            status = entry.stat()
+        except OSError as error:
+            reason = "a link to nothing" if entry.is_symlink() else f"cannot be read: {error.strerror}"
+            yield Entry(name, None, "", reason)
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            identity = _identity(status)
+            if identity in above:
+                yield Entry(name, None, "", "a link to a folder that holds it")
+            else:
+                yield from _walk(folder / entry.name, name + "/", [*above, identity])
+        elif stat.S_ISREG(status.st_mode):
+            yield Entry(name, status.st_size, str(status.st_mtime_ns))
+        else:
+            yield Entry(name, None, "", "no regular file (a pipe, socket or device)")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _remote(location: Location) -> Iterator[Entry | None]:
+    import fsspec
+
+    try:
+        fs, root = fsspec.core.url_to_fs(location.url, **location.storage_options)
+        found = fs.find(root, detail=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise StoreError(f"the source {location.url} cannot be listed: {error}") from error
+    prefix = root.rstrip("/") + "/"
+    if not found:
+        raise StoreError(f"the source {location.url} does not exist or holds nothing")
+    for path, info in found.items():
+        name = path.removeprefix(prefix)
+        if name.endswith("/"):  # what consoles store to show an empty folder
+            continue
+        if any(left_out(part) for part in name.split("/")):
+            yield None
+        else:
+            yield Entry(name, info.get("size"), _stamp(info))
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    return next((str(info[name]) for name in STAMPS if info.get(name)), "")
+
+
+def _cause(error: StoreError) -> str:
+    cause = error.__cause__
+    return (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(error)

@@ -1,0 +1,124 @@
+"""Labels from a CSV (or tab-separated .tsv): a row for each picture, by path or key; columns become fields.
+
+The pictures' column is the one called as in `NAMES`, or else the first. It holds the path in the source, with
+or without extension, or the key. The column ``label`` is the class: whole numbers stay, text is numbered in
+alphabetical order and its values become the store's classes. Other columns are int or float where all their
+values are, str otherwise; empty cells among floats are not-a-number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+
+from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.remote import Location
+from latentstore.sources.item import BadItem, Field, Item
+
+__all__ = ["apply_labels"]
+
+NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "id")
+RESERVED = {"key", "latent"}
+# Numbers that read back as they were written: 007 is a name. Eighteen digits fit 64 bits.
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)?\.?[0-9]+([eE][-+]?[0-9]+)?|-?[0-9]+\.|nan|-?inf")
+
+
+def apply_labels(
+    items: Sequence[Item], location: Location, name: str
+) -> tuple[list[Item], tuple[str, ...] | None]:
+    """(items with the columns of a CSV as fields, classes or None).
+
+    A picture without a row, and a row without a picture, become entries that cannot be read: they are
+    reported as such, never left out in silence.
+    """
+    where = location.at(name)
+    header, rows = _table(where, location.read(name), "\t" if name.lower().endswith(".tsv") else ",")
+    lowered = [column.strip().lower() for column in header]
+    at = next((lowered.index(name) for name in NAMES if name in lowered), 0)
+    columns = {column.strip(): i for i, column in enumerate(header) if i != at}
+    if reserved := sorted(RESERVED & set(columns)):
+        raise ArgumentError(f"{where}: a column cannot be called {reserved[0]!r}; rename it")
+    values, classes = {}, None
+    for column, i in columns.items():
+        cells = [row[i].strip() for row in rows]
+        if column == "label" and not all(map(WHOLE.fullmatch, cells)):
+            classes = tuple(sorted(set(cells)))
+            values[column] = [classes.index(cell) for cell in cells]
+        else:
+            values[column] = list(map(_reader(cells), cells))
+    find = _finder(items)
+    fields: dict[int, dict[str, Field]] = {}
+    strays = []
+    for r, row in enumerate(rows):
+        found = find(row[at].strip())
+        if found is None:
+            strays.append(BadItem(row[at], row[at], reason=f"named in {where}, but not in the source"))
+        elif found in fields:
+            raise ArgumentError(f"{where}: two rows name the same picture {items[found].path}")
+        else:
+            fields[found] = {column: cells[r] for column, cells in values.items()}
+    if not fields:
+        example = f"{items[0].path!r}" if items else "nothing"
+        raise ArgumentError(
+            f"{where}: no row names a picture of the source; column {header[at]!r} holds "
+            f"{rows[0][at] if rows else 'nothing'!r}, the source {example}"
+        )
+    labelled: list[Item] = []
+    for i, item in enumerate(items):
+        if isinstance(item, BadItem) or i in fields:
+            labelled.append(item.with_(fields={**item.fields, **fields.get(i, {})}))
+        else:
+            reason = f"no row of {where} names it"
+            labelled.append(BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, reason))
+    return labelled + strays, classes
+
+
+def _table(where: str, content: bytes, delimiter: str) -> tuple[list[str], list[list[str]]]:
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ArgumentError(f"{where} is no CSV in UTF-8: {error}") from error
+    rows = [row for row in lines if row]
+    if len(rows) < 2:
+        raise ArgumentError(f"{where} has no rows below a line of column names")
+    header = rows[0]
+    if len({column.strip() for column in header}) != len(header):
+        raise ArgumentError(f"{where}: two columns have one name: {', '.join(header)}")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise ArgumentError(
+                f"{where}: row {number} has {len(row)} cells, the line of names {len(header)}"
+            )
+    return header, rows[1:]
+
+
+def _reader(cells: list[str]) -> Callable[[str], Field]:
+    """What turns each of a column's cells into a value."""
+    if all(map(WHOLE.fullmatch, cells)):
+        return int
+    if any(cells) and all(not cell or DECIMAL.fullmatch(cell) for cell in cells):
+        return lambda cell: float(cell or "nan")
+    return str
+
+
+def _finder(items: Sequence[Item]) -> Callable[[str], int | None]:
+    """The position of the item that a cell names."""
+    by_path = {item.path: i for i, item in enumerate(items)}
+    by_key = {item.key: i for i, item in enumerate(items)}
+    by_stem: dict[str, int | None] = {}
+    for i, item in enumerate(items):
+        stem = str(PurePosixPath(item.path).with_suffix("")) if PurePosixPath(item.path).name else item.path
+        by_stem[stem] = None if stem in by_stem else i  # two pictures of one stem: the extension is needed
+
+    def find(cell: str) -> int | None:
+        for names in (by_path, by_key, by_stem):
+            found = names.get(cell.removeprefix("./"))
+            if found is not None:
+                return found
+        return None
+
+    return find

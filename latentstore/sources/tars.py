@@ -1,0 +1,220 @@
+"""WebDataset tars: members of one key, one after the other, are one sample.
+
+The headers are scanned once, so that each sample can be read by itself: local tars by seeking, others by
+reading them through. A tar that ends early is refused as a whole: what is missing cannot be told from what
+never was.
+
+A sample's picture is its first member with the extension of a picture. Its other members are fields by their
+extensions: ``cls`` becomes ``label`` (int), ``json``, ``txt`` and the like become str, everything else bytes.
+A store has the same fields everywhere: a sample that lacks one gets -1, "" or b"".
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+
+from latentstore.codecs.errors import ArgumentError, PictureError, StoreError
+from latentstore.loaders.remote import Location
+from latentstore.pictures import MAX_FILE_BYTES
+from latentstore.sources.item import PICTURE_EXTENSIONS, BadItem, Field, Item, unique_keys
+
+__all__ = ["TarItem", "list_tars"]
+
+TEXTS = {"json", "txt", "text", "caption", "csv", "url", "html", "xml", "yaml", "yml", "id"}
+CLASS = "cls"
+NO_CLASS = -1
+
+BLOCK = 512
+# Read at a time from a tar that is not local: large enough to hide a round trip.
+READ_AHEAD = 8 << 20
+TARS_AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in a tar. extension: what follows the first dot of its name, lower-case. time: of change."""
+
+    extension: str
+    start: int
+    length: int
+    time: float
+
+
+@dataclass(frozen=True)
+class TarItem(Item):
+    """One sample of a tar. lacking: names of the fields that other samples have."""
+
+    location: Location | None = None
+    tar: str = ""
+    picture: Member | None = None
+    others: tuple[Member, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
+        assert self.location is not None and self.picture is not None
+        if self.picture.length > MAX_FILE_BYTES:
+            raise PictureError(f"{self.picture.length} bytes; a picture file has at most {MAX_FILE_BYTES}")
+        members = (self.picture, *self.others)
+        data, *rest = self.location.read_ranges([(self.tar, m.start, m.start + m.length) for m in members])
+        fields = {name: _filling(name) for name in self.lacking}
+        for member, content in zip(self.others, rest, strict=True):
+            fields[_field_name(member.extension)] = _field_value(member.extension, content)
+        return data, {**fields, **self.fields}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    name: str
+    picture: Member | None
+    others: tuple[Member, ...]
+
+    @classmethod
+    def of(cls, name: str, members: list[Member]) -> _Sample:
+        picture = next((m for m in members if m.extension in PICTURE_EXTENSIONS), None)
+        return cls(name, picture, tuple(m for m in members if m is not picture))
+
+
+def list_tars(tars: Sequence[tuple[Location, str]]) -> tuple[list[Item], int]:
+    """(items in the tars' order, number of members left out) of tars: each a folder and a name in it."""
+    with ThreadPoolExecutor(TARS_AT_A_TIME) as pool:
+        scanned = list(pool.map(lambda tar: _scan(*tar), tars))
+    found = [(tar, sample) for tar, (samples, _) in zip(tars, scanned, strict=True) for sample in samples]
+    names = {_field_name(m.extension) for _, sample in found if sample.picture for m in sample.others}
+    keys = unique_keys((sample.name, _stem(name)) for (_, name), sample in found)
+    items: list[Item] = []
+    for key, ((location, tar), sample) in zip(keys, found, strict=True):
+        path, picture, others = f"{tar}/{sample.name}", sample.picture, sample.others
+        if picture is None:
+            has = ", ".join(m.extension or "one without extension" for m in others)
+            items.append(BadItem(key, path, reason=f"the sample has no picture among its members ({has})"))
+            continue
+        lacking = tuple(sorted(names - {_field_name(m.extension) for m in others}))
+        stamp = " ".join(f"{m.start}+{m.length}@{m.time:g}" for m in (picture, *others))
+        items.append(TarItem(key, path, picture.length, stamp, {}, location, tar, picture, others, lacking))
+    return items, sum(ignored for _, ignored in scanned)
+
+
+def _field_name(extension: str) -> str:
+    return "label" if extension == CLASS else extension
+
+
+def _field_value(extension: str, content: bytes) -> Field:
+    if extension == CLASS:
+        try:
+            return int(content)
+        except ValueError as error:
+            raise PictureError(f"its class {content[:40]!r} (.{CLASS}) is not a whole number") from error
+    if extension.rpartition(".")[2] in TEXTS:
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise PictureError(f"its field .{extension} is not UTF-8 text") from error
+    return content
+
+
+def _filling(name: str) -> Field:
+    if name == "label":
+        return NO_CLASS
+    return "" if name.rpartition(".")[2] in TEXTS else b""
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".tar").replace(".", "_")
+
+
+# ---- scanning
+
+
+def _scan(location: Location, tar: str) -> tuple[list[_Sample], int]:
+    """The samples of one tar and the number of members left out."""
+    where = location.at(tar)
+    seen: set[str] = set()
+    done: list[_Sample] = []
+    name, ignored = "", 0
+    members: list[Member] = []
+    try:
+        with _opened(location, tar) as file:
+            for path, start, length, time in _headers(file, where):
+                key, extension = _key_and_extension(path)
+                if key is None:
+                    ignored += 1
+                    continue
+                if key != name:
+                    if members:
+                        done.append(_Sample.of(name, members))
+                    if key in seen:
+                        raise StoreError(f"{where}: the members of sample {key} do not follow each other")
+                    seen.add(key)
+                    name, members = key, []
+                if any(m.extension == extension for m in members):
+                    raise StoreError(
+                        f"{where}: sample {key} has two members with the extension {extension!r}"
+                    )
+                members.append(Member(extension, start, length, time))
+    except (tarfile.TarError, EOFError) as error:
+        last = f"the last whole sample before it is {done[-1].name}" if done else "no whole sample before it"
+        raise StoreError(
+            f"{where} is cut short or damaged ({error}); {last}. Fetch or write it anew"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"the source {where} cannot be read: {error.strerror or error}") from error
+    if members:
+        done.append(_Sample.of(name, members))
+    return done, ignored
+
+
+def _opened(location: Location, tar: str) -> IO[bytes]:
+    if location.local is not None:
+        return location.path(tar).open("rb")
+    import fsspec
+
+    opened: Any = fsspec.open(location.at(tar), "rb", block_size=READ_AHEAD, **location.storage_options)
+    file: IO[bytes] = opened.open()
+    return file
+
+
+def _headers(file: IO[bytes], where: str) -> Iterator[tuple[str, int, int, float]]:
+    """(name, first byte, length, time) of each regular member, to the mark at the end."""
+    length = file.seek(0, 2)
+    file.seek(0)
+    if length == 0:
+        raise EOFError("it is empty")
+    if file.read(2) == b"\x1f\x8b":
+        raise ArgumentError(
+            f"{where} is compressed: samples in it cannot be read one by one; unpack it first"
+        )
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            if member.offset_data + member.size > length:
+                raise EOFError(
+                    f"it ends {member.offset_data + member.size - length} bytes into {member.name}"
+                )
+            if member.isreg():
+                yield member.name, member.offset_data, member.size, member.mtime
+            # tarfile keeps every header it has seen; a scan needs none of them again.
+            archive.members = []
+        end = archive.offset
+    file.seek(end)
+    # tarfile takes the end of the file for the end of the archive: a cut between members would go unseen.
+    mark = file.read(BLOCK)
+    if len(mark) < BLOCK:
+        raise EOFError("it has no mark at its end")
+    if any(mark):
+        raise EOFError(f"no valid header at byte {end}")
+
+
+def _key_and_extension(path: str) -> tuple[str | None, str]:
+    """WebDataset's rule: the key ends at the first dot of the last part. None for hidden members."""
+    path = path.removeprefix("./")
+    parts = path.split("/")
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        return None, ""
+    stem, _, extension = parts[-1].partition(".")
+    return "/".join([*parts[:-1], stem]), extension.lower()
