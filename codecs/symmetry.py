@@ -1,0 +1,232 @@
+"""The eight symmetries of the square, on bands and on latents.
+
+A band of the packet transform has a vertical and a horizontal path, three bits each (1: high), and is even or
+odd in a direction as its path has an even or odd number of ones. A flip of the picture flips the band and
+negates it if it is odd in that direction; transposition of the picture transposes the band and swaps its two
+paths. Sums and differences of bands with swapped paths therefore fall into six classes, and a channel that
+draws on one class only is mapped by every symmetry to plus or minus itself, or, for the classes EO and OE, to
+its partner:
+
+=======  =========================  ======  ======  =============
+class    vertical, horizontal path  flip_v  flip_h  transposition
+=======  =========================  ======  ======  =============
+EE_SYM   even, even; sum             +       +       +
+EE_ANTI  even, even; difference      +       +       -
+OO_SYM   odd, odd; sum               -       -       +
+OO_ANTI  odd, odd; difference        -       -       -
+EO       even, odd                   +       -      OE
+OE       odd, even                   -       +      EO
+=======  =========================  ======  ======  =============
+
+Channels of EO and OE come in pairs, EO first, OE next to it, with the same weights: entry n of class OE is
+the transposed of entry n of class EO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ArgumentError
+from .transform import LEVELS
+
+__all__ = [
+    "SYMMETRIES",
+    "Basis",
+    "SymmetryClass",
+    "check_classes",
+    "plane_index",
+    "symmetric_basis",
+    "transform_latent",
+    "transform_picture",
+]
+
+SYMMETRIES = ("identity", "flip_h", "flip_v", "rot90", "rot180", "rot270", "transpose", "anti_transpose")
+"""Flips left-right and top-bottom, quarter turns counter-clockwise as numpy.rot90 has them, both
+diagonals."""
+
+Array = TypeVar("Array", bound=np.generic)
+
+
+class SymmetryClass(IntEnum):
+    """What a channel becomes when the picture is turned; the numbers stand in artifacts."""
+
+    EE_SYM = 0
+    EE_ANTI = 1
+    OO_SYM = 2
+    OO_ANTI = 3
+    EO = 4
+    OE = 5
+
+
+# How an operation is made: transposition first, then flips of the vertical and of the horizontal axis.
+_STEPS = {
+    "identity": (False, False, False),
+    "flip_h": (False, False, True),
+    "flip_v": (False, True, False),
+    "rot90": (True, True, False),
+    "rot180": (False, True, True),
+    "rot270": (True, False, True),
+    "transpose": (True, False, False),
+    "anti_transpose": (True, True, True),
+}
+_ODD_VERTICAL = np.array([0, 0, 1, 1, 0, 1], bool)
+_ODD_HORIZONTAL = np.array([0, 0, 1, 1, 1, 0], bool)
+_ANTISYMMETRIC = np.array([0, 1, 0, 1, 0, 0], bool)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Combinations of planes that the symmetries map to plus or minus each other, in the kernel's terms.
+
+    entries: int32 (n, 3): plane a, plane b or -1, sign; entry = x[a] or x[a] + sign * x[b].
+        There are as many entries as planes, 64 * colours.
+    assembly: int32 (planes, 3): plane = entry p, plus sign * entry q unless q is -1. From the entries of the
+        analysis this gives twice a plane that is in a sum and a difference: the synthesis weights hold the
+        half.
+    runs: (start, count) of each class's entries, by SymmetryClass.
+    """
+
+    colours: int
+    entries: npt.NDArray[np.int32]
+    assembly: npt.NDArray[np.int32]
+    runs: tuple[tuple[int, int], ...]
+
+    def classes(self) -> npt.NDArray[np.int8]:
+        """The class of every entry, int8 (n,)."""
+        return np.repeat(np.arange(len(self.runs), dtype=np.int8), [count for _, count in self.runs])
+
+
+def plane_index(vertical: int, horizontal: int, colour: int, colours: int) -> int:
+    """The plane of a band given by its two paths (bits, the first split the highest) in one colour."""
+    band = 0
+    for bit in reversed(range(LEVELS)):
+        band = band * 4 + 2 * (vertical >> bit & 1) + (horizontal >> bit & 1)
+    return band * colours + colour
+
+
+def symmetric_basis(colours: int) -> Basis:
+    """The basis of all classes, one after another in the order of SymmetryClass."""
+    if colours < 1:
+        raise ArgumentError(f"A picture has at least one colour, not {colours}.")
+    even = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 0]
+    odd = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 1]
+    classes: list[list[tuple[int, int, int]]] = []
+    for paths in (even, odd):
+        pairs = [(i, j) for i in paths for j in paths if i <= j]
+        classes.append(_combined(pairs, 1, colours))
+        classes.append(_combined([(i, j) for i, j in pairs if i < j], -1, colours))
+    mixed = [(i, j) for i in even for j in odd]
+    classes.append([(plane_index(i, j, k, colours), -1, 0) for i, j in mixed for k in range(colours)])
+    classes.append([(plane_index(j, i, k, colours), -1, 0) for i, j in mixed for k in range(colours)])
+
+    counts = [len(entries) for entries in classes]
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    entries = np.array([entry for of_class in classes for entry in of_class], np.int32)
+    return Basis(colours, entries, _assembly(entries), tuple(zip(starts.tolist(), counts, strict=True)))
+
+
+def _combined(pairs: list[tuple[int, int]], sign: int, colours: int) -> list[tuple[int, int, int]]:
+    entries = []
+    for i, j in pairs:
+        for k in range(colours):
+            a, b = plane_index(i, j, k, colours), plane_index(j, i, k, colours)
+            entries.append((a, -1, 0) if i == j else (a, b, sign))
+    return entries
+
+
+def _assembly(entries: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Plane a of a pair is sum + difference, plane b is sum - difference."""
+    assembly = np.full((len(entries), 3), (-1, -1, 0), np.int32)
+    for entry, (a, b, sign) in enumerate(entries.tolist()):
+        if sign >= 0:
+            assembly[a, 0] = entry
+        if sign > 0:
+            assembly[b, 0] = entry
+        if sign < 0:
+            assembly[a, 1:] = entry, 1
+            assembly[b, 1:] = entry, -1
+    return assembly
+
+
+def check_classes(classes: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    """Channel classes as int8 (c,).
+
+    Raises ArgumentError unless every EO is followed by its OE and the other way round.
+    """
+    given = np.asarray(classes)
+    if given.ndim != 1 or not np.isin(given, np.arange(len(SymmetryClass))).all():
+        raise ArgumentError("Channel classes must be a list of numbers from 0 to 5.")
+    (first,) = np.nonzero(given == SymmetryClass.EO)
+    (second,) = np.nonzero(given == SymmetryClass.OE)
+    if not np.array_equal(first + 1, second):
+        raise ArgumentError("Channels of class EO and OE must stand in pairs, EO first: these do not.")
+    return given.astype(np.int8)
+
+
+def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.ArrayLike) -> npt.NDArray[Array]:
+    """The latent of the flipped or turned picture, from the latent of the picture.
+
+    latent: (..., c, h, w), int8 or float; a multiple of 8 as the picture's sides is what makes it exact.
+    symmetry: one of SYMMETRIES.
+    classes: the class of each of the c channels. A prefix of channels is fine unless it ends inside a pair
+    and the
+        symmetry swaps pairs.
+
+    Returns a new array; (..., c, w, h) where the symmetry transposes. int8 values are never -128 in a latent
+    (the quantiser ends at +-127), so negation does not overflow; ArgumentError is raised if one is.
+    """
+    transpose, flip_v, flip_h = _steps(symmetry)
+    given = np.asarray(classes)
+    if latent.ndim < 3 or given.shape != (latent.shape[-3],):
+        raise ArgumentError(
+            f"A latent of shape {latent.shape} needs one class for each channel (axis -3), not {given.shape}."
+        )
+    if not transpose and len(given) and given[-1] == SymmetryClass.EO:
+        check_classes(np.append(given, SymmetryClass.OE))  # ends inside a pair, which stays as it is
+    else:
+        check_classes(given)
+    if latent.dtype == np.int8 and latent.size and latent.min() == -128:
+        raise ArgumentError("A latent holds -128, which no quantiser here gives and which cannot be negated.")
+
+    negative = np.zeros(len(given), bool)
+    if transpose:
+        latent = np.swapaxes(latent, -1, -2)[..., _partners(given), :, :]
+        negative ^= _ANTISYMMETRIC[given]
+    if flip_v:
+        latent = latent[..., ::-1, :]
+        negative ^= _ODD_VERTICAL[given]
+    if flip_h:
+        latent = latent[..., ::-1]
+        negative ^= _ODD_HORIZONTAL[given]
+    result = np.array(latent, order="C")
+    result[..., negative, :, :] *= -1
+    return result
+
+
+def transform_picture(pixels: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:
+    """The flipped or turned picture (a view): pixels (..., H, W, C)."""
+    transpose, flip_v, flip_h = _steps(symmetry)
+    if transpose:
+        pixels = np.swapaxes(pixels, -2, -3)
+    if flip_v:
+        pixels = pixels[..., ::-1, :, :]
+    return pixels[..., ::-1, :] if flip_h else pixels
+
+
+def _steps(symmetry: str) -> tuple[bool, bool, bool]:
+    if symmetry not in _STEPS:
+        raise ArgumentError(f"There is no symmetry {symmetry!r}; there are {', '.join(SYMMETRIES)}.")
+    return _STEPS[symmetry]
+
+
+def _partners(classes: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
+    """For every channel the one that transposition puts in its place."""
+    partner = np.arange(len(classes))
+    partner[classes == SymmetryClass.EO] += 1
+    partner[classes == SymmetryClass.OE] -= 1
+    return partner
