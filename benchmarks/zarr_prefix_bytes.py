@@ -12,7 +12,7 @@ import common  # isort: skip  (before numpy)
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -63,8 +63,8 @@ class CountedFiles(LocalFileSystem):
     read."""
 
     protocol = "counted"
-    ranges: Counter[str] = Counter()
-    fetched: Counter[str] = Counter()
+    ranges: ClassVar[Counter[str]] = Counter()
+    fetched: ClassVar[Counter[str]] = Counter()
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         data = super().cat_file(path, start, end, **kwargs)
