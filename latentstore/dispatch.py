@@ -130,8 +130,7 @@ def _run_threads(
     from dask.delayed import delayed
 
     monitor = _LocalMonitor(watch)
-    # Keys sort as the tasks do, so that shards are begun in their order. The task travels inside the
-    # function: as an argument Dask would look into it for tasks of its own.
+    # The task travels inside the function: as an argument, Dask would look into it for tasks of its own.
     lazy = [
         delayed(partial(work, task, monitor), name=f"shard-{task.index:09d}", pure=False)(
             dask_key_name=f"done-{task.index:09d}"
@@ -186,7 +185,7 @@ def _local_client(workers: int) -> Iterator[Client]:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # None would still ask for port 8787, and warn where it is taken
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )

@@ -47,7 +47,9 @@ def convert(source: Path, target: Path, **options: object) -> Report:
 
 @pytest.mark.parametrize("format", ["zarr", "wds"])
 @pytest.mark.parametrize("size", [SIZE, "native"])
-def test_stores_every_picture_with_key_and_label(pictures: Path, tmp_path: Path, format: str, size: object) -> None:
+def test_stores_every_picture_with_key_and_label(
+    pictures: Path, tmp_path: Path, format: str, size: object
+) -> None:
     report = convert(pictures, tmp_path / f"x.{format}", format=format, size=size)
     assert (report.stored, report.failures, report.resumed) == (80, (), 0)
     assert report.bytes_in == sum(p.stat().st_size for p in pictures.rglob("*.png"))
@@ -210,7 +212,10 @@ def test_native_shards_are_bounded_in_bytes() -> None:
 def test_quarantine_lines_hold_any_name(tmp_path: Path) -> None:
     from latentstore.quarantine import Failure, write_lines
 
-    failures = [Failure("naïve 图片", "naïve 图片.jpg", "cut"), Failure("b\udcff", "b\udcff.jpg", 'a "quoted"\nreason')]
+    failures = [
+        Failure("naïve 图片", "naïve 图片.jpg", "cut"),
+        Failure("b\udcff", "b\udcff.jpg", 'a "quoted"\nreason'),
+    ]
     lines = write_lines(failures)
     assert read_lines(lines) == failures
     assert [json.loads(line)["reason"] for line in lines.splitlines()] == ["cut", 'a "quoted"\nreason']

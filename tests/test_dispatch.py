@@ -1,0 +1,145 @@
+"""Shard tasks on threads, on processes and on a cluster by its address: the same store, and errors instead of hangs."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentstore
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
+from latentstore.dispatch import Counts, Dispatch, Monitor
+
+# Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@dataclass(frozen=True)
+class Task:
+    index: int
+
+
+def squared(task: Task, monitor: Monitor) -> int:
+    monitor.report(task.index, (1, 2, 3))
+    return task.index**2
+
+
+def third_fails(task: Task, monitor: Monitor) -> int:
+    if task.index == 2:
+        raise PictureError("x.png: broken")
+    return task.index
+
+
+def third_kills(task: Task, monitor: Monitor) -> int:
+    if task.index == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task.index
+
+
+def nobody(index: int, counts: Counts) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def address() -> object:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_threads_give_every_result_and_counts() -> None:
+    results: list[int] = []
+    seen: dict[int, Counts] = {}
+    Dispatch("threads", 3).run(squared, [Task(i) for i in range(20)], results.append, seen.__setitem__)
+    assert sorted(results) == [i**2 for i in range(20)]
+    assert seen == dict.fromkeys(range(20), (1, 2, 3))
+
+
+def test_an_error_in_a_thread_stops_the_others_at_their_next_report() -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    def work(task: Task, monitor: Monitor) -> None:
+        if task.index == 0:
+            started.wait(30)
+            raise PictureError("broken")
+        started.set()
+        try:
+            while True:
+                monitor.report(task.index, (0, 0, 0))
+                time.sleep(0.001)
+        finally:
+            stopped.set()
+
+    with pytest.raises(PictureError, match="broken"):
+        Dispatch("threads", 2).run(work, [Task(0), Task(1)], lambda _: None, nobody)
+    assert stopped.is_set()
+
+
+def test_a_cluster_gives_every_result(address: str) -> None:
+    results: list[int] = []
+    Dispatch(address).run(squared, [Task(i) for i in range(20)], results.append, nobody)
+    assert sorted(results) == [i**2 for i in range(20)]
+
+
+def test_a_cluster_passes_errors_on(address: str) -> None:
+    with pytest.raises(PictureError, match=r"x\.png: broken"):
+        Dispatch(address).run(third_fails, [Task(i) for i in range(4)], lambda _: None, nobody)
+
+
+def test_workers_that_die_on_a_task_are_an_error() -> None:
+    with pytest.raises(LatentstoreError, match="workers died"):
+        Dispatch("processes", 1).run(third_kills, [Task(i) for i in range(3)], lambda _: None, nobody)
+
+
+def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentstore.dispatch.CONNECT_SECONDS", 0.2)
+    with pytest.raises(LatentstoreError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+        Dispatch("tcp://127.0.0.1:1").run(squared, [Task(0)], lambda _: None, nobody)
+
+
+def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("latentstore.dispatch.PATIENCE_SECONDS", 0.3)
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as cluster,
+        pytest.raises(LatentstoreError, match="no worker"),
+    ):
+        Dispatch(cluster.scheduler_address).run(squared, [Task(0)], lambda _: None, nobody)
+
+
+def test_unknown_places_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="threads, processes, or an address"):
+        Dispatch("gpu")
+
+
+def test_the_store_is_the_same_wherever_it_was_made(address: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for i in range(70):
+        path = tmp_path / "source" / f"class{i % 2}" / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    (tmp_path / "source" / "class0" / "030.png").write_bytes(b"broken")
+    stores = []
+    for scheduler in ("threads", "processes", address):
+        target = tmp_path / f"store{len(stores)}" / "x.zarr"
+        report = latentstore.convert(
+            tmp_path / "source", target, size=32, scheduler=scheduler, progress=False
+        )
+        assert (report.stored, len(report.failures)) == (69, 1)
+        stores.append({p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()})
+    assert stores[0] == stores[1] == stores[2]
