@@ -49,7 +49,12 @@ _CRC: list[dict[str, Any]] = [{"name": "crc32c"}]
 
 def shard_name(index: int) -> str:
     """The object that holds shard `index` of ``latent``."""
-    return f"{LATENT}/c/{index}/0/0/0"
+    return f"{shard_folder(index)}/0/0/0"
+
+
+def shard_folder(index: int) -> str:
+    """The folder that holds shard `index` of ``latent``, and nothing else."""
+    return f"{LATENT}/c/{index}"
 
 
 def blob_name(group: int) -> str:

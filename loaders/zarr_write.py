@@ -133,6 +133,9 @@ class ZarrWriter(StagedWriter):
                 target, pending = target + 1, []
         if pending:
             store.write(layout.shard_name(target), layout.encode_shard(pending, rows, self.spec.groups))
+            target += 1
+        for i in range(target, len(counts)):
+            store.remove(layout.shard_folder(i))  # locally, the empty folders of shards that were moved
 
     def _samples(self, summaries: list[ShardSummary]) -> Iterator[list[bytes]]:
         """The group blobs of every sample of staged shards, in order."""

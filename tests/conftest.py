@@ -1,0 +1,136 @@
+"""What several test files need: a codec, random latents, small stores of every layout, an object store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+LAYOUTS = ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native")
+SIZE = (40, 56)
+
+
+@dataclass
+class Store:
+    """A store and what went into it. latents[i] is int8 (c, h, w) of sample i."""
+
+    url: str
+    layout: str
+    latents: list[np.ndarray]
+    keys: list[str]
+    fields: list[dict[str, Any]]
+    counts: list[int]
+
+
+@pytest.fixture(scope="session")
+def codec() -> Any:
+    from latentstore import load_codec
+
+    return load_codec("rgb-f8c48")
+
+
+@pytest.fixture(scope="session")
+def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]]:
+    """make_samples(count, size, first=0) -> (samples, latents); deterministic in `first`."""
+    from latentstore.loaders.writer import Sample
+
+    def make(count: int, size: tuple[int, int] | None, first: int = 0) -> tuple[list[Any], list[np.ndarray]]:
+        samples, latents = [], []
+        for i in range(first, first + count):
+            rng = np.random.default_rng(i)
+            height, width = size or (int(rng.integers(1, 70)), int(rng.integers(1, 70)))
+            c, h, w = codec.latent_shape(height, width)
+            fade = 6.0 / (1 + np.arange(c))[:, None, None]
+            latent = np.clip(np.rint(rng.laplace(size=(c, h, w)) * fade), -127, 127).astype(np.int8)
+            fields = {
+                "label": i % 3,
+                "txt": f"caption ü {i}",
+                "score": i / 2,
+                "mask": bytes([i % 256]) * (i % 5),
+            }
+            groups = codec.encode_latent_groups(latent)
+            samples.append(Sample(f"a b/é {i:04d}", groups, width, height, fields))
+            latents.append(latent)
+        return samples, latents
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_store(codec: Any, make_samples: Any) -> Callable[..., Store]:
+    """make_store(folder, layout, counts=(8, 8, 4), storage_options=None) -> Store, with shards of 8."""
+    from latentstore.loaders.writer import StoreSpec, open_writer
+
+    def make(
+        folder: Path | str, layout: str, counts: Sequence[int] = (8, 8, 4),
+        storage_options: dict[str, Any] | None = None,
+    ) -> Store:  # fmt: skip
+        kind, sizes = layout.split("-")
+        url = f"{folder}/störe 1" + (".zarr" if kind == "zarr" else "")
+        size = SIZE if sizes == "fixed" else None
+        spec = StoreSpec.of(codec, size=size, shard_samples=8, source="made", classes=["x", "y", "z"])
+        writer = open_writer(url, spec, format=kind, storage_options=storage_options)
+        store = Store(url, layout, [], [], [], list(counts))
+        for index, count in enumerate(counts):
+            samples, latents = make_samples(count, size, len(store.latents))
+            writer.write_shard(index, samples)
+            store.latents += latents
+            store.keys += [s.key for s in samples]
+            store.fields += [s.fields for s in samples]
+        writer.finish(len(counts))
+        return store
+
+    return make
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def _shared_stores(tmp_path_factory: pytest.TempPathFactory, make_store: Any) -> Callable[[str], Store]:
+    made: dict[str, Store] = {}
+
+    def get(layout: str) -> Store:
+        if layout not in made:
+            made[layout] = make_store(tmp_path_factory.mktemp(layout), layout)
+        return made[layout]
+
+    return get
+
+
+@pytest.fixture
+def store(layout: str, _shared_stores: Any) -> Store:
+    """A store of 20 samples in three shards, in each layout in turn. Shared: read only."""
+    return _shared_stores(layout)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, Any]]:
+    """storage_options of an S3 server on this machine; bucket "bucket" is there."""
+    server_module = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    before = {name: os.environ.get(name) for name in keys}
+    os.environ.update(keys)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
+    import s3fs
+
+    s3fs.S3FileSystem(**options).mkdir("bucket")
+    yield options
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
