@@ -1,9 +1,467 @@
-/* Python's view of the entropy coder. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+/* Python's view of the entropy coder: a capsule of tables, and functions that take arrays. */
+#include "py_buffers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "coder.h"
+
+#define CAPSULE "latentstore.codecs._kernel.coder"
+
+typedef struct {
+    ls_coder *tables;
+    uint8_t sha256[32];
+} handle;
+
+static void handle_free(PyObject *capsule)
+{
+    handle *h = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (h) {
+        ls_coder_free(h->tables);
+        free(h);
+    }
+}
+
+static handle *take_handle(PyObject *capsule)
+{
+    return PyCapsule_GetPointer(capsule, CAPSULE);
+}
+
+static PyObject *raise_status(int status)
+{
+    if (status == LS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return PyErr_Format(PyExc_ValueError, "the entropy coder stopped with status %d", status);
+}
+
+/* Fills a model's channels, refusing weights that the loops have no room for. */
+static int fill_channels(ls_coder *t, const Py_buffer *v)
+{
+    const int32_t *own = v[0].buf, *bias = v[1].buf, *signed_own = v[4].buf, *signed_cross = v[5].buf;
+    const uint8_t *cross = v[2].buf, *predicted = v[3].buf, *table = v[6].buf;
+    const int n = t->channels;
+    for (int i = 0; i < t->models * n; i++) {
+        ls_channel *c = t->channel + i;
+        c->bias = bias[i];
+        c->predicted = predicted[i] != 0;
+        if (c->bias < 0 || c->bias > 65535)
+            return -1;
+        for (int j = 0; j < 5; j++) {
+            c->own[j] = own[5 * i + j];
+            if (c->own[j] < 0 || c->own[j] > 32767)
+                return -1;
+        }
+        for (int j = 0; j < 4; j++) {
+            c->signed_own[j] = signed_own[4 * i + j];
+            if (c->signed_own[j] < -32767 || c->signed_own[j] > 32767)
+                return -1;
+        }
+        for (int p = 0; p < n; p++) {
+            for (int j = 0; j < 2; j++) {
+                c->cross[p][j] = cross[((size_t)i * (size_t)n + (size_t)p) * 2 + (size_t)j];
+                if (c->cross[p][j] > 127)
+                    return -1;
+            }
+            for (int j = 0; j < 9; j++) {
+                c->signed_cross[p][j] = signed_cross[((size_t)i * (size_t)n + (size_t)p) * 9 + (size_t)j];
+                if (c->signed_cross[p][j] < -32767 || c->signed_cross[p][j] > 32767)
+                    return -1;
+            }
+        }
+        for (int f = 0; f < LS_FRACTIONS; f++)
+            for (int b = 0; b < LS_BUCKETS; b++) {
+                c->table[f][b] = table[((size_t)i * LS_FRACTIONS + (size_t)f) * LS_BUCKETS + (size_t)b];
+                c->table16[f][b] = c->table[f][b];
+                if (c->table[f][b] >= t->tables)
+                    return -1;
+            }
+    }
+    return 0;
+}
+
+static const char coder_new_doc[] =
+    "coder_new(sha256, precision, own int32 (m,c,5), bias int32 (m,c), cross uint8 (m,c,c,2), predicted uint8 (m,c),\n"
+    "signed_own int32 (m,c,4), signed_cross int32 (m,c,c,9), table uint8 (m,c,4,64), freq int32 (t,64)) -> capsule";
+
+static PyObject *coder_new(PyObject *self, PyObject *args)
+{
+    static const enum value_type types[8] = {TYPE_INT32, TYPE_INT32, TYPE_UINT8, TYPE_UINT8,
+                                             TYPE_INT32, TYPE_INT32, TYPE_UINT8, TYPE_INT32};
+    static const char *const names[8] = {"own",        "bias",         "cross", "predicted",
+                                         "signed_own", "signed_cross", "table", "freq"};
+    static const int dims[8] = {3, 2, 4, 2, 3, 4, 4, 2};
+    const char *sha;
+    Py_ssize_t sha_size;
+    int precision;
+    PyObject *o[8], *result = NULL;
+    Py_buffer v[8];
+    handle *h = NULL;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "y#iOOOOOOOO", &sha, &sha_size, &precision, &o[0], &o[1], &o[2], &o[3], &o[4], &o[5],
+                          &o[6], &o[7]))
+        return NULL;
+    for (int i = 0; i < 8; i++)
+        if (take_array(o[i], names[i], types[i], dims[i], 0, &v[i]))
+            goto done;
+    const Py_ssize_t models = v[0].shape[0], channels = v[0].shape[1], tables = v[7].shape[0];
+    if (sha_size != 32 || precision < 8 || precision > 12 || models < 1 || models > 256 || channels < 1 ||
+        channels > LS_MAX_GROUP || tables < 1 || tables > LS_MAX_TABLES) {
+        PyErr_SetString(PyExc_ValueError, "entropy tables have impossible sizes");
+        goto done;
+    }
+    const Py_ssize_t expected[8][4] = {{models, channels, 5},         {models, channels},
+                                       {models, channels, channels, 2}, {models, channels},
+                                       {models, channels, 4},         {models, channels, channels, 9},
+                                       {models, channels, LS_FRACTIONS, LS_BUCKETS}, {tables, LS_SYMBOLS}};
+    for (int i = 0; i < 8; i++)
+        for (int d = 0; d < dims[i]; d++)
+            if (check_side(&v[i], names[i], d, expected[i][d]))
+                goto done;
+    h = calloc(1, sizeof *h);
+    if (h)
+        h->tables = ls_coder_new((int)models, (int)channels, (int)tables, precision);
+    if (!h || !h->tables) {
+        free(h);
+        PyErr_NoMemory();
+        goto done;
+    }
+    memcpy(h->sha256, sha, 32);
+    if (fill_channels(h->tables, v) || ls_coder_tables(h->tables, v[7].buf)) {
+        PyErr_SetString(PyExc_ValueError, "entropy tables hold a weight or a frequency outside its range");
+        ls_coder_free(h->tables);
+        free(h);
+        goto done;
+    }
+    result = PyCapsule_New(h, CAPSULE, handle_free);
+done:
+    release_arrays(v, 8);
+    return result;
+}
+
+/* a (channels, height, width) array of the coder's group; 0 or -1 */
+static int take_group(PyObject *o, const char *name, enum value_type type, const handle *h, int writable, Py_buffer *v)
+{
+    if (take_array(o, name, type, 3, writable, v) || check_side(v, name, 0, h->tables->channels))
+        return -1;
+    const Py_ssize_t height = v->shape[1], width = v->shape[2];
+    if (height < 1 || width < 1 || height > LS_MAX_AREA || width > LS_MAX_AREA || height * width > LS_MAX_AREA) {
+        PyErr_Format(PyExc_ValueError, "%s: a plane of %zd x %zd is outside 1 to %d positions", name, height, width,
+                     LS_MAX_AREA);
+        return -1;
+    }
+    return 0;
+}
+
+static int check_model(const handle *h, int model)
+{
+    if (model >= 0 && model < h->tables->models)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "model %d is not one of the artifact's %d", model, h->tables->models);
+    return -1;
+}
+
+static PyObject *coder_encode(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *o, *result = NULL;
+    int model, quality;
+    Py_buffer v = {0};
+    handle *h;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OiiO", &capsule, &model, &quality, &o) || !(h = take_handle(capsule)) ||
+        check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
+        goto done;
+    ls_group group = {0};
+    group.height = (int)v.shape[1];
+    group.width = (int)v.shape[2];
+    group.lanes = ls_lanes(group.height, group.width);
+    group.model = model;
+    group.quality = quality;
+    uint8_t *payload = NULL, header[32];
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ls_encode_group(h->tables, model, group.height, group.width, group.lanes, v.buf, &payload,
+                             &group.payload_size, &group.escapes);
+    Py_END_ALLOW_THREADS
+    if (status) {
+        raise_status(status);
+        goto done;
+    }
+    group.payload = payload;
+    const size_t size = ls_group_header(header, &group, h->sha256);
+    result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + group.payload_size));
+    if (result) {
+        char *to = PyBytes_AsString(result);
+        memcpy(to, header, size);
+        if (payload)
+            memcpy(to + size, payload, group.payload_size);
+    }
+    free(payload);
+done:
+    release_arrays(&v, 1);
+    return result;
+}
+
+typedef struct {
+    const uint8_t *blob;
+    size_t size;
+    int index;
+    ls_group group;
+} job;
+
+static int by_model(const void *a, const void *b)
+{
+    const job *x = a, *y = b;
+    if (x->group.model != y->group.model)
+        return x->group.model - y->group.model;
+    return x->index - y->index;
+}
+
+/* Decodes jobs of one model, 16 / lanes at a time; payloads are copied to where reading past their
+ * end is harmless. */
+static int decode_run(const handle *h, job *jobs, int count, int8_t *out, size_t group_size, int *failed)
+{
+    const int lanes = jobs->group.lanes;
+    const int together = count < LS_MAX_LANES / lanes ? count : LS_MAX_LANES / lanes;
+    ls_stream streams[LS_MAX_LANES];
+    const uint8_t *states[LS_MAX_LANES];
+    int8_t *planes[LS_MAX_LANES];
+    size_t bytes = 0;
+    for (int s = 0; s < together; s++)
+        bytes += jobs[s].group.payload_size + 64;
+    uint8_t *copy = malloc(bytes), *at = copy;
+    if (!copy)
+        return LS_NO_MEMORY;
+    for (int s = 0; s < together; s++) {
+        const ls_group *g = &jobs[s].group;
+        memcpy(at, g->payload, g->payload_size);
+        memset(at + g->payload_size, 0, 64);
+        states[s] = at;
+        streams[s].words = at + 4 * lanes;
+        streams[s].words_end = streams[s].escapes = at + g->payload_size - g->escapes;
+        streams[s].escapes_end = at + g->payload_size;
+        planes[s] = out + (size_t)jobs[s].index * group_size;
+        at += g->payload_size + 64;
+    }
+    int which = 0, model = jobs->group.model;
+    int status = ls_decode_groups(h->tables, together, &model, jobs->group.height, jobs->group.width, lanes, streams,
+                                  states, planes, &which);
+    *failed = jobs[which].index;
+    free(copy);
+    return status ? status : together;
+}
+
+static int decode_jobs(const handle *h, job *jobs, int count, int height, int width, int8_t *out, int *failed)
+{
+    const size_t group_size = (size_t)h->tables->channels * (size_t)height * (size_t)width;
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        job *j = jobs + i;
+        int status = ls_group_parse(&j->group, j->blob, j->size, h->sha256);
+        *failed = j->index;
+        if (!status && (j->group.height != height || j->group.width != width))
+            status = LS_WRONG_SHAPE;
+        if (!status && (j->group.model >= h->tables->models || j->group.lanes != ls_lanes(height, width)))
+            status = LS_CORRUPT;
+        if (status)
+            return status;
+        if (j->group.payload_size)
+            jobs[kept++] = *j;
+        else
+            memset(out + (size_t)j->index * group_size, 0, group_size);
+    }
+    qsort(jobs, (size_t)kept, sizeof *jobs, by_model);
+    for (int i = 0; i < kept;) {
+        int same = 1;
+        while (i + same < kept && jobs[i + same].group.model == jobs[i].group.model)
+            same++;
+        for (int end = i + same; i < end;) {
+            int done = decode_run(h, jobs + i, end - i, out, group_size, failed);
+            if (done < 0)
+                return done;
+            i += done;
+        }
+    }
+    return LS_OK;
+}
+
+static const char coder_decode_doc[] =
+    "coder_decode(coder, buffers, source int32 (n,), start int64 (n,), length int64 (n,), out int8 (n,c,h,w))\n"
+    "-> (status, index): 0 where every blob was decoded, else what is wrong with blob `index`";
+
+static PyObject *coder_decode(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *buffers, *o[4], *result = NULL;
+    Py_buffer v[4], *held = NULL;
+    Py_ssize_t taken = 0;
+    job *jobs = NULL;
+    handle *h;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "OO!OOOO", &capsule, &PyList_Type, &buffers, &o[0], &o[1], &o[2], &o[3]) ||
+        !(h = take_handle(capsule)) || take_array(o[0], "source", TYPE_INT32, 1, 0, &v[0]) ||
+        take_array(o[1], "start", TYPE_INT64, 1, 0, &v[1]) || take_array(o[2], "length", TYPE_INT64, 1, 0, &v[2]) ||
+        take_array(o[3], "out", TYPE_INT8, 4, 1, &v[3]))
+        goto done;
+    const Py_ssize_t n = v[0].shape[0], height = v[3].shape[2], width = v[3].shape[3];
+    if (check_side(&v[1], "start", 0, n) || check_side(&v[2], "length", 0, n) || check_side(&v[3], "out", 0, n) ||
+        check_side(&v[3], "out", 1, h->tables->channels))
+        goto done;
+    if (height < 1 || width < 1 || height > LS_MAX_AREA || width > LS_MAX_AREA || height * width > LS_MAX_AREA ||
+        n > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "out: planes are outside 1 to 2^22 positions");
+        goto done;
+    }
+    const Py_ssize_t count = PyList_Size(buffers);
+    held = calloc((size_t)count + 1, sizeof *held);
+    jobs = calloc((size_t)n + 1, sizeof *jobs);
+    if (!held || !jobs) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (; taken < count; taken++)
+        if (PyObject_GetBuffer(PyList_GetItem(buffers, taken), &held[taken], PyBUF_SIMPLE))
+            goto done;
+    const int32_t *source = v[0].buf;
+    const int64_t *start = v[1].buf, *length = v[2].buf;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (source[i] < 0 || source[i] >= count || start[i] < 0 || length[i] < 0 || start[i] > held[source[i]].len ||
+            length[i] > held[source[i]].len - start[i]) {
+            PyErr_Format(PyExc_ValueError, "blob %zd lies outside its buffer", i);
+            goto done;
+        }
+        jobs[i].blob = (const uint8_t *)held[source[i]].buf + start[i];
+        jobs[i].size = (size_t)length[i];
+        jobs[i].index = (int)i;
+    }
+    int failed = -1, status;
+    Py_BEGIN_ALLOW_THREADS
+    status = decode_jobs(h, jobs, (int)n, (int)height, (int)width, v[3].buf, &failed);
+    Py_END_ALLOW_THREADS
+    if (status == LS_NO_MEMORY)
+        PyErr_NoMemory();
+    else
+        result = Py_BuildValue("ii", status, status ? failed : -1);
+done:
+    for (Py_ssize_t i = 0; i < taken; i++)
+        PyBuffer_Release(&held[i]);
+    free(held);
+    free(jobs);
+    release_arrays(v, 4);
+    return result;
+}
+
+static PyObject *coder_cost(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *o, *result = NULL;
+    int model, status;
+    double bits = 0;
+    Py_buffer v = {0};
+    handle *h;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = take_handle(capsule)) || check_model(h, model) ||
+        take_group(o, "latent", TYPE_INT8, h, 0, &v))
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    status = ls_cost_group(h->tables, model, (int)v.shape[1], (int)v.shape[2], v.buf, &bits);
+    Py_END_ALLOW_THREADS
+    result = status ? raise_status(status) : PyFloat_FromDouble(bits);
+done:
+    release_arrays(&v, 1);
+    return result;
+}
+
+static const char coder_optimise_doc[] =
+    "coder_optimise(coder, model, coefficients float32 (c,h,w), weight float32 (c,), lambda, delta float32 (c,2),\n"
+    "out int8 (c,h,w)) -> bits";
+
+static PyObject *coder_optimise(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *o[4], *result = NULL;
+    int model, status;
+    float lambda;
+    double bits = 0;
+    Py_buffer v[4];
+    handle *h;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "OiOOfOO", &capsule, &model, &o[0], &o[1], &lambda, &o[2], &o[3]) ||
+        !(h = take_handle(capsule)) || check_model(h, model) ||
+        take_group(o[0], "coefficients", TYPE_FLOAT32, h, 0, &v[0]) ||
+        take_array(o[1], "weight", TYPE_FLOAT32, 1, 0, &v[1]) || take_array(o[2], "delta", TYPE_FLOAT32, 2, 0, &v[2]) ||
+        take_group(o[3], "out", TYPE_INT8, h, 1, &v[3]) || check_side(&v[1], "weight", 0, h->tables->channels) ||
+        check_side(&v[2], "delta", 0, h->tables->channels) || check_side(&v[2], "delta", 1, 2) ||
+        check_side(&v[3], "out", 1, v[0].shape[1]) || check_side(&v[3], "out", 2, v[0].shape[2]))
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    status = ls_optimise_group(h->tables, model, (int)v[0].shape[1], (int)v[0].shape[2], v[0].buf, v[1].buf, lambda,
+                               v[2].buf, v[3].buf, &bits);
+    Py_END_ALLOW_THREADS
+    result = status ? raise_status(status) : PyFloat_FromDouble(bits);
+done:
+    release_arrays(v, 4);
+    return result;
+}
+
+static PyObject *coder_contexts(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *o, *result = NULL;
+    int model, status = LS_NO_MEMORY;
+    Py_buffer v = {0};
+    handle *h;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = take_handle(capsule)) || check_model(h, model) ||
+        take_group(o, "latent", TYPE_INT8, h, 0, &v))
+        goto done;
+    const Py_ssize_t symbols = v.shape[0] * v.shape[1] * v.shape[2];
+    uint16_t *codes = malloc((size_t)symbols * 2 + 64);
+    if (codes) {
+        Py_BEGIN_ALLOW_THREADS
+        status = ls_group_codes(h->tables, model, (int)v.shape[1], (int)v.shape[2], v.buf, 1, codes);
+        Py_END_ALLOW_THREADS
+    }
+    result = status ? raise_status(status) : PyBytes_FromStringAndSize((const char *)codes, symbols * 2);
+    free(codes);
+done:
+    release_arrays(&v, 1);
+    return result;
+}
+
+static PyObject *crc32c(PyObject *self, PyObject *args)
+{
+    Py_buffer v;
+    unsigned int seed = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*|I", &v, &seed))
+        return NULL;
+    uint32_t crc;
+    Py_BEGIN_ALLOW_THREADS
+    crc = ls_crc32c(seed, v.buf, (size_t)v.len);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&v);
+    return PyLong_FromUnsignedLong(crc);
+}
+
+static PyObject *coder_lanes(PyObject *self, PyObject *args)
+{
+    int height, width;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ii", &height, &width))
+        return NULL;
+    return PyLong_FromLong(ls_lanes(height, width));
+}
 
 extern PyMethodDef coder_methods[];
 
 PyMethodDef coder_methods[] = {
+    {"coder_new", coder_new, METH_VARARGS, coder_new_doc},
+    {"coder_encode", coder_encode, METH_VARARGS, "coder_encode(coder, model, quality, latent int8 (c,h,w)) -> group blob"},
+    {"coder_decode", coder_decode, METH_VARARGS, coder_decode_doc},
+    {"coder_cost", coder_cost, METH_VARARGS, "coder_cost(coder, model, latent int8 (c,h,w)) -> ideal bits"},
+    {"coder_optimise", coder_optimise, METH_VARARGS, coder_optimise_doc},
+    {"coder_contexts", coder_contexts, METH_VARARGS,
+     "coder_contexts(coder, model, latent int8 (c,h,w)) -> uint16 (c,h,w): (fraction level * 64 + bucket) * 64 + symbol"},
+    {"coder_lanes", coder_lanes, METH_VARARGS, "coder_lanes(height, width) -> lanes of a plane"},
+    {"crc32c", crc32c, METH_VARARGS, "crc32c(data, seed=0) -> int"},
     {NULL, NULL, 0, NULL},
 };

@@ -1,0 +1,321 @@
+/* Whole groups: which passes run over which planes, for decoding, encoding and counting bits. */
+#include "coder.h"
+#include "cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const ls_path *ls_current_path(void)
+{
+    switch (kernel_path()) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    case PATH_AVX512:
+        return &ls_path_avx512;
+    case PATH_AVX2:
+        return &ls_path_avx2;
+#endif
+    default:
+        return &ls_path_portable;
+    }
+}
+
+/* Work memory of one call: flat planes with zeros around them. */
+typedef struct {
+    ls_geometry g;
+    uint8_t *memory;
+    uint8_t *scratch;            /* two padded byte planes */
+    int8_t *residual;            /* interior of a padded plane */
+    int8_t *value[LS_MAX_GROUP]; /* of channels that others are predicted from, else shared */
+    uint8_t *pairs[LS_MAX_GROUP];
+    const uint8_t *used[LS_MAX_GROUP]; /* NULL for planes of zeros */
+    uint16_t *context;
+    int32_t *prediction;
+} work;
+
+static int last_predicted(const ls_coder *coder, const ls_channel *c)
+{
+    int last = -1;
+    for (int k = 0; k < coder->channels; k++)
+        if (c[k].predicted)
+            last = k;
+    return last;
+}
+
+static int work_make(work *w, const ls_coder *coder, int model, int height, int width, int lanes, int wide)
+{
+    memset(w, 0, sizeof *w);
+    int status = ls_geometry_make(&w->g, height, width, lanes, wide);
+    if (status)
+        return status;
+    const size_t n = (size_t)w->g.size, pad = (size_t)w->g.pad, padded = n + 2 * pad, block = (n + 191) / 64 * 64;
+    const int kept = last_predicted(coder, coder->channel + (size_t)model * coder->channels) + 1;
+    const size_t bytes = 2 * padded + padded + (size_t)(kept + 1) * padded + (size_t)coder->channels * 2 * block +
+                         2 * block + 4 * block + 64;
+    w->memory = calloc(1, bytes);
+    if (!w->memory)
+        return LS_NO_MEMORY;
+    uint8_t *at = w->memory;
+    w->prediction = (int32_t *)at;
+    at += 4 * block;
+    w->context = (uint16_t *)at;
+    at += 2 * block;
+    for (int k = 0; k < coder->channels; k++, at += 2 * block)
+        w->pairs[k] = at;
+    w->scratch = at;
+    at += 2 * padded;
+    w->residual = (int8_t *)(at + pad);
+    at += padded;
+    for (int k = 0; k <= kept; k++, at += padded)
+        w->value[k] = (int8_t *)(at + pad);
+    for (int k = kept; k < coder->channels; k++)
+        w->value[k] = w->value[kept];
+    return LS_OK;
+}
+
+static void work_free(work *w)
+{
+    free(w->memory);
+    ls_geometry_free(&w->g);
+}
+
+/* what earlier channels say about channel k */
+static void earlier(work *w, const ls_path *path, const ls_channel *c, int k)
+{
+    path->cross(&w->g, k, w->used, c->cross, w->context);
+    if (c->predicted) {
+        memset(w->prediction, 0, (size_t)w->g.size * 4);
+        ls_signed_cross(&w->g, k, (const int8_t *const *)w->value, c->signed_cross, (int8_t *)w->scratch,
+                        w->prediction);
+    }
+}
+
+static void finish_plane(work *w, const ls_path *path, int k)
+{
+    w->used[k] = path->magnitudes(&w->g, w->residual, w->scratch, w->pairs[k]) ? w->pairs[k] : NULL;
+}
+
+/* Decodes up to 16/lanes groups of one model and one shape together. */
+int ls_decode_groups(const ls_coder *coder, int count, const int *model, int height, int width, int lanes,
+                     ls_stream *streams, const uint8_t *const *state_bytes, int8_t *const *out, int *failed)
+{
+    const ls_path *path = ls_current_path();
+    const ls_channel *channels = coder->channel + (size_t)*model * coder->channels;
+    const size_t area = (size_t)height * (size_t)width;
+    uint32_t states[LS_MAX_LANES];
+    work w;
+    int status = work_make(&w, coder, *model, height, width, lanes, LS_MAX_LANES);
+    *failed = 0;
+    if (status)
+        goto done;
+    /* lanes without a stream repeat the last one's bytes; what they decode is dropped */
+    for (int i = 0; i < LS_MAX_LANES; i++) {
+        int s = i / lanes < count ? i / lanes : count - 1;
+        const uint8_t *b = state_bytes[s] + 4 * (i % lanes);
+        states[i] = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+        if (states[i] < LS_STATE_LOW) {
+            *failed = s;
+            status = LS_CORRUPT;
+            goto done;
+        }
+    }
+    for (int s = count; s < LS_MAX_LANES / lanes; s++)
+        streams[s] = streams[count - 1];
+    for (int k = 0; k < coder->channels; k++) {
+        earlier(&w, path, channels + k, k);
+        status = path->decode_plane(coder, &w.g, channels + k, w.context, w.prediction, states, streams, w.residual,
+                                    w.value[k]);
+        if (status) {
+            for (int s = 0; s < count; s++)
+                if (streams[s].words > streams[s].words_end)
+                    *failed = s;
+            goto done;
+        }
+        const int8_t *plane = channels[k].predicted ? w.value[k] : w.residual;
+        if (!channels[k].predicted && w.value[k] != w.value[coder->channels - 1])
+            memcpy(w.value[k], w.residual, (size_t)w.g.size);
+        for (int s = 0; s < count; s++)
+            ls_from_flat(&w.g, s, plane, out[s] + (size_t)k * area);
+        if (k + 1 < coder->channels)
+            finish_plane(&w, path, k);
+    }
+    for (int s = 0; s < count; s++)
+        for (int i = 0; i < lanes; i++)
+            if (states[s * lanes + i] != LS_STATE_LOW || streams[s].words != streams[s].words_end ||
+                streams[s].escapes != streams[s].escapes_end) {
+                *failed = s;
+                status = LS_CORRUPT;
+            }
+done:
+    work_free(&w);
+    return status;
+}
+
+static int8_t clamp_residual(int r)
+{
+    return (int8_t)(r > 127 ? 127 : r < -127 ? -127 : r);
+}
+
+/* Residuals and the codes (table * 64 + symbol; 0xffff where no symbol stands) of channel k, whose values are known.
+ * For fitting, the context (level * 64 + bucket) itself stands in the place of its table. */
+static void code_plane(work *w, const ls_path *path, const ls_channel *c, int k, int contexts, uint16_t *codes)
+{
+    const ls_geometry *g = &w->g;
+    const int8_t *value = w->value[k];
+    uint8_t *bucket = (uint8_t *)codes;
+    earlier(w, path, c, k);
+    if (c->predicted) {
+        ls_own_predictions(g, c, value, w->prediction);
+        for (ptrdiff_t i = 0; i < g->size; i++) {
+            int p = (w->prediction[i] + 512) >> 10;
+            p = p > 127 ? 127 : p < -127 ? -127 : p;
+            w->residual[i] = g->active[i] ? clamp_residual(value[i] - p) : 0;
+        }
+    } else {
+        memcpy(w->residual, value, (size_t)g->size);
+    }
+    bucket += g->size; /* code i takes bytes 2i and 2i+1, bucket i stands at size + i: read before it is written over */
+    path->own_contexts(g, c, w->residual, w->context, w->scratch, bucket);
+    for (ptrdiff_t i = 0; i < g->size; i++) {
+        const uint8_t b = bucket[i];
+        if (!g->active[i]) {
+            codes[i] = 0xffff;
+            continue;
+        }
+        int r = w->residual[i], level = 0;
+        if (c->predicted) {
+            int sum = w->prediction[i], p = (sum + 512) >> 10;
+            p = p > 127 ? 127 : p < -127 ? -127 : p;
+            int fraction = sum - (p << 10);
+            r = value[i] - p;
+            if (fraction < 0) {
+                r = -r;
+                fraction = -fraction;
+            }
+            level = fraction >> 7 > 3 ? 3 : fraction >> 7;
+        } else {
+            r = value[i];
+        }
+        int symbol = r < -LS_RADIUS || r > LS_RADIUS ? LS_ESCAPE : r + LS_RADIUS;
+        codes[i] = (uint16_t)((contexts ? level << 6 | b : c->table[level][b]) << 6 | symbol);
+    }
+}
+
+/* a residual that its table gives no frequency goes by the escape */
+static size_t spell_escapes(const ls_coder *coder, const ls_geometry *g, const int8_t *value, uint16_t *codes,
+                            uint8_t *escapes)
+{
+    size_t n = 0;
+    for (ptrdiff_t i = 0; i < g->size; i++) {
+        if (codes[i] == 0xffff)
+            continue;
+        if (!coder->freq[codes[i]])
+            codes[i] |= LS_ESCAPE;
+        if ((codes[i] & 63) == LS_ESCAPE)
+            escapes[n++] = (uint8_t)value[i];
+    }
+    return n;
+}
+
+static int load_values(work *w, const ls_coder *coder, const int8_t *latent, int k)
+{
+    const size_t area = (size_t)w->g.height * (size_t)w->g.width;
+    int any = 0;
+    ls_to_flat(&w->g, 0, latent + (size_t)k * area, w->value[k]);
+    (void)coder;
+    for (size_t i = 0; i < area && !any; i++)
+        any = latent[(size_t)k * area + i] != 0;
+    return any;
+}
+
+/* The payload (states, words, escapes) of one group; *payload is malloc'd. Nothing but zeros is an empty payload. */
+int ls_encode_group(const ls_coder *coder, int model, int height, int width, int lanes, const int8_t *latent,
+                    uint8_t **payload, size_t *payload_size, size_t *escape_count)
+{
+    const ls_path *path = ls_current_path();
+    const ls_channel *channels = coder->channel + (size_t)model * coder->channels;
+    const size_t symbols = (size_t)height * (size_t)width * (size_t)coder->channels;
+    uint16_t *codes = NULL;
+    uint8_t *escapes = NULL, *words = NULL, *end;
+    uint32_t states[LS_MAX_LANES];
+    size_t n = 0;
+    int any = 0;
+    work w;
+    *payload = NULL;
+    *payload_size = *escape_count = 0;
+    int status = work_make(&w, coder, model, height, width, lanes, lanes);
+    if (status)
+        goto done;
+    codes = malloc((size_t)w.g.size * (size_t)coder->channels * 2 + 64);
+    escapes = malloc(symbols);
+    /* a symbol of frequency 1 costs precision bits: never more than one word */
+    words = malloc(symbols * 2 + 4 * LS_MAX_LANES);
+    status = LS_NO_MEMORY;
+    if (!codes || !escapes || !words)
+        goto done;
+    for (int k = 0; k < coder->channels; k++) {
+        uint16_t *here = codes + (size_t)k * (size_t)w.g.size;
+        any |= load_values(&w, coder, latent, k);
+        code_plane(&w, path, channels + k, k, 0, here);
+        n += spell_escapes(coder, &w.g, w.value[k], here, escapes + n);
+        if (k + 1 < coder->channels)
+            finish_plane(&w, path, k);
+    }
+    status = LS_OK;
+    if (!any)
+        goto done;
+    end = words + symbols * 2 + 4 * LS_MAX_LANES;
+    for (int i = 0; i < lanes; i++)
+        states[i] = LS_STATE_LOW;
+    for (int k = coder->channels - 1; k >= 0; k--)
+        path->encode_plane(coder, &w.g, codes + (size_t)k * (size_t)w.g.size, states, &end);
+    for (int i = lanes - 1; i >= 0; i--) {
+        end -= 4;
+        for (int b = 0; b < 4; b++)
+            end[b] = (uint8_t)(states[i] >> (8 * b));
+    }
+    size_t head = (size_t)(words + symbols * 2 + 4 * LS_MAX_LANES - end);
+    status = LS_NO_MEMORY;
+    if (!(*payload = malloc(head + n)))
+        goto done;
+    memcpy(*payload, end, head);
+    memcpy(*payload + head, escapes, n);
+    *payload_size = head + n;
+    *escape_count = n;
+    status = LS_OK;
+done:
+    free(codes);
+    free(escapes);
+    free(words);
+    work_free(&w);
+    return status;
+}
+
+/* Codes in row order (for fitting), and the ideal length of a group under a model (for choosing one). */
+int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
+                   uint16_t *codes)
+{
+    const ls_path *path = ls_current_path();
+    const ls_channel *channels = coder->channel + (size_t)model * coder->channels;
+    work w;
+    int status = work_make(&w, coder, model, height, width, 1, 1);
+    for (int k = 0; !status && k < coder->channels; k++) {
+        load_values(&w, coder, latent, k);
+        code_plane(&w, path, channels + k, k, contexts, codes + (size_t)k * (size_t)w.g.size);
+        finish_plane(&w, path, k);
+    }
+    work_free(&w);
+    return status;
+}
+
+int ls_cost_group(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits)
+{
+    const size_t symbols = (size_t)height * (size_t)width * (size_t)coder->channels;
+    uint16_t *codes = malloc(symbols * 2 + 64);
+    uint64_t total = 0;
+    int status = codes ? ls_group_codes(coder, model, height, width, latent, 0, codes) : LS_NO_MEMORY;
+    for (size_t i = 0; !status && i < symbols; i++)
+        total += coder->cost[codes[i]];
+    *bits = (double)total / 256;
+    free(codes);
+    return status;
+}

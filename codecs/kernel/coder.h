@@ -1,0 +1,141 @@
+/* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6).
+ *
+ * Everything here works on "flat" planes: the symbols of a plane in the order in which they are
+ * coded.  Step t of lane k holds row r = band*L + k, column t - band*P - 2k (P = period), and a
+ * flat plane has WIDTH lanes a step: the L lanes of each of WIDTH/L streams that share a geometry.
+ * In that order every neighbour of a symbol lies at a constant distance, except where a lane meets
+ * the first or last lane of its stream; so contexts of whole planes are plain loops, and in the
+ * decoder they sit in registers.
+ */
+#ifndef LATENTSTORE_CODER_H
+#define LATENTSTORE_CODER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LS_MAX_LANES 16
+#define LS_SYMBOLS 64   /* residuals -31..31 and the escape */
+#define LS_RADIUS 31
+#define LS_ESCAPE 63
+#define LS_BUCKETS 64
+#define LS_FRACTIONS 4
+#define LS_MAX_TABLES 128
+#define LS_MAX_GROUP 32
+#define LS_STATE_LOW 65536u
+
+enum { LS_OK = 0, LS_NO_MEMORY = -1, LS_TRUNCATED = -2, LS_CORRUPT = -3, LS_BAD_ARGUMENT = -4 };
+
+/* How one channel of one model forms its contexts.  Weights are in 1/1024 of a residual's magnitude;
+ * cross weights meet 4*magnitude and the sum of eight neighbours, and are at most 127. */
+typedef struct {
+  int32_t own[5]; /* left, up, up-left, up-right, two to the left */
+  int32_t bias;
+  uint8_t cross[LS_MAX_GROUP][2];
+  int predicted;
+  int32_t signed_own[4];
+  int32_t signed_cross[LS_MAX_GROUP][9];
+  uint8_t table[LS_FRACTIONS][LS_BUCKETS];
+  uint16_t table16[LS_FRACTIONS][LS_BUCKETS];
+  uint16_t table16_end[2]; /* vector loads of entries may read past the last */
+} ls_channel;
+
+typedef struct {
+  int channels; /* of a group */
+  int models;
+  int tables;
+  int precision; /* log2 of the sum of a table's frequencies */
+  ls_channel *channel;   /* models * channels */
+  uint16_t *freq;        /* tables * LS_SYMBOLS */
+  uint16_t *start;
+  uint32_t *freq_start;  /* freq | start << 16 */
+  uint32_t *reciprocal;
+  uint32_t *slots;       /* tables << precision: symbol << 24 | freq << 12 | slot - start */
+  uint16_t *cost;        /* tables * LS_SYMBOLS: bits * 256 */
+} ls_coder;
+
+typedef struct {
+  int height, width, lanes, wide; /* wide: lanes of all streams together */
+  int period;                     /* steps from one row of a lane to its next */
+  int steps;                      /* per plane */
+  int wrap;                       /* steps from a stream's last lane to its first lane one row down */
+  ptrdiff_t size;                 /* steps * wide */
+  ptrdiff_t pad;                  /* zero bytes before and after a flat plane */
+  /* flat byte masks, 0 or 255 */
+  uint8_t *first_column, *second_column, *last_column, *first_row, *last_row, *active, *first_lane, *last_lane;
+  void *memory;
+} ls_geometry;
+
+ls_coder *ls_coder_new(int models, int channels, int tables, int precision);
+void ls_coder_free(ls_coder *coder);
+int ls_coder_tables(ls_coder *coder, const int32_t *freq);
+
+int ls_lanes(int height, int width);
+int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide);
+void ls_geometry_free(ls_geometry *g);
+void ls_to_flat(const ls_geometry *g, int stream, const int8_t *plane, int8_t *flat);
+void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *plane);
+
+typedef struct {
+  const uint8_t *words, *words_end; /* readable to words_end + 64 */
+  const uint8_t *escapes, *escapes_end;
+} ls_stream;
+
+/* One path (portable, avx2, avx512) of the inner loops. */
+typedef struct {
+  /* magnitude (4a, B) pairs of a plane of residuals; returns whether any is non-zero */
+  int (*magnitudes)(const ls_geometry *g, const int8_t *residual, uint8_t *scratch, uint8_t *pairs);
+  /* context[i] = min(32767, sum over planes of pairs . weights) */
+  void (*cross)(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+                uint16_t *context);
+  void (*own_contexts)(const ls_geometry *g, const ls_channel *c, const int8_t *residual, const uint16_t *cross,
+                       uint8_t *scratch, uint8_t *bucket);
+  /* decodes one plane of g->wide lanes (16); states holds the lanes */
+  int (*decode_plane)(const ls_coder *coder, const ls_geometry *g, const ls_channel *c, const uint16_t *cross,
+                      const int32_t *prediction, uint32_t *states, ls_stream *streams, int8_t *residual,
+                      int8_t *value);
+  /* codes one plane backwards; words grow downwards from *end */
+  void (*encode_plane)(const ls_coder *coder, const ls_geometry *g, const uint16_t *codes, uint32_t *states,
+                       uint8_t **end);
+  const char *name;
+} ls_path;
+
+extern const ls_path ls_path_portable;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const ls_path ls_path_avx2, ls_path_avx512;
+#endif
+const ls_path *ls_current_path(void);
+
+/* signed prediction from earlier channels, 1/1024 */
+void ls_signed_cross(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
+                     int8_t *scratch, int32_t *out);
+void ls_own_predictions(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout);
+
+/* whole groups */
+int ls_decode_groups(const ls_coder *coder, int count, const int *model, int height, int width, int lanes,
+                     ls_stream *streams, const uint8_t *const *state_bytes, int8_t *const *out, int *failed);
+int ls_encode_group(const ls_coder *coder, int model, int height, int width, int lanes, const int8_t *latent,
+                    uint8_t **payload, size_t *payload_size, size_t *escapes);
+int ls_cost_group(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits);
+int ls_optimise_group(const ls_coder *coder, int model, int height, int width, const float *coefficients,
+                      const float *weight, float lambda, const float *delta, int8_t *latent, double *bits);
+int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
+                   uint16_t *codes);
+
+#define LS_MAX_AREA (1 << 22) /* positions of a plane: pictures of 2^28 pixels */
+
+/* A group blob taken apart (docs/format.md section 4). */
+typedef struct {
+  int lanes, model, quality, height, width;
+  size_t escapes, header; /* header: bytes before the payload */
+  const uint8_t *payload;
+  size_t payload_size;
+} ls_group;
+
+enum { LS_BAD_VERSION = -5, LS_WRONG_ARTIFACT = -6, LS_WRONG_SHAPE = -7, LS_BAD_CRC = -8 };
+
+int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32]);
+size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32]);
+
+uint32_t ls_crc32c(uint32_t crc, const uint8_t *data, size_t size);
+
+#endif

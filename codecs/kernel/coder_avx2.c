@@ -1,0 +1,37 @@
+/* The coder's inner loops for AVX2. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#pragma GCC target("avx2,bmi2,popcnt")
+#include "coder.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "coder_vec_avx2.h"
+
+#include "coder_template.h"
+
+static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+                  uint16_t *restrict context)
+{
+    const uint8_t *used[LS_MAX_GROUP];
+    __m256i weight[LS_MAX_GROUP];
+    int count = 0;
+    for (int p = 0; p < planes; p++)
+        if (pairs[p] && (weights[p][0] | weights[p][1])) {
+            used[count] = pairs[p];
+            weight[count++] = _mm256_set1_epi16((short)(weights[p][0] | weights[p][1] << 8));
+        }
+    for (ptrdiff_t i = 0; i < g->size; i += 16) {
+        __m256i sum = _mm256_setzero_si256();
+        for (int p = 0; p < count; p++) {
+            const __m256i pair = _mm256_loadu_si256((const __m256i *)(used[p] + 2 * i));
+            sum = _mm256_adds_epi16(sum, _mm256_maddubs_epi16(pair, weight[p]));
+        }
+        _mm256_storeu_si256((__m256i *)(context + i), sum);
+    }
+}
+
+const ls_path ls_path_avx2 = {magnitudes, cross, own_contexts, decode_plane, encode_plane_scalar, "avx2"};
+#else
+typedef int ls_no_avx2;
+#endif

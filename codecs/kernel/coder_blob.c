@@ -1,0 +1,96 @@
+/* The header of a group blob: docs/format.md section 4. */
+#include "coder.h"
+
+#include <string.h>
+
+#define VERSION 1
+#define CRC_BYTES 4
+
+static int read_varint(const uint8_t **at, const uint8_t *end, uint32_t *value)
+{
+    *value = 0;
+    for (int shift = 0; shift < 28; shift += 7) {
+        if (*at == end)
+            return LS_TRUNCATED;
+        uint8_t byte = *(*at)++;
+        *value |= (uint32_t)(byte & 127) << shift;
+        if (!(byte & 128))
+            return shift && !byte ? LS_CORRUPT : LS_OK; /* one spelling for each number */
+    }
+    return LS_CORRUPT;
+}
+
+static uint8_t *write_varint(uint8_t *at, uint32_t value)
+{
+    for (; value > 127; value >>= 7)
+        *at++ = (uint8_t)(value | 128);
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+static uint32_t blob_crc(const uint8_t sha256[32], const uint8_t *blob, size_t before, const uint8_t *after,
+                         size_t after_size)
+{
+    return ls_crc32c(ls_crc32c(ls_crc32c(0, sha256, 32), blob, before), after, after_size);
+}
+
+int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32])
+{
+    const uint8_t *at = blob + 5, *end = blob + size;
+    uint32_t height, width, escapes;
+    int status;
+    if (size < 1)
+        return LS_TRUNCATED;
+    if (blob[0] >> 4 != VERSION)
+        return LS_BAD_VERSION;
+    if (size < 8 + CRC_BYTES)
+        return LS_TRUNCATED;
+    if ((status = read_varint(&at, end, &height)) || (status = read_varint(&at, end, &width)) ||
+        (status = read_varint(&at, end, &escapes)))
+        return status;
+    if (end - at < CRC_BYTES)
+        return LS_TRUNCATED;
+    group->lanes = 1 << (blob[0] & 15);
+    group->model = blob[1];
+    group->quality = blob[2];
+    group->height = (int)height;
+    group->width = (int)width;
+    group->escapes = escapes;
+    group->payload = at + CRC_BYTES;
+    group->payload_size = (size_t)(end - group->payload);
+    group->header = (size_t)(group->payload - blob);
+    uint32_t crc = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+
+    if (memcmp(blob + 3, sha256, 2))
+        return LS_WRONG_ARTIFACT;
+    if (crc != blob_crc(sha256, blob, (size_t)(at - blob), group->payload, group->payload_size))
+        return LS_BAD_CRC;
+    if ((blob[0] & 15) > 4 || !height || !width || (uint64_t)height * width > LS_MAX_AREA)
+        return LS_CORRUPT;
+    if (group->payload_size) {
+        size_t states = 4 * (size_t)group->lanes;
+        if (group->payload_size < states + escapes || (group->payload_size - states - escapes) % 2)
+            return LS_CORRUPT;
+    } else if (escapes) {
+        return LS_CORRUPT;
+    }
+    return LS_OK;
+}
+
+/* Writes the header, whose CRC covers the payload already named in `group`; returns its size, at most 21 bytes. */
+size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32])
+{
+    uint8_t *at = to;
+    *at++ = (uint8_t)(VERSION << 4 | __builtin_ctz((unsigned)group->lanes));
+    *at++ = (uint8_t)group->model;
+    *at++ = (uint8_t)group->quality;
+    *at++ = sha256[0];
+    *at++ = sha256[1];
+    at = write_varint(at, (uint32_t)group->height);
+    at = write_varint(at, (uint32_t)group->width);
+    at = write_varint(at, (uint32_t)group->escapes);
+    uint32_t crc = blob_crc(sha256, to, (size_t)(at - to), group->payload, group->payload_size);
+    for (int b = 0; b < CRC_BYTES; b++)
+        *at++ = (uint8_t)(crc >> (8 * b));
+    return (size_t)(at - to);
+}

@@ -1,0 +1,103 @@
+/* The order in which a plane's symbols are coded, and moves between it and rows. */
+#include "coder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Few lanes for small planes: every lane costs four bytes of state. A row must be twice as wide as
+ * there are lanes, so that a stream's first lane never catches up with the last lane's upper-right. */
+int ls_lanes(int height, int width)
+{
+    int lanes = LS_MAX_LANES;
+    int64_t area = (int64_t)height * width;
+    while (lanes > 1 && (width < 2 * lanes || area < 256 * (int64_t)lanes))
+        lanes /= 2;
+    return lanes;
+}
+
+int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide)
+{
+    int bands = (height + lanes - 1) / lanes;
+    memset(g, 0, sizeof *g);
+    g->height = height;
+    g->width = width;
+    g->lanes = lanes;
+    g->wide = wide;
+    /* The decoder needs a row to last two steps a lane or more. Where there is one lane in all, rows follow each other
+     * at once and the flat order is the order of rows; symbols come in the same order either way. */
+    g->period = wide == 1 || width >= 2 * lanes ? width : 2 * lanes;
+    g->steps = bands * g->period + 2 * (lanes - 1);
+    g->wrap = g->period - 2 * (lanes - 1);
+    g->size = (ptrdiff_t)g->steps * wide;
+    g->pad = ((ptrdiff_t)(g->wrap + 4) * wide + 64 + 63) / 64 * 64;
+    ptrdiff_t stride = (g->size + 127) / 64 * 64;
+    uint8_t *m = calloc(8, (size_t)stride);
+    if (!m)
+        return LS_NO_MEMORY;
+    g->memory = m;
+    uint8_t **masks[8] = {&g->first_column, &g->second_column, &g->last_column, &g->first_row,
+                          &g->last_row,     &g->active,        &g->first_lane,  &g->last_lane};
+    for (int i = 0; i < 8; i++)
+        *masks[i] = m + i * stride;
+    for (int lane = 0; lane < wide; lane++) {
+        int k = lane % lanes;
+        for (int band = 0; band < bands; band++) {
+            int row = band * lanes + k;
+            ptrdiff_t at = ((ptrdiff_t)band * g->period + 2 * k) * wide + lane;
+            if (row >= height)
+                break;
+            for (int x = 0; x < width; x++, at += wide) {
+                g->active[at] = 255;
+                if (x == 0)
+                    g->first_column[at] = 255;
+                if (x == 1)
+                    g->second_column[at] = 255;
+                if (x == width - 1)
+                    g->last_column[at] = 255;
+                if (row == 0)
+                    g->first_row[at] = 255;
+                if (row == height - 1)
+                    g->last_row[at] = 255;
+            }
+        }
+        for (ptrdiff_t at = lane; at < g->size; at += wide) {
+            if (k == 0)
+                g->first_lane[at] = 255;
+            if (k == lanes - 1)
+                g->last_lane[at] = 255;
+        }
+    }
+    return LS_OK;
+}
+
+void ls_geometry_free(ls_geometry *g)
+{
+    free(g->memory);
+    g->memory = NULL;
+}
+
+static ptrdiff_t row_start(const ls_geometry *g, int stream, int row)
+{
+    int k = row % g->lanes;
+    return ((ptrdiff_t)(row / g->lanes) * g->period + 2 * k) * g->wide + stream * g->lanes + k;
+}
+
+void ls_to_flat(const ls_geometry *g, int stream, const int8_t *plane, int8_t *flat)
+{
+    for (int row = 0; row < g->height; row++) {
+        int8_t *to = flat + row_start(g, stream, row);
+        const int8_t *from = plane + (ptrdiff_t)row * g->width;
+        for (int x = 0; x < g->width; x++)
+            to[(ptrdiff_t)x * g->wide] = from[x];
+    }
+}
+
+void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *plane)
+{
+    for (int row = 0; row < g->height; row++) {
+        const int8_t *from = flat + row_start(g, stream, row);
+        int8_t *to = plane + (ptrdiff_t)row * g->width;
+        for (int x = 0; x < g->width; x++)
+            to[x] = from[(ptrdiff_t)x * g->wide];
+    }
+}

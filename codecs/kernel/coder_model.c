@@ -1,0 +1,79 @@
+/* Tables in the form that the loops read, built from an artifact's frequencies. */
+#include "coder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ls_coder_free(ls_coder *coder)
+{
+    if (!coder)
+        return;
+    free(coder->channel);
+    free(coder->freq);
+    free(coder->start);
+    free(coder->freq_start);
+    free(coder->reciprocal);
+    free(coder->slots);
+    free(coder->cost);
+    free(coder);
+}
+
+ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
+{
+    ls_coder *coder = calloc(1, sizeof *coder);
+    const size_t symbols = (size_t)tables * LS_SYMBOLS;
+    if (!coder)
+        return NULL;
+    coder->models = models;
+    coder->channels = channels;
+    coder->tables = tables;
+    coder->precision = precision;
+    coder->channel = calloc((size_t)models * (size_t)channels, sizeof *coder->channel);
+    coder->freq = calloc(symbols, sizeof *coder->freq);
+    coder->start = calloc(symbols, sizeof *coder->start);
+    coder->freq_start = calloc(symbols, sizeof *coder->freq_start);
+    coder->reciprocal = calloc(symbols, sizeof *coder->reciprocal);
+    coder->slots = calloc((size_t)tables << precision, sizeof *coder->slots);
+    coder->cost = calloc(symbols, sizeof *coder->cost);
+    if (!coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
+        !coder->cost) {
+        ls_coder_free(coder);
+        return NULL;
+    }
+    return coder;
+}
+
+/* LS_CORRUPT unless every table's frequencies add up to 2^precision and its escape can be coded */
+int ls_coder_tables(ls_coder *coder, const int32_t *freq)
+{
+    const int32_t total = 1 << coder->precision;
+    for (int t = 0; t < coder->tables; t++) {
+        int32_t start = 0;
+        for (int s = 0; s < LS_SYMBOLS; s++) {
+            const size_t i = (size_t)t * LS_SYMBOLS + (size_t)s;
+            const int32_t f = freq[i];
+            if (f < 0 || f >= total || f > total - start || (s == LS_ESCAPE && !f))
+                return LS_CORRUPT;
+            const uint32_t symbol = s == LS_ESCAPE ? 0x80u : (uint32_t)(s - LS_RADIUS) & 255u;
+            for (int32_t j = 0; j < f; j++)
+                coder->slots[((size_t)t << coder->precision) + (size_t)(start + j)] =
+                    symbol << 24 | (uint32_t)f << 12 | (uint32_t)j;
+            coder->freq[i] = (uint16_t)f;
+            coder->start[i] = (uint16_t)start;
+            coder->freq_start[i] = (uint32_t)f | (uint32_t)start << 16;
+            coder->reciprocal[i] = f > 1 ? (uint32_t)(((uint64_t)1 << 32) / (uint32_t)f) : 0xffffffffu;
+            start += f;
+        }
+        if (start != total)
+            return LS_CORRUPT;
+        const size_t first = (size_t)t * LS_SYMBOLS;
+        const float bits = -log2f((float)freq[first + LS_ESCAPE] / (float)total);
+        for (int s = 0; s < LS_SYMBOLS; s++) /* an escape is followed by a byte */
+            coder->cost[first + (size_t)s] =
+                (uint16_t)(256 * (freq[first + (size_t)s] && s != LS_ESCAPE
+                                      ? -log2f((float)freq[first + (size_t)s] / (float)total)
+                                      : bits + 8) + 0.5f);
+    }
+    return LS_OK;
+}

@@ -1,0 +1,25 @@
+/* The coder's inner loops in plain C: any processor, and the oracle of the vector paths. */
+#include "coder.h"
+
+#include <string.h>
+
+#include "coder_vec_portable.h"
+
+#include "coder_template.h"
+
+static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+                  uint16_t *restrict context)
+{
+    memset(context, 0, (size_t)g->size * 2);
+    for (int p = 0; p < planes; p++) {
+        const uint16_t wa = weights[p][0], wb = weights[p][1];
+        if (!pairs[p] || !(wa | wb))
+            continue;
+        for (ptrdiff_t i = 0; i < g->size; i++) {
+            uint16_t sum = (uint16_t)(context[i] + pairs[p][2 * i] * wa + pairs[p][2 * i + 1] * wb);
+            context[i] = sum > 32767 ? 32767 : sum;
+        }
+    }
+}
+
+const ls_path ls_path_portable = {magnitudes, cross, own_contexts, decode_plane, encode_plane_scalar, "portable"};
