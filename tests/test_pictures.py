@@ -332,8 +332,9 @@ def test_what_is_no_picture_says_so(tmp_path: Path) -> None:
 ODD_GOOD = {
     "UPPER.JPG": 3, "alpha.png": None, "alpha.webp": None, "animated.gif": None, "animated.webp": 6,
     "bilevel.png": None, "black.png": None, "checker_extreme.png": None, "cmyk.jpg": 3,
-    "exif_rotated.jpg": None, "exif_transposed.jpg": None, "float32.tif": "gray", "gray.jpg": None, "gray16.png": "gray",
-    "gray16.tif": "gray", "gray_alpha.png": None, "gray_profile.png": 0, "naïve 图片 (1).jpg": 3,
+    "exif_rotated.jpg": None, "exif_transposed.jpg": None, "float32.tif": "gray", "gray.jpg": None,
+    "gray16.png": "gray", "gray16.tif": "gray", "gray_alpha.png": None, "gray_profile.png": 0,
+    "naïve 图片 (1).jpg": 3,
     "no_extension": 0, "noise.png": None, "one_column.png": None, "one_pixel.png": None, "one_row.png": None,
     "pages.tif": 0, "palette.gif": None, "palette_transparent.png": None, "png_inside.jpg": 0,
     "png_named.jpg": None, "prime.png": None, "progressive.jpg": 6, "seven_by_five.png": None,

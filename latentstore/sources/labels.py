@@ -24,7 +24,11 @@ NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "i
 RESERVED = {"key", "latent"}
 # Numbers that read back as they were written: 007 is a name. Eighteen digits fit 64 bits.
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)?\.?[0-9]+([eE][-+]?[0-9]+)?|-?[0-9]+\.|nan|-?inf")
+DECIMAL = re.compile(
+    rf"({WHOLE.pattern}|-?(0|[1-9][0-9]*)?\.[0-9]+|-?(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|nan|-?inf"
+)
+# A whole number that does not fit would lose digits as a float.
+TOO_LONG = re.compile(r"-?[0-9]{16,}")
 
 
 def apply_labels(
@@ -100,9 +104,13 @@ def _reader(cells: list[str]) -> Callable[[str], Field]:
     """What turns each of a column's cells into a value."""
     if all(map(WHOLE.fullmatch, cells)):
         return int
-    if any(cells) and all(not cell or DECIMAL.fullmatch(cell) for cell in cells):
+    if any(cells) and all(not cell or _is_decimal(cell) for cell in cells):
         return lambda cell: float(cell or "nan")
     return str
+
+
+def _is_decimal(cell: str) -> bool:
+    return bool(DECIMAL.fullmatch(cell)) and not TOO_LONG.fullmatch(cell)
 
 
 def _finder(items: Sequence[Item]) -> Callable[[str], int | None]:

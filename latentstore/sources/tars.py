@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -174,8 +174,8 @@ def _opened(location: Location, tar: str) -> IO[bytes]:
         return location.path(tar).open("rb")
     import fsspec
 
-    opened: Any = fsspec.open(location.at(tar), "rb", block_size=READ_AHEAD, **location.storage_options)
-    file: IO[bytes] = opened.open()
+    fs, path = fsspec.core.url_to_fs(location.at(tar), **location.storage_options)
+    file: IO[bytes] = fs.open(path, "rb", block_size=READ_AHEAD)
     return file
 
 

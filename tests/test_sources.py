@@ -1,0 +1,450 @@
+"""Sources: what is listed, in which order, under which keys, with which fields; what is reported as bad."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentstore import ArgumentError, PictureError, StoreError
+from latentstore.pictures import read_picture
+from latentstore.sources import BadItem, Source, open_source
+from latentstore.sources.item import key_of, unique_keys
+from latentstore.sources.places import expand_braces
+
+
+def pixels(seed: int, size: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8)
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels(seed)).save(file, "PNG")
+    return file.getvalue()
+
+
+def reason(item: Any) -> str:
+    with pytest.raises(PictureError) as caught:
+        read_picture(item.read())
+    return str(caught.value)
+
+
+def by_key(source: Source) -> dict[str, Any]:
+    assert len({item.key for item in source}) == len(source)
+    return {item.key: item for item in source}
+
+
+def fill(folder: Path, *names: str) -> Path:
+    """Writes picture number i under the i-th name."""
+    for i, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(i))
+    return folder
+
+
+# ---- keys
+
+
+def test_keys_hold_no_dots_and_are_unique() -> None:
+    assert key_of("a.b/c.d.jpg") == "a.b/c_d"
+    assert key_of("naïve 图片 (1).JPG") == "naïve 图片 (1)"
+    assert key_of("no_extension") == "no_extension"
+    assert key_of(os.fsdecode(b"caf\xe9.png")) == "caf\ufffd"
+    asked = [("a", "jpg"), ("a", "png"), ("a", "png"), ("a_png", "gif"), ("b", ""), ("b", "")]
+    assert unique_keys(asked) == ["a", "a_png", "a_png_2", "a_png_gif", "b", "b_2"]
+
+
+def test_braces() -> None:
+    assert expand_braces("x-{008..011}.tar") == ["x-008.tar", "x-009.tar", "x-010.tar", "x-011.tar"]
+    assert expand_braces("{a,b}-{0..1}.tar") == ["a-0.tar", "a-1.tar", "b-0.tar", "b-1.tar"]
+    assert expand_braces("plain.tar") == ["plain.tar"]
+    for bad in ("x-{3..1}.tar", "x-{}.tar", "x-{000000..}.tar"):
+        with pytest.raises(ArgumentError, match="neither a range"):
+            expand_braces(bad)
+
+
+# ---- folders
+
+
+def test_a_flat_folder_has_no_classes(tmp_path: Path) -> None:
+    source = open_source(fill(tmp_path, "b.png", "a.png", "ü 图.PNG"))
+    assert [item.key for item in source] == ["a", "b", "ü 图"]
+    assert (source.kind, source.classes, source.ignored) == ("folder", None, 0)
+    assert all(item.fields == {} and item.size_bytes == len(item.read()) for item in source)
+    np.testing.assert_array_equal(read_picture(by_key(source)["ü 图"].read()), pixels(2))
+
+
+def test_first_folders_are_classes(tmp_path: Path) -> None:
+    source = open_source(fill(tmp_path, "dog/x/1.png", "cat/1.png", "cat/0.png", "top.png"))
+    assert source.classes == ("cat", "dog")
+    assert [(item.key, item.fields["label"]) for item in source] == [
+        ("cat/0", 0),
+        ("cat/1", 0),
+        ("dog/x/1", 1),
+        ("top", -1),
+    ]
+
+
+def test_names_that_collide(tmp_path: Path) -> None:
+    source = open_source(fill(tmp_path, "a.png", "a.jpg", "a", "a.b.png", "a_b.png"))
+    assert {item.path: item.key for item in source} == {
+        "a": "a",
+        "a.b.png": "a_b",
+        "a.jpg": "a_jpg",
+        "a.png": "a_png",
+        "a_b.png": "a_b_png",
+    }
+
+
+def test_what_is_left_out_and_what_is_reported(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        "good.png",
+        ".hidden.png",
+        "sub/Thumbs.db",
+        "__MACOSX/good.png",
+        ".git/x.png",
+        "in.jpg/deep.png",
+    )
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "dangling.png").symlink_to("nowhere.png")
+    (tmp_path / "linked.png").symlink_to("good.png")
+    (tmp_path / "again").symlink_to(".", target_is_directory=True)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "empty").mkdir()
+    source = open_source(tmp_path)
+    assert source.ignored == 4
+    items = by_key(source)
+    assert sorted(items) == ["again", "dangling", "good", "in.jpg/deep", "linked", "notes", "pipe"]
+    assert reason(items["dangling"]) == "a link to nothing"
+    assert reason(items["again"]) == "a link to a folder that holds it"
+    assert "no regular file" in reason(items["pipe"])
+    assert "not a picture of a known format" in reason(items["notes"])
+    np.testing.assert_array_equal(read_picture(items["linked"].read()), pixels(0))
+
+
+def test_a_file_that_went_away_or_is_huge(tmp_path: Path) -> None:
+    source = open_source(fill(tmp_path, "a.png", "b.png"))
+    (tmp_path / "a.png").unlink()
+    assert "gone" in reason(source[0])
+    with (tmp_path / "b.png").open("wb") as file:
+        file.truncate(1 << 31)  # sparse: it takes no room
+    assert "at most" in reason(open_source(tmp_path)[0])
+
+
+def test_stamps_follow_content(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    before = open_source(tmp_path)[0].stamp
+    assert open_source(tmp_path)[0].stamp == before
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    assert open_source(tmp_path)[0].stamp != before
+
+
+def test_items_pickle(tmp_path: Path) -> None:
+    source = open_source(fill(tmp_path, "c/a.png"))
+    np.testing.assert_array_equal(read_picture(pickle.loads(pickle.dumps(source.items))[0].read()), pixels(0))
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        open_source(tmp_path / "absent")
+    with pytest.raises(ArgumentError, match="is a file"):
+        open_source(fill(tmp_path, "a.png") / "a.png")
+    with pytest.raises(StoreError, match="does not exist"):
+        open_source("memory://absent-folder")
+
+
+def test_a_remote_folder(s3_server: dict[str, Any]) -> None:
+    import s3fs
+
+    fs = s3fs.S3FileSystem(**s3_server)
+    for i, name in enumerate(["cat/é 1.png", "dog/2.png", ".hidden/3.png"]):
+        fs.pipe_file(f"bucket/pictures/{name}", png(i))
+    source = open_source("s3://bucket/pictures", storage_options=s3_server)
+    assert [(item.key, item.fields) for item in source] == [
+        ("cat/é 1", {"label": 0}),
+        ("dog/2", {"label": 1}),
+    ]
+    assert source.ignored == 1
+    assert all(item.stamp for item in source)
+    moved = pickle.loads(pickle.dumps(source.items))
+    np.testing.assert_array_equal(read_picture(moved[1].read()), pixels(1))
+    fs.rm("bucket/pictures/dog/2.png")
+    assert "gone" in reason(moved[1])
+
+
+# ---- labels
+
+
+def test_labels_by_path_stem_or_key(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "sub/b.png", "c.d.png")
+    rows = [
+        "Name,file,label,score,when,code,long",
+        "1,a.png,zebra,1,2020-01-01,007,12345678901234567890",
+        "2,./sub/b,ant,-.5e1,x,1,1",
+        "3,c_d,ant,,y,2,",
+    ]
+    (tmp_path / "labels.csv").write_text("\ufeff" + "\n".join(rows))
+    source = open_source(tmp_path, tmp_path / "labels.csv")
+    assert source.classes == ("ant", "zebra")
+    items = by_key(source)
+    assert sorted(items) == ["a", "c_d", "sub/b"]
+    assert items["a"].fields == {
+        "Name": 1,
+        "label": 1,
+        "score": 1.0,
+        "when": "2020-01-01",
+        "code": "007",
+        "long": "12345678901234567890",
+    }
+    assert items["sub/b"].fields["label"] == 0
+    assert items["sub/b"].fields["score"] == -5.0
+    assert items["sub/b"].fields["code"] == "1"
+    assert np.isnan(items["c_d"].fields["score"])
+
+
+def test_rows_and_pictures_without_each_other_are_reported(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pictures", "a.png", "b.png")
+    (tmp_path / "l.csv").write_text("path,label\na.png,3\nc.png,4\n")
+    source = open_source(folder, tmp_path / "l.csv")
+    assert source.classes is None
+    items = {item.path: item for item in source}
+    assert items["a.png"].fields == {"label": 3}
+    assert "no row of" in reason(items["b.png"])
+    assert "not in the source" in reason(items["c.png"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,label\n", "no rows"),
+        ("path,label\na.png\n", "row 2 has 1 cells"),
+        ("path,label\nz.png,1\n", "no row names a picture"),
+        ("path,label\na.png,1\na,2\n", "two rows name"),
+        ("path,latent\na.png,1\n", "'latent'"),
+        ("path,x,x\na.png,1,2\n", "one name"),
+        ("path,label\na.png,\xff\n", "UTF-8"),
+    ],
+)
+def test_tables_that_cannot_be_meant(tmp_path: Path, text: str, words: str) -> None:
+    folder = fill(tmp_path / "pictures", "a.png")
+    (tmp_path / "l.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ArgumentError, match=words):
+        open_source(folder, tmp_path / "l.csv")
+
+
+def test_no_table(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"absent\.csv"):
+        open_source(fill(tmp_path, "a.png"), tmp_path / "absent.csv")
+
+
+# ---- tars
+
+
+def tar(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_samples_of_tars(tmp_path: Path) -> None:
+    first = {
+        "x/000.PNG": png(0), "x/000.cls": b"7", "x/000.json": '{"k": "ü"}'.encode(),
+        "x/000.seg.png": b"mask", "._x/000.png": b"junk",
+        "001.txt": "später".encode(), "001.png": png(1),
+    }  # fmt: skip
+    tar(tmp_path / "s-0.tar", first)
+    tar(tmp_path / "s-1.tar", {"001.png": png(2), "001.cls": b"1\n", "002.json": b"{}"})
+    expected = [
+        ("x/000", 0, {"label": 7, "json": '{"k": "ü"}', "seg.png": b"mask", "txt": ""}),
+        ("001", 1, {"label": -1, "json": "", "seg.png": b"", "txt": "später"}),
+        ("001_s-1", 2, {"label": 1, "json": "", "seg.png": b"", "txt": ""}),
+    ]
+    for url in (tmp_path, f"{tmp_path}/s-{{0..1}}.tar", [f"{tmp_path}/s-0.tar", f"{tmp_path}/s-1.tar"]):
+        source = open_source(url)
+        assert (source.kind, len(source), source.ignored, source.classes) == ("tars", 4, 1, None)
+        for item, (key, seed, fields) in zip(
+            pickle.loads(pickle.dumps(source.items)), expected, strict=False
+        ):
+            data, got = item.load()
+            assert (item.key, got) == (key, fields)
+            np.testing.assert_array_equal(read_picture(data), pixels(seed))
+        assert source[3].key == "002"
+        assert "no picture among its members (json)" in reason(source[3])
+
+
+# webdataset leaves its tar for the garbage collector to close.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
+        for i in range(5):
+            writer.write({"__key__": f"k/{i}", "png": png(i), "cls": i, "txt": f"n {i}"})
+    samples = list(webdataset.WebDataset(str(tmp_path / "w.tar"), shardshuffle=False))
+    source = open_source(tmp_path / "w.tar")
+    assert [item.key for item in source] == [sample["__key__"] for sample in samples]
+    for item, sample in zip(source, samples, strict=True):
+        data, fields = item.load()
+        assert data == sample["png"]
+        assert fields == {"label": int(sample["cls"]), "txt": sample["txt"].decode()}
+
+
+def test_fields_that_are_no_numbers_or_text(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"0.png": png(0), "0.cls": b"dog", "1.png": png(1), "1.txt": b"\xff"})
+    source = open_source(path)
+    assert "b'dog' (.cls) is not a whole number" in reason(source[0])
+    assert "is not UTF-8" in reason(source[1])
+
+
+def test_a_tar_cut_at_any_length_is_an_error(tmp_path: Path) -> None:
+    whole = tar(tmp_path / "whole.tar", {f"{i}.png": png(i) for i in range(4)}).read_bytes()
+    cut = tmp_path / "cut.tar"
+    used = len(whole.rstrip(b"\0"))
+    for length in [*range(0, used, 97), *range(512, used + 1, 512)]:
+        cut.write_bytes(whole[:length])
+        with pytest.raises(StoreError, match=r"cut\.tar is cut short or damaged"):
+            open_source(cut)
+    cut.write_bytes(whole[: 3 * 1024 + 10])
+    with pytest.raises(StoreError, match=r"the last whole sample before it is [01]"):
+        open_source(cut)
+    broken = bytearray(whole)
+    at = whole.index(b"2.png")
+    broken[at + 100] ^= 1
+    cut.write_bytes(broken)
+    with pytest.raises(StoreError, match=rf"no valid header at byte {at}"):
+        open_source(cut)
+
+
+def test_tars_that_are_refused(tmp_path: Path) -> None:
+    two = {"0.png": png(0), "1.png": png(1), "0.txt": b"late"}
+    with pytest.raises(StoreError, match="members of sample 0 do not follow"):
+        open_source(tar(tmp_path / "a.tar", two))
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("0.png"))
+    with pytest.raises(StoreError, match="two members with the extension 'png'"):
+        open_source(tmp_path / "b.tar")
+    with tarfile.open(tmp_path / "c.tar", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("0.png"))
+    with pytest.raises(ArgumentError, match="compressed"):
+        open_source(tmp_path / "c.tar")
+    with pytest.raises(ArgumentError, match="compressed"):
+        open_source(tmp_path / "d.tar.gz")
+    with pytest.raises(StoreError, match=r"absent\.tar"):
+        open_source(tmp_path / "absent.tar")
+    with pytest.raises(ArgumentError, match=r"ends in \.tar"):
+        open_source([str(tmp_path)])
+    mixed = fill(tmp_path / "mixed", "a.png")
+    tar(mixed / "a.tar", {"0.png": png(0)})
+    with pytest.raises(ArgumentError, match=r"holds tars and 'a\.png' too"):
+        open_source(mixed)
+
+
+def test_remote_tars(s3_server: dict[str, Any], tmp_path: Path) -> None:
+    import s3fs
+
+    local = tar(tmp_path / "t-0.tar", {"0.png": png(0), "0.cls": b"3", "1.png": png(1), "1.cls": b"4"})
+    fs = s3fs.S3FileSystem(**s3_server)
+    fs.pipe_file("bucket/tars/t-0.tar", local.read_bytes())
+    for url in ("s3://bucket/tars", "s3://bucket/tars/t-{0..0}.tar"):
+        source = open_source(url, storage_options=s3_server)
+        data, fields = source[1].load()
+        assert (source[1].key, fields) == ("1", {"label": 4})
+        np.testing.assert_array_equal(read_picture(data), pixels(1))
+
+
+def test_labels_for_tars(tmp_path: Path) -> None:
+    path = tar(tmp_path / "t.tar", {"0.png": png(0), "0.cls": b"3"})
+    (tmp_path / "l.csv").write_text("key,label,x\n0,9,y\n")
+    assert open_source(path, tmp_path / "l.csv")[0].load()[1] == {"label": 9, "x": "y"}
+
+
+# ---- Zarr
+
+
+def test_arrays_of_pictures(tmp_path: Path) -> None:
+    import zarr
+
+    stack = np.stack([pixels(i) for i in range(7)])
+    cases = {
+        "nhwc": (stack, stack),
+        "nchw": (stack.transpose(0, 3, 1, 2), stack),
+        "nhw": (stack[..., 0], np.repeat(stack[..., :1], 3, -1)),
+        "deep": (stack.astype(np.uint16) * 257, stack),
+        "floats": (stack.astype(np.float32) / 255, stack),
+    }
+    for name, (stored, expected) in cases.items():
+        url = tmp_path / f"{name}.zarr"
+        zarr.create_array(str(url), data=stored, chunks=(3, *stored.shape[1:]))
+        source = open_source(url)
+        assert (source.kind, len(source), source[3].key, source[3].fields) == ("zarr", 7, "000003", {})
+        items = pickle.loads(pickle.dumps(source.items))
+        for i in (0, 2, 3, 6, 1):
+            np.testing.assert_array_equal(read_picture(items[i].read()), expected[i], err_msg=name)
+
+
+def test_a_group_with_labels_and_keys(tmp_path: Path) -> None:
+    import zarr
+
+    group = zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
+    group.create_array("images", data=np.stack([pixels(i) for i in range(3)]))
+    group.create_array("labels", data=np.array([5, 6, 7]))
+    group.create_array("score", data=np.array([0.5, 1.5, 2.5], np.float32))
+    group.create_array("elsewhere", data=np.arange(4))
+    source = open_source(tmp_path / "g.zarr")
+    assert [item.fields for item in source] == [
+        {"label": 5, "score": 0.5},
+        {"label": 6, "score": 1.5},
+        {"label": 7, "score": 2.5},
+    ]
+    np.testing.assert_array_equal(read_picture(source[2].read()), pixels(2))
+    assert len(open_source(f"{tmp_path}/g.zarr/images")) == 3
+    group.create_array("others", data=np.zeros((2, 4, 4), np.uint8))
+    assert len(open_source(tmp_path / "g.zarr")) == 3
+
+
+def test_arrays_that_are_no_pictures(tmp_path: Path) -> None:
+    import zarr
+
+    zarr.create_array(str(tmp_path / "flat.zarr"), data=np.zeros((5, 4), np.uint8))
+    zarr.create_array(str(tmp_path / "wide.zarr"), data=np.zeros((5, 9, 9, 9), np.uint8))
+    zarr.create_array(str(tmp_path / "long.zarr"), data=np.zeros((5, 9, 9), np.int64))
+    zarr.open_group(str(tmp_path / "empty.zarr"), mode="w")
+    zarr.open_group(str(tmp_path / "store.zarr"), mode="w").attrs["latentstore"] = {}
+    for name, words in {
+        "flat": "holds no pictures",
+        "wide": "holds no pictures",
+        "long": "int64",
+        "empty": "no array of pictures",
+        "store": "a latentstore store already",
+    }.items():
+        with pytest.raises(ArgumentError, match=words):
+            open_source(tmp_path / f"{name}.zarr")
+
+
+def test_a_damaged_chunk_names_its_picture(tmp_path: Path) -> None:
+    import zarr
+
+    url = tmp_path / "a.zarr"
+    zarr.create_array(str(url), data=np.stack([pixels(i) for i in range(4)]), chunks=(2, 6, 6, 3))
+    (url / "c/1/0/0/0").write_bytes(b"nothing")
+    source = open_source(url)
+    np.testing.assert_array_equal(read_picture(source[1].read()), pixels(1))
+    with pytest.raises(StoreError, match="picture 2 cannot be read"):
+        source[2].read()
+
+
+def test_bad_items_say_why() -> None:
+    assert reason(BadItem("k", "p", reason="because")) == "because"
