@@ -102,7 +102,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=_size,
         default=256,
         metavar="256|native",
-        help="pixels the shorter side is scaled to, the centre cut out; or each picture's own size (%(default)s)",
+        help="pixels the shorter side is scaled to, the centre cut out; or each its own size (%(default)s)",
     )
     add("--quality", type=int, metavar="Q", help="1 to 100; left out, the codec's default")
     add(
@@ -119,13 +119,13 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--scheduler",
         metavar="ADDRESS",
-        help="where it runs: the address of a Dask cluster (tcp://host:8786), threads, or processes (threads)",
+        help="where it runs: a Dask cluster's address (tcp://host:8786), threads, or processes (threads)",
     )
     add(
         "--on-error",
         choices=("quarantine", "skip", "raise"),
         default="quarantine",
-        help="a picture that cannot be read is left out and named, only counted, or ends the run (%(default)s)",
+        help="pictures that cannot be read are left out and named, left out, or end it (%(default)s)",
     )
     again = convert.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace the store at TARGET")
@@ -178,10 +178,25 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from latentstore.progress import Progress, printable
     from latentstore.verify import verify
 
-    findings = verify(options.store)
-    return FAILED if findings else DONE
+    with Progress() as shown:
+        shown.begin(f"verifying {options.store}")
+        begun = False
+
+        def checked(done: int, total: int) -> None:
+            nonlocal begun
+            if not begun:
+                shown.begin(f"verifying {options.store}", total=total, unit="samples")
+                begun = True
+            shown.advance(done - shown.done)
+
+        report = verify(options.store, progress=checked)
+    for problem in report.problems:
+        print(printable(problem))
+    print(report)
+    return FAILED if report.problems else DONE
 
 
 def _export(options: argparse.Namespace) -> int:

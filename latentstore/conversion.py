@@ -150,6 +150,8 @@ def _plan(
     items, size = listed.items, settings.size
     if not items:
         raise LatentstoreError(f"the source {source} holds nothing that could be a picture")
+    if listed.ignored:
+        shown.note(f"{listed.ignored:,} hidden or system files of {source} are left out")
     samples = shard_samples(len(items), size)
     job = {
         "resize": size or "native",

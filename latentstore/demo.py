@@ -12,13 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from latentstore.codecs.errors import LatentstoreError, StoreError
-from latentstore.compare import JpegMatch, match_jpeg, psnr
+from latentstore.compare import match_jpeg, psnr
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
     with Progress() as shown:
         tiles = _write_tiles(base / "pictures", most_tiles, shown)
     print(
-        f"{len(tiles)} tiles of {TILE}x{TILE} pixels (overlapping) from photographs that come with scikit-image, "
+        f"{len(tiles)} overlapping tiles of {TILE}x{TILE} pixels of photographs from scikit-image, "
         f"in {base / 'pictures'}\n\n$ latentstore convert {base / 'pictures'} {base / 'pictures.zarr'}",
         file=out,
         flush=True,
@@ -101,7 +102,7 @@ def _bundled() -> Path:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise LatentstoreError(
-            "the demo uses pictures that come with scikit-image, which is not installed: pip install 'latentstore[demo]'"
+            "the demo uses pictures from scikit-image, which is not installed: pip install 'latentstore[demo]'"
         )
     return Path(spec.origin).parent / "data"
 
@@ -149,53 +150,67 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None:
-    """Bytes, PSNR and one-thread speed at each prefix of channels, beside JPEG at the same PSNR."""
+    """Bytes, PSNR and one-thread speed at some prefixes of channels, beside JPEG at the same PSNR."""
     codec, quality = dataset.codec, dataset.quality
-    latents = dataset.read_latents(np.arange(len(dataset)))
-    group_bytes = dataset.group_bytes().sum(axis=0)
+    everything = np.arange(len(dataset))
+    latents = dataset.read_latents(everything)
+    group_bytes = dataset.fetch(everything).length.reshape(len(dataset), codec.groups).sum(axis=0)
     some = originals[:TIMED_TILES]
-    megapixels = some.shape[0] * some.shape[1] * some.shape[2] / 1e6
-    blobs = [codec.compress(tile, quality=quality) for tile in some]
-    encode = megapixels / _seconds(lambda: [codec.compress(tile, quality=quality) for tile in some])
-    fast = megapixels / _seconds(
-        lambda: [codec.compress(tile, quality=quality, effort="fast") for tile in some]
-    )
-    pixels = originals.shape[0] * originals.shape[1] * originals.shape[2]
-    print(
-        f"{'':32}{'MB':>8}{'bits/pixel':>12}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}   (one thread)",
-        file=out,
-    )
-
-    def line(name: str, size: float, decibel: float, encode_speed: str, decode_speed: float) -> None:
-        print(
-            f"{name:32}{size / 1e6:8.2f}{8 * size / pixels:12.3f}{decibel:9.2f}{encode_speed:>13}{decode_speed:13.1f}",
-            file=out,
-            flush=True,
-        )
-
-    for groups in _prefixes(codec.groups):
+    megapixels = some[..., 0].size / 1e6
+    encode = megapixels / _seconds(lambda: [codec.compress(tile, quality) for tile in some])
+    fast = megapixels / _seconds(lambda: [codec.compress(tile, quality, effort="fast") for tile in some])
+    blobs = [codec.compress(tile, quality) for tile in some]
+    table = _Table(out, originals[..., 0].size)
+    for groups in sorted({1, max(1, codec.groups // 2), codec.groups}):
         channels = groups * codec.group_channels
         decoded = codec.decode(latents[:, :channels], quality=quality, size=originals.shape[1:3])
         reached = psnr(originals, decoded)
-        decode = megapixels / _seconds(
-            lambda c=channels: [codec.decompress(blob, channels=c) for blob in blobs]
-        )
+        speed = megapixels / _seconds(partial(_decode_all, dataset, blobs, channels))
         size = float(group_bytes[:groups].sum())
-        speed = f"{encode:.1f}" if groups == codec.groups else ""
-        line(f"{codec.name}, {channels} of {codec.channels} channels", size, reached, speed, decode)
-        if groups in (1, codec.groups):
-            match: JpegMatch = match_jpeg(originals, reached, some)
-            line(f"JPEG quality {match.quality}, 4:2:0 optimised", match.bytes, match.psnr,
-                 f"{megapixels / match.encode_seconds:.1f}", megapixels / match.decode_seconds)  # fmt: skip
-            print(
-                f"{'':32}{size / match.bytes_at_psnr:8.2f} of JPEG's bytes at the same PSNR (interpolated)",
-                file=out,
-            )
-    print(f"with effort=fast it encodes {fast:.1f} MP/s\n", file=out, flush=True)
+        whole = groups == codec.groups
+        table.row(
+            f"{codec.name}, {channels} of {codec.channels} channels",
+            size,
+            reached,
+            encode if whole else 0,
+            speed,
+        )
+        if whole:
+            table.row("the same, effort=fast", 0, 0, fast, 0)
+        match = match_jpeg(originals, reached, some)
+        table.row(f"JPEG quality {match.quality}, 4:2:0, optimised", match.bytes, match.psnr,
+                  megapixels / match.encode_seconds, megapixels / match.decode_seconds)  # fmt: skip
+        table.text(f"  {size / match.bytes_at_psnr:.2f} of JPEG's bytes at the same PSNR (interpolated)")
+    table.text("")
 
 
-def _prefixes(groups: int) -> list[int]:
-    return sorted({1, max(1, groups // 2), groups})
+def _decode_all(dataset: LatentDataset, blobs: list[bytes], channels: int) -> None:
+    for blob in blobs:
+        dataset.codec.decompress(blob, channels=channels)
+
+
+class _Table:
+    """Rows of sizes and speeds; zeros stay blank. pixels: of all pictures together."""
+
+    def __init__(self, out: TextIO, pixels: int) -> None:
+        self.out, self.pixels = out, pixels
+        self.text(
+            f"{'':38}{'MB':>7}{'bits/pixel':>12}{'PSNR dB':>9}{'encode':>9}{'decode':>9}   MP/s, one thread"
+        )
+
+    def row(self, name: str, size: float, decibel: float, encode: float, decode: float) -> None:
+        cells = [
+            f"{size / 1e6:7.2f}" if size else " " * 7,
+            f"{8 * size / self.pixels:12.3f}" if size else " " * 12,
+            *(
+                f"{value:9.{digits}f}" if value else " " * 9
+                for value, digits in ((decibel, 2), (encode, 1), (decode, 1))
+            ),
+        ]
+        self.text(f"{name:38}{''.join(cells)}".rstrip())
+
+    def text(self, line: str) -> None:
+        print(line, file=self.out, flush=True)
 
 
 def _stream(url: str, out: TextIO) -> None:
@@ -211,7 +226,8 @@ def _stream(url: str, out: TextIO) -> None:
         count = sum(batches)
         seconds = time.perf_counter() - start
         print(
-            f"an epoch, shuffled, {channels:2d} channels: {count} samples in {kind}, {count / seconds:,.0f} samples/s",
+            f"an epoch, shuffled, {channels} channels: {count} samples in {kind}, "
+            f"{count / seconds:,.0f} samples/s",
             file=out,
             flush=True,
         )

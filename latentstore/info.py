@@ -59,8 +59,8 @@ def _sizes(dataset: LatentDataset) -> str:
 def _latents(dataset: LatentDataset) -> str:
     codec = dataset.codec
     shape = dataset.latent_shape
-    form = f"int8 {shape}" if shape else f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
-    return f"{form}, {codec.groups} groups of {codec.group_channels} channels"
+    form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
+    return f"int8 {form}, {codec.groups} groups of {codec.group_channels} channels"
 
 
 def _classes(classes: list[str] | None) -> str:
@@ -76,7 +76,7 @@ def _kernel() -> str:
 
     name = kernel_name()
     if name == "reference":
-        return "NONE: the slow Python reference runs (no C compiler was found at installation); expect 1/100 of speed"
+        return "NONE: THE SLOW PYTHON REFERENCE RUNS; install again where there is a C compiler"
     return f"native ({name})"
 
 

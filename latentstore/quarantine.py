@@ -1,7 +1,8 @@
 """Pictures that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
 
 The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored),
-`path` (where the picture lies in the source) and `reason`. It lies inside the store; in a Zarr store beside the keys, since Zarr warns of files in a group.
+`path` (where the picture lies in the source) and `reason`. It lies inside the store; in a Zarr store beside
+the keys, since Zarr warns of other files in a group.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class Report:
     """What a conversion did.
 
     url: of the store. stored: samples in it. failures: the entries left out, in source order. shards: of the
-    store. resumed: how many of them an earlier run had finished. bytes_in: read from the source; bytes_out: of
-    all blobs, headers included. pixels: of the stored pictures. seconds: of this run.
+    store. resumed: how many of them an earlier run had finished. bytes_in: read from the source; bytes_out:
+    of all blobs, headers included. pixels: of the stored pictures. seconds: of this run.
     """
 
     url: str
@@ -36,7 +36,7 @@ class Report:
 
     @classmethod
     def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:
-        """Of a store that an earlier run had published already; what was read for it is not known any more."""
+        """Of a store that an earlier run had published; what was read for it is not known any more."""
         place, location = file_name(format), dataset.reader.location
         shards = len(dataset.shard_starts) - 1
         return cls(
@@ -58,7 +58,8 @@ class Report:
 
     def __str__(self) -> str:
         text = (
-            f"{self.url}: {self.stored:,} pictures in {self.shards:,} shards, {megabytes(self.bytes_in)} in, "
-            f"{megabytes(self.bytes_out)} out ({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
+            f"{self.url}: {self.stored:,} pictures in {self.shards:,} shards, "
+            f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out "
+            f"({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
         )
         return text + (f"; {self.resumed:,} shards were there already" if self.resumed else "")

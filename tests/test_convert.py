@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError, StoreError
 from PIL import Image
 
 import latentstore
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError, StoreError
 from latentstore.plan import shard_bounds, shard_samples
 from latentstore.quarantine import file_name, read_lines
 from latentstore.report import Report

@@ -1,4 +1,4 @@
-"""Shard tasks on threads, on processes and on a cluster by its address: the same store, and errors instead of hangs."""
+"""Shard tasks on threads, processes and a cluster by its address: the same store, and errors instead of hangs."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
 from PIL import Image
 
 import latentstore
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
 from latentstore.dispatch import Counts, Dispatch, Monitor
 
 # Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
@@ -107,7 +107,7 @@ def test_workers_that_die_on_a_task_are_an_error() -> None:
 
 def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentstore.dispatch.CONNECT_SECONDS", 0.2)
-    with pytest.raises(LatentstoreError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+    with pytest.raises(LatentstoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         Dispatch("tcp://127.0.0.1:1").run(squared, [Task(0)], lambda _: None, nobody)
 
 
@@ -123,7 +123,7 @@ def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_unknown_places_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="threads, processes, or an address"):
+    with pytest.raises(ArgumentError, match="say threads"):
         Dispatch("gpu")
 
 

@@ -1,7 +1,7 @@
 """Conversions that were stopped: killed at any file's renaming, out of disk, interrupted; then resumed.
 
-A killed run is a real process that kills itself (SIGKILL) just before its n-th rename: every file of a store is
-written under another name and renamed, so these are all the states that a kill can leave.
+A killed run is a real process that kills itself (SIGKILL) just before its n-th rename: every file of a store
+is written under another name and renamed, so these are all the states that a kill can leave.
 """
 
 import errno
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latentstore.codecs.errors import StoreError
 from PIL import Image
 
 import latentstore
-from latentstore.codecs.errors import StoreError
 
 SIZE = 32
 

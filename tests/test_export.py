@@ -1,0 +1,89 @@
+"""Back to PNG: every picture under its key, as the codec decodes it, and never outside the folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from PIL import Image
+
+import latentstore
+from latentstore.cli import main
+from latentstore.export import export, png_path
+from latentstore.pictures import read_picture
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 smooth pictures of several sizes in two classes."""
+    folder = tmp_path_factory.mktemp("source")
+    rng = np.random.default_rng(2)
+    for i in range(40):
+        path = folder / ("x" if i % 2 else "y") / f"{i:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8))
+        small.resize((33 + i % 3, 41), Image.Resampling.BICUBIC).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[("zarr", 32), ("zarr", "native"), ("wds", "native")])
+def store(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    format, size = request.param
+    target = tmp_path_factory.mktemp("stores") / f"{format}-{size}"
+    latentstore.convert(source, target, format=format, size=size, progress=False)
+    return target
+
+
+def test_pictures_are_those_that_the_codec_decodes(store: Path, source: Path, tmp_path: Path) -> None:
+    assert export(str(store), str(tmp_path / "out"), progress=False) == 40
+    ds = latentstore.open(store)
+    for i in (0, 1, 20, 39):
+        picture = read_picture(str(tmp_path / "out" / f"{ds[i]['key']}.png"))
+        original = read_picture(str(source / f"{ds[i]['key']}.png"), "RGB", None if ds.size is None else 32)
+        assert picture.shape == original.shape
+        blob = ds.codec.compress(original)
+        assert np.array_equal(picture, ds.codec.decompress(blob))
+        assert np.abs(picture.astype(int) - original).mean() < 12
+
+
+def test_limit_and_channels(store: Path, tmp_path: Path) -> None:
+    assert main(["export", str(store), str(tmp_path / "few"), "--limit", "3", "--channels", "12"]) == 0
+    files = sorted((tmp_path / "few").rglob("*.png"))
+    ds = latentstore.open(store)
+    assert [p.relative_to(tmp_path / "few").with_suffix("").as_posix() for p in files] == ds.keys()[:3]
+    blob = ds.codec.encode_latent_groups(ds[0]["latent"])
+    assert len(blob) == ds.codec.groups
+    height, width = ds.sizes(np.array([0]))[0]
+    expected = ds.codec.decode(
+        ds[0]["latent"][None, :12], quality=ds.quality, size=(int(height), int(width))
+    )[0]
+    assert np.array_equal(read_picture(str(files[0])), expected)
+
+
+def test_gray_stores_give_gray_pictures(source: Path, tmp_path: Path) -> None:
+    latentstore.convert(source, tmp_path / "g.zarr", codec="gray-f8c16", size=32, progress=False)
+    export(str(tmp_path / "g.zarr"), str(tmp_path / "out"), limit=1, progress=False)
+    with Image.open(next((tmp_path / "out").rglob("*.png"))) as picture:
+        assert (picture.mode, picture.size) == ("L", (32, 32))
+
+
+def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StoreError, match="not an empty folder"):
+        export(str(store), str(tmp_path), progress=False)
+    with pytest.raises(StoreError, match="not an empty folder"):
+        export(str(store), str(tmp_path / "mine.txt"), progress=False)
+    with pytest.raises(ArgumentError, match="limit"):
+        export(str(store), str(tmp_path / "out"), limit=-1, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "", "a\0b", ".."])
+def test_keys_stay_inside_the_folder(key: str, tmp_path: Path) -> None:
+    with pytest.raises(CorruptError, match="no name for a file"):
+        png_path(tmp_path, key)
+
+
+def test_ordinary_keys_keep_their_names(tmp_path: Path) -> None:
+    assert png_path(tmp_path, "cat/naïve 图片 (1)") == tmp_path / "cat" / "naïve 图片 (1).png"
+    assert png_path(tmp_path, "12:30 a..b") == tmp_path / "12:30 a..b.png"
