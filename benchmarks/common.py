@@ -98,9 +98,9 @@ def _processor() -> str:
 
 
 def _kernel() -> str:
-    from latentstore import codecs
+    from latentstore.codecs.native import kernel_path
 
-    return codecs.kernel_path()
+    return kernel_path()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

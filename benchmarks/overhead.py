@@ -1,0 +1,60 @@
+"""Headers, lane states and padding of a 256x256 sample, in per cent of it.
+
+A sample blob has its own header and, for each group, a header with its checksum and the states of the
+lanes; there is no padding. In a Zarr store the sample header falls away and the shard's index comes instead
+(16 bytes a group, which is Zarr's). What entropy coding itself loses is in `lossless_latents.py`.
+"""
+
+from __future__ import annotations
+
+import common  # isort: skip  (before numpy)
+
+import numpy as np
+from PIL import Image
+
+PICTURES = 128
+ZARR_INDEX_BYTES = 16
+BAR = 3.0
+
+
+def parts(blob: bytes) -> tuple[int, int, int, int]:
+    """Bytes of (sample header, group headers, lane states, everything)."""
+    from latentstore.codecs.bitstream import group_info, split_sample
+
+    sample = split_sample(blob)
+    headers = states = 0
+    for start, end in zip(sample.starts, sample.ends, strict=True):
+        info = group_info(blob[start:end])
+        headers += info.header_bytes
+        if end - start > info.header_bytes:
+            states += 4 * info.lanes
+    return sample.starts[0], headers, states, len(blob)
+
+
+def main() -> None:
+    import latentstore
+
+    common.header("Headers and lane states of 256x256 samples")
+    codec = latentstore.load_codec(common.CODEC)
+    pictures = [common.at_256(Image.open(path)) for path in common.labelled()[:PICTURES]]
+    rows, shares = [], {}
+    for effort in ("default", "fast"):
+        blobs = [codec.compress(picture, effort=effort) for picture in pictures]
+        sample, headers, states, whole = np.mean([parts(blob) for blob in blobs], axis=0)
+        shares[effort] = 100 * (sample + headers + states) / whole
+        rows.append((f"sample blob, {effort}", sample, headers, states, whole, shares[effort]))
+        index = ZARR_INDEX_BYTES * codec.groups
+        whole += index - sample
+        share = 100 * (index + headers + states) / whole
+        rows.append((f"in a Zarr store, {effort}", float(index), headers, states, whole, share))
+    columns = ["mean bytes", "sample header or index", "group headers", "lane states", "all", "per cent"]
+    common.table(columns, rows)
+    bars = common.Bars()
+    bars.at_most(
+        "headers and lane states of a sample blob, default setting, per cent", shares["default"], BAR
+    )
+    bars.end()
+
+
+if __name__ == "__main__":
+    main()
