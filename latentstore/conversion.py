@@ -113,7 +113,8 @@ def convert(
                 job.run(dispatch)
                 return job.publish(time.monotonic() - began)
             except (LatentstoreError, OSError) as error:
-                error.add_note(KEPT)
+                if writer.staging.partial.exists("job.json"):
+                    error.add_note(KEPT)
                 raise
 
 

@@ -98,11 +98,11 @@ def _own_folder(base: Path) -> Path:
 
 
 def _bundled() -> Path:
-    """The folder of scikit-image's pictures, found without importing it (which would take a second)."""
+    """The folder of scikit-image's pictures, found without importing it, which takes a second."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise LatentstoreError(
-            "the demo uses pictures from scikit-image, which is not installed: pip install 'latentstore[demo]'"
+            "the demo uses scikit-image's pictures, which are not installed: pip install 'latentstore[demo]'"
         )
     return Path(spec.origin).parent / "data"
 

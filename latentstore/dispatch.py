@@ -29,6 +29,7 @@ __all__ = ["Dispatch", "Monitor", "StoppedError", "default_workers"]
 PATIENCE_SECONDS = 120.0
 CONNECT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
+LAST_NAME = 10**9 - 1
 
 Counts = tuple[int, int, int]
 """Pictures done, bytes read, bytes written: so far, of one task."""
@@ -131,9 +132,10 @@ def _run_threads(
 
     monitor = _LocalMonitor(watch)
     # The task travels inside the function: as an argument, Dask would look into it for tasks of its own.
+    # Of tasks that wait for nothing Dask begins with the last name: names count down, shards begin in order.
     lazy = [
-        delayed(partial(work, task, monitor), name=f"shard-{task.index:09d}", pure=False)(
-            dask_key_name=f"done-{task.index:09d}"
+        delayed(partial(work, task, monitor), name=f"shard-{LAST_NAME - task.index}", pure=False)(
+            dask_key_name=f"done-{LAST_NAME - task.index}"
         )
         for task in tasks
     ]
@@ -217,7 +219,8 @@ def _run_cluster(
     run = uuid.uuid4().hex[:12]
     topic = f"latentstore-{run}"
     client.subscribe_topic(topic, lambda event: watch(*event[1]))
-    waiting, running, patience = iter(tasks), set(), _Patience(client)
+    waiting, patience = iter(tasks), _Patience(client)
+    running: set[Any] = set()
     patience.wait_for_workers()
     # The work (settings, artifact, writer) goes to a worker once, not with every task; as a task of its own,
     # and not scattered, so that the scheduler can make it again when the workers that held it have died.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Plan"]
 
+# Named on the screen, so that a folder of something else than pictures does not fill it.
+MOST_NAMED = 500
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +45,7 @@ class Job:
         self.results = {index: ShardResult.of(summary) for index, summary in writer.done().items()}
         self.resumed = len(self.results)
         self._live: dict[int, Counts] = {}
+        self._named = 0
         self._lock = threading.Lock()
 
     def run(self, dispatch: Dispatch) -> None:
@@ -109,4 +113,8 @@ class Job:
             raise PictureError(str(result.failures[0]))
         if self.on_error == "quarantine":
             for failure in result.failures:
-                self.shown.note(f"quarantined {failure}")
+                self._named += 1
+                if self._named <= MOST_NAMED:
+                    self.shown.note(f"quarantined {failure}")
+                elif self._named == MOST_NAMED + 1:
+                    self.shown.note("more are quarantined; quarantine.jsonl will name them all")

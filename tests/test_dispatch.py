@@ -1,4 +1,4 @@
-"""Shard tasks on threads, processes and a cluster by its address: the same store, and errors instead of hangs."""
+"""Shard tasks on threads, processes and a cluster by address: one and the same store; errors, not hangs."""
 
 import logging
 import os
