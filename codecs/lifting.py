@@ -33,8 +33,8 @@ LL, HL, LH, HH = range(4)
 TAP_LOW = np.float32(-7 / 64)
 TAP_HIGH = np.float32(-9 / 64)
 
-# Lifting factors of CDF 9/7 (Daubechies and Sweldens 1998), and the gain that makes the low band of a constant
-# sqrt(2) times it.
+# Lifting factors of CDF 9/7 (Daubechies and Sweldens 1998), and the gain that makes the low band of a
+# constant sqrt(2) times it.
 CDF_STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
 CDF_GAIN = 1.149604398860241
 
@@ -162,7 +162,7 @@ def _cdf_neighbours(low: Array, high: Array, axis: int, whole_sample: bool) -> t
 
 
 def split_cdf(x: Array, axis: int, whole_sample: bool) -> tuple[Array, Array]:
-    """CDF 9/7: low and high band; past its ends the signal is reflected about its end samples, or periodic."""
+    """CDF 9/7: low and high band; the signal goes on reflected about its end samples, or periodic."""
     low, high = _even_odd(x, axis)
     for step, factor in enumerate(CDF_STEPS):
         around_high, around_low = _cdf_neighbours(low, high, axis, whole_sample)

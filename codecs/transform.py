@@ -7,8 +7,7 @@ Two filter pairs:
     steps, with half-sample symmetric extension. A flipped signal gives flipped bands, those that are high an
     odd number of times negated. In two dimensions both directions of a step are taken together, in float32,
     in an order that makes this hold bit for bit, and for transposition too. The native kernel does the same
-    operations in the same order on pictures: `picture_bands` here is its reference, and what runs where no
-    kernel was built.
+    operations in the same order on pictures.
 ``bior4.4``
     CDF 9/7 by lifting, as WaLLoC uses it: ``mode="periodization"`` equals PyWavelets' mode of that name,
     ``mode="symmetric"`` is whole-sample symmetric extension.
@@ -46,7 +45,6 @@ __all__ = [
     "analysis_1d",
     "analysis_2d",
     "filter_bank",
-    "picture_bands",
     "synthesis_1d",
     "synthesis_2d",
 ]
@@ -57,7 +55,7 @@ Taps = npt.NDArray[np.float64]
 FILTERS = ("sym6-10", "bior4.4")
 LEVELS = 3
 """Depth of the picture codecs."""
-REDUCTION = 2**LEVELS
+REDUCTION = 1 << LEVELS
 
 
 def analysis_2d(x: npt.ArrayLike, levels: int, filters: str = "sym6-10", mode: str | None = None) -> Floats:
@@ -120,19 +118,6 @@ def synthesis_1d(
     return np.ascontiguousarray(array[..., 0, :size])
 
 
-def picture_bands(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """Bands of a picture as the codecs use them: float32 ``(64 * C, ceil(H / 8), ceil(W / 8))``.
-
-    pixels: uint8 ``(H, W, C)``.
-
-    Plane ``band * C + colour`` holds one band of ``pixel - 128``. Bit for bit what the kernel's
-    picture_analysis gives.
-    """
-    planar = np.moveaxis(pixels, -1, 0).astype(np.float32) - np.float32(128)
-    bands = np.moveaxis(analysis_2d(planar, LEVELS), 0, 1)  # (64, C, h, w)
-    return np.ascontiguousarray(bands.reshape(-1, *bands.shape[-2:]))
-
-
 def filter_bank(filters: str = "sym6-10") -> tuple[Taps, Taps, Taps, Taps]:
     """Taps ``(dec_lo, dec_hi, rec_lo, rec_hi)``, ten float64 each, as PyWavelets takes a filter bank."""
     split, merge = _pair(filters, None)
@@ -192,7 +177,8 @@ def _padded(x: Floats, axis: int, multiple: int) -> Floats:
     if not missing:
         return x
     index = np.arange(n + missing) % (2 * n)
-    return np.take(x, np.minimum(index, 2 * n - 1 - index), axis)
+    extended: Floats = np.take(x, np.minimum(index, 2 * n - 1 - index), axis)
+    return extended
 
 
 Split = Callable[[Array, int], tuple[Array, Array]]

@@ -1,0 +1,199 @@
+"""Pictures to channels and back: packet transform, projection within symmetry classes, quantisation.
+
+The kernel does it; without one `projection_reference` does, with the same operations in the same order, so
+results are the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import projection_reference as reference
+from .errors import ArgumentError
+from .native import kernel
+from .symmetry import Basis, check_classes
+from .transform import REDUCTION
+
+__all__ = [
+    "AnalysisTables",
+    "SynthesisTables",
+    "analysis_tables",
+    "latent_side",
+    "latent_to_picture",
+    "picture_planes",
+    "picture_to_coefs",
+    "picture_to_latent",
+    "synthesis_tables",
+]
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
+Rows = Sequence[npt.ArrayLike]
+
+
+@dataclass(frozen=True)
+class AnalysisTables:
+    """Channels as weighted sums of basis entries.
+
+    basis: int32 (entries, 3), as in symmetry.Basis.entries.
+    runs: int32 (channels, 2): start and count of the entries that a channel sums.
+    weights: float32, the channels' weights one after another.
+    """
+
+    basis: Integers
+    runs: Integers
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class SynthesisTables:
+    """Basis entries as weighted sums of channels, and planes from them.
+
+    starts: int32 (entries + 1,): entry j sums channel_list[starts[j]:starts[j + 1]], ascending.
+    channel_list: int32; weights: float32, as long.
+    assembly: int32 (planes, 3), as in symmetry.Basis.assembly.
+    """
+
+    starts: Integers
+    channel_list: Integers
+    weights: Floats
+    assembly: Integers
+
+
+def analysis_tables(basis: Basis, classes: npt.ArrayLike, rows: Rows) -> AnalysisTables:
+    """Tables for channels of these classes.
+
+    rows: for every channel its weights over the entries of its class. Both channels of a pair have the same.
+    """
+    given = _check_rows(basis, classes, rows)
+    runs = np.array([basis.runs[kind] for kind in given], np.int32).reshape(-1, 2)
+    return AnalysisTables(basis.entries, runs, _joined(rows))
+
+
+def synthesis_tables(basis: Basis, classes: npt.ArrayLike, columns: Rows) -> SynthesisTables:
+    """Tables for the way back.
+
+    columns: for every channel what one unit of it adds to each entry of its class. Both channels of a pair
+        have the same.
+    """
+    given = _check_rows(basis, classes, columns)
+    channels = [np.flatnonzero(given == kind) for kind in range(len(basis.runs))]
+    vectors = [np.asarray(column, np.float32) for column in columns]
+    starts, listed, weights = [0], [], []
+    for kind, (_, count) in enumerate(basis.runs):
+        for entry in range(count):
+            listed.append(channels[kind])
+            weights.append([vectors[k][entry] for k in channels[kind]])
+            starts.append(starts[-1] + len(channels[kind]))
+    return SynthesisTables(
+        np.array(starts, np.int32),
+        np.concatenate(listed).astype(np.int32),
+        _joined(weights),
+        basis.assembly,
+    )
+
+
+def _check_rows(basis: Basis, classes: npt.ArrayLike, rows: Rows) -> npt.NDArray[np.int8]:
+    given = check_classes(classes)
+    if len(rows) != len(given):
+        raise ArgumentError(f"{len(given)} channels need as many rows of weights, not {len(rows)}.")
+    for k, (kind, row) in enumerate(zip(given, rows, strict=True)):
+        if np.shape(row) != (basis.runs[kind][1],) or not np.isfinite(row).all():
+            raise ArgumentError(
+                f"Channel {k} needs {basis.runs[kind][1]} finite weights, as its class has entries; "
+                f"its row has shape {np.shape(row)}."
+            )
+    return given
+
+
+def _joined(rows: Rows) -> Floats:
+    return np.concatenate([np.zeros(0, np.float32), *(np.asarray(row, np.float32) for row in rows)])
+
+
+def latent_side(pixels: int) -> int:
+    """Latent positions along a side of so many pixels."""
+    return -(-pixels // REDUCTION)
+
+
+def picture_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
+    """All bands of a picture: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour."""
+    _check_picture(pixels)
+    if kernel is None:
+        return reference.picture_planes(pixels)
+    out = np.empty(
+        (64 * pixels.shape[2], latent_side(pixels.shape[0]), latent_side(pixels.shape[1])), np.float32
+    )
+    kernel.picture_analysis(np.ascontiguousarray(pixels), out)
+    return out
+
+
+def picture_to_coefs(pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats) -> Floats:
+    """Channels in units of their steps: uint8 (H, W, C) to float32 (K, h, w). inv_step: float32 (K,)."""
+    _check_picture(pixels)
+    if kernel is None:
+        return reference.picture_to_coefs(pixels, tables.basis, tables.runs, tables.weights, inv_step)
+    out = np.empty(_latent_shape(pixels, tables), np.float32)
+    kernel.picture_to_coefs(
+        np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out
+    )
+    return out
+
+
+def picture_to_latent(
+    pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats, rounding: Floats
+) -> tuple[npt.NDArray[np.int8], int]:
+    """Quantised channels, each value by itself: sign(c) * floor(|c| * inv_step + rounding).
+
+    pixels: uint8 (H, W, C); inv_step, rounding: float32 (K,).
+    Returns int8 (K, h, w), limited to +-127, and how many values were limited: the caller is to act on them.
+    """
+    _check_picture(pixels)
+    if kernel is None:
+        return reference.picture_to_latent(
+            pixels, tables.basis, tables.runs, tables.weights, inv_step, rounding
+        )
+    out = np.empty(_latent_shape(pixels, tables), np.int8)
+    outside = kernel.picture_to_latent(
+        np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, rounding, out
+    )
+    return out, outside
+
+
+def latent_to_picture(
+    latent: npt.NDArray[np.int8],
+    tables: SynthesisTables,
+    step: Floats,
+    delta1: Floats,
+    delta2: Floats,
+    size: tuple[int, int],
+) -> npt.NDArray[np.uint8]:
+    """A picture from a latent or its first channels: int8 (K' <= K, h, w) to uint8 (H, W, C).
+
+    A value q stands for sign(q) * (|q| - delta) * step, where delta is delta1 for |q| = 1 and delta2 beyond;
+    all three are float32 (K,). size: (H, W).
+    """
+    height, width = size
+    if height < 1 or width < 1 or latent.shape[1:] != (latent_side(height), latent_side(width)):
+        raise ArgumentError(f"A picture of {height} by {width} pixels has no latent of shape {latent.shape}.")
+    colours = len(tables.assembly) // 64
+    arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
+    if kernel is None:
+        return reference.latent_to_picture(latent, *arrays, size)
+    out = np.empty((height, width, colours), np.uint8)
+    kernel.latent_to_picture(np.ascontiguousarray(latent), *arrays, out)
+    return out
+
+
+def _check_picture(pixels: npt.NDArray[np.uint8]) -> None:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or 0 in pixels.shape:
+        raise ArgumentError(
+            f"A picture must be uint8 (height, width, colours), not {pixels.dtype} {pixels.shape}."
+        )
+
+
+def _latent_shape(pixels: npt.NDArray[np.uint8], tables: AnalysisTables) -> tuple[int, int, int]:
+    return len(tables.runs), latent_side(pixels.shape[0]), latent_side(pixels.shape[1])

@@ -1,0 +1,247 @@
+"""Every vector path of the kernel's front end gives the bits of the NumPy reference."""
+
+import threading
+
+import numpy as np
+import pytest
+from front_end import CLASSES, picture, random_rows, tables, vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from latentstore.codecs import projection_reference as reference
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.native import kernel
+from latentstore.codecs.projection import (
+    analysis_tables,
+    latent_to_picture,
+    picture_planes,
+    picture_to_coefs,
+    picture_to_latent,
+    synthesis_tables,
+)
+from latentstore.codecs.symmetry import symmetric_basis
+
+pytestmark = pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
+
+# Sides around multiples of 8 and of the vector widths, and pictures wider than one tile of the kernel.
+SHAPES = [(1, 1), (1, 9), (7, 3), (8, 8), (16, 129), (65, 40), (33, 257), (9, 1030), (17, 2113), (130, 24)]
+
+
+@pytest.fixture(params=kernel.kernel_paths() if kernel else [])
+def path(request):
+    kernel.force_path(request.param)
+    yield request.param
+    kernel.force_path(None)
+
+
+def same_bits(a, b):
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_planes(path, shape, colours):
+    pixels = picture(*shape, colours)
+    same_bits(picture_planes(pixels), reference.picture_planes(pixels))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_coefs_and_latents(path, shape, colours):
+    pixels = picture(*shape, colours)
+    analysis, _ = tables(colours)
+    arrays = (analysis.basis, analysis.runs, analysis.weights)
+    inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
+    same_bits(
+        picture_to_coefs(pixels, analysis, inv_step), reference.picture_to_coefs(pixels, *arrays, inv_step)
+    )
+    latent, outside = picture_to_latent(pixels, analysis, inv_step, rounding)
+    expected, expected_outside = reference.picture_to_latent(pixels, *arrays, inv_step, rounding)
+    same_bits(latent, expected)
+    assert outside == expected_outside
+    assert latent.min() >= -127
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("given_channels", [0, 1, 2, 5, 10])
+def test_pictures(path, shape, colours, given_channels):
+    _, synthesis = tables(colours)
+    rng = np.random.default_rng(5)
+    side = [-(-n // 8) for n in shape]
+    latent = rng.choice(np.array([0, 0, 0, 0, 1, -1, 2, -3, 127, -127], np.int8), (given_channels, *side))
+    steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
+    arrays = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly)
+    same_bits(
+        latent_to_picture(latent, synthesis, *steps, shape),
+        reference.latent_to_picture(latent, *arrays, *steps, shape),
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99))
+def test_any_size(height, width, seed):
+    pixels = picture(height, width, 3, seed)
+    same_bits(picture_planes(pixels), reference.picture_planes(pixels))
+    back = reference.planes_picture(picture_planes(pixels), (height, width))
+    same_bits(back, pixels)
+
+
+def test_values_outside_int8_are_counted():
+    pixels = np.full((16, 24, 3), 255, np.uint8)
+    analysis, _ = tables(3)
+    inv_step = np.full(len(CLASSES), 100, np.float32)
+    latent, outside = picture_to_latent(pixels, analysis, inv_step, vectors(0.5, 0.5))
+    assert outside == np.count_nonzero(np.abs(latent) == 127) > 0
+
+
+def test_whole_projection_is_the_identity():
+    """All entries as channels, and half the sums and differences back: the picture itself, at a fine step."""
+    basis = symmetric_basis(3)
+    classes, rows, columns = [], [], []
+    for kind, (_, count) in enumerate(basis.runs[:4]):
+        for j in range(count):
+            classes.append(kind)
+            rows.append(np.eye(count)[j])
+            alone = basis.entries[basis.runs[kind][0] + j, 1] < 0
+            columns.append(np.eye(count)[j] * (1.0 if alone else 0.5))
+    for j in range(basis.runs[4][1]):
+        classes += [4, 5]
+        rows += [np.eye(basis.runs[4][1])[j]] * 2
+        columns += [np.eye(basis.runs[4][1])[j]] * 2
+    # Little contrast, so that no coefficient leaves int8.
+    pixels = (128 + np.random.default_rng(0).integers(-5, 6, (40, 56, 3))).astype(np.uint8)
+    step = np.full(len(classes), 0.5, np.float32)
+    latent, outside = picture_to_latent(pixels, analysis_tables(basis, classes, rows), 1 / step, step)
+    assert outside == 0
+    zero = np.zeros_like(step)
+    back = latent_to_picture(latent, synthesis_tables(basis, classes, columns), step, zero, zero, (40, 56))
+    assert np.abs(back.astype(int) - pixels).max() <= 1
+
+
+def test_threads_do_not_disturb_each_other():
+    analysis, _ = tables(3)
+    inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
+    pictures = [picture(40 + k, 70 - k, 3, k) for k in range(4)]
+    expected = [picture_to_latent(p, analysis, inv_step, rounding)[0] for p in pictures]
+    results: dict[int, list[np.ndarray]] = {k: [] for k in range(4)}
+
+    def work(k):
+        results[k] = [picture_to_latent(pictures[k], analysis, inv_step, rounding)[0] for _ in range(20)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(4):
+        assert len(results[k]) == 20
+        for latent in results[k]:
+            same_bits(latent, expected[k])
+
+
+def kernel_call(**changes):
+    """picture_to_latent with one argument changed."""
+    analysis, _ = tables(3)
+    arguments = {
+        "image": picture(16, 24),
+        "basis": analysis.basis,
+        "runs": analysis.runs,
+        "weights": analysis.weights,
+        "inv_step": vectors(1, 2),
+        "rounding": vectors(0, 0.5),
+        "out": np.zeros((len(CLASSES), 2, 3), np.int8),
+    }
+    return kernel.picture_to_latent(*(arguments | changes).values())
+
+
+def changed(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda a: {"basis": changed(a.basis, (0, 0), 192)},
+        lambda a: {"basis": changed(a.basis, (0, 0), -1)},
+        lambda a: {"basis": changed(a.basis, (-1, 1), 192)},
+        lambda a: {"basis": a.basis[:, :2].copy()},
+        lambda a: {"basis": a.basis[:100].copy()},
+        lambda a: {"runs": changed(a.runs, (3, 1), 2**31 - 1)},
+        lambda a: {"runs": changed(a.runs, (3, 0), -5)},
+        lambda a: {"runs": changed(a.runs, (3, 1), 1)},
+        lambda a: {"weights": a.weights[1:].copy()},
+        lambda a: {"inv_step": np.ones(3, np.float32)},
+        lambda a: {"inv_step": np.ones(len(CLASSES))},
+        lambda a: {"rounding": np.ones(3, np.float32)},
+        lambda a: {"out": np.zeros((len(CLASSES), 2, 2), np.int8)},
+        lambda a: {"out": np.zeros((3, 2, 3), np.int8)},
+        lambda a: {"out": np.zeros((len(CLASSES), 2, 3), np.uint8)},
+        lambda a: {"image": np.zeros((16, 24), np.uint8)},
+        lambda a: {"image": np.zeros((0, 24, 3), np.uint8)},
+        lambda a: {"image": np.zeros((16, 24, 9), np.uint8)},
+        lambda a: {"image": np.zeros((16, 24, 3), np.float32)},
+    ],
+)
+def test_kernel_refuses_tables_that_contradict_themselves(changes):
+    kernel_call()
+    with pytest.raises(ValueError):
+        kernel_call(**changes(tables(3)[0]))
+
+
+def test_kernel_refuses_to_write_where_it_may_not():
+    out = np.zeros((len(CLASSES), 2, 3), np.int8)
+    out.flags.writeable = False
+    with pytest.raises((BufferError, ValueError)):
+        kernel_call(out=out)
+    with pytest.raises((BufferError, ValueError)):
+        kernel_call(out=np.zeros((len(CLASSES), 2, 6), np.int8)[:, :, ::2])
+
+
+@pytest.mark.parametrize(
+    ("table", "index", "value"),
+    [
+        ("starts", 0, 1),
+        ("starts", -1, 5),
+        ("starts", 7, -3),
+        ("starts", 7, 2**31 - 1),
+        ("channel_list", 0, -1),
+        ("channel_list", 0, 10),
+        ("channel_list", 1, 0),
+        ("assembly", (5, 0), -1),
+        ("assembly", (5, 0), 192),
+        ("assembly", (5, 1), 192),
+    ],
+)
+def test_kernel_refuses_synthesis_tables_that_contradict_themselves(table, index, value):
+    _, synthesis = tables(3)
+    arrays = {name: getattr(synthesis, name) for name in ("starts", "channel_list", "weights", "assembly")}
+    steps = (vectors(1, 2), vectors(0, 0.2), vectors(0, 0.1))
+    latent, out = np.zeros((10, 2, 3), np.int8), np.zeros((16, 24, 3), np.uint8)
+    kernel.latent_to_picture(latent, *arrays.values(), *steps, out)
+    arrays[table] = changed(arrays[table], index, value)
+    with pytest.raises(ValueError):
+        kernel.latent_to_picture(latent, *arrays.values(), *steps, out)
+
+
+def test_unknown_vector_path():
+    with pytest.raises(ValueError, match="quantum"):
+        kernel.force_path("quantum")
+
+
+def test_arguments_that_cannot_be_meant():
+    analysis, synthesis = tables(3)
+    basis = symmetric_basis(3)
+    with pytest.raises(ArgumentError):
+        picture_to_coefs(np.zeros((8, 8, 3), np.float32), analysis, vectors(1, 2))
+    with pytest.raises(ArgumentError):
+        picture_planes(np.zeros((8, 0, 3), np.uint8))
+    with pytest.raises(ArgumentError):
+        latent_to_picture(np.zeros((10, 2, 2), np.int8), synthesis, *[vectors(1, 2)] * 3, (17, 8))
+    with pytest.raises(ArgumentError):
+        analysis_tables(basis, CLASSES, random_rows(3)[:-1])
+    with pytest.raises(ArgumentError):
+        synthesis_tables(basis, CLASSES, [row * np.nan for row in random_rows(3)])
