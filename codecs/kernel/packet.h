@@ -14,7 +14,7 @@
 #define REDUCTION 8 /* 2^LEVELS: pixels per latent position, in either direction */
 #define BANDS 64    /* 4^LEVELS */
 #define MAX_COLOURS 4
-#define TILE 128 /* latent columns of a tile, without its halo */
+#define TILE 32
 
 /* A lifting step spoils two samples of its level at a false edge: 2 * 2 + 2 * 4 + 2 * 8 = 28 pixels, under 4 * 8. */
 #define HALO 4

@@ -1,0 +1,131 @@
+"""Latents to group blobs and back: the entropy coder of one artifact.
+
+The kernel does it; without one `reference` does, with the same results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .artifact import Artifact
+from .bitstream import GroupInfo, group_info
+from .errors import ArtifactError, CorruptError, LatentstoreError, TruncatedError, UnsupportedVersionError
+from .native import kernel
+
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+# What the backends return for a blob that they refuse (coder.h); anything else means that it contradicts itself.
+_TRUNCATED, _BAD_VERSION, _WRONG_ARTIFACT, _WRONG_SHAPE, _BAD_CRC = -2, -5, -6, -7, -8
+TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
+
+
+def backend() -> Any:
+    """The module that codes: the kernel, or the reference where there is none."""
+    if kernel is not None:
+        return kernel
+    from . import reference
+
+    return reference
+
+
+class EntropyCoder:
+    """Codes the groups of an artifact's latents.
+
+    A model codes one group of channels in one band of steps; model = band * groups + group.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.sha256 = bytes.fromhex(artifact.sha256)
+        self.group_channels = int(artifact.facts["group_channels"])
+        self.groups = int(artifact.facts["channels"]) // self.group_channels
+        self.bands = len(artifact.facts["model_steps"])
+        tables = [np.ascontiguousarray(artifact.tensors[f"entropy.{name}"]) for name in TABLES]
+        try:
+            self._coder = backend().coder_new(self.sha256, int(artifact.facts["precision"]), *tables)
+        except ValueError as error:
+            raise ArtifactError(f"Artifact {artifact.name} cannot be used: {error}; fetch it again.") from error
+
+    def encode(self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0) -> bytes:
+        """The blob of one group, int8 (group_channels, h, w).
+
+        group, band: where known, the model to use; else the model that codes it in fewest bits is found.
+        quality: 0 if unknown, noted in the header.
+        """
+        latent = np.ascontiguousarray(latent)
+        models = [
+            b * self.groups + g
+            for b in (range(self.bands) if band is None else (band,))
+            for g in (range(self.groups) if group is None else (group,))
+        ]
+        best = models[0]
+        if len(models) > 1 and latent.any():
+            best = min(models, key=lambda model: backend().coder_cost(self._coder, model, latent))
+        return bytes(backend().coder_encode(self._coder, best, quality, latent))
+
+    def optimise(
+        self, coefficients: Floats, group: int, band: int, weight: Floats, trade: float, delta: Floats
+    ) -> Int8s:
+        """Rate-distortion-optimised integers of one group's coefficients, float32 (group_channels, h, w) in steps.
+
+        weight: float32 (group_channels,), squared error of a unit of each channel; trade: lambda, error a bit is
+        worth; delta: float32 (group_channels, 2), see docs/format.md section 8.
+        """
+        out = np.empty(coefficients.shape, np.int8)
+        model = band * self.groups + group
+        backend().coder_optimise(self._coder, model, coefficients, weight, float(trade), delta, out)
+        return out
+
+    def decode(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        out: Int8s,
+    ) -> None:
+        """Decodes blob i = buffers[source[i]][start[i] : start[i] + length[i]] into out[i]; the GIL is released.
+
+        out: int8 (n, group_channels, h, w), C-contiguous. CorruptError and its kin carry the bad blob's `index`.
+        """
+        status, index = backend().coder_decode(
+            self._coder,
+            list(buffers),
+            np.ascontiguousarray(source, np.int32),
+            np.ascontiguousarray(start, np.int64),
+            np.ascontiguousarray(length, np.int64),
+            out,
+        )
+        if status:
+            first = int(start[index])
+            blob = memoryview(buffers[int(source[index])])[first : first + int(length[index])]
+            raise self._error(status, index, blob, out.shape[2:])
+
+    def _error(self, status: int, index: int, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
+        where = f"Group blob {index} ({len(blob)} bytes)"
+        mine = f"{self.artifact.name}, SHA-256 {self.artifact.sha256[:12]}..."
+        if status == _TRUNCATED:
+            return TruncatedError(f"{where} is cut short.", index)
+        if status == _BAD_VERSION:
+            return UnsupportedVersionError(
+                f"{where} is of format version {blob[0] >> 4}; this release reads version 1: upgrade latentstore, "
+                "or fetch the blob again if it is damaged."
+            )
+        if status == _WRONG_ARTIFACT:
+            return ArtifactError(
+                f"{where} is damaged or was made with an artifact other than {mine}: open it with its own."
+            )
+        if status == _BAD_CRC:
+            return CorruptError(f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index)
+        if status == _WRONG_SHAPE:
+            info: GroupInfo = group_info(blob)
+            return CorruptError(
+                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are expected.",
+                index,
+            )
+        return CorruptError(f"{where} contradicts itself (status {status}).", index)

@@ -1,0 +1,228 @@
+"""Fitting the entropy models: weights by regression, tables by clustering the statistics of their contexts.
+
+Everything comes out as the integers of docs/format.md section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from .artifact import BUCKETS, FRACTIONS, SYMBOLS
+from .entropy import backend
+
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float64]
+UNIT = 1024
+CONTEXTS = FRACTIONS * BUCKETS
+RADIUS = 31
+# Positions that a regression sees of each picture; more changes nothing.
+SAMPLE = 6000
+
+
+@dataclass
+class Weights:
+    """The context weights of one model, in the artifact's integers (without the model axis)."""
+
+    own: npt.NDArray[np.int32]
+    bias: npt.NDArray[np.int32]
+    cross: npt.NDArray[np.uint8]
+    predicted: npt.NDArray[np.uint8]
+    signed_own: npt.NDArray[np.int32]
+    signed_cross: npt.NDArray[np.int32]
+
+
+def shifted(plane: npt.NDArray[Any], dy: int, dx: int) -> npt.NDArray[Any]:
+    """The plane's values at (y + dy, x + dx), its edge repeated."""
+    h, w = plane.shape
+    rows, columns = np.clip(np.arange(h) + dy, 0, h - 1), np.clip(np.arange(w) + dx, 0, w - 1)
+    return plane[rows[:, None], columns]
+
+
+def causal(plane: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Left, up, up-left, up-right, two to the left, by the format's rule at the edges."""
+    left, up = shifted(plane, 0, -1), shifted(plane, -1, 0)
+    up_left, up_right = shifted(plane, -1, -1), shifted(plane, -1, 1)
+    left2 = shifted(plane, 0, -2)
+    left[:, 0] = up_left[:, 0] = left2[:, 0] = up[:, 0]
+    left[0, 0] = left2[0, 0] = 0
+    for other in (up, up_left, up_right):
+        other[0] = left[0]
+    return [left, up, up_left, up_right, left2]
+
+
+AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+
+def fit_weights(latents: Sequence[Int8s], predict: int, seed: int) -> Weights:
+    """Weights of one model from latents of its group, int8 (c, h, w) each.
+
+    predict: how many of the first channels are predicted with their sign.
+    """
+    count = len(latents[0])
+    rng = np.random.default_rng(seed)
+    picks = [
+        np.sort(rng.choice(x[0].size, min(SAMPLE, x[0].size), replace=False)) for x in latents
+    ]
+    w = Weights(
+        np.zeros((count, 5), np.int32),
+        np.zeros(count, np.int32),
+        np.zeros((count, count, 2), np.uint8),
+        np.zeros(count, np.uint8),
+        np.zeros((count, 4), np.int32),
+        np.zeros((count, count, 9), np.int32),
+    )
+    residuals = [x.astype(np.int16) for x in latents]
+    for k in range(count):
+        if k < predict:
+            _fit_prediction(w, k, latents, picks)
+            for x, r in zip(latents, residuals, strict=True):
+                r[k] = x[k] - predict_plane(w, k, x)
+        _fit_magnitudes(w, k, residuals, picks)
+    return w
+
+
+def predict_plane(w: Weights, k: int, latent: Int8s) -> npt.NDArray[np.int32]:
+    """The rounded prediction of channel k."""
+    wide = latent.astype(np.int32)
+    total = sum(c * v for c, v in zip(w.signed_own[k], causal(wide[k])[:4], strict=True))
+    for p in range(k):
+        for c, (dy, dx) in zip(w.signed_cross[k, p], AROUND, strict=True):
+            if c:
+                total = total + c * shifted(wide[p], dy, dx)
+    return np.clip((total + 512) >> 10, -127, 127)
+
+
+def _fit_prediction(w: Weights, k: int, latents: Sequence[Int8s], picks: Sequence[npt.NDArray[Any]]) -> None:
+    gram, right = 0.0, 0.0
+    for x, pick in zip(latents, picks, strict=True):
+        features = [*causal(x[k])[:4], *(shifted(x[p], dy, dx) for p in range(k) for dy, dx in AROUND)]
+        f = np.stack([v.ravel()[pick] for v in features]).astype(np.float64)
+        gram, right = gram + f @ f.T, right + f @ x[k].ravel()[pick]
+    ridge = np.eye(len(gram)) * 1e-5 * np.trace(gram) / len(gram)
+    weights = np.round(np.linalg.solve(gram + ridge, right) * UNIT).astype(np.int32)
+    w.predicted[k] = 1
+    w.signed_own[k] = weights[:4]
+    w.signed_cross[k, :k] = weights[4:].reshape(k, 9)
+
+
+def _fit_magnitudes(
+    w: Weights, k: int, residuals: Sequence[npt.NDArray[np.int16]], picks: Sequence[npt.NDArray[Any]]
+) -> None:
+    """Non-negative least squares of |r|, weighted by its own variance as the fit sees it."""
+    features, targets = [], []
+    for r, pick in zip(residuals, picks, strict=True):
+        size = np.minimum(np.abs(r), 15)
+        planes = causal(size[k])
+        for p in range(k):
+            around = sum(shifted(size[p], dy, dx) for dy, dx in AROUND) - size[p]
+            planes += [size[p], around]
+        features.append(np.stack([v.ravel()[pick] for v in planes]))
+        targets.append(np.minimum(np.abs(r[k]).ravel()[pick], 40))
+    x = np.concatenate(features, 1).astype(np.float64)
+    x = np.vstack([x, np.ones(x.shape[1])])
+    y = np.concatenate(targets).astype(np.float64)
+    importance = np.ones(len(y))
+    for _ in range(4):
+        gram = (x * importance) @ x.T
+        root = np.linalg.cholesky(gram + np.eye(len(gram)) * 1e-7 * np.trace(gram) / len(gram))
+        solution, _ = nnls(root.T, np.linalg.solve(root, (x * importance) @ y))
+        importance = np.maximum(solution @ x, 0.01) ** -1.5
+    w.own[k] = np.minimum(np.round(solution[:5] * UNIT), 32767)
+    w.bias[k] = min(max(round(solution[-1] * UNIT), 1), 65535)
+    pairs = solution[5:-1].reshape(k, 2) * (UNIT / 4, UNIT)
+    w.cross[k, :k] = np.minimum(np.round(pairs), 127)
+
+
+def stacked(models: Sequence[Weights]) -> dict[str, npt.NDArray[Any]]:
+    """The weights as the artifact's tensors, still without tables."""
+    names = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")
+    return {f"entropy.{name}": np.stack([getattr(m, name) for m in models]) for name in names}
+
+
+def context_counts(tensors: dict[str, npt.NDArray[Any]], model: int, latents: Sequence[Int8s]) -> Floats:
+    """How often each symbol stands in each context: (c, contexts, symbols)."""
+    models, count = tensors["entropy.own"].shape[:2]
+    flat = np.zeros((1, SYMBOLS), np.int32)
+    flat[0, [0, SYMBOLS - 1]] = 2048
+    coder = backend().coder_new(
+        bytes(32),
+        12,
+        *(tensors[f"entropy.{n}"] for n in ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")),
+        np.zeros((models, count, FRACTIONS, BUCKETS), np.uint8),
+        flat,
+    )
+    counts = np.zeros((count, CONTEXTS * SYMBOLS))
+    for latent in latents:
+        codes = np.frombuffer(backend().coder_contexts(coder, model, np.ascontiguousarray(latent)), np.uint16)
+        for k, plane in enumerate(codes.reshape(count, -1)):
+            counts[k] += np.bincount(plane, minlength=CONTEXTS * SYMBOLS)
+    return counts.reshape(count, CONTEXTS, SYMBOLS)
+
+
+def cluster(counts: Floats, tables: int, precision: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Shares `tables` frequency tables among contexts (n, symbols) so that their symbols cost least.
+
+    Returns the table of each context, uint8 (n,), and int32 (tables, symbols) frequencies that add up to
+    2^precision. Lloyd's algorithm in Kullback-Leibler divergence, begun with contexts in order of their mean size.
+    """
+    used = np.flatnonzero(counts.sum(1))
+    smooth = counts[used] + 0.02 * _typical(counts)
+    total = smooth.sum(1)
+    size = (smooth @ np.abs(np.arange(SYMBOLS) - RADIUS).astype(np.float64)) / total
+    order = np.argsort(size, kind="stable")
+    label = np.empty(len(used), np.int64)
+    share = np.cumsum(np.sqrt(total[order]))
+    label[order] = np.minimum((share / share[-1] * tables).astype(np.int64), tables - 1)
+    for _ in range(60):
+        centres = np.stack([counts[used][label == t].sum(0) for t in range(tables)]) + 0.3 * _typical(counts)
+        cost = -counts[used] @ np.log2(centres / centres.sum(1, keepdims=True)).T
+        new = cost.argmin(1)
+        if np.array_equal(new, label):
+            break
+        label = new
+    freq = np.stack([quantised(counts[used][label == t].sum(0) + 0.3 * _typical(counts), precision) for t in range(tables)])
+    by_size = np.argsort((freq @ np.abs(np.arange(SYMBOLS) - RADIUS)), kind="stable")
+    rank = np.argsort(by_size)
+    # a context never seen in fitting takes the table of the nearest bucket that was
+    table = np.zeros(len(counts), np.uint8)
+    table[used] = rank[label]
+    per_level = table.reshape(-1, BUCKETS)
+    seen = (counts.sum(1) > 0).reshape(-1, BUCKETS)
+    for row, known in zip(per_level, seen, strict=True):
+        places = np.flatnonzero(known)
+        if len(places):
+            row[:] = row[places[np.abs(np.arange(BUCKETS)[:, None] - places).argmin(1)]]
+    return table, freq[by_size]
+
+
+def _typical(counts: Floats) -> Floats:
+    """A faint prior: what all contexts hold together, and a little of everything."""
+    all_together = counts.sum(0)
+    return all_together / max(all_together.sum(), 1) + 1e-4
+
+
+def quantised(counts: Floats, precision: int) -> npt.NDArray[np.int32]:
+    """Frequencies that add up to 2^precision, none above 2^precision - 1, the escape at least 1.
+
+    Symbols rarer than about half a unit get 0 and go by the escape.
+    """
+    total = 1 << precision
+    ideal = counts / counts.sum() * total
+    freq = np.floor(ideal + 0.5).astype(np.int64)
+    freq[(freq == 0) & (ideal > 0.3)] = 1
+    freq[SYMBOLS - 1] = max(freq[SYMBOLS - 1], 1)
+    freq = np.minimum(freq, total - 1)
+    while freq.sum() != total:
+        step = 1 if freq.sum() < total else -1
+        # the change that costs least: bits are counts * log2(freq)
+        gain = counts * np.log2(np.maximum(freq + step, 0.25) / np.maximum(freq, 0.25))
+        allowed = (freq > (0 if step > 0 else 1)) & (freq + step < total)
+        allowed[SYMBOLS - 1] &= freq[SYMBOLS - 1] + step >= 1
+        freq[np.flatnonzero(allowed)[gain[allowed].argmax()]] += step
+    return freq.astype(np.int32)

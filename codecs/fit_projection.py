@@ -1,0 +1,140 @@
+"""Fitting the projection: a Karhunen-Loeve transform of the bands within the symmetry classes.
+
+Bands are weighted by the norms of their synthesis functions, so that squared error of channels is, to first order,
+squared error of pixels; covariances are averaged over the eight symmetries of the square, which is what puts every
+channel into one class (symmetry.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .symmetry import Basis, SymmetryClass, symmetric_basis
+from .transform import LEVELS, analysis_1d, synthesis_1d
+
+Floats = npt.NDArray[np.float64]
+ALONE = (SymmetryClass.EE_SYM, SymmetryClass.EE_ANTI, SymmetryClass.OO_SYM, SymmetryClass.OO_ANTI)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """classes int8 (channels,); rows and columns: per channel the analysis and synthesis weights of its class's
+    entries; bound: per channel the largest magnitude any picture can reach; deviation: standard deviation."""
+
+    classes: npt.NDArray[np.int8]
+    rows: list[Floats]
+    columns: list[Floats]
+    bound: Floats
+    deviation: Floats
+
+
+class Covariances:
+    """Second moments of the classes' entries, gathered picture by picture."""
+
+    def __init__(self, colours: int) -> None:
+        self.basis: Basis = symmetric_basis(colours)
+        self.colours = colours
+        self._scale = entry_scale(self.basis, colours)
+        self._sums = [np.zeros((count, count)) for _, count in self.basis.runs]
+        self._count = 0
+
+    def add(self, planes: npt.NDArray[np.float32]) -> None:
+        """planes: float32 (64 * colours, h, w), of `projection.picture_planes`."""
+        flat = planes.reshape(len(planes), -1)
+        self._count += flat.shape[1]
+        for (start, count), total in zip(self.basis.runs, self._sums, strict=True):
+            a, b, sign = self.basis.entries[start : start + count].T
+            entries = flat[a] + np.where(b >= 0, sign, 0)[:, None].astype(np.float32) * flat[b]
+            entries = entries * self._scale[start : start + count, None].astype(np.float32)
+            total += entries @ entries.T
+
+    def averaged(self) -> list[Floats]:
+        """Per class; EO and OE are transposed pictures of each other and share theirs."""
+        sums = [total / max(self._count, 1) for total in self._sums]
+        mixed = (sums[SymmetryClass.EO] + sums[SymmetryClass.OE]) / 2
+        return [*sums[: SymmetryClass.EO], mixed, mixed]
+
+
+def path_norms() -> Floats:
+    """L2 norms of the 1-D synthesis functions, by path (first split the highest bit)."""
+    norms = []
+    for path in range(2**LEVELS):
+        bands = np.zeros((2**LEVELS, 16), np.float32)
+        bands[path, 8] = 1
+        norms.append(float(np.linalg.norm(synthesis_1d(bands, 16 * 2**LEVELS))))
+    return np.array(norms)
+
+
+def _paths(plane: npt.NDArray[np.int32], colours: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Vertical and horizontal path of planes."""
+    band = plane // colours
+    vertical, horizontal = np.zeros(len(band), np.int64), np.zeros(len(band), np.int64)
+    for level in range(LEVELS):
+        quad = band >> (2 * (LEVELS - 1 - level)) & 3
+        vertical, horizontal = vertical * 2 + (quad >> 1), horizontal * 2 + (quad & 1)
+    return vertical, horizontal
+
+
+def entry_scale(basis: Basis, colours: int) -> Floats:
+    """What makes entries orthonormal coefficients: norms of their bands, and the root of 1/2 for pairs."""
+    norms = path_norms()
+    vertical, horizontal = _paths(basis.entries[:, 0], colours)
+    return norms[vertical] * norms[horizontal] * np.where(basis.entries[:, 1] >= 0, np.sqrt(0.5), 1.0)
+
+
+def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, channels: int, group: int) -> Projection:
+    """The `channels` strongest directions of the pictures' bands, in order; pairs never straddle a group's end."""
+    gathered = Covariances(colours)
+    for picture in planes:
+        gathered.add(picture)
+    covariances = gathered.averaged()
+    found: list[tuple[float, SymmetryClass, Floats]] = []
+    for kind in (*ALONE, SymmetryClass.EO):
+        values, vectors = np.linalg.eigh(covariances[kind])
+        for value, vector in zip(values, vectors.T, strict=True):
+            signed = vector * np.sign(vector[np.abs(vector).argmax()])
+            found.append((float(value), kind, signed))
+    found.sort(key=lambda item: -item[0])
+
+    chosen: list[tuple[float, SymmetryClass, Floats]] = []
+    while len(chosen) < channels:
+        room = group - len(chosen) % group
+        at = next(i for i, item in enumerate(found) if room > 1 or item[1] != SymmetryClass.EO)
+        value, kind, vector = found.pop(at)
+        chosen.append((value, kind, vector))
+        if kind == SymmetryClass.EO:
+            chosen.append((value, SymmetryClass.OE, vector))
+
+    scale = [gathered._scale[start : start + count] for start, count in gathered.basis.runs]
+    halves = [
+        np.where(gathered.basis.entries[start : start + count, 1] >= 0, 0.5, 1.0)
+        for start, count in gathered.basis.runs
+    ]
+    rows = [vector * scale[kind] for _, kind, vector in chosen]
+    # a pair's scale holds the root of 1/2 once for the sum; the way back divides by the norm and takes it again
+    columns = [vector / scale[kind] * halves[kind] for _, kind, vector in chosen]
+    classes = np.array([kind for _, kind, _ in chosen], np.int8)
+    bound = _bounds(gathered.basis, colours, classes, rows)
+    return Projection(classes, rows, columns, bound, np.sqrt(np.array([max(v, 0.0) for v, _, _ in chosen])))
+
+
+def _bounds(basis: Basis, colours: int, classes: npt.NDArray[np.int8], rows: list[Floats]) -> Floats:
+    """Largest magnitude of each channel over pictures in [-128, 127]: 128 times its weights' L1 norm over pixels."""
+    size = 16 * 2**LEVELS
+    responses = analysis_1d(np.eye(size, dtype=np.float32), LEVELS)  # pixel, path, position
+    taps = responses[:, :, 8].T.astype(np.float64)
+    bounds = []
+    for kind, row in zip(classes, rows, strict=True):
+        start, count = basis.runs[kind]
+        total = np.zeros((colours, size, size))
+        for (a, b, sign), weight in zip(basis.entries[start : start + count], row, strict=True):
+            for plane, w in ((a, weight), (b, weight * sign)):
+                if plane >= 0:
+                    (v,), (h,) = _paths(np.array([plane], np.int32), colours)
+                    total[plane % colours] += w * np.outer(taps[v], taps[h])
+        bounds.append(128 * np.abs(total).sum())
+    return np.array(bounds)

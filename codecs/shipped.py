@@ -1,0 +1,53 @@
+"""Where codecs come from: the artifacts shipped with the package, files and URLs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from .codec import Codec
+from .errors import ArgumentError, ArtifactError
+
+FOLDER = Path(__file__).parent / "artifacts"
+SUFFIX = ".safetensors"
+
+
+def shipped() -> list[str]:
+    """Names of the artifacts that come with the package."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in FOLDER.glob("*" + SUFFIX))
+
+
+def load_codec(name_or_url: str | Path) -> Codec:
+    """The codec of a shipped artifact's name, or of an artifact file by path or fsspec URL.
+
+    ArgumentError if there is no such name or file; ArtifactError if it is not an artifact.
+    """
+    name = str(name_or_url)
+    if name in shipped():
+        return _shipped_codec(name)
+    if not name.endswith(SUFFIX):
+        raise ArgumentError(
+            f"There is no codec {name!r}: the package ships {', '.join(shipped()) or 'none'}; an artifact of your own is "
+            f"named by its path or URL, which ends in {SUFFIX}."
+        )
+    return Codec.from_bytes(_read(name), name)
+
+
+@lru_cache(maxsize=16)
+def _shipped_codec(name: str) -> Codec:
+    return Codec.from_bytes((FOLDER / (name + SUFFIX)).read_bytes(), name)
+
+
+def _read(url: str) -> bytes:
+    if "://" not in url:
+        try:
+            return Path(url).read_bytes()
+        except OSError as error:
+            raise ArgumentError(f"The artifact {url} cannot be read: {error.strerror}.") from error
+    import fsspec
+
+    try:
+        with fsspec.open(url, "rb") as file:
+            return bytes(file.read())
+    except (OSError, ValueError, ImportError) as error:
+        raise ArtifactError(f"The artifact {url} cannot be read: {error}.") from error

@@ -1,0 +1,203 @@
+"""`latentstore fit`: a codec of one's own from a folder of pictures.
+
+The shipped artifacts are made by this command; the same pictures and options give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs import Codec, projection
+from latentstore.codecs.artifact import make_artifact
+from latentstore.codecs.errors import ArgumentError, PictureError
+from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights, stacked
+from latentstore.codecs.fit_projection import Projection, fit_projection
+
+Uint8s = npt.NDArray[np.uint8]
+Int8s = npt.NDArray[np.int8]
+
+# Steps at which entropy models are fitted, and what the knob's ends and middle mean. PSNR of photographs is about
+# 26 dB at the first and 37 dB at the last; between, the step falls by a constant factor a unit of quality.
+MODEL_STEPS = (110.0, 52.0, 24.0, 9.0)
+QUALITY_STEPS = ((1, 240.0), (40, 58.0), (85, 21.0), (100, 4.0))
+DEFAULT_QUALITY = 40
+PRECISION = 12
+TABLES = 48
+PREDICTED = 3
+LAMBDA = 0.12
+ROUNDING = 0.36
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """mode, channels and group of a codec's name."""
+
+    mode: str
+    channels: int
+    group: int
+
+
+SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12), "gray-f8c16": Shape("L", 16, 8)}
+
+
+def fit(
+    folder: str | Path,
+    name: str,
+    shape: Shape,
+    *,
+    licence: str = "not stated",
+    rounds: int = 2,
+    say: Callable[[str], None] = lambda _: None,
+) -> bytes:
+    """The bytes of an artifact fitted on every picture of a folder (files in order of their names).
+
+    rounds: of alternating between quantising against the tables and fitting the tables.
+    ArgumentError if the folder holds no picture.
+    """
+    pictures = _read_folder(Path(folder), shape.mode)
+    say(f"{len(pictures)} pictures, {sum(p.shape[0] * p.shape[1] for p in pictures) / 1e6:.1f} megapixels")
+    colours = 3 if shape.mode == "RGB" else 1
+    found = fit_projection((projection.picture_planes(p) for p in pictures), colours, shape.channels, shape.group)
+    say("projection: " + " ".join(f"{d:.0f}" for d in found.deviation))
+    # tables see the pictures at full and at half size: stores of small pictures hold finer detail per pixel
+    scaled = pictures + [_halved(p) for p in pictures]
+    facts = _facts(name, shape, found, len(pictures), licence)
+    tensors = _projection_tensors(found)
+    tensors["delta"] = np.tile(np.float32([0.05, 0.02]), (shape.channels, 1))
+    codec: Codec | None = None
+    for turn in range(rounds + 1):
+        latents = [_latents(scaled, facts, tensors, codec, step) for step in MODEL_STEPS]
+        tensors.update(_entropy_tensors(latents, shape))
+        tensors["delta"] = _delta(scaled, facts, tensors, latents[1], MODEL_STEPS[1])
+        codec = Codec.from_bytes(make_artifact(facts, tensors))
+        say(f"round {turn}: " + _summary(codec, latents))
+    return make_artifact(facts, tensors)
+
+
+def _read_folder(folder: Path, mode: str) -> list[Uint8s]:
+    from latentstore.pictures import read_picture
+
+    pictures = []
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        try:
+            pictures.append(read_picture(path.read_bytes(), mode, None))
+        except PictureError:
+            continue
+    if not pictures:
+        raise ArgumentError(f"{folder} holds no picture to fit on.")
+    return pictures
+
+
+def _halved(picture: Uint8s) -> Uint8s:
+    h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+    quads = picture[:h, :w].reshape(h // 2, 2, w // 2, 2, -1).astype(np.uint16)
+    return ((quads.sum((1, 3)) + 2) // 4).astype(np.uint8)
+
+
+def _facts(name: str, shape: Shape, found: Projection, pictures: int, licence: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "mode": shape.mode,
+        "channels": shape.channels,
+        "group_channels": shape.group,
+        "default_quality": DEFAULT_QUALITY,
+        "precision": PRECISION,
+        "quality_steps": [list(pair) for pair in QUALITY_STEPS],
+        "model_steps": list(MODEL_STEPS),
+        "lambda": LAMBDA,
+        "rounding": ROUNDING,
+        "bound": [round(float(b), 3) for b in found.bound],
+        # at this step a value seven times the channel's standard deviation, or the largest possible, fits int8
+        "floor": [
+            round(max(min(float(b), 7.0 * float(d)) / 127.0, 1e-3), 6)
+            for b, d in zip(found.bound, found.deviation, strict=True)
+        ],
+        "card": {
+            "fitted on": f"{pictures} pictures",
+            "licence": licence,
+            "transform": "sym6-10, 3 levels",
+            "seed": SEED,
+        },
+    }
+
+
+def _projection_tensors(found: Projection) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "classes": found.classes,
+        "analysis": np.concatenate(found.rows).astype(np.float32),
+        "synthesis": np.concatenate(found.columns).astype(np.float32),
+    }
+
+
+def _analysis(facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> projection.AnalysisTables:
+    from latentstore.codecs.symmetry import symmetric_basis
+
+    basis = symmetric_basis(3 if facts["mode"] == "RGB" else 1)
+    ends = np.cumsum([basis.runs[kind][1] for kind in tensors["classes"]])
+    return projection.analysis_tables(basis, tensors["classes"], np.split(tensors["analysis"], ends[:-1]))
+
+
+def _scale(facts: dict[str, Any], step: float) -> npt.NDArray[np.float32]:
+    return np.maximum(np.float32(step), np.array(facts["floor"], np.float32))
+
+
+def _latents(
+    pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], codec: Codec | None, step: float
+) -> list[Int8s]:
+    """Latents at a step: rounded by themselves at first, then optimised against the codec's tables."""
+    if codec is not None:
+        quality = int(np.abs(np.log2([codec.step(q) for q in range(1, 101)]) - np.log2(step)).argmin()) + 1
+        return [codec.encode(p[None], quality)[0] for p in pictures]
+    tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
+    rounding = np.full(facts["channels"], facts["rounding"], np.float32)
+    return [projection.picture_to_latent(p, tables, inverse, rounding)[0] for p in pictures]
+
+
+def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: Shape) -> dict[str, npt.NDArray[Any]]:
+    """Models of every band and group; one set of tables for all of them."""
+    n, groups = shape.group, shape.channels // shape.group
+    parts = [[x[g * n : (g + 1) * n] for x in band] for band in latents for g in range(groups)]
+    weights = [fit_weights(part, PREDICTED if i % groups == 0 else 0, SEED) for i, part in enumerate(parts)]
+    tensors = stacked(weights)
+    counts = np.concatenate([context_counts(tensors, i, part) for i, part in enumerate(parts)])
+    table, freq = cluster(counts.reshape(-1, counts.shape[-1]), TABLES, PRECISION)
+    tensors["entropy.table"] = table.reshape(len(parts), n, 4, 64)
+    tensors["entropy.freq"] = freq
+    return tensors
+
+
+def _delta(
+    pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], latents: Sequence[Int8s], step: float
+) -> npt.NDArray[np.float32]:
+    """How far towards zero the means of the coefficients lie that became 1, and more, per channel."""
+    tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
+    sums, counts = np.zeros((facts["channels"], 2)), np.zeros((facts["channels"], 2))
+    for picture, latent in zip(pictures, latents, strict=True):
+        size = np.abs(latent.astype(np.float32))
+        short = size - projection.picture_to_coefs(picture, tables, inverse) * np.sign(latent)
+        for i, chosen in enumerate((size == 1, size > 1)):
+            sums[:, i] += np.where(chosen, short, 0).sum((1, 2))
+            counts[:, i] += chosen.sum((1, 2))
+    mean = (sums + 20 * 0.02) / (counts + 20)
+    # both channels of a pair must be rebuilt alike
+    pair = np.flatnonzero(tensors["classes"] == 4)
+    together = (mean[pair] * counts[pair] + mean[pair + 1] * counts[pair + 1]) / np.maximum(counts[pair] + counts[pair + 1], 1)
+    mean[pair] = mean[pair + 1] = together
+    return np.clip(mean, 0, 0.3).astype(np.float32)
+
+
+def _summary(codec: Codec, latents: Sequence[Sequence[Int8s]]) -> str:
+    parts = []
+    for step, band in zip(MODEL_STEPS, latents, strict=True):
+        quality = int(np.abs(np.log2([codec.step(q) for q in range(1, 101)]) - np.log2(step)).argmin()) + 1
+        some = band[:: max(1, len(band) // 8)]
+        size = sum(len(b) for x in some for b in codec.encode_latent_groups(x, quality))
+        parts.append(f"step {step:.0f}: {size * 8 / sum(x[0].size * 64 for x in some):.3f} bits/pixel")
+    return ", ".join(parts)
