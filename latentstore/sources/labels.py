@@ -46,7 +46,8 @@ def apply_labels(
     columns = {column.strip(): i for i, column in enumerate(header) if i != at}
     if reserved := sorted(RESERVED & set(columns)):
         raise ArgumentError(f"{where}: a column cannot be called {reserved[0]!r}; rename it")
-    values, classes = {}, None
+    values: dict[str, list[Field]] = {}
+    classes = None
     for column, i in columns.items():
         cells = [row[i].strip() for row in rows]
         if column == "label" and not all(map(WHOLE.fullmatch, cells)):

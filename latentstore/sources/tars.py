@@ -199,7 +199,7 @@ def _headers(file: IO[bytes], where: str) -> Iterator[tuple[str, int, int, float
             if member.isreg():
                 yield member.name, member.offset_data, member.size, member.mtime
             # tarfile keeps every header it has seen; a scan needs none of them again.
-            archive.members = []
+            archive.members = []  # type: ignore[attr-defined]
         end = archive.offset
     file.seek(end)
     # tarfile takes the end of the file for the end of the archive: a cut between members would go unseen.
