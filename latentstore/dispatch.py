@@ -13,9 +13,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
@@ -30,6 +31,7 @@ PATIENCE_SECONDS = 120.0
 CONNECT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
 LAST_NAME = 10**9 - 1
+LOST = "the connection to the Dask scheduler was lost, and its tasks with it"
 
 Counts = tuple[int, int, int]
 """Pictures done, bytes read, bytes written: so far, of one task."""
@@ -104,7 +106,8 @@ class Dispatch:
             _run_threads(work, tasks, self.workers, finished, watch)
             return
         opened = _local_client(self.workers) if self.where == "processes" else _cluster_client(self.where)
-        with opened as client, client.as_current():  # `wait` below looks for the current client
+        # `wait` looks for the current client. What Dask logs of dying workers would bury our one sentence.
+        with _quiet(), opened as client, client.as_current():
             _run_cluster(client, work, tasks, finished, watch)
 
 
@@ -156,19 +159,23 @@ def _run_threads(
 
 
 class _RemoteMonitor:
-    """Reports through the cluster's event log, at most twice a second."""
+    """Reports through the cluster's event log, and asks whether to stop, twice a second at most."""
 
     def __init__(self, topic: str) -> None:
-        from distributed import get_worker
+        from distributed import Event, get_worker
 
         self.topic, self.worker = topic, get_worker()
-        self.last = 0.0
+        self.stop = Event(topic)
+        self.last = time.monotonic()
 
     def report(self, task: int, counts: Counts) -> None:
         now = time.monotonic()
         if now - self.last >= REPORT_SECONDS:
             self.worker.log_event(self.topic, (task, counts))
             self.last = now
+            # Dask forgets a cancelled task that is running, but does not stop it: it would go on writing.
+            if self.stop.is_set():
+                raise StoppedError
 
 
 def _same(work: Work) -> Work:
@@ -177,6 +184,21 @@ def _same(work: Work) -> Work:
 
 def _remote(work: Work, task: Any, topic: str) -> Any:
     return work(task, _RemoteMonitor(topic))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    import distributed  # noqa: F401  # sets levels of its own when it is first imported
+
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
@@ -214,7 +236,7 @@ def _run_cluster(
     finished: Callable[[Any], None],
     watch: Callable[[int, Counts], None],
 ) -> None:
-    from distributed import wait
+    from distributed import Event
 
     run = uuid.uuid4().hex[:12]
     topic = f"latentstore-{run}"
@@ -227,40 +249,38 @@ def _run_cluster(
     shared = client.submit(_same, work, key=f"{topic}-work", pure=False)
     try:
         while True:
-            room = 2 * patience.threads() - len(running)
-            for task in _take(waiting, room):
+            patience.check()
+            for task in islice(waiting, max(0, 2 * patience.threads - len(running))):
                 running.add(
                     client.submit(_remote, shared, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
                 )
             if not running:
                 return
-            try:
-                done = wait(running, timeout=1.0, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                patience.check()
-                continue
-            for future in done:
+            for future in _done(running):
                 running.discard(future)
                 finished(_result(future))
                 future.release()
-    except BaseException:
-        client.cancel(list(running))
-        raise
     finally:
-        client.unsubscribe_topic(topic)
+        if client.status == "running":
+            if running:
+                Event(topic, client=client).set()
+                client.cancel(list(running))
+            client.unsubscribe_topic(topic)
 
 
-def _take(tasks: Iterator[Any], count: int) -> Iterator[Any]:
-    for _ in range(count):
-        try:
-            yield next(tasks)
-        except StopIteration:
-            return
+def _done(running: set[Any]) -> set[Any]:
+    """Those futures that are done after a second at most."""
+    from distributed import wait
+
+    try:
+        return set(wait(running, timeout=1.0, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return set()
+    except CancelledError as error:
+        raise LatentstoreError(LOST) from error
 
 
 def _result(future: Any) -> Any:
-    from concurrent.futures import CancelledError
-
     from distributed.scheduler import KilledWorker
 
     try:
@@ -270,7 +290,11 @@ def _result(future: Any) -> Any:
             f"workers died again and again on one shard ({error.task}): out of memory, perhaps"
         ) from error
     except CancelledError as error:
-        raise LatentstoreError("the Dask scheduler went away and took a shard's task with it") from error
+        raise LatentstoreError(LOST) from error
+    except ImportError as error:
+        raise LatentstoreError(
+            f"a worker of the cluster lacks a package ({error}): install the same latentstore there"
+        ) from error
 
 
 class _Patience:
@@ -279,22 +303,29 @@ class _Patience:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.good = time.monotonic()
+        self.asked = 0.0
         self.known = 0
 
+    @property
     def threads(self) -> int:
+        """Tasks that the cluster can run at once, as far as is known."""
         return max(1, self.known)
 
     def check(self) -> None:
-        self.known = 0
+        """Asks again, at most once a second. LatentstoreError if there has been nobody for too long."""
+        now = time.monotonic()
+        if now - self.asked < 1.0 and self.known:
+            return
+        self.asked, self.known = now, 0
         if self.client.status == "running":
             self.known = sum(self.client.nthreads().values())
-        now = time.monotonic()
         if self.known:
             self.good = now
         elif now - self.good > PATIENCE_SECONDS:
             raise LatentstoreError(f"the Dask cluster has had no worker for {PATIENCE_SECONDS:.0f} seconds")
 
     def wait_for_workers(self) -> None:
+        """Returns when there is a worker."""
         self.check()
         while not self.known:
             time.sleep(0.2)

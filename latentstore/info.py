@@ -72,9 +72,9 @@ def _classes(classes: list[str] | None) -> str:
 
 def _kernel() -> str:
     """Which code decodes here, and loudly so if it is the slow one."""
-    from latentstore.codecs import kernel_name
+    from latentstore.codecs.native import kernel_path
 
-    name = kernel_name()
+    name = kernel_path()
     if name == "reference":
         return "NONE: THE SLOW PYTHON REFERENCE RUNS; install again where there is a C compiler"
     return f"native ({name})"

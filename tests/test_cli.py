@@ -162,7 +162,7 @@ def test_codecs() -> None:
         (["convert", "nowhere", "x.zarr"], 1, "nowhere does not exist"),
         (["convert", ".", "x"], 2, "--format"),
         (["convert", ".", "x.zarr", "--quality", "0"], 2, "quality"),
-        (["convert", ".", "x.zarr", "--codec", "rgb-f9c49"], 1, "rgb-f9c49"),
+        (["convert", ".", "x.zarr", "--codec", "rgb-f9c49"], 2, "rgb-f9c49"),
         (["convert", ".", "x.zarr", "--workers", "-1"], 2, "workers is -1"),
         (["convert", ".", "x.zarr", "--scheduler", "moon"], 2, "moon"),
     ],

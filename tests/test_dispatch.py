@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,22 @@ def third_kills(task: Task, monitor: Monitor) -> int:
     if task.index == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return task.index
+
+
+def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
+    """The first task fails once the second runs; the second runs until it is told to stop."""
+    started = Path(folder, "started")
+    if task.index == 0:
+        while not started.exists():
+            time.sleep(0.01)
+        raise PictureError("broken")
+    started.touch()
+    try:
+        while True:
+            monitor.report(task.index, (0, 0, 0))
+            time.sleep(0.01)
+    finally:
+        Path(folder, "stopped").touch()
 
 
 def nobody(index: int, counts: Counts) -> None:
@@ -98,6 +115,15 @@ def test_a_cluster_gives_every_result(address: str) -> None:
 def test_a_cluster_passes_errors_on(address: str) -> None:
     with pytest.raises(PictureError, match=r"x\.png: broken"):
         Dispatch(address).run(third_fails, [Task(i) for i in range(4)], lambda _: None, nobody)
+
+
+def test_an_error_stops_the_other_tasks_of_a_cluster(address: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="broken"):
+        Dispatch(address).run(partial(first_fails, str(tmp_path)), [Task(0), Task(1)], lambda _: None, nobody)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "stopped").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (tmp_path / "stopped").exists()
 
 
 def test_workers_that_die_on_a_task_are_an_error() -> None:
