@@ -375,3 +375,21 @@ def test_odd_files_that_are_read(name: str) -> None:
     with Image.open(ODD / name) as image:
         turned = image.getexif().get(0x0112, 1) >= 5
         assert got.shape == (*(image.size if turned else image.size[::-1]), 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_random_damage_is_an_error_or_a_picture() -> None:
+    image = Image.fromarray(scene())
+    formats = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TGA", "ICO", "QOI", "JPEG2000"]
+    files = [saved(image, format) for format in formats]
+    rng = np.random.default_rng(2)
+    for i in range(2000):
+        data = bytearray(files[i % len(files)])
+        for at in rng.integers(0, min(len(data), 300), rng.integers(1, 6)):
+            data[at] = rng.integers(256)
+        try:
+            got = read_picture(bytes(data), size=16)
+        except PictureError as error:
+            assert str(error)
+        else:
+            assert got.shape == (16, 16, 3)
