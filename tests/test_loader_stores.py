@@ -1,0 +1,167 @@
+"""`LatentLoader` and torch's DataLoader on real stores: what they yield is what the data set holds."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from latentstore.codecs.errors import CorruptError
+from latentstore.loaders import LatentDataset, LatentLoader, Sample, StoreSpec, open_writer
+
+import latentstore
+
+torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
+
+SAMPLES, SHARD_SAMPLES = 11, 4
+
+
+def pictures(size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """Noise on a gradient: uint8 (H, W, 3)."""
+    rng = np.random.default_rng(5)
+    for i in range(SAMPLES):
+        height, width = size or (24 + 8 * (i % 2), 17 + i % 3)
+        ramp = np.linspace(i * 5, 150 + i * 5, width)
+        yield np.clip(ramp[None, :, None] + rng.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def write(target: str, size: tuple[int, int] | None) -> None:
+    codec = latentstore.load_codec("rgb-f8c48")
+    spec = StoreSpec.of(codec, size=size, shard_samples=SHARD_SAMPLES, source="test", classes=["a", "b", "c"])
+    samples = [
+        Sample(
+            f"k{i:02d}",
+            codec.compress_groups(picture, effort="fast"),
+            picture.shape[1],
+            picture.shape[0],
+            {"label": i % 3},
+        )
+        for i, picture in enumerate(pictures(size))
+    ]
+    with open_writer(target, spec) as writer:
+        for shard, first in enumerate(range(0, SAMPLES, SHARD_SAMPLES)):
+            writer.write_shard(shard, samples[first : first + SHARD_SAMPLES])
+        writer.finish(-(-SAMPLES // SHARD_SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("stores")
+    urls = {
+        "zarr": str(folder / "s.zarr"),
+        "wds": str(folder / "wds" / "s-{000000..}.tar"),
+        "remote": "memory://test-loader-stores.zarr",
+    }
+    for url in urls.values():
+        write(url, (32, 24))
+    urls["native"] = str(folder / "n.zarr")
+    write(urls["native"], None)
+    return urls
+
+
+def rows(batches: LatentLoader, name: str = "latent") -> dict[str, Any]:
+    return {key: row for batch in batches for key, row in zip(batch["key"], batch[name], strict=True)}
+
+
+@pytest.mark.parametrize("kind", ["zarr", "wds", "remote", "native"])
+@pytest.mark.parametrize("channels", [5, 12, 48])
+@pytest.mark.parametrize("shuffle", [False, True, "block"])
+def test_batches_hold_the_samples(
+    stores: dict[str, str], kind: str, channels: int, shuffle: bool | str
+) -> None:
+    ds = latentstore.open(stores[kind], channels=channels)
+    loader = LatentLoader(ds, 3, shuffle, num_workers=2)
+    for _ in range(2):
+        labels = rows(loader, "label")
+        found = rows(loader)
+        assert len(found) == len(labels) == SAMPLES
+        for i in range(SAMPLES):
+            sample = ds[i]
+            assert np.array_equal(found[sample["key"]].numpy(), sample["latent"])
+            assert labels[sample["key"]] == sample["label"] == i % 3
+
+
+@pytest.mark.parametrize("kind", ["zarr", "native"])
+def test_pixels_are_what_the_codec_decodes(stores: dict[str, str], kind: str) -> None:
+    ds = latentstore.open(stores[kind], channels=24)
+    found = rows(LatentLoader(ds, 4, output="pixels"), "pixels")
+    for i, picture in enumerate(pictures(ds.size)):
+        sample = ds[i]
+        expected = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=picture.shape[:2])[0]
+        got = found[sample["key"]]
+        assert got.dtype == torch.uint8 and tuple(got.shape) == (3, *picture.shape[:2])
+        assert np.array_equal(got.permute(1, 2, 0).numpy(), expected)
+        assert np.abs(expected.astype(int) - picture).mean() < 20
+
+
+def test_latents_have_zero_mean_and_unit_variance(stores: dict[str, str]) -> None:
+    ds = latentstore.open(stores["zarr"])
+    batch = next(iter(LatentLoader(ds, SAMPLES, output="latents")))["latent"].double()
+    std, mean = torch.std_mean(batch, dim=(0, 2, 3), correction=0)
+    spread = torch.from_numpy(ds.stats.std > 0)
+    assert spread.any()
+    assert torch.allclose(mean, torch.zeros_like(mean), atol=1e-4)
+    assert torch.allclose(std[spread], torch.ones_like(std[spread]), atol=1e-4)
+
+
+def same(ds: LatentDataset, batches: Any) -> bool:
+    found = rows(batches)
+    return sorted(found) == sorted(ds.keys()) and all(
+        np.array_equal(found[sample["key"]], sample["latent"])
+        for sample in map(ds.__getitem__, range(len(ds)))
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["zarr", "wds"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, method: str) -> None:
+    ds = latentstore.open(stores[kind], channels=12)
+    assert same(ds, LatentLoader(ds, 4, num_workers=2))  # threads have run in this process before the fork
+    processes = torch.utils.data.DataLoader(
+        ds, batch_size=3, num_workers=2, multiprocessing_context=method, timeout=120
+    )
+    assert same(ds, processes)
+    assert next(iter(processes))["label"].tolist() == [0, 1, 2]
+
+
+def _child(ds: LatentDataset, results: Any) -> None:
+    results.put(same(ds, LatentLoader(ds, 3, shuffle=True, num_workers=2)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_loader_works_in_a_child_while_the_parent_reads(stores: dict[str, str], method: str) -> None:
+    ds = latentstore.open(stores["zarr"])
+    passing = iter(LatentLoader(ds, 2, num_workers=2))
+    next(passing)
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    child = context.Process(target=_child, args=(ds, results))
+    child.start()
+    assert results.get(timeout=120) is True
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert sum(1 for _ in passing) == 5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_blob_is_named(stores: dict[str, str], tmp_path: Path, workers: int) -> None:
+    target = tmp_path / "damaged.zarr"
+    write(str(target), (32, 24))
+    ds = latentstore.open(str(target), channels=12)
+    at = ds.fetch(np.array([6]))
+    shards = sorted(path for path in (target / "latent" / "c").rglob("*") if path.is_file())
+    shard = shards[6 // SHARD_SAMPLES]
+    data = bytearray(shard.read_bytes())
+    data[int(at.start[0]) + int(at.length[0]) // 2] ^= 1
+    shard.write_bytes(data)
+    seen = []
+    with pytest.raises(CorruptError, match=r"k06") as caught:
+        for batch in LatentLoader(latentstore.open(str(target), channels=12), 3, num_workers=workers):
+            seen += batch["key"]
+    assert shard.relative_to(target).as_posix() in str(caught.value)
+    assert seen == [f"k{i:02d}" for i in range(6)]
