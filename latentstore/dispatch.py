@@ -50,7 +50,7 @@ class Monitor(Protocol):
 
 
 Work = Callable[[Any, Monitor], Any]
-"""work(task, monitor) -> result. `task.index` numbers it. On a cluster all three are pickled."""
+"""work(task, monitor) -> result; `task.index` numbers it. On a cluster both travel with every task."""
 
 
 def default_workers() -> int:
@@ -178,10 +178,6 @@ class _RemoteMonitor:
                 raise StoppedError
 
 
-def _same(work: Work) -> Work:
-    return work
-
-
 def _remote(work: Work, task: Any, topic: str) -> Any:
     return work(task, _RemoteMonitor(topic))
 
@@ -244,15 +240,12 @@ def _run_cluster(
     waiting, patience = iter(tasks), _Patience(client)
     running: set[Any] = set()
     patience.wait_for_workers()
-    # The work (settings, artifact, writer) goes to a worker once, not with every task; as a task of its own,
-    # and not scattered, so that the scheduler can make it again when the workers that held it have died.
-    shared = client.submit(_same, work, key=f"{topic}-work", pure=False)
     try:
         while True:
             patience.check()
             for task in islice(waiting, max(0, 2 * patience.threads - len(running))):
                 running.add(
-                    client.submit(_remote, shared, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
+                    client.submit(_remote, work, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
                 )
             if not running:
                 return

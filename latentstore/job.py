@@ -64,7 +64,7 @@ class Job:
             for index, (start, stop) in enumerate(plan.bounds)
             if index not in self.results
         )
-        work = ShardWork(self.writer, plan.spec.artifact, plan.settings)
+        work = ShardWork(self.writer, plan.settings)
         dispatch.run(work, tasks, self._finished, self._watch)
 
     def publish(self, seconds: float) -> Report:

@@ -11,7 +11,9 @@ import numpy as np
 from latentstore.codecs.errors import LatentstoreError, PictureError
 from latentstore.codecs.resolve import codec_of
 from latentstore.dispatch import Monitor
-from latentstore.loaders.writer import Field, Sample, ShardSummary, StoreWriter
+from latentstore.loaders.staged_writer import StagedWriter
+from latentstore.loaders.staging import ARTIFACT
+from latentstore.loaders.writer import Field, Sample, ShardSummary
 from latentstore.pictures import read_picture
 from latentstore.quarantine import Failure
 
@@ -73,12 +75,11 @@ class ShardResult:
 class ShardWork:
     """The work itself, called with a task; pickles, so that it can be sent to another machine."""
 
-    writer: StoreWriter
-    artifact: bytes
+    writer: StagedWriter
     settings: Settings
 
     def __call__(self, task: ShardTask, monitor: Monitor) -> ShardResult:
-        codec = codec_of(self.writer.spec.sha256, lambda: self.artifact)
+        codec = codec_of(self.writer.spec.sha256, self._artifact)
         samples: list[Sample] = []
         failures: list[Failure] = []
         bytes_in = bytes_out = 0
@@ -100,6 +101,10 @@ class ShardWork:
         monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
         notes = [failure.note() for failure in failures]
         return ShardResult.of(self.writer.write_shard(task.index, samples, [*notes, {"bytes_in": bytes_in}]))
+
+    def _artifact(self) -> bytes:
+        # It lies beside the growing store, so that it need not travel with every task.
+        return self.writer.staging.partial.read(ARTIFACT)
 
     def _sample(self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]) -> Sample:
         settings = self.settings

@@ -15,7 +15,7 @@ from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureEr
 from PIL import Image
 
 import latentstore
-from latentstore.dispatch import Counts, Dispatch, Monitor
+from latentstore.dispatch import Counts, Dispatch, Monitor, StoppedError
 
 # Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -45,18 +45,19 @@ def third_kills(task: Task, monitor: Monitor) -> int:
 
 def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
     """The first task fails once the second runs; the second runs until it is told to stop."""
-    started = Path(folder, "started")
+    started, deadline = Path(folder, "started"), time.monotonic() + 30
     if task.index == 0:
-        while not started.exists():
+        while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         raise PictureError("broken")
     started.touch()
     try:
-        while True:
+        while time.monotonic() < deadline:
             monitor.report(task.index, (0, 0, 0))
             time.sleep(0.01)
-    finally:
+    except StoppedError:
         Path(folder, "stopped").touch()
+        raise
 
 
 def nobody(index: int, counts: Counts) -> None:
