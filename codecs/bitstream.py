@@ -17,11 +17,14 @@ __all__ = ["MAX_PIXELS", "GroupInfo", "SampleInfo", "group_info", "join_sample",
 MAGIC = b"LS"
 VERSION = 1
 MODES = ("L", "RGB")
-MAX_PIXELS = 1 << 28
-"""No picture has more pixels: a bound on the memory that a forged header can ask for."""
-MAX_GROUPS = 64
 REDUCTION = 8
+MAX_PIXELS = 1 << 28
+"""No picture, its sides rounded up to multiples of 8, has more pixels: a bound on the memory that a forged header can
+ask for. Neither side of its latent is beyond MAX_SIDE: narrow planes cost more memory than their area."""
 MAX_AREA = MAX_PIXELS // REDUCTION**2
+MAX_SIDE = 1 << 16
+MAX_GROUPS = 64
+MAX_QUALITY = 100
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,10 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupIn
         expected = int.from_bytes(blob[at : at + 4], "little")
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
-    if (blob[0] & 15) > 4 or not height or not width or height * width > MAX_AREA:
-        raise CorruptError(f"The group blob claims planes of {height} x {width} in {1 << (blob[0] & 15)} lanes.")
+    if (blob[0] & 15) > 4 or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
+        raise CorruptError(
+            f"The group blob claims planes of {height} x {width} in {1 << (blob[0] & 15)} lanes at quality {blob[2]}."
+        )
     return GroupInfo(
         VERSION, 1 << (blob[0] & 15), blob[1], blob[2], bytes(blob[3:5]), height, width, escapes, at + 4
     )
@@ -120,6 +125,8 @@ def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha
     if not 1 <= len(groups) <= MAX_GROUPS:
         raise ArgumentError(f"A sample has 1 to {MAX_GROUPS} groups, not {len(groups)}.")
     check_size(width, height)
+    if max(map(len, groups)) >= 1 << 28:
+        raise ArgumentError("A group blob of 2^28 bytes or more cannot be joined: cut the picture into tiles.")
     head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:4] + varint(width) + varint(height)
     head += bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
     return b"".join([head, struct.pack("<I", crc32c(head)), *groups])
@@ -127,10 +134,15 @@ def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha
 
 def check_size(width: int, height: int) -> None:
     """ArgumentError unless a picture of this size can be coded."""
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+    if not _plane_fits(-(-height // REDUCTION), -(-width // REDUCTION)):
         raise ArgumentError(
-            f"A picture of {width} x {height} pixels cannot be coded: it has 1 to {MAX_PIXELS} pixels; cut it into tiles."
+            f"A picture of {width} x {height} pixels cannot be coded: it has 1 to {MAX_PIXELS} pixels, and at most "
+            f"{MAX_SIDE * REDUCTION} on a side; cut it into tiles."
         )
+
+
+def _plane_fits(height: int, width: int) -> bool:
+    return 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_AREA
 
 
 def split_sample(blob: bytes | memoryview) -> SampleInfo:
@@ -165,7 +177,7 @@ def split_sample(blob: bytes | memoryview) -> SampleInfo:
     if crc32c(blob[:at]) != int.from_bytes(blob[at : at + 4], "little"):
         raise CorruptError("The CRC-32C of the sample blob's header does not match: it is damaged.")
     mode = blob[2] & 15
-    if mode >= len(MODES) or not width or not height or width * height > MAX_PIXELS:
+    if mode >= len(MODES) or not _plane_fits(-(-height // REDUCTION), -(-width // REDUCTION)):
         raise CorruptError(f"The sample blob claims a picture of {width} x {height} pixels in mode {mode}.")
     starts, ends, at = [], [], at + 4
     for size in sizes:

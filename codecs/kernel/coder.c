@@ -25,7 +25,7 @@ typedef struct {
     uint8_t *memory;
     uint8_t *scratch;            /* two padded byte planes */
     int8_t *residual;            /* interior of a padded plane */
-    int8_t *value[LS_MAX_GROUP]; /* of channels that others are predicted from, else shared */
+    int8_t *value[LS_MAX_GROUP + 1]; /* of channels that others are predicted from, then one that the rest share */
     uint8_t *pairs[LS_MAX_GROUP];
     const uint8_t *used[LS_MAX_GROUP]; /* NULL for planes of zeros */
     uint16_t *context;
@@ -126,7 +126,7 @@ int ls_decode_groups(const ls_coder *coder, int count, const int *model, int hei
                                     w.value[k]);
         if (status) {
             for (int s = 0; s < count; s++)
-                if (streams[s].words > streams[s].words_end)
+                if (!streams[s].words)
                     *failed = s;
             goto done;
         }
@@ -152,7 +152,7 @@ done:
 
 static int8_t clamp_residual(int r)
 {
-    return (int8_t)(r > 127 ? 127 : r < -127 ? -127 : r);
+    return (int8_t)(r > 127 ? 127 : r < -128 ? -128 : r);
 }
 
 /* Residuals and the codes (table * 64 + symbol; 0xffff where no symbol stands) of channel k, whose values are known.
@@ -185,7 +185,7 @@ static void code_plane(work *w, const ls_path *path, const ls_channel *c, int k,
         if (c->predicted) {
             int sum = w->prediction[i], p = (sum + 512) >> 10;
             p = p > 127 ? 127 : p < -127 ? -127 : p;
-            int fraction = sum - (p << 10);
+            int fraction = sum - p * 1024;
             r = value[i] - p;
             if (fraction < 0) {
                 r = -r;

@@ -69,6 +69,7 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision);
 void ls_coder_free(ls_coder *coder);
 int ls_coder_tables(ls_coder *coder, const int32_t *freq);
 
+int ls_plane_fits(int64_t height, int64_t width); /* within the format's limits */
 int ls_lanes(int height, int width);
 int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide);
 void ls_geometry_free(ls_geometry *g);
@@ -121,7 +122,12 @@ int ls_optimise_group(const ls_coder *coder, int model, int height, int width, c
 int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
                    uint16_t *codes);
 
-#define LS_MAX_AREA (1 << 22) /* positions of a plane: pictures of 2^28 pixels */
+/* Positions of a plane, pictures of 2^28 pixels, and of its sides: what a forged header can ask for. A plane narrower
+ * than 32 is decoded at up to 32 times its area, so a side must have a bound of its own. */
+#define LS_MAX_AREA (1 << 22)
+#define LS_MAX_SIDE (1 << 16)
+
+#define LS_MAX_QUALITY 100 /* 0: not known */
 
 /* A group blob taken apart (docs/format.md section 4). */
 typedef struct {

@@ -36,7 +36,7 @@ static uint32_t blob_crc(const uint8_t sha256[32], const uint8_t *blob, size_t b
 
 int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32])
 {
-    const uint8_t *at = blob + 5, *end = blob + size;
+    const uint8_t *at, *end = blob + size;
     uint32_t height, width, escapes;
     int status;
     if (size < 1)
@@ -45,6 +45,7 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
         return LS_BAD_VERSION;
     if (size < 8 + CRC_BYTES)
         return LS_TRUNCATED;
+    at = blob + 5;
     if ((status = read_varint(&at, end, &height)) || (status = read_varint(&at, end, &width)) ||
         (status = read_varint(&at, end, &escapes)))
         return status;
@@ -65,7 +66,7 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
         return LS_WRONG_ARTIFACT;
     if (crc != blob_crc(sha256, blob, (size_t)(at - blob), group->payload, group->payload_size))
         return LS_BAD_CRC;
-    if ((blob[0] & 15) > 4 || !height || !width || (uint64_t)height * width > LS_MAX_AREA)
+    if ((blob[0] & 15) > 4 || group->quality > LS_MAX_QUALITY || !ls_plane_fits(height, width))
         return LS_CORRUPT;
     if (group->payload_size) {
         size_t states = 4 * (size_t)group->lanes;

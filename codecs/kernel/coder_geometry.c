@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+int ls_plane_fits(int64_t height, int64_t width)
+{
+    return height >= 1 && width >= 1 && height <= LS_MAX_SIDE && width <= LS_MAX_SIDE && height * width <= LS_MAX_AREA;
+}
+
 /* Few lanes for small planes: every lane costs four bytes of state. A row must be twice as wide as
  * there are lanes, so that a stream's first lane never catches up with the last lane's upper-right. */
 int ls_lanes(int height, int width)

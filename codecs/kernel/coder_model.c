@@ -68,12 +68,13 @@ int ls_coder_tables(ls_coder *coder, const int32_t *freq)
         if (start != total)
             return LS_CORRUPT;
         const size_t first = (size_t)t * LS_SYMBOLS;
-        const float bits = -log2f((float)freq[first + LS_ESCAPE] / (float)total);
-        for (int s = 0; s < LS_SYMBOLS; s++) /* an escape is followed by a byte */
-            coder->cost[first + (size_t)s] =
-                (uint16_t)(256 * (freq[first + (size_t)s] && s != LS_ESCAPE
-                                      ? -log2f((float)freq[first + (size_t)s] / (float)total)
-                                      : bits + 8) + 0.5f);
+        for (int s = 0; s < LS_SYMBOLS; s++) {
+            const int32_t f = freq[first + (size_t)s];
+            const int plain = f && s != LS_ESCAPE; /* an escape is followed by a byte */
+            /* no frequency comes nearer to a tie than 1e-4, so every log2 gives the same integer */
+            const double bits = coder->precision - log2(plain ? f : freq[first + LS_ESCAPE]) + (plain ? 0 : 8);
+            coder->cost[first + (size_t)s] = (uint16_t)(256 * bits + 0.5);
+        }
     }
     return LS_OK;
 }

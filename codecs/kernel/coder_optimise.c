@@ -64,7 +64,7 @@ static uint64_t choose_row(const plane_job *job, const float *z, int y, int widt
                             c->signed_own[2] * s.up_left + c->signed_own[3] * s.up_right;
             p = (sum + 512) >> 10;
             p = p > 127 ? 127 : p < -127 ? -127 : p;
-            int fraction = sum - (p << 10);
+            int fraction = sum - p * 1024;
             sign = fraction < 0 ? -1 : 1;
             fraction = fraction < 0 ? -fraction : fraction;
             level = fraction >> 7 > 3 ? 3 : fraction >> 7;
@@ -72,8 +72,8 @@ static uint64_t choose_row(const plane_job *job, const float *z, int y, int widt
         const uint32_t table = (uint32_t)c->table[level][bucket_of(context)] << 6;
         const uint16_t *cost = job->coder->cost + table;
         const float coefficient = z[x], size = fabsf(coefficient);
-        int top = (int)(size + 0.5f + (size < 1.5f ? job->delta1 : job->delta2));
-        top = top > 127 ? 127 : top;
+        const float above = size + 0.5f + (size < 1.5f ? job->delta1 : job->delta2);
+        const int top = above < 128.0f ? (int)above : 127;
         /* from the nearest integer towards zero; a predicted channel may also gain by moving to its prediction,
          * which lies on the way when it is smaller */
         const int lowest = top > 2 ? top - 2 : 0;

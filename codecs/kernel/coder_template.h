@@ -79,14 +79,22 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
     }
 }
 
+/* how a caller learns which stream ended its run */
+static inline int give_up(ls_stream *stream, int status)
+{
+    stream->words = NULL;
+    return status;
+}
+
 /* Decodes the 16 lanes of one plane. The previous steps sit in registers: what was upper-right one and two
- * steps ago is upper and upper-left now. */
+ * steps ago is upper and upper-left now. STREAMS is 0 for the many streams that small planes of few lanes have. */
 #define DECODE_PLANE(NAME, PREDICTED, STREAMS)                                                                     \
     static int NAME(const ls_coder *coder, const ls_geometry *g, const ls_channel *c,                              \
                     const uint16_t *restrict cross_context, const int32_t *restrict prediction, uint32_t *states,  \
                     ls_stream *streams, int8_t *restrict residual, int8_t *restrict value)                         \
     {                                                                                                              \
         const int steps = g->steps, wrap = g->wrap, lanes = g->lanes, precision = coder->precision;                \
+        const int count = STREAMS ? STREAMS : 16 / lanes;                                                          \
         const uint32_t *slots = coder->slots;                                                                      \
         uint32_t order[16];                                                                                        \
         for (int k = 0; k < 16; k++)                                                                               \
@@ -103,8 +111,8 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
         vec state = v_load(states);                                                                                \
         vec a1 = zero, a2 = zero, u0 = zero, u1 = zero;                                                            \
         vec q1 = zero, s0 = zero, s1 = zero;                                                                       \
-        const uint8_t *word[4], *word_end[4];                                                                      \
-        for (int s = 0; s < STREAMS; s++) {                                                                        \
+        const uint8_t *word[STREAMS ? STREAMS : 16], *word_end[STREAMS ? STREAMS : 16];                            \
+        for (int s = 0; s < count; s++) {                                                                          \
             word[s] = streams[s].words;                                                                            \
             word_end[s] = streams[s].words_end;                                                                    \
         }                                                                                                          \
@@ -155,10 +163,10 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
                                    v_and(entry, twelve));                                                          \
             state = v_blend(active, state, next);                                                                  \
             const mask need = active & v_less(state, low);                                                         \
-            state = v_refill(state, need, word, STREAMS);                                                          \
-            for (int s = 0; s < STREAMS; s++)                                                                      \
+            state = v_refill(state, need, word, count);                                                            \
+            for (int s = 0; s < count; s++)                                                                        \
                 if (word[s] > word_end[s])                                                                         \
-                    return LS_TRUNCATED;                                                                           \
+                    return give_up(streams + s, LS_TRUNCATED);                                                     \
             if (PREDICTED)                                                                                         \
                 symbol = v_sub(v_xor(symbol, flip), flip);                                                         \
             const mask escaped = active & v_equal(v_sra(entry, 24), v_set((uint32_t)-128));                        \
@@ -173,10 +181,10 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
                     if (escaped >> k & 1) {                                                                        \
                         ls_stream *s = streams + k / lanes;                                                        \
                         if (s->escapes == s->escapes_end)                                                          \
-                            return LS_CORRUPT;                                                                     \
+                            return give_up(s, LS_CORRUPT);                                                         \
                         int full = (int8_t)*s->escapes++, r = full - (PREDICTED ? (int32_t)predicted[k] : 0);      \
                         values[k] = (uint32_t)full;                                                                \
-                        symbols[k] = (uint32_t)(r > 127 ? 127 : r < -127 ? -127 : r);                              \
+                        symbols[k] = (uint32_t)(r > 127 ? 127 : r < -128 ? -128 : r);                              \
                     }                                                                                              \
                 symbol = v_load(symbols);                                                                          \
                 q = v_load(values);                                                                                \
@@ -192,14 +200,16 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
             }                                                                                                      \
         }                                                                                                          \
         v_store(states, state);                                                                                    \
-        for (int s = 0; s < STREAMS; s++)                                                                          \
+        for (int s = 0; s < count; s++)                                                                            \
             streams[s].words = word[s];                                                                            \
         return LS_OK;                                                                                              \
     }
 
+DECODE_PLANE(decode_many, 0, 0)
 DECODE_PLANE(decode_1, 0, 1)
 DECODE_PLANE(decode_2, 0, 2)
 DECODE_PLANE(decode_4, 0, 4)
+DECODE_PLANE(decode_predicted_many, 1, 0)
 DECODE_PLANE(decode_predicted_1, 1, 1)
 DECODE_PLANE(decode_predicted_2, 1, 2)
 DECODE_PLANE(decode_predicted_4, 1, 4)
@@ -208,11 +218,12 @@ static int decode_plane(const ls_coder *coder, const ls_geometry *g, const ls_ch
                         const int32_t *prediction, uint32_t *states, ls_stream *streams, int8_t *residual,
                         int8_t *value)
 {
-    static int (*const plain[])(const ls_coder *, const ls_geometry *, const ls_channel *, const uint16_t *,
-                                const int32_t *, uint32_t *, ls_stream *, int8_t *, int8_t *) = {
-        decode_1, decode_2, decode_4, decode_predicted_1, decode_predicted_2, decode_predicted_4};
-    int by_streams = g->lanes == 16 ? 0 : g->lanes == 8 ? 1 : 2;
-    return plain[by_streams + (c->predicted ? 3 : 0)](coder, g, c, cross, prediction, states, streams, residual,
+    static int (*const variant[])(const ls_coder *, const ls_geometry *, const ls_channel *, const uint16_t *,
+                                  const int32_t *, uint32_t *, ls_stream *, int8_t *, int8_t *) = {
+        decode_many,           decode_4,           decode_2,           decode_1,
+        decode_predicted_many, decode_predicted_4, decode_predicted_2, decode_predicted_1};
+    int by_lanes = g->lanes >= 16 ? 3 : g->lanes >= 8 ? 2 : g->lanes >= 4 ? 1 : 0;
+    return variant[by_lanes + (c->predicted ? 4 : 0)](coder, g, c, cross, prediction, states, streams, residual,
                                                       value);
 }
 

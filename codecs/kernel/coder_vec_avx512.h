@@ -58,6 +58,17 @@ static inline vec v_refill(vec state, mask need, const uint8_t **word, int strea
         word[0] += 2 * __builtin_popcount(need);
         return _mm512_mask_or_epi32(state, need, _mm512_slli_epi32(state, 16), w);
     }
+    if (streams > 4) {
+        uint32_t x[16];
+        v_store(x, state);
+        for (unsigned m = need; m; m &= m - 1) {
+            const int k = __builtin_ctz(m);
+            const uint8_t **at = word + k * streams / 16;
+            x[k] = x[k] << 16 | (uint32_t)((*at)[0] | (*at)[1] << 8);
+            *at += 2;
+        }
+        return v_load(x);
+    }
     vec w = _mm512_setzero_si512();
     if (streams == 2) {
         const unsigned lo = need & 255, hi = need >> 8;

@@ -145,9 +145,9 @@ static int take_group(PyObject *o, const char *name, enum value_type type, const
     if (take_array(o, name, type, 3, writable, v) || check_side(v, name, 0, h->tables->channels))
         return -1;
     const Py_ssize_t height = v->shape[1], width = v->shape[2];
-    if (height < 1 || width < 1 || height > LS_MAX_AREA || width > LS_MAX_AREA || height * width > LS_MAX_AREA) {
-        PyErr_Format(PyExc_ValueError, "%s: a plane of %zd x %zd is outside 1 to %d positions", name, height, width,
-                     LS_MAX_AREA);
+    if (!ls_plane_fits(height, width)) {
+        PyErr_Format(PyExc_ValueError, "%s: a plane of %zd x %zd is empty, or beyond %d positions or %d on a side", name,
+                     height, width, LS_MAX_AREA, LS_MAX_SIDE);
         return -1;
     }
     return 0;
@@ -171,6 +171,10 @@ static PyObject *coder_encode(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OiiO", &capsule, &model, &quality, &o) || !(h = take_handle(capsule)) ||
         check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
+    if (quality < 0 || quality > LS_MAX_QUALITY) {
+        PyErr_Format(PyExc_ValueError, "quality %d is not 0 to %d", quality, LS_MAX_QUALITY);
+        goto done;
+    }
     ls_group group = {0};
     group.height = (int)v.shape[1];
     group.width = (int)v.shape[2];
@@ -307,9 +311,8 @@ static PyObject *coder_decode(PyObject *self, PyObject *args)
     if (check_side(&v[1], "start", 0, n) || check_side(&v[2], "length", 0, n) || check_side(&v[3], "out", 0, n) ||
         check_side(&v[3], "out", 1, h->tables->channels))
         goto done;
-    if (height < 1 || width < 1 || height > LS_MAX_AREA || width > LS_MAX_AREA || height * width > LS_MAX_AREA ||
-        n > INT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "out: planes are outside 1 to 2^22 positions");
+    if (!ls_plane_fits(height, width) || n > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "out: planes are empty, or beyond 2^22 positions or 2^16 on a side");
         goto done;
     }
     const Py_ssize_t count = PyList_Size(buffers);
