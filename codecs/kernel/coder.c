@@ -150,9 +150,45 @@ done:
     return status;
 }
 
+static int clamp_prediction(int p)
+{
+    return p > 127 ? 127 : p < -127 ? -127 : p;
+}
+
 static int8_t clamp_residual(int r)
 {
     return (int8_t)(r > 127 ? 127 : r < -128 ? -128 : r);
+}
+
+static uint16_t code_of(int table, int r)
+{
+    const unsigned symbol = (unsigned)(r + LS_RADIUS);
+    return (uint16_t)(table << 6 | (int)(symbol > 2 * LS_RADIUS ? LS_ESCAPE : symbol));
+}
+
+static void code_plain(const ls_geometry *g, const ls_channel *c, const int8_t *value, const uint8_t *bucket, int contexts,
+                       uint16_t *codes)
+{
+    const uint8_t *active = g->active;
+    uint8_t table[LS_BUCKETS];
+    for (int b = 0; b < LS_BUCKETS; b++)
+        table[b] = contexts ? (uint8_t)b : c->table[0][b];
+    for (ptrdiff_t i = 0, n = g->size; i < n; i++) {
+        const uint16_t code = code_of(table[bucket[i]], value[i]);
+        codes[i] = active[i] ? code : 0xffff;
+    }
+}
+
+static void code_predicted(const ls_geometry *g, const ls_channel *c, const int8_t *value, const int32_t *prediction,
+                           const uint8_t *bucket, int contexts, uint16_t *codes)
+{
+    for (ptrdiff_t i = 0; i < g->size; i++) {
+        const uint8_t b = bucket[i];
+        const int sum = prediction[i], p = clamp_prediction((sum + 512) >> 10), fraction = sum - p * 1024;
+        const int size = fraction < 0 ? -fraction : fraction, level = size >> 7 > 3 ? 3 : size >> 7;
+        const int r = fraction < 0 ? p - value[i] : value[i] - p;
+        codes[i] = g->active[i] ? code_of(contexts ? level << 6 | b : c->table[level][b], r) : 0xffff;
+    }
 }
 
 /* Residuals and the codes (table * 64 + symbol; 0xffff where no symbol stands) of channel k, whose values are known.
@@ -166,8 +202,7 @@ static void code_plane(work *w, const ls_path *path, const ls_channel *c, int k,
     if (c->predicted) {
         ls_own_predictions(g, c, value, w->prediction);
         for (ptrdiff_t i = 0; i < g->size; i++) {
-            int p = (w->prediction[i] + 512) >> 10;
-            p = p > 127 ? 127 : p < -127 ? -127 : p;
+            const int p = clamp_prediction((w->prediction[i] + 512) >> 10);
             w->residual[i] = g->active[i] ? clamp_residual(value[i] - p) : 0;
         }
     } else {
@@ -175,29 +210,10 @@ static void code_plane(work *w, const ls_path *path, const ls_channel *c, int k,
     }
     bucket += g->size; /* code i takes bytes 2i and 2i+1, bucket i stands at size + i: read before it is written over */
     path->own_contexts(g, c, w->residual, w->context, w->scratch, bucket);
-    for (ptrdiff_t i = 0; i < g->size; i++) {
-        const uint8_t b = bucket[i];
-        if (!g->active[i]) {
-            codes[i] = 0xffff;
-            continue;
-        }
-        int r = w->residual[i], level = 0;
-        if (c->predicted) {
-            int sum = w->prediction[i], p = (sum + 512) >> 10;
-            p = p > 127 ? 127 : p < -127 ? -127 : p;
-            int fraction = sum - p * 1024;
-            r = value[i] - p;
-            if (fraction < 0) {
-                r = -r;
-                fraction = -fraction;
-            }
-            level = fraction >> 7 > 3 ? 3 : fraction >> 7;
-        } else {
-            r = value[i];
-        }
-        int symbol = r < -LS_RADIUS || r > LS_RADIUS ? LS_ESCAPE : r + LS_RADIUS;
-        codes[i] = (uint16_t)((contexts ? level << 6 | b : c->table[level][b]) << 6 | symbol);
-    }
+    if (c->predicted)
+        code_predicted(g, c, value, w->prediction, bucket, contexts, codes);
+    else
+        code_plain(g, c, value, bucket, contexts, codes);
 }
 
 /* a residual that its table gives no frequency goes by the escape */
@@ -216,15 +232,14 @@ static size_t spell_escapes(const ls_coder *coder, const ls_geometry *g, const i
     return n;
 }
 
-static int load_values(work *w, const ls_coder *coder, const int8_t *latent, int k)
+static int load_values(work *w, const int8_t *latent, int k)
 {
     const size_t area = (size_t)w->g.height * (size_t)w->g.width;
     int any = 0;
     ls_to_flat(&w->g, 0, latent + (size_t)k * area, w->value[k]);
-    (void)coder;
-    for (size_t i = 0; i < area && !any; i++)
-        any = latent[(size_t)k * area + i] != 0;
-    return any;
+    for (size_t i = 0; i < area; i++)
+        any |= latent[(size_t)k * area + i];
+    return any != 0;
 }
 
 /* The payload (states, words, escapes) of one group; *payload is malloc'd. Nothing but zeros is an empty payload. */
@@ -254,7 +269,7 @@ int ls_encode_group(const ls_coder *coder, int model, int height, int width, int
         goto done;
     for (int k = 0; k < coder->channels; k++) {
         uint16_t *here = codes + (size_t)k * (size_t)w.g.size;
-        any |= load_values(&w, coder, latent, k);
+        any |= load_values(&w, latent, k);
         code_plane(&w, path, channels + k, k, 0, here);
         n += spell_escapes(coder, &w.g, w.value[k], here, escapes + n);
         if (k + 1 < coder->channels)
@@ -299,7 +314,7 @@ int ls_group_codes(const ls_coder *coder, int model, int height, int width, cons
     work w;
     int status = work_make(&w, coder, model, height, width, 1, 1);
     for (int k = 0; !status && k < coder->channels; k++) {
-        load_values(&w, coder, latent, k);
+        load_values(&w, latent, k);
         code_plane(&w, path, channels + k, k, contexts, codes + (size_t)k * (size_t)w.g.size);
         finish_plane(&w, path, k);
     }

@@ -41,14 +41,17 @@ static int magnitudes(const ls_geometry *g, const int8_t *restrict residual, uin
     return 1;
 }
 
-/* floor(4 log2 v) in quarter octaves from v = 4, linear inside an octave: the top bits of v as a float */
-static inline uint8_t bucket_of(int32_t context)
+/* 4 log2 v in quarter octaves from v = 4, linear inside an octave: the top bits of v as a float */
+static inline vec bucket_of(vec context)
 {
-    float f = (float)(context < 4 ? 4 : context);
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    bits = (bits >> 21) - (129u << 2);
-    return (uint8_t)(bits > 63 ? 63 : bits);
+    const vec bits = v_float_bits(v_max(context, v_set(4)));
+    return v_min(v_sub(v_srl(bits, 21), v_set(129u << 2)), v_set(63));
+}
+
+/* A neighbour in the row above: a stream's first lane finds it with the last lane, one turn earlier. */
+static inline vec above(const int8_t *at, ptrdiff_t up, ptrdiff_t up_wrap, mask first_lane)
+{
+    return v_blend(first_lane, v_load_i8(at - up), v_load_i8(at - up_wrap));
 }
 
 static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t *restrict residual,
@@ -57,25 +60,32 @@ static void own_contexts(const ls_geometry *g, const ls_channel *c, const int8_t
 {
     const ptrdiff_t wide = g->wide, n = g->size, up = 2 * wide + 1;
     const ptrdiff_t up_wrap = (ptrdiff_t)g->wrap * wide - (g->lanes - 1);
-    const int32_t w0 = c->own[0], w1 = c->own[1], w2 = c->own[2], w3 = c->own[3], w4 = c->own[4], bias = c->bias;
-    uint8_t *restrict a = scratch + g->pad;
+    const vec w0 = v_set((uint32_t)c->own[0]), w1 = v_set((uint32_t)c->own[1]), w2 = v_set((uint32_t)c->own[2]),
+              w3 = v_set((uint32_t)c->own[3]), w4 = v_set((uint32_t)c->own[4]), bias = v_set((uint32_t)c->bias);
+    int8_t *restrict a = (int8_t *)scratch + g->pad;
     for (ptrdiff_t i = 0; i < n; i++) {
-        uint8_t m = (uint8_t)(residual[i] < 0 ? -residual[i] : residual[i]);
-        a[i] = m > 15 ? 15 : m;
+        int m = residual[i] < 0 ? -residual[i] : residual[i];
+        a[i] = (int8_t)(m > 15 ? 15 : m);
     }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        uint8_t u = choose8(g->first_lane[i], a[i - up_wrap], a[i - up]);
-        uint8_t ul = choose8(g->first_lane[i], a[i - up_wrap - wide], a[i - up - wide]);
-        uint8_t ur = choose8(g->first_lane[i], a[i - up_wrap + wide], a[i - up + wide]);
-        uint8_t l = choose8(g->first_column[i], u, a[i - wide]);
-        uint8_t ll = choose8(g->second_column[i], a[i - wide], a[i - 2 * wide]);
-        ll = choose8(g->first_column[i], u, ll);
-        ul = choose8(g->first_column[i], u, ul);
-        ur = choose8(g->last_column[i], u, ur);
-        u = choose8(g->first_row[i], l, u);
-        ul = choose8(g->first_row[i], l, ul);
-        ur = choose8(g->first_row[i], l, ur);
-        bucket[i] = bucket_of(bias + cross_context[i] + w0 * l + w1 * u + w2 * ul + w3 * ur + w4 * ll);
+    /* masks and planes are padded, so the last vector may run over */
+    for (ptrdiff_t i = 0; i < n; i += 16) {
+        const int8_t *at = a + i;
+        const mask first_lane = v_mask(g->first_lane + i), first_column = v_mask(g->first_column + i),
+                   second_column = v_mask(g->second_column + i), last_column = v_mask(g->last_column + i),
+                   first_row = v_mask(g->first_row + i);
+        const vec left = v_load_i8(at - wide);
+        vec u = above(at, up, up_wrap, first_lane), ul = above(at - wide, up, up_wrap, first_lane);
+        vec ur = above(at + wide, up, up_wrap, first_lane), l = v_blend(first_column, left, u);
+        vec ll = v_blend(first_column, v_blend(second_column, v_load_i8(at - 2 * wide), left), u);
+        ul = v_blend(first_column, ul, u);
+        ur = v_blend(last_column, ur, u);
+        u = v_blend(first_row, u, l);
+        ul = v_blend(first_row, ul, l);
+        ur = v_blend(first_row, ur, l);
+        vec context = v_add(bias, v_load_u16(cross_context + i));
+        context = v_add(context, v_add(v_mul16(u, w1), v_add(v_mul16(ul, w2), v_mul16(ur, w3))));
+        context = v_add(context, v_add(v_mul16(ll, w4), v_mul16(l, w0)));
+        v_store_i8((int8_t *)bucket + i, bucket_of(context));
     }
 }
 
@@ -105,8 +115,8 @@ static inline int give_up(ls_stream *stream, int status)
                   w4 = v_set((uint32_t)c->own[4]), bias = v_set((uint32_t)c->bias);                                \
         const vec p0 = v_set((uint32_t)c->signed_own[0]), p1 = v_set((uint32_t)c->signed_own[1]),                  \
                   p2 = v_set((uint32_t)c->signed_own[2]), p3 = v_set((uint32_t)c->signed_own[3]);                  \
-        const vec slot_mask = v_set((1u << precision) - 1), low = v_set(LS_STATE_LOW), four = v_set(4),            \
-                  zero = v_set(0), twelve = v_set(0xfff), top_bucket = v_set(63), first_bucket = v_set(129u << 2); \
+        const vec slot_mask = v_set((1u << precision) - 1), low = v_set(LS_STATE_LOW), \
+                  zero = v_set(0), twelve = v_set(0xfff); \
         const vec_table table = v_table_load(PREDICTED ? &c->table16[0][0] : c->table16[0], PREDICTED);            \
         vec state = v_load(states);                                                                                \
         vec a1 = zero, a2 = zero, u0 = zero, u1 = zero;                                                            \
@@ -135,8 +145,7 @@ static inline int give_up(ls_stream *stream, int status)
             vec context = v_add(bias, v_load_u16(cross_context + at));                                             \
             context = v_add(context, v_add(v_mul16(u, w1), v_add(v_mul16(ul, w2), v_mul16(ur, w3))));              \
             context = v_add(v_add(context, v_mul16(ll, w4)), v_mul16(l, w0));                                      \
-            vec bucket = v_sub(v_srl(v_float_bits(v_max(context, four)), 21), first_bucket);                       \
-            bucket = v_min(bucket, top_bucket);                                                                    \
+            vec bucket = bucket_of(context);                                                                       \
             vec p = zero, flip = zero;                                                                             \
             if (PREDICTED) {                                                                                       \
                 const vec qcorner = v_shuffle(q1, shift, v_load_i8(value + behind));                               \
