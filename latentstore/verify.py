@@ -197,7 +197,8 @@ def _check_zarr(reader: ZarrReader) -> list[str]:
 def _check_tars(reader: WdsReader) -> list[str]:
     """Every tar, walked as plain WebDataset readers do: the samples in order, where the index says they
     are."""
-    from latentstore.codecs.bitstream import crc32c, split_sample
+    from latentstore.codecs.bitstream import split_sample
+    from latentstore.codecs.checksum import crc32c
     from latentstore.loaders.wds_layout import MANIFEST
 
     problems = []

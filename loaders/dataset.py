@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, StoreError
+from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of, register
 from latentstore.loaders import wds_layout, zarr_layout
+from latentstore.loaders.blame import bad_blob
 from latentstore.loaders.fetch import Fetched, Fetcher
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote import Location
@@ -204,10 +205,9 @@ class LatentDataset:
     def _decode(self, indices: np.ndarray, fetched: Fetched, out: np.ndarray) -> None:
         try:
             self.codec.read_groups(fetched.buffers, fetched.source, fetched.start, fetched.length, out)
-        except (CorruptError, ArtifactError) as error:
-            at = getattr(error, "index", None)
-            if at is None:
-                raise
+        except LatentstoreError as error:
+            f = fetched
+            at = bad_blob(self.codec, f.buffers, f.source, f.start, f.length, out, error)
             index = int(indices[at // self.groups])
             raise type(error)(f"{self.where(index)}: group {at % self.groups}: {error}") from error
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.bitstream import crc32c
+from latentstore.codecs.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
 from latentstore.loaders.columns import KINDS
 
@@ -46,6 +46,7 @@ class StoreMeta:
     channels: int
     group_channels: int
     shard_samples: int
+    reduction: int
     classes: list[str] | None
     mean: np.ndarray
     std: np.ndarray
@@ -74,6 +75,7 @@ class StoreMeta:
                 channels=int(attributes["channels"]),
                 group_channels=int(attributes["group_channels"]),
                 shard_samples=int(attributes["settings"]["shard_samples"]),
+                reduction=int(attributes["settings"]["reduction"]),
                 classes=attributes["classes"],
                 mean=np.array(stats["mean"], np.float32),
                 std=np.array(stats["std"], np.float32),
@@ -86,6 +88,7 @@ class StoreMeta:
         if not (
             meta.count > 0
             and meta.shard_samples > 0
+            and meta.reduction > 0
             and meta.channels > 0
             and meta.group_channels > 0
             and meta.channels % meta.group_channels == 0

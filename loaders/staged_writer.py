@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of
+from latentstore.loaders.blame import bad_blob
 from latentstore.loaders.columns import Column, same_names
 from latentstore.loaders.manifest import FORMAT_VERSION
 from latentstore.loaders.remote import Location
@@ -200,9 +201,9 @@ class StagedWriter(ABC):
             source, start = np.arange(len(blobs), dtype=np.int32), np.zeros(len(blobs), np.int64)
             try:
                 codec.read_groups(blobs, source, start, lengths, latents)
-            except CorruptError as error:
-                at = getattr(error, "index", 0) // spec.groups + first
-                raise CorruptError(f"shard {index}, {samples[at].key}: {error}") from error
+            except LatentstoreError as error:
+                at = bad_blob(codec, blobs, source, start, lengths, latents, error) // spec.groups + first
+                raise type(error)(f"shard {index}, {samples[at].key}: {error}") from error
             flat = latents.reshape(len(run), spec.channels, h * w)
             sums += flat.sum(axis=(0, 2), dtype=np.int64)
             wide = flat.astype(np.int32)

@@ -68,19 +68,21 @@ class TarIndex:
     at: dict[str, np.ndarray]
 
 
-def encode_tar(samples: Sequence[Sample], mode: str, columns: dict[str, Column]) -> tuple[bytes, TarIndex]:
-    """The tar of `samples`, and its index. `columns` holds their keys and fields."""
+def encode_tar(
+    samples: Sequence[Sample], mode: str, sha256: str, columns: dict[str, Column]
+) -> tuple[bytes, TarIndex]:
+    """The tar of `samples`, and its index. sha256: of the artifact; columns: the samples' keys and fields."""
     stream = io.BytesIO()
     kinds = {name: column.kind for name, column in columns.items() if name != "key"}
     at: dict[str, list[tuple[int, int]]] = {name: [] for name, kind in kinds.items() if kind == "bytes"}
-    starts, bounds = [], []
+    starts, bounds, artifact = [], [], bytes.fromhex(sha256)
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for sample in samples:
             if "." in sample.key.rpartition("/")[2] or not sample.key.rpartition("/")[2]:
                 raise ArgumentError(
                     f"{sample.key!r}: the last part of a key in a WebDataset has no dots, and is not empty"
                 )
-            blob = join_sample(list(sample.groups), sample.width, sample.height, mode)
+            blob = join_sample(list(sample.groups), sample.width, sample.height, mode, artifact)
             starts.append(_add(tar, f"{sample.key}.latent", blob))
             info = split_sample(blob)
             bounds.append([*info.starts, info.ends[-1]])

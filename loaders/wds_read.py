@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.bitstream import crc32c
+from latentstore.codecs.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.bitstream import crc32c
+from latentstore.codecs.checksum import crc32c
 from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import seal
@@ -69,7 +69,7 @@ class WdsWriter(StagedWriter):
     ) -> dict[str, np.ndarray]:
         if not samples:
             return {"object_bytes": np.zeros(2, np.int64), "object_crc32c": np.zeros(2, np.int64)}
-        data, table = layout.encode_tar(samples, self.spec.mode, columns)
+        data, table = layout.encode_tar(samples, self.spec.mode, self.spec.sha256, columns)
         encoded = layout.encode_index(table)
         tar = layout.tar_name(self.prefix, index)
         self.staging.store.write(tar, data)

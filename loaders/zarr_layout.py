@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.bitstream import crc32c
+from latentstore.codecs.checksum import crc32c
 from latentstore.codecs.errors import CorruptError
 
 FORMAT_VERSION = 1
@@ -37,6 +38,7 @@ CODEC_VERSION = 1
 ROOT = "zarr.json"
 LATENT = "latent"
 INSTALL = "the latent arrays need: pip install latentstore"
+SAMPLE, EDGE = "sample", "sample_edge"  # axes: one per sample; one per sample, and one more for the end
 EMPTY = np.iinfo(np.uint64).max
 
 # Rows per chunk of ordinary arrays: whole columns of small stores, and no chunk above some megabytes.
@@ -59,6 +61,11 @@ def shard_folder(index: int) -> str:
 
 def blob_name(group: int) -> str:
     return f"blob_g{group}"
+
+
+def byte_axis(name: str) -> str:
+    """The axis of an array of bytes."""
+    return f"{name}_byte"
 
 
 def index_bytes(rows: int, groups: int) -> int:
@@ -102,7 +109,12 @@ def decode_index(data: bytes, rows: int, groups: int, where: str) -> tuple[np.nd
 
 
 def _array(
-    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str, fill: Any, codecs: list, **more: Any
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: str,
+    fill: Any,
+    codecs: list[dict[str, Any]],
+    axes: Sequence[str],
 ) -> bytes:
     grid = {"name": "regular", "configuration": {"chunk_shape": list(chunks)}}
     return _json(
@@ -117,7 +129,7 @@ def _array(
             "codecs": codecs,
             "attributes": {},
             "storage_transformers": [],
-            **more,
+            "dimension_names": list(axes),
         }
     )
 
@@ -137,8 +149,7 @@ def latent_metadata(
             "index_location": "end",
         },
     }
-    names = {"dimension_names": ["sample", "channel", "y", "x"]}
-    return _array(shape, (shard_rows, c, h, w), "int8", 0, [sharding], **names)
+    return _array(shape, (shard_rows, c, h, w), "int8", 0, [sharding], [SAMPLE, "channel", "y", "x"])
 
 
 def latent_codec(name: str, sha256: str) -> dict[str, Any]:
@@ -149,14 +160,17 @@ def latent_codec(name: str, sha256: str) -> dict[str, Any]:
     }
 
 
-def numbers_metadata(shape: tuple[int, ...], dtype: str) -> bytes:
-    """zarr.json of an array of numbers, chunked along its first axis, with a CRC-32C per chunk."""
+def numbers_metadata(shape: tuple[int, ...], dtype: str, axes: Sequence[str]) -> bytes:
+    """zarr.json of an array of numbers, chunked along its first axis, with a CRC-32C per chunk.
+
+    axes: a name for each axis; xarray opens only groups whose arrays all have them.
+    """
     codecs = [_little() if np.dtype(dtype).itemsize > 1 else {"name": "bytes"}, *_CRC]
     fill = 0.0 if np.dtype(dtype).kind == "f" else 0
-    return _array(shape, (_rows(shape[0], NUMBER_ROWS), *shape[1:]), dtype, fill, codecs)
+    return _array(shape, (_rows(shape[0], NUMBER_ROWS), *shape[1:]), dtype, fill, codecs, axes)
 
 
-def numbers(values: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
+def numbers(values: np.ndarray, axes: Sequence[str]) -> tuple[bytes, dict[str, bytes]]:
     """(zarr.json, chunks by name) of an array of numbers."""
     rows, chunks = _rows(len(values), NUMBER_ROWS), {}
     for i, first in enumerate(range(0, len(values), rows)):
@@ -164,13 +178,13 @@ def numbers(values: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
         part = values[first : first + rows]
         block[: len(part)] = part
         chunks[f"c/{i}" + "/0" * (values.ndim - 1)] = _checked(block.tobytes())
-    return numbers_metadata(values.shape, values.dtype.name), chunks
+    return numbers_metadata(values.shape, values.dtype.name, axes), chunks
 
 
-def flat_metadata(size: int, chunk: int) -> bytes:
+def flat_metadata(name: str, size: int, chunk: int) -> bytes:
     """zarr.json of a uint8 array of `size` bytes in plain chunks of `chunk` bytes (blobs have their own
     CRC)."""
-    return _array((size,), (chunk,), "uint8", 0, [{"name": "bytes"}])
+    return _array((size,), (chunk,), "uint8", 0, [{"name": "bytes"}], [byte_axis(name)])
 
 
 def flat_chunk_bytes(size: int) -> int:
@@ -182,7 +196,9 @@ def flat_chunk_bytes(size: int) -> int:
 
 def text_metadata(count: int) -> bytes:
     """zarr.json of an array of `count` strings, codec vlen-utf8, with a CRC-32C per chunk."""
-    return _array((count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC])
+    return _array(
+        (count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC], [SAMPLE]
+    )
 
 
 def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]]:

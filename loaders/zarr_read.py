@@ -6,7 +6,6 @@ instead of a request per sample.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from typing import Any
 
@@ -16,7 +15,6 @@ from latentstore.loaders import zarr_layout as layout
 from latentstore.loaders.manifest import StoreMeta
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote import Location, MissingError
-from latentstore.loaders.writer import StoreSpec
 from latentstore.loaders.zarr_arrays import ZarrArrays, read_json
 
 
@@ -47,10 +45,10 @@ class ZarrReader(Reader):
                 found[name] = layout.text_metadata(count)
             elif field["kind"] == "bytes":
                 found[name] = self._as_it_says(name)
-                found[f"{name}_offset"] = layout.numbers_metadata((count + 1,), "int64")
+                found[f"{name}_offset"] = layout.numbers_metadata((count + 1,), "int64", [layout.EDGE])
             else:
                 kind = "int64" if field["kind"] == "int" else "float64"
-                found[name] = layout.numbers_metadata((count,), kind)
+                found[name] = layout.numbers_metadata((count,), kind, [layout.SAMPLE])
         return found
 
     @abstractmethod
@@ -58,8 +56,7 @@ class ZarrReader(Reader):
         """`expected_metadata` of the arrays that hold the latents."""
 
     def _as_it_says(self, name: str) -> bytes:
-        info = self.arrays.info(name)
-        return layout.numbers_metadata(info.shape, "string" if info.dtype is None else info.dtype.name)
+        return layout.numbers_metadata(self.arrays.info(name).shape, "uint8", [layout.byte_axis(name)])
 
     def keys(self, indices: np.ndarray) -> list[str]:
         """See `Reader.keys`."""
@@ -186,9 +183,8 @@ class FixedReader(ZarrReader):
 
     def _own_metadata(self) -> dict[str, bytes]:
         meta = self.meta
-        plane = StoreSpec.from_json(json.dumps(meta.attributes["settings"])).plane
-        assert plane is not None
-        shape = (meta.count, meta.channels, *plane)
+        assert meta.size is not None
+        shape = (meta.count, meta.channels, *(-(-side // meta.reduction) for side in meta.size))
         codec = layout.latent_codec(meta.codec, meta.sha256)
         return {layout.LATENT: layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, codec)}
 
@@ -275,12 +271,13 @@ class NativeReader(ZarrReader):
     def _own_metadata(self) -> dict[str, bytes]:
         count, groups = self.meta.count, self.meta.groups
         found = {
-            "offset": layout.numbers_metadata((count + 1, groups), "int64"),
-            "height": layout.numbers_metadata((count,), "int32"),
-            "width": layout.numbers_metadata((count,), "int32"),
+            "offset": layout.numbers_metadata((count + 1, groups), "int64", [layout.EDGE, "group"]),
+            "height": layout.numbers_metadata((count,), "int32", [layout.SAMPLE]),
+            "width": layout.numbers_metadata((count,), "int32", [layout.SAMPLE]),
         }
         for g, size in enumerate(self.offset[-1].tolist()):
-            found[layout.blob_name(g)] = layout.flat_metadata(size, layout.flat_chunk_bytes(size))
+            name = layout.blob_name(g)
+            found[name] = layout.flat_metadata(name, size, layout.flat_chunk_bytes(size))
         return found
 
 

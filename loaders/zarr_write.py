@@ -81,27 +81,28 @@ class ZarrWriter(StagedWriter):
             )
         else:
             self._string_together(summaries)
-            self._write_array("height", arrays["height"].astype(np.int32))
-            self._write_array("width", arrays["width"].astype(np.int32))
-        self._write_array("artifact", np.frombuffer(self._artifact(), np.uint8))
+            self._write_array("height", arrays["height"].astype(np.int32), layout.SAMPLE)
+            self._write_array("width", arrays["width"].astype(np.int32), layout.SAMPLE)
+        artifact = np.frombuffer(self._artifact(), np.uint8)
+        self._write_array("artifact", artifact, layout.byte_axis("artifact"))
         names = array_names(columns)
         for name, column in columns.items():
-            if column.kind == "str":
-                assert column.offsets is not None
-                self._write_chunks(names[name], *layout.text(column.data, column.offsets))
+            array = names[name]
+            if column.offsets is None:
+                self._write_array(array, column.data, layout.SAMPLE)
+            elif column.kind == "str":
+                self._write_chunks(array, *layout.text(column.data, column.offsets))
             else:
-                self._write_array(names[name], column.data)
-            if column.kind == "bytes":
-                assert column.offsets is not None
-                self._write_array(f"{names[name]}_offset", column.offsets)
+                self._write_array(array, column.data, layout.byte_axis(array))
+                self._write_array(f"{array}_offset", column.offsets, layout.EDGE)
 
     def _manifest(self, attributes: dict[str, Any], summaries: list[ShardSummary]) -> bytes:
         names = array_names(attributes["fields"])
         fields = {name: {"kind": kind, "array": names[name]} for name, kind in attributes["fields"].items()}
         return layout.root_metadata(seal({**attributes, "fields": fields, "install": layout.INSTALL}))
 
-    def _write_array(self, name: str, values: np.ndarray) -> None:
-        self._write_chunks(name, *layout.numbers(values))
+    def _write_array(self, name: str, values: np.ndarray, *axes: str) -> None:
+        self._write_chunks(name, *layout.numbers(values, axes))
 
     def _write_chunks(self, name: str, metadata: bytes, chunks: dict[str, bytes]) -> None:
         for chunk, data in chunks.items():
@@ -185,8 +186,10 @@ class ZarrWriter(StagedWriter):
                     del waiting[g][: chunk[g]]
                     written[g] += 1
         for g, total in enumerate(totals):
-            store.write(f"{layout.blob_name(g)}/zarr.json", layout.flat_metadata(total, chunk[g]))
-        self._write_array("offset", offset)
+            store.write(
+                f"{layout.blob_name(g)}/zarr.json", layout.flat_metadata(layout.blob_name(g), total, chunk[g])
+            )
+        self._write_array("offset", offset, layout.EDGE, "group")
 
 
 def array_names(fields: Any) -> dict[str, str]:

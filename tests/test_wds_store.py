@@ -50,7 +50,8 @@ def test_tars_are_deterministic_and_anonymous(make_store: Any, tmp_path: Path) -
         assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in file} == {(0, 0, 0, "", "", 0o644)}
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves its tars to the collector
+# webdataset leaves its open tars to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_plain_webdataset_pipeline(codec: Any, make_store: Any, tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     from latentstore.loaders import wds_handler

@@ -59,9 +59,11 @@ def test_metadata_is_what_zarr_writes(codec: Any, make_store: Any, tmp_path: Pat
     )  # fmt: skip
     ours = zarr.open_group(store.url, mode="r")
     assert ours["latent"].metadata == theirs.metadata
-    label = group.create_array("label", data=np.zeros(20, np.int64), chunks=(20,), compressors=Crc32cCodec())
+    label = group.create_array("label", data=np.zeros(20, np.int64), chunks=(20,), compressors=Crc32cCodec(),
+        dimension_names=["sample"])  # fmt: skip
     assert ours["label"].metadata == label.metadata
-    key = group.create_array("key", shape=(20,), chunks=(20,), dtype=str, compressors=Crc32cCodec())
+    key = group.create_array("key", shape=(20,), chunks=(20,), dtype=str, compressors=Crc32cCodec(),
+        dimension_names=["sample"])  # fmt: skip
     assert ours["key"].metadata == key.metadata
     assert json.loads((Path(store.url) / "latent/zarr.json").read_text())["codecs"] == [
         c.to_dict() | {"configuration": json.loads(json.dumps(c.to_dict()["configuration"]))}

@@ -1,0 +1,300 @@
+"""`latentstore.open`: the map-style data set and its bulk reads, in every layout."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, StoreError
+from latentstore.loaders.remote import Location
+
+import latentstore
+
+
+def _equal(got: Any, store: Any, indices: Any, channels: int | None = None) -> bool:
+    return len(got) == len(indices) and all(
+        np.array_equal(g, store.latents[i][:channels]) for g, i in zip(got, indices, strict=True)
+    )
+
+
+def test_samples(store: Any) -> None:
+    ds = latentstore.open(store.url)
+    assert len(ds) == 20 and ds.channels == 48 and ds.classes == ["x", "y", "z"]
+    assert ds.shard_starts.tolist() == [0, 8, 16, 20]
+    for i in (0, 7, 8, 19, np.int64(3)):
+        sample = ds[i]
+        assert sample["latent"].dtype == np.int8 and np.array_equal(sample["latent"], store.latents[i])
+        assert {k: v for k, v in sample.items() if k != "latent"} == {"key": store.keys[i], **store.fields[i]}
+        assert type(sample["label"]) is int
+    assert ds[-1]["key"] == store.keys[19] and ds[-20]["key"] == store.keys[0]
+    for i in (20, -21, 10**9):
+        with pytest.raises(IndexError, match="which has 20"):
+            ds[i]
+    with pytest.raises(TypeError):
+        ds["a"]
+    assert len(list(ds)) == 20
+
+
+@pytest.mark.parametrize("channels", [1, 12, 20, 47, 48])
+def test_prefixes(store: Any, channels: int) -> None:
+    ds = latentstore.open(store.url, channels=channels)
+    indices = np.random.default_rng(0).integers(0, 20, 33)
+    assert _equal(ds.read_latents(indices), store, indices, channels)
+    assert ds.stats.mean.shape == ds.stats.std.shape == (channels,)
+    assert ds.group_bytes().shape == (20, -(-channels // 12))
+
+
+def test_channels_out_of_range(store: Any) -> None:
+    for channels in (0, -1, 49):
+        with pytest.raises(ArgumentError, match="has 1 to 48"):
+            latentstore.open(store.url, channels=channels)
+
+
+def test_bulk(store: Any) -> None:
+    ds = latentstore.open(store.url)
+    indices = np.random.default_rng(1).integers(0, 20, 50)
+    assert ds.keys(indices) == [store.keys[i] for i in indices]
+    assert ds.keys() == store.keys
+    fields = ds.fields(indices)
+    assert fields["label"].dtype == np.int64 and fields["score"].dtype == np.float64
+    for name in ("label", "score", "txt", "mask"):
+        assert list(fields[name]) == [store.fields[i][name] for i in indices]
+    for (height, width), i in zip(ds.sizes(indices).tolist(), indices, strict=True):
+        assert ds.codec.latent_shape(height, width) == store.latents[i].shape
+    assert len(ds.read_latents(np.zeros(0, np.int64))) == 0
+    assert ds.keys(np.zeros(0, np.int64)) == []
+    with pytest.raises(IndexError):
+        ds.read_latents(np.array([0, 20]))
+    with pytest.raises(ArgumentError, match="one-dimensional"):
+        ds.read_latents(np.zeros((2, 2), np.int64))
+
+
+def test_out(store: Any) -> None:
+    ds = latentstore.open(store.url, channels=12)
+    if ds.size is None:
+        with pytest.raises(ArgumentError, match="pictures of many sizes"):
+            ds.read_latents(np.arange(3), out=np.empty((3, 12, 5, 7), np.int8))
+        return
+    assert ds.latent_shape == (12, 5, 7)
+    out = np.empty((3, 12, 5, 7), np.int8)
+    assert ds.read_latents(np.array([5, 1, 5]), out=out) is out and _equal(out, store, [5, 1, 5], 12)
+    part = latentstore.open(store.url, channels=5)
+    out = np.empty((3, 5, 5, 7), np.int8)
+    assert part.read_latents(np.array([5, 1, 5]), out=out) is out and _equal(out, store, [5, 1, 5], 5)
+    for bad in (np.empty((3, 5, 5, 7), np.uint8), np.empty((2, 5, 5, 7), np.int8), out[..., ::-1]):
+        with pytest.raises(ArgumentError, match="out must be int8"):
+            part.read_latents(np.arange(3), out=bad)
+
+
+def test_local_blobs_are_not_copied(store: Any) -> None:
+    ds = latentstore.open(store.url)
+    one, two = ds.fetch(np.arange(20)), ds.fetch(np.arange(20))
+    assert all(np.shares_memory(a, b) for a, b in zip(one.buffers, two.buffers, strict=True))
+    assert one.source.dtype == np.int32 and one.start.dtype == one.length.dtype == np.int64
+    assert len(one.source) == len(one.start) == len(one.length) == 80
+
+
+def test_held_shards_need_no_files(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ds = latentstore.open(store.url, channels=12)
+    ds.read_latents(np.arange(20))
+    ds.load_shards([0, 2])
+    monkeypatch.setattr(Location, "map", None)
+    monkeypatch.setattr(Location, "read_ranges", None)
+    indices = np.array([17, 3, 0, 19, 3])
+    fetched = ds.fetch(indices)
+    assert _equal(ds.read_latents(indices), store, indices, 12)
+    assert not any(np.shares_memory(b, m) for b in fetched.buffers for m in ds._fetcher._maps.values())
+    ds.drop_shards([0, 2])
+    assert not ds._fetcher._held
+
+
+def test_pickle_and_threads(store: Any) -> None:
+    ds = pickle.loads(pickle.dumps(latentstore.open(store.url, channels=24)))
+    assert len(pickle.dumps(ds)) < 20_000
+    with ThreadPoolExecutor(8) as pool:
+        orders = [np.random.default_rng(i).permutation(20) for i in range(32)]
+        for order, got in zip(orders, pool.map(ds.read_latents, orders), strict=True):
+            assert _equal(got, store, order, 24)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_worker_processes(store: Any, method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    ds = latentstore.open(store.url)
+    ds.read_latents(np.arange(20))  # maps and tables are in use when the child begins
+    indices = np.array([4, 19, 0])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        assert _equal(pool.submit(ds.read_latents, indices).result(), store, indices)
+
+
+# ---- remote
+
+
+@pytest.fixture(params=["memory", "s3"])
+def remote(request: pytest.FixtureRequest, layout: str, make_store: Any) -> tuple[Any, dict[str, Any]]:
+    if request.param == "memory":
+        return make_store(f"memory://{layout}", layout), {}
+    options = request.getfixturevalue("s3_server")
+    folder = f"s3://bucket/{layout}"
+    Location(folder, options).remove()
+    return make_store(folder, layout, storage_options=options), options
+
+
+def test_remote_store(remote: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, options = remote
+    ds = latentstore.open(store.url, channels=12, storage_options=options)
+    assert not ds.is_local
+    requests: list[Any] = []
+    plain = Location.read_ranges
+
+    def counting(self: Location, ranges: Any) -> Any:
+        requests.extend(ranges)
+        return plain(self, ranges)
+
+    ds.read_latents(np.array([0, 8, 16]))  # metadata and indexes are read once
+    monkeypatch.setattr(Location, "read_ranges", counting)
+    order = np.random.default_rng(2).permutation(20)
+    assert _equal(ds.read_latents(order), store, order, 12)
+    assert len(requests) <= 3
+    requests.clear()
+    ds.load_shards([0, 1, 2])
+    assert len(requests) == 3  # one range a shard
+    if store.layout != "wds-fixed" and store.layout != "wds-native":
+        assert sum(end - start for _, start, end in requests) == ds.group_bytes().sum()
+    requests.clear()
+    assert _equal(ds.read_latents(order), store, order, 12) and not requests
+    again = pickle.loads(pickle.dumps(ds))
+    assert again[3]["txt"] == store.fields[3]["txt"]
+    with pytest.raises(StoreError, match="already exists"):
+        from latentstore.loaders.writer import StoreSpec, open_writer
+
+        spec = StoreSpec.of(ds.codec, size=ds.size, shard_samples=8, source="")
+        open_writer(store.url, spec, format=store.layout.split("-")[0], storage_options=options)
+
+
+def test_remote_gaps_and_overwrite(codec: Any, make_samples: Any, make_store: Any, layout: str) -> None:
+    from latentstore.loaders.writer import StoreSpec, open_writer
+
+    store = make_store(f"memory://gaps-{layout}", layout, counts=(8, 3, 0, 8, 1))
+    ds = latentstore.open(store.url)
+    assert _equal(ds.read_latents(np.arange(20)), store, range(20))
+    assert not Location(f"{store.url}.partial").list()
+    spec = StoreSpec.of(codec, size=ds.size, shard_samples=8, source="second")
+    writer = open_writer(store.url, spec, format=layout.split("-")[0], overwrite=True)
+    with pytest.raises(StoreError, match="is not finished"):
+        latentstore.open(store.url)
+    size = None if ds.size is None else tuple(ds.size)
+    writer.write_shard(0, make_samples(2, size)[0])
+    writer.finish(1)
+    assert len(latentstore.open(store.url)) == 2
+
+
+# ---- errors
+
+
+def _shards(store: Any) -> list[Path]:
+    pattern = {"zarr-fixed": "latent/c/*/0/0/0", "zarr-native": "blob_g0/c/*"}.get(store.layout, "*.tar")
+    return sorted(Path(store.url).glob(pattern))
+
+
+@pytest.fixture
+def broken(make_store: Any, layout: str, tmp_path: Path) -> Any:
+    return make_store(tmp_path, layout)
+
+
+def test_missing_shard(broken: Any) -> None:
+    shard = _shards(broken)[-1]
+    shard.unlink()
+    ds = latentstore.open(broken.url)
+    with pytest.raises(StoreError, match="is missing") as caught:
+        ds[19]
+    assert shard.relative_to(broken.url).as_posix() in str(caught.value)
+    if broken.layout != "zarr-native":  # there all shards are one object
+        assert "shard 2" in str(caught.value) and "a b/é 0016" in str(caught.value)
+        assert ds[0]["key"] == broken.keys[0]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1000])
+def test_truncated_shard(broken: Any, keep: int) -> None:
+    shard = _shards(broken)[-1]
+    shard.write_bytes(shard.read_bytes()[:keep])
+    with pytest.raises((StoreError, CorruptError), match="cut short") as caught:
+        latentstore.open(broken.url).read_latents(np.arange(20))
+    assert shard.name in str(caught.value)
+
+
+def test_flipped_bits_name_shard_and_key(broken: Any) -> None:
+    ds = latentstore.open(broken.url)
+    shard = _shards(broken)[0]
+    good = shard.read_bytes()
+    fetched = ds.fetch(np.array([2]))
+    start, length = int(fetched.start[0]), int(fetched.length[0])
+    for at in range(start, start + length, 11):
+        bad = bytearray(good)
+        bad[at] ^= 1 << at % 8
+        shard.write_bytes(bytes(bad))
+        with pytest.raises(CorruptError) as caught:
+            latentstore.open(broken.url).read_latents(np.arange(8))
+        assert "'a b/é 0002' (sample 2): group 0" in str(caught.value)
+        assert shard.relative_to(broken.url).as_posix() in str(caught.value)
+        latentstore.open(broken.url).read_latents(np.array([0, 1, 3]))
+
+
+def test_wrong_artifact(broken: Any, codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latentstore.codecs import resolve
+
+    other = latentstore.load_codec("gray-f8c16").artifact_bytes
+    if broken.layout.startswith("zarr"):
+        from latentstore.loaders import zarr_layout
+
+        metadata, chunks = zarr_layout.numbers(np.frombuffer(other, np.uint8), ["artifact_byte"])
+        (Path(broken.url) / "artifact/zarr.json").write_bytes(metadata)
+        (Path(broken.url) / "artifact/c/0").write_bytes(chunks["c/0"])
+    else:
+        (Path(broken.url) / "artifact.safetensors").write_bytes(other)
+    monkeypatch.setattr(resolve, "_codecs", {})
+    monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
+    with pytest.raises(ArtifactError, match=f"but the data was written with {codec.sha256}"):
+        latentstore.open(broken.url)
+
+
+def test_not_a_store(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.create_group(tmp_path / "plain.zarr")
+    with pytest.raises(StoreError, match="a Zarr group, but not a latentstore store"):
+        latentstore.open(tmp_path / "plain.zarr")
+    (tmp_path / "text.zarr").mkdir()
+    (tmp_path / "text.zarr" / "zarr.json").write_text("not json")
+    with pytest.raises(CorruptError, match=r"zarr\.json: not JSON"):
+        latentstore.open(tmp_path / "text.zarr")
+    with pytest.raises(StoreError, match="no latentstore store there"):
+        latentstore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"format_version": 2}, "store format 2; this version of latentstore reads 1"),
+        ({"count": "x"}, "is damaged"),
+        ({"count": -1}, "contradicts itself"),
+        ({"channels": 47}, "contradicts itself"),
+        ({"stats": {"mean": [1], "std": [1]}}, "contradicts itself"),
+        ({"fields": {"x": {"kind": "object", "array": "x"}}}, "contradicts itself"),
+        ({"fields": {"x": {"kind": "str", "array": "../x"}}}, "contradicts itself"),
+        ({"fields": ["x"]}, "is damaged"),
+        ({"settings": {}}, "is damaged"),
+    ],
+)
+def test_hostile_descriptions(store: Any, change: dict[str, Any], error: str) -> None:
+    from latentstore.loaders.manifest import StoreMeta
+
+    info = latentstore.open(store.url).info
+    with pytest.raises(latentstore.LatentstoreError, match=error):
+        StoreMeta.of({**info, **change}, "here")

@@ -1,0 +1,108 @@
+"""`verify`: finds whatever is wrong, in one line each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latentstore
+from latentstore.verify import verify
+
+
+def test_good_stores(store: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    report = verify(store.url, progress=lambda done, total: seen.append((done, total)))
+    assert report.problems == [] and (report.samples, report.shards) == (20, 3)
+    assert report.bytes == latentstore.open(store.url).group_bytes().sum()
+    assert seen[-1] == (20, 20) and str(report).endswith("all good")
+
+
+def test_remote(make_store: Any, layout: str) -> None:
+    store = make_store(f"memory://verify-{layout}", layout)
+    assert verify(store.url).problems == []
+
+
+@pytest.fixture
+def broken(make_store: Any, layout: str, tmp_path: Path) -> Any:
+    return make_store(tmp_path, layout, counts=(8, 2))
+
+
+def _files(store: Any) -> list[Path]:
+    return sorted(p for p in Path(store.url).rglob("*") if p.is_file())
+
+
+def test_no_changed_byte_escapes(broken: Any) -> None:
+    rng = np.random.default_rng(0)
+    for path in _files(broken):
+        good = path.read_bytes()
+        for at in rng.integers(0, len(good), 6).tolist():
+            bad = bytearray(good)
+            bad[at] ^= 1 << int(rng.integers(0, 8))
+            path.write_bytes(bytes(bad))
+            assert verify(broken.url).problems, f"{path}, byte {at}"
+        for cut in (0, len(good) // 2, len(good) - 3):
+            path.write_bytes(good[:cut])
+            assert verify(broken.url).problems, f"{path}, cut to {cut}"
+        path.unlink()
+        assert verify(broken.url).problems, f"{path}, gone"
+        path.write_bytes(good)
+    assert verify(broken.url).problems == []
+
+
+def test_every_bad_blob_is_named(broken: Any) -> None:
+    ds = latentstore.open(broken.url)
+    fetched = ds.fetch(np.array([1, 6]))
+    names = [ds.reader.object_name(int(n)) for n in ds.reader.objects(np.array([1, 6]), *ds.reader.locate(
+        np.array([1, 6]), 1))[0][:, 0]]  # fmt: skip
+    for i, name in zip((0, 4), names, strict=True):
+        path = Path(broken.url) / name
+        data = bytearray(path.read_bytes())
+        data[int(fetched.start[i]) + int(fetched.length[i]) // 2] ^= 8
+        path.write_bytes(bytes(data))
+    problems = [p for p in verify(broken.url).problems if "group 0" in p]
+    assert len(problems) == 2
+    assert "a b/é 0001" in problems[0] and "a b/é 0006" in problems[1]
+
+
+def test_labels_outside_the_classes(make_store: Any, layout: str, tmp_path: Path) -> None:
+    from latentstore.loaders.manifest import seal
+
+    store = make_store(tmp_path, layout)
+    path = next(p for p in (Path(store.url) / n for n in ("latentstore.json", "zarr.json")) if p.exists())
+    manifest = json.loads(path.read_text())
+    info = manifest if path.name == "latentstore.json" else manifest["attributes"]["latentstore"]
+    info["classes"] = ["x"]
+    del info["crc32c"]
+    sealed = seal(info)
+    path.write_text(
+        json.dumps(sealed if info is manifest else {**manifest, "attributes": {"latentstore": sealed}})
+    )
+    (problem,) = verify(store.url).problems
+    assert "'a b/é 0001' (sample 1): label 1, and there are 1 classes" in problem
+
+
+def test_wrong_statistics(make_store: Any, tmp_path: Path) -> None:
+    from latentstore.loaders.manifest import seal
+
+    store = make_store(tmp_path, "wds-fixed")
+    path = Path(store.url) / "latentstore.json"
+    manifest = json.loads(path.read_text())
+    manifest["stats"]["std"][3] *= 2
+    path.write_text(json.dumps(manifest))
+    assert verify(store.url).problems == [
+        f"{store.url}: its description is damaged or was changed after it was written"
+    ]
+    del manifest["crc32c"]
+    path.write_text(json.dumps(seal(manifest)))
+    assert verify(store.url).problems == [
+        f"{store.url}: the std in its statistics is not that of its latents"
+    ]
+
+
+def test_no_store(tmp_path: Path) -> None:
+    report = verify(f"{tmp_path}/nothing")
+    assert len(report.problems) == 1 and "no latentstore store there" in report.problems[0]
