@@ -1,0 +1,277 @@
+"""The entropy coder of docs/format.md in readable, slow Python: section 5 here, sections 2 and 4 in
+`reference_header`, section 6 in `reference_contexts`, the encoder's choices in `reference_optimise`.
+
+It is the oracle of the tests, and what runs where no kernel was built: its functions have the
+names, arguments and results of the kernel's, byte for byte. It knows nothing of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .reference_contexts import (
+    ESCAPE,
+    RADIUS,
+    Channel,
+    Codes,
+    Ints,
+    bucket_of,
+    code_plane,
+    context_of,
+    cross_contexts,
+    cross_predictions,
+    magnitudes,
+    neighbours,
+    prediction_of,
+    rounded,
+)
+from .reference_header import (
+    CORRUPT,
+    MAX_QUALITY,
+    OK,
+    TRUNCATED,
+    WRONG_SHAPE,
+    Group,
+    RefusedError,
+    crc32c,
+    join_group,
+    parse_group,
+)
+from .reference_model import Coder, Int8s, coder_new, require_group, require_model, require_plane
+from .reference_optimise import coder_cost, coder_optimise
+
+__all__ = [
+    "coder_contexts",
+    "coder_cost",
+    "coder_decode",
+    "coder_encode",
+    "coder_lanes",
+    "coder_new",
+    "coder_optimise",
+    "crc32c",
+]
+
+MAX_LANES = 16
+LOWEST_STATE = 1 << 16
+
+
+# section 5.1
+
+
+def coder_lanes(height: int, width: int) -> int:
+    """How many lanes code a plane of this size."""
+    lanes = MAX_LANES
+    while lanes > 1 and (width < 2 * lanes or height * width < 256 * lanes):
+        lanes //= 2
+    return lanes
+
+
+def coding_order(height: int, width: int, lanes: int) -> list[tuple[int, int, int]]:
+    """(lane, row, column) of a plane's symbols in the order in which they are decoded."""
+    steps = -(-height // lanes) * width + 2 * (lanes - 1)
+    order = []
+    for step in range(steps):
+        for lane in range(lanes):
+            turn, column = divmod(step - 2 * lane, width)
+            row = turn * lanes + lane
+            if turn >= 0 and row < height:
+                order.append((lane, row, column))
+    return order
+
+
+# sections 5.2 to 5.4
+
+
+class Reader:
+    """The states, words and escapes of a payload."""
+
+    def __init__(self, coder: Coder, group: Group) -> None:
+        end = len(group.payload) - group.escapes
+        self.coder = coder
+        self.words = group.payload[4 * group.lanes : end]
+        self.escapes = group.payload[end:]
+        self.states = np.frombuffer(group.payload, "<u4", group.lanes).tolist()
+        self.next_word = self.next_escape = 0
+        if min(self.states) < LOWEST_STATE:
+            raise RefusedError(CORRUPT)
+
+    def symbol(self, lane: int, table: int) -> int:
+        """The next symbol of a lane."""
+        state, precision = self.states[lane], self.coder.precision
+        slot = state & (1 << precision) - 1
+        symbol = self.coder.symbol_at[table][slot]
+        state = self.coder.freq[table][symbol] * (state >> precision) + slot - self.coder.start[table][symbol]
+        if state < LOWEST_STATE:
+            word = self.words[self.next_word : self.next_word + 2]
+            if not word:
+                raise RefusedError(TRUNCATED)
+            state = state << 16 | int.from_bytes(word, "little")
+            self.next_word += 2
+        self.states[lane] = state
+        return symbol
+
+    def escape(self) -> int:
+        """The next value that is spelled out."""
+        if self.next_escape == len(self.escapes):
+            raise RefusedError(CORRUPT)
+        byte = self.escapes[self.next_escape]
+        self.next_escape += 1
+        return byte - 256 if byte > 127 else byte
+
+    def finish(self) -> None:
+        """RefusedError unless all is used up and every lane is back where the encoder began."""
+        used = self.next_word == len(self.words) and self.next_escape == len(self.escapes)
+        if not used or any(state != LOWEST_STATE for state in self.states):
+            raise RefusedError(CORRUPT)
+
+
+def decode_group(coder: Coder, group: Group) -> Int8s:
+    """The latent int8 (channels, height, width) of a group."""
+    shape = (group.height, group.width)
+    if not group.payload:
+        return np.zeros((coder.channels, *shape), np.int8)
+    reader, order = Reader(coder, group), coding_order(*shape, group.lanes)
+    values: list[Ints] = []
+    earlier: list[Ints] = []
+    for channel in coder.models[group.model]:
+        value, residual = decode_plane(channel, reader, order, shape, values, earlier)
+        values.append(value)
+        earlier.append(magnitudes(residual))
+    reader.finish()
+    return np.stack(values).astype(np.int8)
+
+
+def decode_plane(
+    channel: Channel,
+    reader: Reader,
+    order: Sequence[tuple[int, int, int]],
+    shape: tuple[int, int],
+    values: Sequence[Ints],
+    earlier: Sequence[Ints],
+) -> tuple[Ints, Ints]:
+    """Values and residuals of the next plane."""
+    cross = cross_contexts(channel, shape, earlier).tolist()
+    signed_cross = cross_predictions(channel, shape, values).tolist()
+    value, residual, size = ([[0] * shape[1] for _ in range(shape[0])] for _ in range(3))
+    for lane, y, x in order:
+        whole, level, sign = 0, 0, 1
+        if channel.predicted:
+            whole, level, sign = rounded(prediction_of(channel, signed_cross[y][x], neighbours(value, y, x)))
+        bucket = bucket_of(context_of(channel, cross[y][x], neighbours(size, y, x)))
+        symbol = reader.symbol(lane, channel.table[level][bucket])
+        if symbol == ESCAPE:
+            value[y][x] = reader.escape()
+            residual[y][x] = value[y][x] - whole
+        else:
+            residual[y][x] = sign * (symbol - RADIUS)
+            value[y][x] = min(max(whole + residual[y][x], -128), 127)
+        size[y][x] = min(abs(residual[y][x]), 15)
+    return np.array(value, np.int32), np.array(residual, np.int32)
+
+
+# section 5.5
+
+
+def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes:
+    """The blob of a latent int8 (channels, height, width)."""
+    height, width = latent.shape[1:]
+    lanes = coder_lanes(height, width)
+    if not latent.any():
+        return join_group(Group(lanes, model, quality, height, width, 0, b""), coder.sha256)
+    order = np.array(coding_order(height, width, lanes))
+    at = (order[:, 1], order[:, 2])
+    coded: list[tuple[int, int, int]] = []
+    escapes = b""
+    for channel, value, codes in code_group(coder, model, latent):
+        table = np.array(channel.table)[codes.level, codes.bucket]
+        symbol = np.where(coder.freq_array[table, codes.symbol] == 0, ESCAPE, codes.symbol)
+        escapes += value[at][symbol[at] == ESCAPE].astype(np.int8).tobytes()
+        coded += zip(order[:, 0].tolist(), table[at].tolist(), symbol[at].tolist(), strict=True)
+    states, words = [LOWEST_STATE] * lanes, []
+    for lane, which, code in reversed(coded):
+        freq, state = coder.freq[which][code], states[lane]
+        if state >= freq << 32 - coder.precision:
+            words.append(state & 0xFFFF)
+            state >>= 16
+        states[lane] = (state // freq << coder.precision) + state % freq + coder.start[which][code]
+    payload = np.array(states, "<u4").tobytes() + np.array(words[::-1], "<u2").tobytes() + escapes
+    return join_group(Group(lanes, model, quality, height, width, len(escapes), payload), coder.sha256)
+
+
+def code_group(coder: Coder, model: int, latent: Int8s) -> list[tuple[Channel, Ints, Codes]]:
+    """Every channel of a latent with its values and how they are coded."""
+    values = list(latent.astype(np.int32))
+    earlier: list[Ints] = []
+    result = []
+    for k, channel in enumerate(coder.models[model]):
+        codes = code_plane(channel, values[k], values[:k], earlier)
+        earlier.append(magnitudes(codes.residual))
+        result.append((channel, values[k], codes))
+    return result
+
+
+# the kernel's functions
+
+
+def coder_encode(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes:
+    """The blob of one group, int8 (channels, height, width), by one model."""
+    require_model(coder, model)
+    require_group(coder, latent, "latent", np.int8)
+    if not 0 <= quality <= MAX_QUALITY:
+        raise ValueError(f"quality {quality} is not 0 to {MAX_QUALITY}")
+    return encode_group(coder, model, quality, latent)
+
+
+def coder_decode(
+    coder: Coder,
+    buffers: list[Any],
+    source: npt.NDArray[np.int32],
+    start: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    out: Int8s,
+) -> tuple[int, int]:
+    """Decodes blob i = buffers[source[i]][start[i]:][:length[i]] into out[i].
+
+    Returns (0, -1), or why not and which.
+    """
+    if out.ndim != 4 or out.dtype != np.int8 or out.shape[:2] != (len(source), coder.channels):
+        raise ValueError(f"out is {out.dtype} {out.shape}, not int8 ({len(source)}, {coder.channels}, h, w)")
+    require_plane(out.shape[2], out.shape[3], "out")
+    views = [memoryview(buffer).cast("B") for buffer in buffers]
+    blobs = []
+    for i, (s, first, size) in enumerate(zip(source.tolist(), start.tolist(), length.tolist(), strict=True)):
+        if not 0 <= s < len(views) or first < 0 or size < 0 or first + size > len(views[s]):
+            raise ValueError(f"blob {i} lies outside its buffer")
+        blobs.append(bytes(views[s][first : first + size]))
+    i = -1
+    groups: list[Group] = []
+    try:
+        for i in range(len(blobs)):
+            groups.append(_expected(coder, parse_group(blobs[i], coder.sha256), out.shape[2:]))
+        for i in range(len(blobs)):
+            out[i] = decode_group(coder, groups[i])
+    except RefusedError as refused:
+        return refused.status, i
+    return OK, -1
+
+
+def _expected(coder: Coder, group: Group, shape: tuple[int, ...]) -> Group:
+    if (group.height, group.width) != shape:
+        raise RefusedError(WRONG_SHAPE)
+    if group.model >= len(coder.models) or group.lanes != coder_lanes(*shape):
+        raise RefusedError(CORRUPT)
+    return group
+
+
+def coder_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
+    """uint16 (channels, height, width): (level * 64 + bucket) * 64 + symbol, for fitting."""
+    require_model(coder, model)
+    require_group(coder, latent, "latent", np.int8)
+    coded = code_group(coder, model, latent)
+    return (
+        np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()
+    )

@@ -1,0 +1,121 @@
+"""Checksums, numbers and the header of a group blob: docs/format.md sections 2 and 4, in plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Why a blob is refused; the kernel's numbers.
+OK, TRUNCATED, CORRUPT, BAD_VERSION, WRONG_ARTIFACT, WRONG_SHAPE, BAD_CRC = 0, -2, -3, -5, -6, -7, -8
+
+VERSION = 1
+MAX_AREA = 1 << 22
+MAX_SIDE = 1 << 16
+MAX_QUALITY = 100
+
+
+class RefusedError(Exception):
+    """A blob that cannot be decoded; `status` says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+# section 2.3
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+_CRC_TABLE = _crc_table()
+
+
+def crc32c(data: bytes | bytearray | memoryview, seed: int = 0) -> int:
+    """The CRC-32C of `data`, going on from the CRC `seed` of what came before it."""
+    crc = ~seed & 0xFFFFFFFF
+    for byte in bytes(data):
+        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 255]
+    return ~crc & 0xFFFFFFFF
+
+
+# section 2.2
+
+
+def varint(value: int) -> bytes:
+    """A number below 2^28 in as few bytes as hold it, seven bits in each, lowest first."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def read_varint(blob: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and the place after it."""
+    value = 0
+    for place in range(4):
+        if at + place >= len(blob):
+            raise RefusedError(TRUNCATED)
+        byte = blob[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            if place and not byte:
+                raise RefusedError(CORRUPT)
+            return value, at + place + 1
+    raise RefusedError(CORRUPT)
+
+
+# section 4
+
+
+@dataclass(frozen=True)
+class Group:
+    """The header of a group blob, and its payload."""
+
+    lanes: int
+    model: int
+    quality: int
+    height: int
+    width: int
+    escapes: int
+    payload: bytes
+
+
+def parse_group(blob: bytes, sha256: bytes) -> Group:
+    """Takes a group blob apart; RefusedError if it breaks a rule that can be checked without decoding it."""
+    if not blob:
+        raise RefusedError(TRUNCATED)
+    if blob[0] >> 4 != VERSION:
+        raise RefusedError(BAD_VERSION)
+    if len(blob) < 12:
+        raise RefusedError(TRUNCATED)
+    height, at = read_varint(blob, 5)
+    width, at = read_varint(blob, at)
+    escapes, at = read_varint(blob, at)
+    if len(blob) < at + 4:
+        raise RefusedError(TRUNCATED)
+    if blob[3:5] != sha256[:2]:
+        raise RefusedError(WRONG_ARTIFACT)
+    crc, payload = int.from_bytes(blob[at : at + 4], "little"), blob[at + 4 :]
+    if crc != crc32c(sha256 + blob[:at] + payload):
+        raise RefusedError(BAD_CRC)
+    lanes_log2 = blob[0] & 15
+    if lanes_log2 > 4 or blob[2] > MAX_QUALITY or not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE:
+        raise RefusedError(CORRUPT)
+    lanes, words = 1 << lanes_log2, len(payload) - (4 << lanes_log2) - escapes
+    if height * width > MAX_AREA or (words < 0 or words % 2 if payload else escapes):
+        raise RefusedError(CORRUPT)
+    return Group(lanes, blob[1], blob[2], height, width, escapes, payload)
+
+
+def join_group(group: Group, sha256: bytes) -> bytes:
+    """The blob of a group."""
+    head = bytes([VERSION << 4 | group.lanes.bit_length() - 1, group.model, group.quality]) + sha256[:2]
+    head += varint(group.height) + varint(group.width) + varint(group.escapes)
+    return head + crc32c(sha256 + head + group.payload).to_bytes(4, "little") + group.payload
