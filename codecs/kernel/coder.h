@@ -43,6 +43,7 @@ typedef struct {
   int channels; /* of a group */
   int models;
   int tables;
+  int kept;      /* channels whose values others are predicted from, in any model */
   int precision; /* log2 of the sum of a table's frequencies */
   ls_channel *channel;   /* models * channels */
   uint16_t *freq;        /* tables * LS_SYMBOLS */
@@ -81,6 +82,16 @@ typedef struct {
   const uint8_t *escapes, *escapes_end;
 } ls_stream;
 
+/* A plane of the streams that fill 16 lanes; flat planes are given by their first symbol. */
+typedef struct {
+  const ls_channel *channel;
+  const uint16_t *cross;
+  const int32_t *prediction;
+  uint32_t *states; /* 16 */
+  ls_stream *streams;
+  int8_t *residual, *value;
+} ls_plane;
+
 /* One path (portable, avx2, avx512) of the inner loops. */
 typedef struct {
   /* magnitude (4a, B) pairs of a plane of residuals; returns whether any is non-zero */
@@ -88,12 +99,14 @@ typedef struct {
   /* context[i] = min(32767, sum over planes of pairs . weights) */
   void (*cross)(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
                 uint16_t *context);
+  /* signed prediction in 1/1024: out += what earlier channels say, and what the channel's own neighbours say */
+  void (*signed_cross)(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
+                       int8_t *scratch, int32_t *out);
+  void (*own_predictions)(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout);
   void (*own_contexts)(const ls_geometry *g, const ls_channel *c, const int8_t *residual, const uint16_t *cross,
                        uint8_t *scratch, uint8_t *bucket);
-  /* decodes one plane of g->wide lanes (16); states holds the lanes */
-  int (*decode_plane)(const ls_coder *coder, const ls_geometry *g, const ls_channel *c, const uint16_t *cross,
-                      const int32_t *prediction, uint32_t *states, ls_stream *streams, int8_t *residual,
-                      int8_t *value);
+  /* decodes one plane of each of one or two bundles, 16 lanes each; `failed`: which of them is bad */
+  int (*decode_planes)(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed);
   /* codes one plane backwards; words grow downwards from *end */
   void (*encode_plane)(const ls_coder *coder, const ls_geometry *g, const uint16_t *codes, uint32_t *states,
                        uint8_t **end);
@@ -106,14 +119,7 @@ extern const ls_path ls_path_avx2, ls_path_avx512;
 #endif
 const ls_path *ls_current_path(void);
 
-/* signed prediction from earlier channels, 1/1024 */
-void ls_signed_cross(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
-                     int8_t *scratch, int32_t *out);
-void ls_own_predictions(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout);
-
 /* whole groups */
-int ls_decode_groups(const ls_coder *coder, int count, const int *model, int height, int width, int lanes,
-                     ls_stream *streams, const uint8_t *const *state_bytes, int8_t *const *out, int *failed);
 int ls_encode_group(const ls_coder *coder, int model, int height, int width, int lanes, const int8_t *latent,
                     uint8_t **payload, size_t *payload_size, size_t *escapes);
 int ls_cost_group(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits);
@@ -141,6 +147,19 @@ enum { LS_BAD_VERSION = -5, LS_WRONG_ARTIFACT = -6, LS_WRONG_SHAPE = -7, LS_BAD_
 
 int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32]);
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32]);
+
+/* A blob to decode; `index` is its place in the output. */
+typedef struct {
+  const uint8_t *blob;
+  size_t size;
+  int index;
+  ls_group group;
+} ls_job;
+
+/* Decodes blobs of one shape into out (count, channels, height, width); jobs are put in another order. A status below
+ * zero is about blob `failed`. */
+int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int height, int width,
+                   int8_t *out, int *failed);
 
 uint32_t ls_crc32c(uint32_t crc, const uint8_t *data, size_t size);
 

@@ -31,7 +31,7 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
     }
 }
 
-const ls_path ls_path_avx2 = {magnitudes, cross, own_contexts, decode_plane, encode_plane_scalar, "avx2"};
+const ls_path ls_path_avx2 = {magnitudes, cross, signed_cross, own_predictions, own_contexts, decode_planes, encode_plane_scalar, "avx2"};
 #else
 typedef int ls_no_avx2;
 #endif

@@ -67,7 +67,7 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
     *end = to;
 }
 
-const ls_path ls_path_avx512 = {magnitudes, cross, own_contexts, decode_plane, encode_plane, "avx512"};
+const ls_path ls_path_avx512 = {magnitudes, cross, signed_cross, own_predictions, own_contexts, decode_planes, encode_plane, "avx512"};
 #else
 typedef int ls_no_avx512;
 #endif

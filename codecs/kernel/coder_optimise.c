@@ -132,7 +132,7 @@ int ls_optimise_group(const ls_coder *coder, int model, int height, int width, c
         path->cross(&g, k, used, c->cross, context);
         if (c->predicted) {
             memset(prediction, 0, area * 4);
-            ls_signed_cross(&g, k, value, c->signed_cross, (int8_t *)scratch, prediction);
+            path->signed_cross(&g, k, value, c->signed_cross, (int8_t *)scratch, prediction);
         }
         const plane_job job = {coder,      c,         context, prediction, lambda / 256, weight[k],
                                delta[2 * k], delta[2 * k + 1]};

@@ -22,4 +22,4 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
     }
 }
 
-const ls_path ls_path_portable = {magnitudes, cross, own_contexts, decode_plane, encode_plane_scalar, "portable"};
+const ls_path ls_path_portable = {magnitudes, cross, signed_cross, own_predictions, own_contexts, decode_planes, encode_plane_scalar, "portable"};

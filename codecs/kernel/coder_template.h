@@ -1,8 +1,9 @@
 /* The inner loops of the entropy coder, written once over the 16-lane vectors of coder_vec_*.h and
  * compiled once for each path.  Included by coder_portable.c, coder_avx2.c and coder_avx512.c. */
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "coder_predict.h"
 
 static inline uint8_t choose8(uint8_t mask, uint8_t yes, uint8_t no)
 {
@@ -96,144 +97,201 @@ static inline int give_up(ls_stream *stream, int status)
     return status;
 }
 
-/* Decodes the 16 lanes of one plane. The previous steps sit in registers: what was upper-right one and two
- * steps ago is upper and upper-left now. STREAMS is 0 for the many streams that small planes of few lanes have. */
-#define DECODE_PLANE(NAME, PREDICTED, STREAMS)                                                                     \
-    static int NAME(const ls_coder *coder, const ls_geometry *g, const ls_channel *c,                              \
-                    const uint16_t *restrict cross_context, const int32_t *restrict prediction, uint32_t *states,  \
-                    ls_stream *streams, int8_t *restrict residual, int8_t *restrict value)                         \
-    {                                                                                                              \
-        const int steps = g->steps, wrap = g->wrap, lanes = g->lanes, precision = coder->precision;                \
-        const int count = STREAMS ? STREAMS : 16 / lanes;                                                          \
-        const uint32_t *slots = coder->slots;                                                                      \
-        uint32_t order[16];                                                                                        \
-        for (int k = 0; k < 16; k++)                                                                               \
-            order[k] = k % lanes ? (uint32_t)(k - 1) : (uint32_t)(16 + k + lanes - 1);                             \
-        const vec shift = v_load(order);                                                                           \
-        const vec w0 = v_set((uint32_t)c->own[0]), w1 = v_set((uint32_t)c->own[1]),                                \
-                  w2 = v_set((uint32_t)c->own[2]), w3 = v_set((uint32_t)c->own[3]),                                \
-                  w4 = v_set((uint32_t)c->own[4]), bias = v_set((uint32_t)c->bias);                                \
-        const vec p0 = v_set((uint32_t)c->signed_own[0]), p1 = v_set((uint32_t)c->signed_own[1]),                  \
-                  p2 = v_set((uint32_t)c->signed_own[2]), p3 = v_set((uint32_t)c->signed_own[3]);                  \
-        const vec slot_mask = v_set((1u << precision) - 1), low = v_set(LS_STATE_LOW), \
-                  zero = v_set(0), twelve = v_set(0xfff); \
-        const vec_table table = v_table_load(PREDICTED ? &c->table16[0][0] : c->table16[0], PREDICTED);            \
-        vec state = v_load(states);                                                                                \
-        vec a1 = zero, a2 = zero, u0 = zero, u1 = zero;                                                            \
-        vec q1 = zero, s0 = zero, s1 = zero;                                                                       \
-        const uint8_t *word[STREAMS ? STREAMS : 16], *word_end[STREAMS ? STREAMS : 16];                            \
-        for (int s = 0; s < count; s++) {                                                                          \
-            word[s] = streams[s].words;                                                                            \
-            word_end[s] = streams[s].words_end;                                                                    \
-        }                                                                                                          \
-        for (int t = 0; t < steps; t++) {                                                                          \
-            const ptrdiff_t at = (ptrdiff_t)t * 16;                                                                \
-            const mask first_column = v_mask(g->first_column + at), second_column = v_mask(g->second_column + at), \
-                       last_column = v_mask(g->last_column + at), first_row = v_mask(g->first_row + at),           \
-                       active = v_mask(g->active + at);                                                            \
-            const ptrdiff_t behind = (ptrdiff_t)(t - wrap + 1) * 16;                                               \
-            const vec corner = v_shuffle(a1, shift, v_min(v_abs(v_load_i8(residual + behind)), v_set(15)));        \
-            vec u = u0, ul = u1, l = v_blend(first_column, a1, u), ll = v_blend(second_column, a2, a1);            \
-            u1 = u0;                                                                                               \
-            u0 = corner;                                                                                           \
-            ll = v_blend(first_column, ll, u);                                                                     \
-            ul = v_blend(first_column, ul, u);                                                                     \
-            vec ur = v_blend(last_column, corner, u);                                                              \
-            u = v_blend(first_row, u, l);                                                                          \
-            ul = v_blend(first_row, ul, l);                                                                        \
-            ur = v_blend(first_row, ur, l);                                                                        \
-            vec context = v_add(bias, v_load_u16(cross_context + at));                                             \
-            context = v_add(context, v_add(v_mul16(u, w1), v_add(v_mul16(ul, w2), v_mul16(ur, w3))));              \
-            context = v_add(v_add(context, v_mul16(ll, w4)), v_mul16(l, w0));                                      \
-            vec bucket = bucket_of(context);                                                                       \
-            vec p = zero, flip = zero;                                                                             \
-            if (PREDICTED) {                                                                                       \
-                const vec qcorner = v_shuffle(q1, shift, v_load_i8(value + behind));                               \
-                vec qu = s0, qul = s1, ql = v_blend(first_column, q1, qu);                                         \
-                s1 = s0;                                                                                           \
-                s0 = qcorner;                                                                                      \
-                qul = v_blend(first_column, qul, qu);                                                              \
-                vec qur = v_blend(last_column, qcorner, qu);                                                       \
-                qu = v_blend(first_row, qu, ql);                                                                   \
-                qul = v_blend(first_row, qul, ql);                                                                 \
-                qur = v_blend(first_row, qur, ql);                                                                 \
-                vec sum = v_add(v_load((const uint32_t *)prediction + at),                                         \
-                                v_add(v_add(v_mul(ql, p0), v_mul(qu, p1)), v_add(v_mul(qul, p2), v_mul(qur, p3)))); \
-                p = v_max(v_min(v_sra(v_add(sum, v_set(512)), 10), v_set(127)), v_set((uint32_t)-127));            \
-                const vec fraction = v_sub(sum, v_sll(p, 10));                                                     \
-                flip = v_sra(fraction, 31);                                                                        \
-                const vec level = v_min(v_srl(v_abs(fraction), 7), v_set(3));                                      \
-                bucket = v_or(bucket, v_sll(level, 6));                                                            \
-            }                                                                                                      \
-            const vec index = v_or(v_sll(v_lookup(table, bucket, PREDICTED), precision), v_and(state, slot_mask)); \
-            const vec entry = v_gather(slots, index);                                                              \
-            vec symbol = v_sra(entry, 24);                                                                         \
-            const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(state, precision)),                \
-                                   v_and(entry, twelve));                                                          \
-            state = v_blend(active, state, next);                                                                  \
-            const mask need = active & v_less(state, low);                                                         \
-            state = v_refill(state, need, word, count);                                                            \
-            for (int s = 0; s < count; s++)                                                                        \
-                if (word[s] > word_end[s])                                                                         \
-                    return give_up(streams + s, LS_TRUNCATED);                                                     \
-            if (PREDICTED)                                                                                         \
-                symbol = v_sub(v_xor(symbol, flip), flip);                                                         \
-            const mask escaped = active & v_equal(v_sra(entry, 24), v_set((uint32_t)-128));                        \
-            symbol = v_blend(active, zero, symbol);                                                                \
-            vec q = PREDICTED ? v_blend(active, zero, v_add(symbol, p)) : symbol;                                  \
-            if (escaped) {                                                                                         \
-                uint32_t predicted[16], symbols[16], values[16];                                                   \
-                v_store(predicted, p);                                                                             \
-                v_store(symbols, symbol);                                                                          \
-                v_store(values, q);                                                                                \
-                for (int k = 0; k < 16; k++)                                                                       \
-                    if (escaped >> k & 1) {                                                                        \
-                        ls_stream *s = streams + k / lanes;                                                        \
-                        if (s->escapes == s->escapes_end)                                                          \
-                            return give_up(s, LS_CORRUPT);                                                         \
-                        int full = (int8_t)*s->escapes++, r = full - (PREDICTED ? (int32_t)predicted[k] : 0);      \
-                        values[k] = (uint32_t)full;                                                                \
-                        symbols[k] = (uint32_t)(r > 127 ? 127 : r < -128 ? -128 : r);                              \
-                    }                                                                                              \
-                symbol = v_load(symbols);                                                                          \
-                q = v_load(values);                                                                                \
-            } else if (PREDICTED) {                                                                                \
-                q = v_max(v_min(q, v_set(127)), v_set((uint32_t)-128));                                            \
-            }                                                                                                      \
-            v_store_i8(residual + at, symbol);                                                                     \
-            a2 = a1;                                                                                               \
-            a1 = v_min(v_abs(symbol), v_set(15));                                                                  \
-            if (PREDICTED) {                                                                                       \
-                v_store_i8(value + at, q);                                                                         \
-                q1 = q;                                                                                            \
-            }                                                                                                      \
-        }                                                                                                          \
-        v_store(states, state);                                                                                    \
-        for (int s = 0; s < count; s++)                                                                            \
-            streams[s].words = word[s];                                                                            \
-        return LS_OK;                                                                                              \
-    }
+/* One plane's 16 lanes in flight. The previous steps sit in registers: what was upper-right one and two steps ago is
+ * upper and upper-left now. */
+typedef struct {
+    vec state, a1, a2, up, up_left;  /* magnitudes to the left, two to the left; rows above, not yet cut at the edges */
+    vec q1, q_up, q_up_left;         /* the same of values, where they are predicted */
+    vec own[5], bias, signed_own[4];
+    vec_table table;
+    const uint8_t *word[16];
+} flight;
 
-DECODE_PLANE(decode_many, 0, 0)
-DECODE_PLANE(decode_1, 0, 1)
-DECODE_PLANE(decode_2, 0, 2)
-DECODE_PLANE(decode_4, 0, 4)
-DECODE_PLANE(decode_predicted_many, 1, 0)
-DECODE_PLANE(decode_predicted_1, 1, 1)
-DECODE_PLANE(decode_predicted_2, 1, 2)
-DECODE_PLANE(decode_predicted_4, 1, 4)
-
-static int decode_plane(const ls_coder *coder, const ls_geometry *g, const ls_channel *c, const uint16_t *cross,
-                        const int32_t *prediction, uint32_t *states, ls_stream *streams, int8_t *residual,
-                        int8_t *value)
+static inline __attribute__((always_inline)) void take_off(flight *f, const ls_plane *plane, int predicted, int streams)
 {
-    static int (*const variant[])(const ls_coder *, const ls_geometry *, const ls_channel *, const uint16_t *,
-                                  const int32_t *, uint32_t *, ls_stream *, int8_t *, int8_t *) = {
-        decode_many,           decode_4,           decode_2,           decode_1,
-        decode_predicted_many, decode_predicted_4, decode_predicted_2, decode_predicted_1};
-    int by_lanes = g->lanes >= 16 ? 3 : g->lanes >= 8 ? 2 : g->lanes >= 4 ? 1 : 0;
-    return variant[by_lanes + (c->predicted ? 4 : 0)](coder, g, c, cross, prediction, states, streams, residual,
-                                                      value);
+    const ls_channel *c = plane->channel;
+    f->state = v_load(plane->states);
+    f->a1 = f->a2 = f->up = f->up_left = f->q1 = f->q_up = f->q_up_left = v_set(0);
+    for (int i = 0; i < 5; i++)
+        f->own[i] = v_set((uint32_t)c->own[i]);
+    f->bias = v_set((uint32_t)c->bias);
+    for (int i = 0; predicted && i < 4; i++)
+        f->signed_own[i] = v_set((uint32_t)c->signed_own[i]);
+    f->table = v_table_load(&c->table16[0][0], predicted);
+    for (int s = 0; s < streams; s++)
+        f->word[s] = plane->streams[s].words;
+}
+
+/* Values that stood behind an escape, in the order of lanes; LS_CORRUPT where there are not so many. */
+static __attribute__((noinline)) int read_escapes(const ls_plane *plane, int lanes, mask escaped, vec p, vec *symbol,
+                                                  vec *value)
+{
+    uint32_t predicted[16], symbols[16], values[16];
+    v_store(predicted, p);
+    v_store(symbols, *symbol);
+    v_store(values, *value);
+    for (int k = 0; k < 16; k++)
+        if (escaped >> k & 1) {
+            ls_stream *s = plane->streams + k / lanes;
+            if (s->escapes == s->escapes_end)
+                return give_up(s, LS_CORRUPT);
+            const int full = (int8_t)*s->escapes++, r = full - (int32_t)predicted[k];
+            values[k] = (uint32_t)full;
+            symbols[k] = (uint32_t)(r > 127 ? 127 : r < -128 ? -128 : r);
+        }
+    *symbol = v_load(symbols);
+    *value = v_load(values);
+    return LS_OK;
+}
+
+typedef struct {
+    vec shift;
+    mask first_column, second_column, last_column, first_row, active;
+    ptrdiff_t at, behind;
+} place;
+
+/* The sum of weighted neighbours, of magnitudes or of values; what is left of `left2` is not looked at for values. */
+typedef struct {
+    vec left, up, up_left, up_right, left2;
+} around;
+
+static inline __attribute__((always_inline)) around neighbours(const place *at, vec corner, vec q1, vec q2, vec *up,
+                                                               vec *up_left)
+{
+    around n;
+    n.up = *up;
+    n.left = v_blend(at->first_column, q1, n.up);
+    n.left2 = v_blend(at->first_column, v_blend(at->second_column, q2, q1), n.up);
+    n.up_left = v_blend(at->first_column, *up_left, n.up);
+    n.up_right = v_blend(at->last_column, corner, n.up);
+    *up_left = *up;
+    *up = corner;
+    n.up = v_blend(at->first_row, n.up, n.left);
+    n.up_left = v_blend(at->first_row, n.up_left, n.left);
+    n.up_right = v_blend(at->first_row, n.up_right, n.left);
+    return n;
+}
+
+/* Decodes one step of a plane. */
+static inline __attribute__((always_inline)) int step(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane,
+                                                      flight *f, const place *at, const int predicted, const int streams)
+{
+    const int precision = coder->precision;
+    const vec zero = v_set(0), twelve = v_set(0xfff);
+    vec corner = v_shuffle(f->a1, at->shift, v_min(v_abs(v_load_i8(plane->residual + at->behind)), v_set(15)));
+    around n = neighbours(at, corner, f->a1, f->a2, &f->up, &f->up_left);
+    vec context = v_add(f->bias, v_load_u16(plane->cross + at->at));
+    context = v_add(context, v_add(v_mul16(n.up, f->own[1]),
+                                   v_add(v_mul16(n.up_left, f->own[2]), v_mul16(n.up_right, f->own[3]))));
+    context = v_add(v_add(context, v_mul16(n.left2, f->own[4])), v_mul16(n.left, f->own[0]));
+    vec bucket = bucket_of(context), p = zero, flip = zero;
+    if (predicted) {
+        corner = v_shuffle(f->q1, at->shift, v_load_i8(plane->value + at->behind));
+        n = neighbours(at, corner, f->q1, f->q1, &f->q_up, &f->q_up_left);
+        const vec near = v_add(v_mul(n.left, f->signed_own[0]), v_mul(n.up, f->signed_own[1]));
+        const vec far = v_add(v_mul(n.up_left, f->signed_own[2]), v_mul(n.up_right, f->signed_own[3]));
+        const vec sum = v_add(v_load((const uint32_t *)plane->prediction + at->at), v_add(near, far));
+        p = v_max(v_min(v_sra(v_add(sum, v_set(512)), 10), v_set(127)), v_set((uint32_t)-127));
+        const vec fraction = v_sub(sum, v_sll(p, 10));
+        flip = v_sra(fraction, 31);
+        bucket = v_or(bucket, v_sll(v_min(v_srl(v_abs(fraction), 7), v_set(3)), 6));
+    }
+    const vec slot = v_and(f->state, v_set((1u << precision) - 1));
+    const vec entry = v_gather(coder->slots, v_or(v_sll(v_lookup(f->table, bucket, predicted), precision), slot));
+    const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(f->state, precision)), v_and(entry, twelve));
+    f->state = v_blend(at->active, f->state, next);
+    f->state = v_refill(f->state, at->active & v_less(f->state, v_set(LS_STATE_LOW)), f->word, streams);
+    for (int s = 0; s < streams; s++)
+        if (f->word[s] > plane->streams[s].words_end)
+            return give_up(plane->streams + s, LS_TRUNCATED);
+    vec symbol = v_sra(entry, 24);
+    const mask escaped = at->active & v_equal(symbol, v_set((uint32_t)-128));
+    symbol = v_blend(at->active, zero, predicted ? v_sub(v_xor(symbol, flip), flip) : symbol);
+    vec value = predicted ? v_blend(at->active, zero, v_add(symbol, p)) : symbol;
+    if (predicted)
+        value = v_max(v_min(value, v_set(127)), v_set((uint32_t)-128));
+    if (escaped && read_escapes(plane, g->lanes, escaped, p, &symbol, &value))
+        return LS_CORRUPT;
+    v_store_i8(plane->residual + at->at, symbol);
+    f->a2 = f->a1;
+    f->a1 = v_min(v_abs(symbol), v_set(15));
+    if (predicted) {
+        v_store_i8(plane->value + at->at, value);
+        f->q1 = value;
+    }
+    return LS_OK;
+}
+
+/* Decodes one plane of each of `count` bundles side by side: a step waits long for its table, and two fill the time. */
+static inline __attribute__((always_inline)) int decode_any(const ls_coder *coder, const ls_geometry *g, ls_plane *planes,
+                                                            int *failed, const int predicted, const int streams,
+                                                            const int count)
+{
+    flight f[2];
+    uint32_t order[16];
+    for (int k = 0; k < 16; k++)
+        order[k] = k % g->lanes ? (uint32_t)(k - 1) : (uint32_t)(16 + k + g->lanes - 1);
+    const vec shift = v_load(order);
+    for (int i = 0; i < count; i++)
+        take_off(f + i, planes + i, predicted, streams);
+    for (int t = 0; t < g->steps; t++) {
+        place at;
+        at.shift = shift;
+        at.at = (ptrdiff_t)t * 16;
+        at.behind = (ptrdiff_t)(t - g->wrap + 1) * 16;
+        at.first_column = v_mask(g->first_column + at.at);
+        at.second_column = v_mask(g->second_column + at.at);
+        at.last_column = v_mask(g->last_column + at.at);
+        at.first_row = v_mask(g->first_row + at.at);
+        at.active = v_mask(g->active + at.at);
+        for (int i = 0; i < count; i++) {
+            const int status = step(coder, g, planes + i, f + i, &at, predicted, streams);
+            if (status) {
+                *failed = i;
+                return status;
+            }
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        v_store(planes[i].states, f[i].state);
+        for (int s = 0; s < streams; s++)
+            planes[i].streams[s].words = f[i].word[s];
+    }
+    return LS_OK;
+}
+
+/* The loop is compiled for each number of streams that a vector can hold, alone and in pairs. */
+#define VARIANT(NAME, PREDICTED, STREAMS, COUNT)                                                                       \
+    static int NAME(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed)                        \
+    {                                                                                                                  \
+        return decode_any(coder, g, planes, failed, PREDICTED, STREAMS, COUNT);                                        \
+    }
+#define VARIANTS(COUNT, PREDICTED)                                                                                     \
+    VARIANT(decode_##COUNT##_##PREDICTED##_16, PREDICTED, 16, COUNT)                                                   \
+    VARIANT(decode_##COUNT##_##PREDICTED##_8, PREDICTED, 8, COUNT)                                                     \
+    VARIANT(decode_##COUNT##_##PREDICTED##_4, PREDICTED, 4, COUNT)                                                     \
+    VARIANT(decode_##COUNT##_##PREDICTED##_2, PREDICTED, 2, COUNT)                                                     \
+    VARIANT(decode_##COUNT##_##PREDICTED##_1, PREDICTED, 1, COUNT)
+#define NAMES(COUNT, PREDICTED)                                                                                        \
+    decode_##COUNT##_##PREDICTED##_16, decode_##COUNT##_##PREDICTED##_8, decode_##COUNT##_##PREDICTED##_4,             \
+        decode_##COUNT##_##PREDICTED##_2, decode_##COUNT##_##PREDICTED##_1
+VARIANTS(1, 0)
+VARIANTS(1, 1)
+VARIANTS(2, 0)
+VARIANTS(2, 1)
+
+static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed)
+{
+    static int (*const variant[20])(const ls_coder *, const ls_geometry *, ls_plane *, int *) = {
+        NAMES(1, 0), NAMES(1, 1), NAMES(2, 0), NAMES(2, 1)};
+    const int by_lanes = __builtin_ctz((unsigned)g->lanes), predicted = planes[0].channel->predicted;
+    if (count == 2 && planes[1].channel->predicted != predicted) {
+        int status = decode_planes(coder, g, planes, 1, failed);
+        if (!status && (status = decode_planes(coder, g, planes + 1, 1, failed)))
+            *failed = 1;
+        return status;
+    }
+    return variant[(count == 2 ? 10 : 0) + (predicted ? 5 : 0) + by_lanes](coder, g, planes, failed);
 }
 
 /* One step of a lane: what a decoder reads as a word must be written before the state grows. */

@@ -1,35 +1,30 @@
 #include "packet.h"
-#include "rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MARGIN ROW_ALIGN /* floats before index 0 of a row; index -1 is read */
+#define BATCH 16 /* rows of the first level that are made at once */
 
 /* One level of the tree; node = path * colours + colour, where path is the band index of the level above. */
 struct level {
     size_t nodes, rows, n; /* rows and columns of its bands */
     size_t stride;         /* floats from one band's row to the next band's */
     float *haar, *low;     /* nodes x 3 rows x 4 bands: after Haar, and after the step on the low bands */
-    float *input;          /* nodes x 2 rows: the pair of rows to be split next */
-    size_t input_stride;
+    float *input;          /* nodes x input_rows: rows to be split, a ring */
+    size_t input_stride, input_rows;
+    size_t next;           /* the first row not yet made */
 };
 
 struct analysis {
     const struct row_ops *ops;
     struct level level[LEVELS];
-    float *planes; /* BANDS * colours rows: one row of the result */
-    size_t planes_stride;
+    float *planes; /* BANDS * colours x plane_rows: rows of the result, a ring */
+    size_t planes_stride, plane_rows;
     struct tile tile;
     int colours;
     band_sink sink;
     void *context;
 };
-
-static size_t aligned(size_t n)
-{
-    return (n + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
-}
 
 void extend_sideways(float *quad, size_t stride, size_t n)
 {
@@ -61,13 +56,17 @@ static float *ring_row(const struct level *v, float *ring, size_t node, size_t r
     return ring + (node * 3 + row % 3) * 4 * v->stride + MARGIN;
 }
 
+static float *input_row(const struct level *v, size_t node, size_t row)
+{
+    return v->input + (node * v->input_rows + row % v->input_rows) * v->input_stride;
+}
+
 /* Row r of a finished band goes to the input of its node one level down, or to the result. */
 static float *destination(struct analysis *s, int l, size_t band_node, size_t row)
 {
     if (l + 1 == LEVELS)
-        return s->planes + band_node * s->planes_stride;
-    struct level *below = &s->level[l + 1];
-    return below->input + (band_node * 2 + (row & 1)) * below->input_stride;
+        return s->planes + (band_node * s->plane_rows + row % s->plane_rows) * s->planes_stride;
+    return input_row(&s->level[l + 1], band_node, row);
 }
 
 /* Lets one node take its input pair as row m (if it is a row at all) and finish row m - 2. */
@@ -78,8 +77,7 @@ static void advance_node(struct analysis *s, int l, size_t node, size_t m)
     const size_t stride = v->stride, n = v->n, rows = v->rows, before_first = 2; /* = -1 modulo 3 */
     if (m < rows) {
         float *quad = ring_row(v, v->haar, node, m);
-        const float *pair = v->input + node * 2 * v->input_stride;
-        ops->haar(pair, pair + v->input_stride, quad, stride, n);
+        ops->haar(input_row(v, node, 2 * m), input_row(v, node, 2 * m + 1), quad, stride, n);
         extend_sideways(quad, stride, n);
         if (m == 0)
             reflect_row(ring_row(v, v->haar, node, before_first), quad, stride);
@@ -107,23 +105,32 @@ static void advance_node(struct analysis *s, int l, size_t node, size_t m)
     }
 }
 
-static void advance(struct analysis *s, int l, size_t m)
+/* Makes rows up to `end` of a level, for one node after another so that its last rows stay in L1, then what they allow
+ * on the levels below. Two rows past the last one finish it. */
+static void advance(struct analysis *s, int l, size_t end)
 {
-    for (size_t node = 0; node < s->level[l].nodes; node++)
-        advance_node(s, l, node, m);
-    if (m < 2)
+    struct level *v = &s->level[l];
+    const size_t begin = v->next, done = end < 2 ? 0 : end - 2;
+    for (size_t node = 0; node < v->nodes; node++)
+        for (size_t m = begin; m < end; m++)
+            advance_node(s, l, node, m);
+    v->next = end;
+    if (l + 1 < LEVELS) {
+        const size_t ready = done == v->rows ? done / 2 + 2 : done / 2;
+        if (ready > s->level[l + 1].next)
+            advance(s, l + 1, ready);
         return;
-    if (l + 1 == LEVELS)
-        s->sink(s->context, m - 2, s->tile.column, s->tile.count, s->planes + (s->tile.column - s->tile.first),
-                s->planes_stride);
-    else if ((m - 2) & 1)
-        advance(s, l + 1, (m - 2) / 2);
+    }
+    for (size_t row = begin < 2 ? 0 : begin - 2; row < done; row++)
+        s->sink(s->context, row, s->tile.column, s->tile.count,
+                s->planes + (row % s->plane_rows) * s->planes_stride + (s->tile.column - s->tile.first),
+                s->plane_rows * s->planes_stride);
 }
 
 static void load_row(const struct analysis *s, const uint8_t *pixels, struct picture_size size, float *rows)
 {
     const size_t left = s->tile.first * REDUCTION, end = left + s->tile.columns * REDUCTION;
-    const size_t real_end = end < size.width ? end : size.width, stride = s->level[0].input_stride * 2;
+    const size_t real_end = end < size.width ? end : size.width, stride = s->level[0].input_rows * s->level[0].input_stride;
     s->ops->load_pixels(pixels + left * (size_t)size.colours, real_end - left, size.colours, rows, stride);
     for (int colour = 0; colour < size.colours; colour++)
         for (size_t x = real_end; x < end; x++)
@@ -135,37 +142,42 @@ static void run_tile(struct analysis *s, const uint8_t *pixels, struct picture_s
 {
     const size_t row_bytes = size.width * (size_t)size.colours;
     struct level *top = &s->level[0];
-    for (size_t m = 0; m < top->rows; m++) {
-        load_row(s, pixels + reflected(2 * m, size.height) * row_bytes, size, top->input);
-        load_row(s, pixels + reflected(2 * m + 1, size.height) * row_bytes, size, top->input + top->input_stride);
-        advance(s, 0, m);
-    }
     for (int l = 0; l < LEVELS; l++) {
-        advance(s, l, s->level[l].rows);
-        advance(s, l, s->level[l].rows + 1);
+        s->level[l].n = s->tile.columns << (LEVELS - 1 - l);
+        s->level[l].next = 0;
+    }
+    for (size_t row = 0; row < 2 * top->rows; row++) {
+        load_row(s, pixels + reflected(row, size.height) * row_bytes, size, input_row(top, 0, row));
+        if (row + 1 == 2 * top->rows)
+            advance(s, 0, top->rows + 2);
+        else if ((row + 1) % (2 * BATCH) == 0)
+            advance(s, 0, (row + 1) / 2);
     }
 }
 
 /* Sets sizes for tiles of up to `columns` latent columns and, once `arena` is there, places the buffers. */
 static size_t lay_out(struct analysis *s, size_t columns, size_t latent_rows, float *arena)
 {
-    size_t used = 0;
+    size_t used = 0, input_rows = 2 * BATCH;
     for (int l = 0; l < LEVELS; l++) {
         struct level *v = &s->level[l];
         v->nodes = (size_t)s->colours << (2 * l);
         v->rows = latent_rows << (LEVELS - 1 - l);
         v->stride = aligned(columns << (LEVELS - 1 - l)) + 2 * MARGIN;
+        v->input_rows = input_rows;
+        input_rows = (input_rows / 2 + 2 + 1 + 1) / 2 * 2; /* rows made at once, two at the end, one that waits; even */
         v->input_stride = 2 * aligned(columns << (LEVELS - 1 - l));
         float **const buffers[] = {&v->haar, &v->low, &v->input};
-        const size_t sizes[] = {v->nodes * 12 * v->stride, v->nodes * 12 * v->stride, v->nodes * 2 * v->input_stride};
+        const size_t sizes[] = {v->nodes * 12 * v->stride, v->nodes * 12 * v->stride, v->nodes * v->input_rows * v->input_stride};
         for (int i = 0; i < 3; i++) {
             *buffers[i] = arena ? arena + used : NULL;
             used += sizes[i];
         }
     }
     s->planes_stride = aligned(columns) + 2 * MARGIN;
+    s->plane_rows = input_rows;
     s->planes = arena ? arena + used : NULL;
-    return used + BANDS * (size_t)s->colours * s->planes_stride + CHUNK;
+    return used + BANDS * (size_t)s->colours * s->plane_rows * s->planes_stride + CHUNK;
 }
 
 int picture_bands(const uint8_t *pixels, struct picture_size size, band_sink sink, void *context)
@@ -178,10 +190,8 @@ int picture_bands(const uint8_t *pixels, struct picture_size size, band_sink sin
         return FRONT_NO_MEMORY;
     const uintptr_t mask = ROW_ALIGN * sizeof(float) - 1;
     lay_out(&s, columns, rows, (float *)(((uintptr_t)arena + mask) & ~mask));
-    for (size_t column = 0; column < width; column += TILE) {
+    for (size_t column = 0; column < width; column += s.tile.count) {
         s.tile = tile_at(column, width);
-        for (int l = 0; l < LEVELS; l++)
-            s.level[l].n = s.tile.columns << (LEVELS - 1 - l);
         run_tile(&s, pixels, size);
     }
     free(arena);

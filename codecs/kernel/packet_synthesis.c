@@ -1,15 +1,17 @@
 #include "packet.h"
-#include "rows.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define MARGIN ROW_ALIGN
+#define BATCH 4 /* rows of the deepest level that are used at once */
 
 /* One level of the tree; node = path * colours + colour, where path is the band index of the level above. */
 struct level {
     size_t nodes, rows, n; /* rows and columns of its bands */
     size_t stride;
-    float *bands; /* nodes x 4 rows x 4 bands: as they come; the level below delivers two rows at a time */
+    size_t ring;  /* rows that `bands` holds: those that come at once, and what earlier ones are still needed for */
+    size_t next;  /* the first row not yet made */
+    float *bands; /* nodes x ring x 4 bands: as they come */
     float *haar;  /* nodes x 3 rows x 4 bands: after the step on the high bands is undone */
 };
 
@@ -17,21 +19,17 @@ struct synthesis {
     const struct row_ops *ops;
     struct level level[LEVELS];
     float *quad;   /* 4 bands: after both steps are undone */
-    float *output; /* colours x 2 rows of the picture */
-    size_t output_stride;
+    float *output; /* colours x output_rows: rows of the picture, a ring */
+    size_t output_stride, output_rows;
+    uint8_t *scratch; /* one row of pixels, with room for what the vectors write past its end */
     struct tile tile;
     struct picture_size size;
     uint8_t *pixels;
 };
 
-static size_t aligned(size_t n)
-{
-    return (n + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
-}
-
 static float *bands_row(const struct level *v, size_t node, size_t row)
 {
-    return v->bands + (node * 4 + row % 4) * 4 * v->stride + MARGIN;
+    return v->bands + (node * v->ring + row % v->ring) * 4 * v->stride + MARGIN;
 }
 
 static float *haar_row(const struct level *v, size_t node, size_t row)
@@ -43,7 +41,7 @@ static float *haar_row(const struct level *v, size_t node, size_t row)
 static float *destination(struct synthesis *s, int l, size_t node, size_t row)
 {
     if (l == 0)
-        return s->output + (node * 2 + (row & 1)) * s->output_stride;
+        return s->output + (node * s->output_rows + row % s->output_rows) * s->output_stride;
     const size_t colours = (size_t)s->size.colours, path = node / colours;
     const struct level *parent = &s->level[l - 1];
     return bands_row(parent, path / 4 * colours + node % colours, row) + path % 4 * parent->stride;
@@ -58,14 +56,14 @@ static void advance_node(struct synthesis *s, int l, size_t node, size_t m)
     if (m < rows) {
         extend_sideways(bands_row(v, node, m), stride, n);
         if (m == 0)
-            reflect_row(bands_row(v, node, 3), bands_row(v, node, 0), stride); /* 3 = -1 modulo 4 */
+            reflect_row(bands_row(v, node, v->ring - 1), bands_row(v, node, 0), stride);
     } else if (m == rows) {
         reflect_row(bands_row(v, node, m), bands_row(v, node, m - 1), stride);
     }
     if (m >= 1 && m <= rows) {
         float *quad = haar_row(v, node, m - 1);
         float *out[4] = {quad, quad + stride, quad + 2 * stride, quad + 3 * stride};
-        ops->lift(bands_row(v, node, m + 2), bands_row(v, node, m - 1), bands_row(v, node, m), stride, out, n, -TAP_HIGH,
+        ops->lift(bands_row(v, node, m + v->ring - 2), bands_row(v, node, m - 1), bands_row(v, node, m), stride, out, n, -TAP_HIGH,
                   BAND_HH);
         extend_sideways(quad, stride, n);
         if (m == 1)
@@ -82,29 +80,35 @@ static void advance_node(struct synthesis *s, int l, size_t node, size_t m)
     }
 }
 
-/* Stores the wanted columns of the two rows 2m and 2m + 1 of the picture. */
-static void store_rows(struct synthesis *s, size_t m)
+/* Stores the wanted columns of a row of the picture. */
+static void store_row(struct synthesis *s, size_t row)
 {
     const size_t colours = (size_t)s->size.colours, left = s->tile.column * REDUCTION;
     const size_t skip = left - s->tile.first * REDUCTION, end = left + s->tile.count * REDUCTION;
     const size_t count = (end < s->size.width ? end : s->size.width) - left;
-    for (size_t row = 2 * m; row < 2 * m + 2 && row < s->size.height; row++)
-        s->ops->store_pixels(s->output + (row & 1) * s->output_stride + skip, 2 * s->output_stride, count,
-                             s->size.colours, s->pixels + (row * s->size.width + left) * colours);
+    s->ops->store_pixels(s->output + row % s->output_rows * s->output_stride + skip, s->output_rows * s->output_stride,
+                         count, s->size.colours, s->scratch);
+    memcpy(s->pixels + (row * s->size.width + left) * colours, s->scratch, count * colours);
 }
 
-static void advance(struct synthesis *s, int l, size_t m)
+/* Uses rows up to `end` of a level's bands, for one node after another so that its last rows stay in L1, then what they
+ * give on the levels above. Two rows past the last one finish it. */
+static void advance(struct synthesis *s, int l, size_t end)
 {
-    for (size_t node = 0; node < s->level[l].nodes; node++)
-        advance_node(s, l, node, m);
-    if (m < 2)
+    struct level *v = &s->level[l];
+    const size_t begin = v->next, done = end < 2 ? 0 : end - 2;
+    for (size_t node = 0; node < v->nodes; node++)
+        for (size_t m = begin; m < end; m++)
+            advance_node(s, l, node, m);
+    v->next = end;
+    if (l > 0) {
+        const size_t ready = done == v->rows ? 2 * done + 2 : 2 * done;
+        if (ready > s->level[l - 1].next)
+            advance(s, l - 1, ready);
         return;
-    if (l == 0) {
-        store_rows(s, m - 2);
-    } else {
-        advance(s, l - 1, 2 * (m - 2));
-        advance(s, l - 1, 2 * (m - 2) + 1);
     }
+    for (size_t row = begin < 2 ? 0 : 2 * (begin - 2); row < 2 * done && row < s->size.height; row++)
+        store_row(s, row);
 }
 
 static void run_tile(struct synthesis *s, band_source source, void *context)
@@ -112,39 +116,47 @@ static void run_tile(struct synthesis *s, band_source source, void *context)
     const struct level *deepest = &s->level[LEVELS - 1];
     const size_t colours = (size_t)s->size.colours;
     float *planes[BANDS * MAX_COLOURS];
-    for (size_t m = 0; m < deepest->rows; m++) {
+    for (int l = 0; l < LEVELS; l++) {
+        s->level[l].n = s->tile.columns << (LEVELS - 1 - l);
+        s->level[l].next = 0;
+    }
+    for (size_t row = 0; row < deepest->rows; row++) {
         for (size_t plane = 0; plane < BANDS * colours; plane++) {
             const size_t band = plane / colours, node = band / 4 * colours + plane % colours;
-            planes[plane] = bands_row(deepest, node, m) + band % 4 * deepest->stride;
+            planes[plane] = bands_row(deepest, node, row) + band % 4 * deepest->stride;
         }
-        source(context, m, s->tile.first, s->tile.columns, planes);
-        advance(s, LEVELS - 1, m);
-    }
-    for (int l = LEVELS - 1; l >= 0; l--) {
-        advance(s, l, s->level[l].rows);
-        advance(s, l, s->level[l].rows + 1);
+        source(context, row, s->tile.first, s->tile.columns, planes);
+        if (row + 1 == deepest->rows)
+            advance(s, LEVELS - 1, deepest->rows + 2);
+        else if ((row + 1) % BATCH == 0)
+            advance(s, LEVELS - 1, row + 1);
     }
 }
 
 static size_t lay_out(struct synthesis *s, size_t columns, size_t latent_rows, float *arena)
 {
-    size_t used = 0;
-    for (int l = 0; l < LEVELS; l++) {
+    size_t used = 0, at_once = BATCH;
+    for (int l = LEVELS - 1; l >= 0; l--) {
         struct level *v = &s->level[l];
         v->nodes = (size_t)s->size.colours << (2 * l);
         v->rows = latent_rows << (LEVELS - 1 - l);
+        v->ring = at_once + 3;        /* two rows from before, and a reflected one after the last */
+        at_once = 2 * (at_once + 2); /* the last time, two more than were new */
         v->n = columns << (LEVELS - 1 - l);
         v->stride = aligned(v->n) + 2 * MARGIN;
         v->bands = arena ? arena + used : NULL;
-        used += v->nodes * 16 * v->stride;
+        used += v->nodes * v->ring * 4 * v->stride;
         v->haar = arena ? arena + used : NULL;
         used += v->nodes * 12 * v->stride;
     }
     s->quad = arena ? arena + used : NULL;
     used += 4 * s->level[0].stride;
     s->output_stride = 2 * aligned(s->level[0].n);
+    s->output_rows = at_once;
     s->output = arena ? arena + used : NULL;
-    return used + (size_t)s->size.colours * 2 * s->output_stride;
+    used += (size_t)s->size.colours * s->output_rows * s->output_stride + ROW_ALIGN;
+    s->scratch = arena ? (uint8_t *)(arena + used) : NULL;
+    return used + (s->output_stride * (size_t)s->size.colours + PIXEL_SLACK) / sizeof(float) + ROW_ALIGN;
 }
 
 int bands_picture(uint8_t *pixels, struct picture_size size, band_source source, void *context)
@@ -157,10 +169,8 @@ int bands_picture(uint8_t *pixels, struct picture_size size, band_source source,
         return FRONT_NO_MEMORY;
     const uintptr_t mask = ROW_ALIGN * sizeof(float) - 1;
     lay_out(&s, columns, rows, (float *)(((uintptr_t)arena + mask) & ~mask));
-    for (size_t column = 0; column < width; column += TILE) {
+    for (size_t column = 0; column < width; column += s.tile.count) {
         s.tile = tile_at(column, width);
-        for (int l = 0; l < LEVELS; l++)
-            s.level[l].n = s.tile.columns << (LEVELS - 1 - l);
         run_tile(&s, source, context);
     }
     free(arena);

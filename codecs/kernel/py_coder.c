@@ -44,6 +44,8 @@ static int fill_channels(ls_coder *t, const Py_buffer *v)
         ls_channel *c = t->channel + i;
         c->bias = bias[i];
         c->predicted = predicted[i] != 0;
+        if (c->predicted && i % n >= t->kept)
+            t->kept = i % n + 1;
         if (c->bias < 0 || c->bias > 65535)
             return -1;
         for (int j = 0; j < 5; j++) {
@@ -206,89 +208,6 @@ done:
     return result;
 }
 
-typedef struct {
-    const uint8_t *blob;
-    size_t size;
-    int index;
-    ls_group group;
-} job;
-
-static int by_model(const void *a, const void *b)
-{
-    const job *x = a, *y = b;
-    if (x->group.model != y->group.model)
-        return x->group.model - y->group.model;
-    return x->index - y->index;
-}
-
-/* Decodes jobs of one model, 16 / lanes at a time; payloads are copied to where reading past their
- * end is harmless. */
-static int decode_run(const handle *h, job *jobs, int count, int8_t *out, size_t group_size, int *failed)
-{
-    const int lanes = jobs->group.lanes;
-    const int together = count < LS_MAX_LANES / lanes ? count : LS_MAX_LANES / lanes;
-    ls_stream streams[LS_MAX_LANES];
-    const uint8_t *states[LS_MAX_LANES];
-    int8_t *planes[LS_MAX_LANES];
-    size_t bytes = 0;
-    for (int s = 0; s < together; s++)
-        bytes += jobs[s].group.payload_size + 64;
-    uint8_t *copy = malloc(bytes), *at = copy;
-    if (!copy)
-        return LS_NO_MEMORY;
-    for (int s = 0; s < together; s++) {
-        const ls_group *g = &jobs[s].group;
-        memcpy(at, g->payload, g->payload_size);
-        memset(at + g->payload_size, 0, 64);
-        states[s] = at;
-        streams[s].words = at + 4 * lanes;
-        streams[s].words_end = streams[s].escapes = at + g->payload_size - g->escapes;
-        streams[s].escapes_end = at + g->payload_size;
-        planes[s] = out + (size_t)jobs[s].index * group_size;
-        at += g->payload_size + 64;
-    }
-    int which = 0, model = jobs->group.model;
-    int status = ls_decode_groups(h->tables, together, &model, jobs->group.height, jobs->group.width, lanes, streams,
-                                  states, planes, &which);
-    *failed = jobs[which].index;
-    free(copy);
-    return status ? status : together;
-}
-
-static int decode_jobs(const handle *h, job *jobs, int count, int height, int width, int8_t *out, int *failed)
-{
-    const size_t group_size = (size_t)h->tables->channels * (size_t)height * (size_t)width;
-    int kept = 0;
-    for (int i = 0; i < count; i++) {
-        job *j = jobs + i;
-        int status = ls_group_parse(&j->group, j->blob, j->size, h->sha256);
-        *failed = j->index;
-        if (!status && (j->group.height != height || j->group.width != width))
-            status = LS_WRONG_SHAPE;
-        if (!status && (j->group.model >= h->tables->models || j->group.lanes != ls_lanes(height, width)))
-            status = LS_CORRUPT;
-        if (status)
-            return status;
-        if (j->group.payload_size)
-            jobs[kept++] = *j;
-        else
-            memset(out + (size_t)j->index * group_size, 0, group_size);
-    }
-    qsort(jobs, (size_t)kept, sizeof *jobs, by_model);
-    for (int i = 0; i < kept;) {
-        int same = 1;
-        while (i + same < kept && jobs[i + same].group.model == jobs[i].group.model)
-            same++;
-        for (int end = i + same; i < end;) {
-            int done = decode_run(h, jobs + i, end - i, out, group_size, failed);
-            if (done < 0)
-                return done;
-            i += done;
-        }
-    }
-    return LS_OK;
-}
-
 static const char coder_decode_doc[] =
     "coder_decode(coder, buffers, source int32 (n,), start int64 (n,), length int64 (n,), out int8 (n,c,h,w))\n"
     "-> (status, index): 0 where every blob was decoded, else what is wrong with blob `index`";
@@ -298,7 +217,7 @@ static PyObject *coder_decode(PyObject *self, PyObject *args)
     PyObject *capsule, *buffers, *o[4], *result = NULL;
     Py_buffer v[4], *held = NULL;
     Py_ssize_t taken = 0;
-    job *jobs = NULL;
+    ls_job *jobs = NULL;
     handle *h;
     (void)self;
     memset(v, 0, sizeof v);
@@ -339,7 +258,7 @@ static PyObject *coder_decode(PyObject *self, PyObject *args)
     }
     int failed = -1, status;
     Py_BEGIN_ALLOW_THREADS
-    status = decode_jobs(h, jobs, (int)n, (int)height, (int)width, v[3].buf, &failed);
+    status = ls_decode_jobs(h->tables, h->sha256, jobs, (int)n, (int)height, (int)width, v[3].buf, &failed);
     Py_END_ALLOW_THREADS
     if (status == LS_NO_MEMORY)
         PyErr_NoMemory();

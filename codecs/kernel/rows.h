@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define ROW_ALIGN 16 /* floats in the widest vector */
+#define PIXEL_SLACK 4
 #define CHUNK 32     /* positions that the projection takes at a time, so that all its inputs stay in L1 */
 #define BLOCK 4      /* outputs that the projection computes at a time, so that its sums stay in registers */
 
@@ -33,7 +34,8 @@ struct row_ops {
     /* Interleaved 8-bit pixels minus 128 to `colours` planar rows, each `stride` floats after the one before. */
     void (*load_pixels)(const uint8_t *pixels, size_t n, int colours, float *rows, size_t stride);
 
-    /* Planar rows to pixels: floor(x + 128.5), limited to 0..255. */
+    /* Planar rows to interleaved pixels: floor(x + 128.5), limited to 0..255. Writes whole vectors of pixels, and
+     * PIXEL_SLACK bytes more. */
     void (*store_pixels)(const float *rows, size_t stride, size_t n, int colours, uint8_t *pixels);
 
     /* out[CHUNK] = a + sign * b; b may be NULL. */
@@ -49,8 +51,8 @@ struct row_ops {
      * `count` were limited. */
     size_t (*quantise)(const float *x, float inv_step, float rounding, size_t count, int8_t *out);
 
-    /* sign(q) * (|q| - (|q| == 1 ? delta1 : delta2)) * step over CHUNK; returns 0 if all are zero. */
-    int (*dequantise)(const int8_t *q, float step, float delta1, float delta2, float *out);
+    /* sign(q) * (|q| - (|q| == 1 ? delta1 : delta2)) * step, over CHUNK. */
+    void (*dequantise)(const int8_t *q, float step, float delta1, float delta2, float *out);
 };
 
 extern const struct row_ops rows_portable;

@@ -86,6 +86,39 @@ static void unhaar(const float *quad, size_t stride, float *top, float *bottom, 
     }
 }
 
+/* A vector of a row with its neighbours one to the left and one to the right. */
+struct window {
+    vec left, middle, right, next;
+};
+
+/* Unaligned loads of whole cache lines cost twice; shifting one line into the other is cheaper. */
+static inline struct window window(const float *row)
+{
+    struct window w = {0};
+#if LANES == 16
+    w.middle = LOAD(row - LANES);
+    w.next = LOAD(row);
+#else
+    (void)row;
+#endif
+    return w;
+}
+
+static inline void slide(struct window *w, const float *row, size_t x)
+{
+#if LANES == 16
+    vec before = w->middle;
+    w->middle = w->next;
+    w->next = LOAD(row + x + LANES);
+    w->left = SHUFFLE(ivec, before, w->middle, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
+    w->right = SHUFFLE(ivec, w->middle, w->next, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+#else
+    w->left = LOAD(row + x - 1);
+    w->middle = LOAD(row + x);
+    w->right = LOAD(row + x + 1);
+#endif
+}
+
 /* (1 + c Dh)(1 + c Dv) with D f = f[-1] - f[+1], written out: the target takes both first differences of its
  * neighbours `across` and `along` and c^2 times the mixed difference of `source`, all from before the step. */
 static void lift(const float *above, const float *row, const float *below, size_t stride, float *const out[4], size_t n,
@@ -101,19 +134,21 @@ static void lift(const float *above, const float *row, const float *below, size_
     float *out_target = out[target], *out_across = out[across_band], *out_along = out[along_band];
     float *out_source = out[BAND_HH - target];
     const float c2 = c * c;
+    struct window w_above = window(source_above), w_row = window(source_row), w_below = window(source_below);
+    struct window w_across = window(across);
     for (size_t x = 0; x < n; x += LANES) {
-        vec horizontal = LOAD(across + x - 1) - LOAD(across + x + 1);
+        slide(&w_above, source_above, x), slide(&w_row, source_row, x), slide(&w_below, source_below, x);
+        slide(&w_across, across, x);
+        vec horizontal = w_across.left - w_across.right;
         vec vertical = LOAD(along_above + x) - LOAD(along_below + x);
-        vec mixed = (LOAD(source_above + x - 1) + LOAD(source_below + x + 1)) -
-                    (LOAD(source_above + x + 1) + LOAD(source_below + x - 1));
+        vec mixed = (w_above.left + w_below.right) - (w_above.right + w_below.left);
         vec new_target = (LOAD(old + x) + c * (horizontal + vertical)) + c2 * mixed;
-        vec new_across = LOAD(across + x) + c * (LOAD(source_above + x) - LOAD(source_below + x));
-        vec new_along = LOAD(along + x) + c * (LOAD(source_row + x - 1) - LOAD(source_row + x + 1));
-        vec new_source = LOAD(source_row + x);
+        vec new_across = w_across.middle + c * (w_above.middle - w_below.middle);
+        vec new_along = LOAD(along + x) + c * (w_row.left - w_row.right);
         STORE(out_target + x, new_target);
         STORE(out_across + x, new_across);
         STORE(out_along + x, new_along);
-        STORE(out_source + x, new_source);
+        STORE(out_source + x, w_row.middle);
     }
 }
 
@@ -148,45 +183,49 @@ static void load_pixels(const uint8_t *pixels, size_t n, int colours, float *row
             rows[(size_t)k * stride + i] = (float)pixels[i * (size_t)colours + (size_t)k] - 128.0f;
 }
 
-static inline int32_t to_pixel(float x)
+static inline ivec to_pixels(vec x)
 {
-    /* Written so that a value that is no number becomes 0 and never reaches the conversion. */
-    float y = x + 128.5f;
-    y = y > 0.0f ? y : 0.0f;
-    return (int32_t)(y < 255.0f ? y : 255.0f);
+    const vec top = (vec){0} + 255.0f;
+    vec y = x + 128.5f;
+    y = (vec)((ivec)y & (y > 0.0f)); /* what is no number becomes 0 too */
+    return __builtin_convertvector(select(y < top, y, top), ivec);
 }
 
 #if BYTE_SHUFFLES
-static inline ivec4 to_pixels(vec4 x)
-{
-    const vec4 top = {255.0f, 255.0f, 255.0f, 255.0f};
-    vec4 y = x + 128.5f;
-    y = (vec4)((ivec4)y & (y > 0.0f));
-    ivec4 low = y < top;
-    y = (vec4)(((ivec4)y & low) | ((ivec4)top & ~low));
-    return __builtin_convertvector(y, ivec4);
-}
+typedef uint8_t bytes __attribute__((vector_size(LANES * 4), aligned(1), may_alias));
+
+/* Four pixels of a 16-byte lane, close together; the last four bytes do not matter. */
+#define PACK(k) k, k + 1, k + 2, k + 4, k + 5, k + 6, k + 8, k + 9, k + 10, k + 12, k + 13, k + 14, k, k, k, k
+#if LANES == 4
+#define PACK_LANES PACK(0)
+#elif LANES == 8
+#define PACK_LANES PACK(0), PACK(16)
+#else
+#define PACK_LANES PACK(0), PACK(16), PACK(32), PACK(48)
+#endif
 #endif
 
 static void store_pixels(const float *rows, size_t stride, size_t n, int colours, uint8_t *pixels)
 {
-    size_t x = 0;
 #if BYTE_SHUFFLES
     if (colours == 3) {
-        for (; 3 * x + 16 <= 3 * n; x += 4) {
-            ivec4 r = to_pixels(*(const vec4 *)(rows + x));
-            ivec4 g = to_pixels(*(const vec4 *)(rows + stride + x));
-            ivec4 b = to_pixels(*(const vec4 *)(rows + 2 * stride + x));
-            byte16 rgb0 = (byte16)(r | (g << 8) | (b << 16));
-            /* The four bytes past these pixels are written again by the next round or by the loop below. */
-            *(byte16 *)(pixels + 3 * x) =
-                SHUFFLE(byte16, rgb0, rgb0, 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15);
+        for (size_t x = 0; x < n; x += LANES) {
+            ivec r = to_pixels(LOAD(rows + x)), g = to_pixels(LOAD(rows + stride + x));
+            ivec b = to_pixels(LOAD(rows + 2 * stride + x));
+            bytes rgb0 = (bytes)(r | (g << 8) | (b << 16));
+            bytes packed = SHUFFLE(bytes, rgb0, rgb0, PACK_LANES);
+            for (int i = 0; i < LANES / 4; i++)
+                memcpy(pixels + 3 * x + 12 * i, (const char *)&packed + 16 * i, 16);
         }
+        return;
     }
 #endif
     for (int k = 0; k < colours; k++)
-        for (size_t i = x; i < n; i++)
-            pixels[i * (size_t)colours + (size_t)k] = (uint8_t)to_pixel(rows[(size_t)k * stride + i]);
+        for (size_t x = 0; x < n; x += LANES) {
+            ivec values = to_pixels(LOAD(rows + (size_t)k * stride + x));
+            for (int i = 0; i < LANES; i++)
+                pixels[(x + (size_t)i) * (size_t)colours + (size_t)k] = (uint8_t)values[i];
+        }
 }
 
 static void combine(const float *a, const float *b, int sign, float *out)
@@ -254,13 +293,8 @@ static size_t quantise(const float *x, float inv_step, float rounding, size_t co
     return outside;
 }
 
-static int dequantise(const int8_t *q, float step, float delta1, float delta2, float *out)
+static void dequantise(const int8_t *q, float step, float delta1, float delta2, float *out)
 {
-    static const int8_t nothing[CHUNK] = {0};
-    if (memcmp(q, nothing, CHUNK) == 0) {
-        memset(out, 0, CHUNK * sizeof(float));
-        return 0;
-    }
     const vec first = (vec){0} + delta1, later = (vec){0} + delta2;
     for (size_t i = 0; i < CHUNK; i += LANES) {
         ivec value = __builtin_convertvector(*(const bvec *)(q + i), ivec);
@@ -270,7 +304,6 @@ static int dequantise(const int8_t *q, float step, float delta1, float delta2, f
         ivec sign = negative << 31;
         STORE(out + i, (vec)(((ivec)v ^ sign) & (size != 0)));
     }
-    return 1;
 }
 
 const struct row_ops ROWS_NAME = {haar,    unhaar,  lift,  load_pixels, store_pixels,

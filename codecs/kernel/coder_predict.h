@@ -1,32 +1,36 @@
-/* Signed prediction of the few channels that it pays for. Neighbours outside the plane repeat its edge. */
-#include "coder.h"
+/* Signed prediction of the few channels that it pays for: plain loops over flat planes, compiled for each path.
+ * Neighbours outside the plane repeat its edge. */
 
-static int8_t choose(uint8_t mask, int8_t yes, int8_t no)
+static inline int8_t choose(uint8_t mask, int8_t yes, int8_t no)
 {
     return (int8_t)((yes & mask) | (no & ~mask));
 }
 
 /* out[i] += weight of the nine positions around i in each earlier plane; weights in rows, top to bottom */
-void ls_signed_cross(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
-                     int8_t *scratch, int32_t *out)
+static void signed_cross(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
+                     int8_t *scratch, int32_t *restrict out)
 {
     const ptrdiff_t wide = g->wide, up_wrap = (ptrdiff_t)g->wrap * wide - (g->lanes - 1), up = 2 * wide + 1;
-    int8_t *shifted = scratch + g->pad;
+    int8_t *restrict shifted = scratch + g->pad;
+    const uint8_t *first_lane = g->first_lane, *last_lane = g->last_lane, *first_row = g->first_row,
+                  *last_row = g->last_row;
+    const ptrdiff_t n = g->size;
     for (int p = 0; p < planes; p++) {
-        const int8_t *q = values[p];
+        const int8_t *restrict q = values[p];
         for (int column = 0; column < 3; column++) {
             const int32_t above = weights[p][column], here = weights[p][3 + column], below = weights[p][6 + column];
             if (!above && !here && !below)
                 continue;
             const ptrdiff_t step = (column - 1) * wide;
-            const uint8_t *edge = column == 0 ? g->first_column : g->last_column;
-            for (ptrdiff_t i = 0; i < g->size; i++)
-                shifted[i] = column == 1 ? q[i] : choose(edge[i], q[i], q[i + step]);
-            for (ptrdiff_t i = 0; i < g->size; i++) {
-                int8_t u = choose(g->first_lane[i], shifted[i - up_wrap], shifted[i - up]);
-                int8_t d = choose(g->last_lane[i], shifted[i + up_wrap], shifted[i + up]);
-                u = choose(g->first_row[i], shifted[i], u);
-                d = choose(g->last_row[i], shifted[i], d);
+            /* the middle column is not shifted, wherever its edge may be */
+            const uint8_t *restrict edge = column == 0 ? g->first_column : g->last_column;
+            for (ptrdiff_t i = 0; i < n; i++)
+                shifted[i] = choose(edge[i], q[i], q[i + step]);
+            for (ptrdiff_t i = 0; i < n; i++) {
+                int8_t u = choose(first_lane[i], shifted[i - up_wrap], shifted[i - up]);
+                int8_t d = choose(last_lane[i], shifted[i + up_wrap], shifted[i + up]);
+                u = choose(first_row[i], shifted[i], u);
+                d = choose(last_row[i], shifted[i], d);
                 out[i] += above * u + here * shifted[i] + below * d;
             }
         }
@@ -34,7 +38,7 @@ void ls_signed_cross(const ls_geometry *g, int planes, const int8_t *const *valu
 }
 
 /* The decoder forms the same sum step by step from registers. */
-void ls_own_predictions(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout)
+static void own_predictions(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout)
 {
     const ptrdiff_t wide = g->wide, up_wrap = (ptrdiff_t)g->wrap * wide - (g->lanes - 1), up = 2 * wide + 1;
     for (ptrdiff_t i = 0; i < g->size; i++) {

@@ -1,0 +1,181 @@
+/* Decoding blobs: those of one model share vectors, and two vectors go side by side. */
+#include "coder_work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The streams that fill the lanes of one vector: groups of one model. */
+typedef struct {
+    int model, count, index[LS_MAX_LANES];
+    ls_stream streams[LS_MAX_LANES];
+    uint32_t states[LS_MAX_LANES];
+    int8_t *out[LS_MAX_LANES];
+    uint8_t *copy; /* of the payloads, where reading past their end is harmless */
+} bundle;
+
+static int by_model(const void *a, const void *b)
+{
+    const ls_job *x = a, *y = b;
+    if (x->group.model != y->group.model)
+        return x->group.model - y->group.model;
+    return x->index - y->index;
+}
+
+static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8_t *out, size_t group_size)
+{
+    size_t bytes = 0;
+    b->model = jobs->group.model;
+    for (b->count = 0; b->count < count && b->count < LS_MAX_LANES / lanes; b->count++) {
+        if (jobs[b->count].group.model != b->model)
+            break;
+        bytes += jobs[b->count].group.payload_size + 64;
+    }
+    uint8_t *at = b->copy = malloc(bytes);
+    if (!at)
+        return LS_NO_MEMORY;
+    for (int s = 0; s < b->count; s++) {
+        const ls_group *g = &jobs[s].group;
+        memcpy(at, g->payload, g->payload_size);
+        memset(at + g->payload_size, 0, 64);
+        for (int i = 0; i < lanes; i++) {
+            const uint8_t *x = at + 4 * i;
+            b->states[s * lanes + i] = (uint32_t)x[0] | (uint32_t)x[1] << 8 | (uint32_t)x[2] << 16 | (uint32_t)x[3] << 24;
+        }
+        b->streams[s].words = at + 4 * lanes;
+        b->streams[s].words_end = b->streams[s].escapes = at + g->payload_size - g->escapes;
+        b->streams[s].escapes_end = at + g->payload_size;
+        b->out[s] = out + (size_t)jobs[s].index * group_size;
+        b->index[s] = jobs[s].index;
+        at += g->payload_size + 64;
+    }
+    /* lanes without a stream decode the last one again, and it is dropped */
+    for (int s = b->count; s < LS_MAX_LANES / lanes; s++) {
+        b->streams[s] = b->streams[b->count - 1];
+        memcpy(b->states + s * lanes, b->states + (b->count - 1) * lanes, (size_t)lanes * 4);
+    }
+    return LS_OK;
+}
+
+static int check_states(const bundle *b, int lanes, int ended, int *failed)
+{
+    for (int s = 0; s < b->count; s++) {
+        const ls_stream *stream = b->streams + s;
+        int good = !ended || (stream->words == stream->words_end && stream->escapes == stream->escapes_end);
+        for (int i = 0; i < lanes; i++) {
+            const uint32_t state = b->states[s * lanes + i];
+            good &= ended ? state == LS_STATE_LOW : state >= LS_STATE_LOW;
+        }
+        if (!good) {
+            *failed = b->index[s];
+            return LS_CORRUPT;
+        }
+    }
+    return LS_OK;
+}
+
+static void write_plane(const ls_work *w, const ls_channel *c, const bundle *b, int k, size_t area, int kept)
+{
+    const int8_t *plane = c->predicted ? w->value[k] : w->residual;
+    if (!c->predicted && k < kept)
+        memcpy(w->value[k], w->residual, (size_t)w->g->size);
+    for (int s = 0; s < b->count; s++)
+        ls_from_flat(w->g, s, plane, b->out[s] + (size_t)k * area);
+}
+
+/* One or two bundles of one shape, channel by channel. */
+static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles, int count, int *failed)
+{
+    const ls_path *path = ls_current_path();
+    const ls_geometry *g = works->g;
+    const size_t area = (size_t)g->height * (size_t)g->width;
+    ls_plane planes[2];
+    for (int i = 0; i < count; i++)
+        if (check_states(bundles + i, g->lanes, 0, failed))
+            return LS_CORRUPT;
+    for (int k = 0; k < coder->channels; k++) {
+        for (int i = 0; i < count; i++) {
+            const ls_channel *c = coder->channel + (size_t)bundles[i].model * (size_t)coder->channels + k;
+            ls_work *w = works + i;
+            ls_earlier(w, path, c, k);
+            planes[i] = (ls_plane){c,           w->context,  w->prediction, bundles[i].states, bundles[i].streams,
+                                   w->residual, w->value[k]};
+        }
+        int which = 0;
+        const int status = path->decode_planes(coder, g, planes, count, &which);
+        if (status) { /* the stream that gave up has no words any more; one that repeats another stands for it */
+            const bundle *b = bundles + which;
+            *failed = b->index[b->count - 1];
+            for (int s = 0; s < b->count; s++)
+                if (!b->streams[s].words)
+                    *failed = b->index[s];
+            return status;
+        }
+        for (int i = 0; i < count; i++) {
+            write_plane(works + i, planes[i].channel, bundles + i, k, area, coder->kept);
+            if (k + 1 < coder->channels)
+                ls_finish_plane(works + i, path, k);
+        }
+    }
+    for (int i = 0; i < count; i++)
+        if (check_states(bundles + i, g->lanes, 1, failed))
+            return LS_CORRUPT;
+    return LS_OK;
+}
+
+/* Checks every blob before any is decoded; those of nothing but zeros are done with here. */
+static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int *count, int height, int width,
+                      int8_t *out, size_t group_size, int *failed)
+{
+    int kept = 0;
+    for (int i = 0; i < *count; i++) {
+        ls_job *j = jobs + i;
+        int status = ls_group_parse(&j->group, j->blob, j->size, sha256);
+        *failed = j->index;
+        if (!status && (j->group.height != height || j->group.width != width))
+            status = LS_WRONG_SHAPE;
+        if (!status && (j->group.model >= coder->models || j->group.lanes != ls_lanes(height, width)))
+            status = LS_CORRUPT;
+        if (status)
+            return status;
+        if (j->group.payload_size)
+            jobs[kept++] = *j;
+        else
+            memset(out + (size_t)j->index * group_size, 0, group_size);
+    }
+    *count = kept;
+    return LS_OK;
+}
+
+int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int height, int width,
+                   int8_t *out, int *failed)
+{
+    const size_t group_size = (size_t)coder->channels * (size_t)height * (size_t)width;
+    const int lanes = ls_lanes(height, width);
+    ls_geometry g;
+    ls_work works[2] = {{0}, {0}};
+    int status = parse_jobs(coder, sha256, jobs, &count, height, width, out, group_size, failed);
+    if (status || !count)
+        return status;
+    qsort(jobs, (size_t)count, sizeof *jobs, by_model);
+    status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
+    if (!status)
+        status = ls_work_make(works, coder, &g);
+    for (int at = 0; !status && at < count;) {
+        bundle bundles[2];
+        int n = 0;
+        while (!status && n < 2 && at < count) {
+            if (n && !works[1].memory)
+                status = ls_work_make(works + 1, coder, &g);
+            if (!status && !(status = fill_bundle(bundles + n, jobs + at, count - at, lanes, out, group_size)))
+                at += bundles[n++].count;
+        }
+        if (!status)
+            status = decode_bundles(coder, works, bundles, n, failed);
+        while (n)
+            free(bundles[--n].copy);
+    }
+    ls_work_free(works);
+    ls_work_free(works + 1);
+    ls_geometry_free(&g);
+    return status;
+}

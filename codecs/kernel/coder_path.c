@@ -1,0 +1,17 @@
+/* Which path of the inner loops runs. */
+#include "coder.h"
+#include "cpu.h"
+
+const ls_path *ls_current_path(void)
+{
+    switch (kernel_path()) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    case PATH_AVX512:
+        return &ls_path_avx512;
+    case PATH_AVX2:
+        return &ls_path_avx2;
+#endif
+    default:
+        return &ls_path_portable;
+    }
+}
