@@ -118,8 +118,9 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--workers", type=int, metavar="N", help="how many at once on this machine; left out, one per core")
     add(
         "--scheduler",
+        default="auto",
         metavar="ADDRESS",
-        help="where it runs: a Dask cluster's address (tcp://host:8786), threads, or processes (threads)",
+        help="where it runs: a Dask cluster's address (tcp://host:8786), threads, processes (%(default)s)",
     )
     add(
         "--on-error",

@@ -109,6 +109,7 @@ def convert(
                 dataset = open_store(target, storage_options=options)
                 return Report.of_store(dataset, kind, time.monotonic() - began)
             try:
+                dispatch.settle(len(plan.items))
                 job = Job(plan, writer, kind, on_error, shown)
                 job.run(dispatch)
                 return job.publish(time.monotonic() - began)

@@ -134,8 +134,10 @@ class Progress:
         if self.unit and self.done > self.before and seconds > 0.5:
             speed = (self.done - self.before) / seconds
             parts.append(f"{speed:.0f} {self.unit}/s" if speed >= 10 else f"{speed:.1f} {self.unit}/s")
-        if self.bytes_in or self.bytes_out:
-            parts.append(f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out")
+        if self.bytes_in:
+            parts.append(f"{megabytes(self.bytes_in)} in")
+        if self.bytes_out:
+            parts.append(f"{megabytes(self.bytes_out)} out")
         return ", ".join(parts)
 
     def _seconds_left(self) -> float | None:

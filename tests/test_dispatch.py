@@ -133,7 +133,7 @@ def test_workers_that_die_on_a_task_are_an_error() -> None:
 
 
 def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentstore.dispatch.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("latentstore.cluster.CONNECT_SECONDS", 0.2)
     with pytest.raises(LatentstoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         Dispatch("tcp://127.0.0.1:1").run(squared, [Task(0)], lambda _: None, nobody)
 
@@ -141,12 +141,21 @@ def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr("latentstore.dispatch.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("latentstore.cluster.PATIENCE_SECONDS", 0.3)
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as cluster,
         pytest.raises(LatentstoreError, match="no worker"),
     ):
         Dispatch(cluster.scheduler_address).run(squared, [Task(0)], lambda _: None, nobody)
+
+
+def test_auto_takes_processes_for_many_pictures_on_many_cores() -> None:
+    chosen = []
+    for workers, pictures in ((64, 10**6), (64, 100), (4, 10**6)):
+        dispatch = Dispatch("auto", workers)
+        dispatch.settle(pictures)
+        chosen.append(dispatch.describe())
+    assert chosen == ["64 processes", "64 threads", "4 threads"]
 
 
 def test_unknown_places_are_refused() -> None:

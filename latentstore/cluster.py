@@ -1,0 +1,203 @@
+"""Shard tasks on a Dask cluster: one of this machine's processes, or any other by its scheduler's address.
+
+Tasks are handed over through a window, two for each thread there is, so the scheduler never holds a large job
+as a whole and workers may come and go. A task whose worker died runs again elsewhere; writing a shard twice
+does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from latentstore.codecs.errors import LatentstoreError
+from latentstore.dispatch import Counts, StoppedError, Work
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["cluster_client", "local_client", "run_on"]
+
+# How long a cluster may be without any worker, or its scheduler out of reach, before the job gives up.
+PATIENCE_SECONDS = 120.0
+CONNECT_SECONDS = 20.0
+REPORT_SECONDS = 0.5
+LOST = "the connection to the Dask scheduler was lost, and its tasks with it"
+
+
+class _RemoteMonitor:
+    """Reports through the cluster's event log, and asks whether to stop, twice a second at most."""
+
+    def __init__(self, topic: str) -> None:
+        from distributed import Event, get_worker
+
+        self.topic, self.worker = topic, get_worker()
+        self.stop = Event(topic)
+        self.last = time.monotonic()
+
+    def report(self, task: int, counts: Counts) -> None:
+        now = time.monotonic()
+        if now - self.last >= REPORT_SECONDS:
+            self.worker.log_event(self.topic, (task, counts))
+            self.last = now
+            # Dask forgets a cancelled task that is running, but does not stop it: it would go on writing.
+            if self.stop.is_set():
+                raise StoppedError
+
+
+def _remote(work: Work, task: Any, topic: str) -> Any:
+    return work(task, _RemoteMonitor(topic))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Dask logs of dying workers and lost connections: it would bury our one sentence."""
+    import distributed  # noqa: F401  # sets levels of its own when it is first imported
+
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def local_client(workers: int) -> Iterator[Client]:
+    """A cluster of `workers` processes of this machine, while the context lasts."""
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",  # None would still ask for port 8787, and warn where it is taken
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+    with _quiet(), cluster, Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@contextmanager
+def cluster_client(address: str) -> Iterator[Client]:
+    """The cluster whose scheduler is at `address`; LatentstoreError if none answers."""
+    from distributed import Client
+
+    with _quiet():
+        try:
+            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise LatentstoreError(f"no Dask scheduler answers at {address}: {error}") from error
+        with client:
+            yield client
+
+
+def run_on(
+    client: Client,
+    work: Work,
+    tasks: Iterable[Any],
+    finished: Callable[[Any], None],
+    watch: Callable[[int, Counts], None],
+) -> None:
+    """`Dispatch.run` on the cluster of `client`."""
+    from distributed import Event
+
+    topic = f"latentstore-{uuid.uuid4().hex[:12]}"
+    client.subscribe_topic(topic, lambda event: watch(*event[1]))
+    waiting, patience = iter(tasks), _Patience(client)
+    running: set[Any] = set()
+    patience.wait_for_workers()
+    try:
+        while True:
+            patience.check()
+            for task in islice(waiting, max(0, 2 * patience.threads - len(running))):
+                running.add(
+                    client.submit(_remote, work, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
+                )
+            if not running:
+                return
+            for future in _done(client, running):
+                running.discard(future)
+                finished(_result(future))
+                future.release()
+    finally:
+        if client.status == "running":
+            if running:
+                Event(topic, client=client).set()
+                client.cancel(list(running))
+            client.unsubscribe_topic(topic)
+
+
+def _done(client: Client, running: set[Any]) -> set[Any]:
+    """Those futures that are done after a second at most."""
+    from distributed import wait
+
+    try:
+        with client.as_current():
+            return set(wait(running, timeout=1.0, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return set()
+    except CancelledError as error:
+        raise LatentstoreError(LOST) from error
+
+
+def _result(future: Any) -> Any:
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise LatentstoreError(
+            f"workers died again and again on one shard ({error.task}): out of memory, perhaps"
+        ) from error
+    except CancelledError as error:
+        raise LatentstoreError(LOST) from error
+    except ImportError as error:
+        raise LatentstoreError(
+            f"a worker of the cluster lacks a package ({error}): install the same latentstore there"
+        ) from error
+
+
+class _Patience:
+    """Gives up on a cluster that has had no worker, or no scheduler, for too long."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.good = time.monotonic()
+        self.asked = 0.0
+        self.known = 0
+
+    @property
+    def threads(self) -> int:
+        """Tasks that the cluster can run at once, as far as is known."""
+        return max(1, self.known)
+
+    def check(self) -> None:
+        """Asks again, at most once a second. LatentstoreError if there has been nobody for too long."""
+        now = time.monotonic()
+        if now - self.asked < 1.0 and self.known:
+            return
+        self.asked, self.known = now, 0
+        if self.client.status == "running":
+            self.known = sum(self.client.nthreads().values())
+        if self.known:
+            self.good = now
+        elif now - self.good > PATIENCE_SECONDS:
+            raise LatentstoreError(f"the Dask cluster has had no worker for {PATIENCE_SECONDS:.0f} seconds")
+
+    def wait_for_workers(self) -> None:
+        """Returns when there is a worker."""
+        self.check()
+        while not self.known:
+            time.sleep(0.2)
+            self.check()
