@@ -49,8 +49,8 @@ def at_256(picture: Image.Image) -> np.ndarray:
 
 
 def labelled(part: str = "train") -> list[Path]:
-    """The labelled photographs: JPEG files of about 375 by 500 pixels."""
-    return sorted(data("images", "labelled", part).rglob("*.jpg"))
+    """The labelled photographs, in the order of a store of them: JPEG files of about 375 by 500 pixels."""
+    return sorted(data("images", "labelled", part).rglob("*.jpg"), key=Path.as_posix)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -60,17 +60,16 @@ def jpeg_bytes(pictures: list[np.ndarray], target_db: np.ndarray) -> tuple[float
     return mean, each
 
 
-def our_db(store: str, pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """PSNR of each of `pictures` as the store gives it back."""
+def our_db(store: str, pictures: list[np.ndarray]) -> np.ndarray:
+    """PSNR of each of `pictures`, in the order of their files' names, as the store gives it back."""
     import latentstore
 
     ds = latentstore.open(store)
-    found = {}
-    for i in range(len(ds)):
-        sample = ds[i]
-        decoded = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=ds.size)[0]
-        found[sample["key"]] = common.psnr(decoded, pictures[sample["key"]])
-    return np.array([found[key] for key in pictures])
+    if len(ds) != len(pictures):
+        raise SystemExit(f"{len(ds)} pictures were stored of {len(pictures)}")
+    latents = ds.read_latents(np.arange(len(ds)))
+    decoded = ds.codec.decode(latents, quality=ds.quality, size=ds.size)
+    return np.array([common.psnr(a, b) for a, b in zip(decoded, pictures, strict=True)])
 
 
 def main() -> None:
@@ -79,9 +78,7 @@ def main() -> None:
     common.header("Converting 600 photographs at 256 px, two workers", "dask", "zarr")
     source = common.data("images", "labelled", "train")
     files = common.labelled()
-    pictures = {
-        path.relative_to(source).with_suffix("").as_posix(): read_picture(path, size=256) for path in files
-    }
+    pictures = [read_picture(path, size=256) for path in files]
     with (
         tempfile.TemporaryDirectory() as scratch,
         ThreadPoolExecutor(WORKERS) as threads,
@@ -128,7 +125,7 @@ def main() -> None:
             parts = [path for path in Path(store).rglob("*") if path.is_file()]
             whole = sum(path.stat().st_size for path in parts)
             artifact = len(latentstore.load_codec(common.CODEC).artifact_bytes)
-            mean, each = jpeg_bytes(list(pictures.values()), db)
+            mean, each = jpeg_bytes(pictures, db)
             ratios[effort] = max(whole / mean, whole / each)
             rows.append((effort, f"{db.mean():.2f}", whole, artifact, mean, whole / mean, each, whole / each))
     common.table(

@@ -36,23 +36,29 @@ def main() -> None:
 
     common.header("Headers and lane states of 256x256 samples")
     codec = latentstore.load_codec(common.CODEC)
-    pictures = [common.at_256(Image.open(path)) for path in common.labelled()[:PICTURES]]
+    sets = {
+        "photographs at 256": [common.at_256(Image.open(path)) for path in common.labelled()[:PICTURES]],
+        "Kodak tiles": [
+            x[i : i + 256, j : j + 256] for x in common.kodak() for i in (0, 256) for j in (0, 256)
+        ],
+    }
     rows, shares = [], {}
-    for effort in ("default", "fast"):
-        blobs = [codec.compress(picture, effort=effort) for picture in pictures]
-        sample, headers, states, whole = np.mean([parts(blob) for blob in blobs], axis=0)
-        shares[effort] = 100 * (sample + headers + states) / whole
-        rows.append((f"sample blob, {effort}", sample, headers, states, whole, shares[effort]))
-        index = ZARR_INDEX_BYTES * codec.groups
-        whole += index - sample
-        share = 100 * (index + headers + states) / whole
-        rows.append((f"in a Zarr store, {effort}", float(index), headers, states, whole, share))
+    for name, pictures in sets.items():
+        for effort in ("default", "fast"):
+            blobs = [codec.compress(picture, effort=effort) for picture in pictures]
+            sample, headers, states, whole = np.mean([parts(blob) for blob in blobs], axis=0)
+            share = 100 * (sample + headers + states) / whole
+            shares[name, effort] = share
+            rows.append((f"{name}, {effort}: sample blob", sample, headers, states, whole, share))
+            index = float(ZARR_INDEX_BYTES * codec.groups)
+            whole += index - sample
+            share = 100 * (index + headers + states) / whole
+            rows.append((f"{name}, {effort}: in a Zarr store", index, headers, states, whole, share))
     columns = ["mean bytes", "sample header or index", "group headers", "lane states", "all", "per cent"]
     common.table(columns, rows)
     bars = common.Bars()
-    bars.at_most(
-        "headers and lane states of a sample blob, default setting, per cent", shares["default"], BAR
-    )
+    for name in sets:
+        bars.at_most(f"{name}, sample blob, default setting, per cent", shares[name, "default"], BAR)
     bars.end()
 
 
