@@ -206,10 +206,11 @@ def _check_tars(reader: WdsReader) -> list[str]:
         where = reader.location.at(tar)
         try:
             table = reader.index([block])[block]
-            data = reader.location.map(tar)
+            data = reader.location.map(tar).data
             if crc32c(data) != reader.tar_crc32c[block]:
                 problems.append(f"{where}: its checksum is not the one in {MANIFEST}")
-            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:  # type: ignore[arg-type]
+                continue
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:
                 members = {m.name: m.offset_data for m in file if m.name.endswith(".latent")}
         except (StoreError, CorruptError, tarfile.TarError) as error:
             problems.append(f"{where}: {error}" if isinstance(error, tarfile.TarError) else str(error))
@@ -221,14 +222,11 @@ def _check_tars(reader: WdsReader) -> list[str]:
             continue
         for row, (key, start) in enumerate(zip(keys, table.start.tolist(), strict=True)):
             try:
-                info = split_sample(data[start : start + int(table.bounds[row, -1])].tobytes())
+                info = split_sample(data[start : start + int(table.bounds[row, -1])])
             except CorruptError as error:
                 problems.append(f"{where}, {key!r}: {error}")
                 continue
-            size = (int(table.height[row]), int(table.width[row]))
-            if [*info.starts, info.ends[-1]] != table.bounds[row].tolist() or (
-                info.height,
-                info.width,
-            ) != size:
+            header = [info.height, info.width, *info.starts, info.ends[-1]]
+            if header != [int(table.height[row]), int(table.width[row]), *table.bounds[row].tolist()]:
                 problems.append(f"{where}, {key!r}: its header and the index do not agree")
     return problems

@@ -93,7 +93,7 @@ def pack(columns: Mapping[str, Column], arrays: Mapping[str, np.ndarray] | None 
         if column.offsets is not None:
             entries[f"offsets:{name}"] = column.offsets
     stream = io.BytesIO()
-    np.savez(stream, **entries)
+    np.savez(stream, allow_pickle=False, **entries)
     return stream.getvalue()
 
 

@@ -70,9 +70,9 @@ class Fetcher:
                 ranges += pieces
         data = iter(self.reader.location.read_ranges(ranges))
         fresh: dict[int, list[np.ndarray]] = {b: [] for b in wanted}
-        for block, pieces in shape:
-            parts = [next(data) for _ in range(pieces)]
-            fresh[block].append(np.frombuffer(parts[0] if pieces == 1 else b"".join(parts), np.uint8))
+        for block, count in shape:
+            parts = [next(data) for _ in range(count)]
+            fresh[block].append(np.frombuffer(parts[0] if count == 1 else b"".join(parts), np.uint8))
         with self._lock:
             self._held = {**self._held, **fresh}
 

@@ -29,7 +29,7 @@ _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectory
 _LASTING_ERRNO = {errno.EINVAL, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EPERM, errno.EDQUOT}
 
 Result = TypeVar("Result")
-Bytes = bytes | memoryview | np.ndarray
+Bytes = bytes | memoryview
 
 
 class Location:
@@ -177,9 +177,9 @@ class Location:
 
     def write(self, name: str, parts: Bytes | Iterable[Bytes]) -> None:
         """Write the object `name` whole: afterwards it is there with all its bytes, or as it was before."""
-        pieces = [parts] if isinstance(parts, bytes | memoryview | np.ndarray) else parts
+        pieces: Iterable[Bytes] = [parts] if isinstance(parts, bytes | memoryview) else parts
         if self.local is None:
-            data = b"".join(bytes(p) if isinstance(p, np.ndarray) else p for p in pieces)
+            data = b"".join(pieces)
             self._retry(lambda fs: fs.pipe_file(self._at(name), data), name)
             return
         target = self.path(name)

@@ -26,7 +26,12 @@ RESERVED = {"key", "latent"}
 
 
 class StagedWriter(ABC):
-    """A store that grows in a `Staging` and is published by `finish`. See `loaders.writer.StoreWriter`."""
+    """A store being written, see `loaders.writer`.
+
+    Pickles; in another process it finds its artifact beside the growing store.
+
+    published: `begin` found, on resuming, that the store is complete; there is nothing to do.
+    """
 
     manifest: str
 
@@ -93,7 +98,11 @@ class StagedWriter(ABC):
     def write_shard(
         self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()
     ) -> ShardSummary:
-        """See `loaders.writer.StoreWriter.write_shard`."""
+        """Write shard `index` (0-based, in source order): at most ``spec.shard_samples`` samples.
+
+        notes: JSON objects to keep with the shard, which `done` gives back. Decodes every blob once: for the
+        statistics, and so that no blob that cannot be read is ever stored.
+        """
         if len(samples) > self.spec.shard_samples:
             raise ArgumentError(
                 f"shard {index} was given {len(samples)} samples, but shards are of {self.spec.shard_samples}"
@@ -115,7 +124,10 @@ class StagedWriter(ABC):
         return summary
 
     def finish(self, shards: int) -> StoreSummary:
-        """See `loaders.writer.StoreWriter.finish`."""
+        """Check that shards 0 to shards-1 are there, write the metadata, publish.
+
+        StoreError names the first shard that is missing; ArgumentError a key that two samples have.
+        """
         missing = sorted(set(range(shards)) - set(self.staging.summaries()))
         if missing:
             raise StoreError(

@@ -134,9 +134,10 @@ class Staging:
         columns, arrays = unpack(self.partial.read(name), self.partial.at(name))
         if "numbers" not in arrays:
             raise CorruptError(f"{self.partial.at(name)} is not the summary of a shard")
-        numbers = [int(v) for v in arrays.pop("numbers")]
+        index, count, size, pixels, positions = (int(v) for v in arrays.pop("numbers"))
         notes = json.loads(arrays.pop("notes").tobytes())
-        summary = ShardSummary(*numbers, arrays.pop("sums"), arrays.pop("squares"), notes)
+        sums, squares = arrays.pop("sums"), arrays.pop("squares")
+        summary = ShardSummary(index, count, size, pixels, positions, sums, squares, notes)
         return summary, columns, arrays
 
     # ---- end

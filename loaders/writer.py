@@ -25,15 +25,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from latentstore.codecs.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from latentstore.codecs import Codec
+    from latentstore.loaders.staged_writer import StagedWriter
 
 Field = int | float | str | bytes
 
@@ -154,44 +153,6 @@ class StoreSummary:
     pixels: int
 
 
-class StoreWriter(Protocol):
-    """A store being written. Pickles; in another process it finds its artifact beside the growing store."""
-
-    spec: StoreSpec
-    url: str
-    published: bool
-
-    def done(self) -> dict[int, ShardSummary]:
-        """Shards already written whole by an earlier, interrupted run (empty without ``resume``)."""
-        ...
-
-    def write_shard(
-        self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()
-    ) -> ShardSummary:
-        """Write shard `index` (0-based, in source order): at most ``spec.shard_samples`` samples.
-
-        Decodes every blob once: for the statistics, and so that no blob that cannot be read is ever stored.
-        """
-        ...
-
-    def finish(self, shards: int) -> StoreSummary:
-        """Check that shards 0..shards-1 are there, write the metadata, publish. StoreError names what is
-        missing."""
-        ...
-
-    def abort(self) -> None:
-        """Throw away everything written so far."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is deleted on an error: what is written waits for ``resume``."""
-        ...
-
-
 def default_shard_samples(
     count: int, size: tuple[int, int] | None, bits_per_pixel: float = BITS_PER_PIXEL
 ) -> int:
@@ -221,7 +182,7 @@ def store_format(target: str, format: str | None = None) -> str:
 def open_writer(
     target: str, spec: StoreSpec, *, format: str | None = None, resume: bool = False, overwrite: bool = False,
     storage_options: dict[str, Any] | None = None,
-) -> StoreWriter:  # fmt: skip
+) -> StagedWriter:  # fmt: skip
     """Begin (or, with `resume`, go on with) the store `target`.
 
     StoreError: the target exists and neither `resume` nor `overwrite` is given; an interrupted run of other

@@ -184,7 +184,8 @@ class FixedReader(ZarrReader):
     def _own_metadata(self) -> dict[str, bytes]:
         meta = self.meta
         assert meta.size is not None
-        shape = (meta.count, meta.channels, *(-(-side // meta.reduction) for side in meta.size))
+        h, w = (-(-side // meta.reduction) for side in meta.size)
+        shape = (meta.count, meta.channels, h, w)
         codec = layout.latent_codec(meta.codec, meta.sha256)
         return {layout.LATENT: layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, codec)}
 

@@ -35,6 +35,14 @@ def codec() -> Any:
 
 
 @pytest.fixture(scope="session")
+def other_artifact(codec: Any) -> bytes:
+    """An artifact that differs from that of `codec` in its name alone, and so in its hash."""
+    from latentstore.codecs.artifact import make_artifact
+
+    return make_artifact({**codec.artifact.facts, "name": "other"}, codec.artifact.tensors)
+
+
+@pytest.fixture(scope="session")
 def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]]:
     """make_samples(count, size, first=0) -> (samples, latents); deterministic in `first`."""
     from latentstore.loaders.writer import Sample

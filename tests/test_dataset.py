@@ -247,18 +247,19 @@ def test_flipped_bits_name_shard_and_key(broken: Any) -> None:
         latentstore.open(broken.url).read_latents(np.array([0, 1, 3]))
 
 
-def test_wrong_artifact(broken: Any, codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_artifact(
+    broken: Any, codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from latentstore.codecs import resolve
 
-    other = latentstore.load_codec("gray-f8c16").artifact_bytes
     if broken.layout.startswith("zarr"):
         from latentstore.loaders import zarr_layout
 
-        metadata, chunks = zarr_layout.numbers(np.frombuffer(other, np.uint8), ["artifact_byte"])
+        metadata, chunks = zarr_layout.numbers(np.frombuffer(other_artifact, np.uint8), ["artifact_byte"])
         (Path(broken.url) / "artifact/zarr.json").write_bytes(metadata)
         (Path(broken.url) / "artifact/c/0").write_bytes(chunks["c/0"])
     else:
-        (Path(broken.url) / "artifact.safetensors").write_bytes(other)
+        (Path(broken.url) / "artifact.safetensors").write_bytes(other_artifact)
     monkeypatch.setattr(resolve, "_codecs", {})
     monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
     with pytest.raises(ArtifactError, match=f"but the data was written with {codec.sha256}"):

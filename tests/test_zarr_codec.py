@@ -230,11 +230,11 @@ def test_missing_artifact_is_named(unknown: Any, codec: Any) -> None:
 
 
 def test_artifact_from_a_folder(
-    unknown: Any, codec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unknown: Any, codec: Any, other_artifact: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(resolve.FOLDER_VARIABLE, str(tmp_path))
     (tmp_path / "junk.safetensors").write_bytes(b"not an artifact")
-    (tmp_path / "gray.safetensors").write_bytes(latentstore.load_codec("gray-f8c16").artifact_bytes)
+    (tmp_path / "gray.safetensors").write_bytes(other_artifact)
     with pytest.raises(ArtifactError, match="has none of that hash"):
         unknown[0]
     (tmp_path / "renamed.safetensors").write_bytes(codec.artifact_bytes)
