@@ -21,7 +21,9 @@ EARLY_SECONDS = 60.0
 
 
 def megabytes(count: float) -> str:
-    """Bytes as megabytes (10^6 bytes), with as many digits as are worth reading."""
+    """Bytes as megabytes (10^6 bytes), or kilobytes or gigabytes where those read better."""
+    if count < 1e5:
+        return f"{count / 1e3:.1f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
 
 

@@ -185,6 +185,24 @@ def test_an_existing_store_stays_unless_overwritten(pictures: Path, tmp_path: Pa
     assert convert(small, target, overwrite=True).stored == 3
 
 
+def test_from_and_to_an_object_store(pictures: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    try:
+        for path in sorted(pictures.rglob("*.png"))[:40]:
+            memory.pipe(f"/source/{path.relative_to(pictures).as_posix()}", path.read_bytes())
+        memory.pipe("/source/ants/bad.png", b"no picture")
+        report = latentstore.convert("memory://source", "memory://x.zarr", size=SIZE, progress=False)
+        assert (report.stored, len(report.failures)) == (40, 1)
+        assert not memory.exists("/x.zarr.partial")
+        assert read_lines(memory.cat("/x.zarr/key/quarantine.jsonl"))[0].path == "ants/bad.png"
+        assert len(latentstore.open("memory://x.zarr")) == 40
+    finally:
+        memory.rm("/source", recursive=True)
+        memory.rm("/x.zarr", recursive=True)
+
+
 def test_codec_for_gray(pictures: Path, tmp_path: Path) -> None:
     report = convert(pictures, tmp_path / "x.zarr", codec="gray-f8c16")
     ds = latentstore.open(report.url)
