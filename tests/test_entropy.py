@@ -1,0 +1,238 @@
+"""The entropy coder: kernel against reference, every vector path, every shape, every kind of latent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from latentstore.codecs import reference
+from latentstore.codecs.native import kernel
+from random_models import KINDS, SHA256, latent, random_tables
+
+pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
+
+# Every number of lanes, and each on both sides of where it changes.
+SHAPES = [
+    (1, 1), (1, 9), (9, 1), (2, 2), (17, 31), (22, 23), (23, 23), (128, 4), (170, 3), (512, 1), (3, 200),
+    (3, 40), (32, 32), (37, 29), (64, 8), (256, 8), (256, 7), (1, 1030), (45, 45), (48, 48), (128, 16),
+    (61, 67), (64, 64), (128, 32), (2, 2048),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def best_path() -> Iterator[None]:
+    yield
+    if kernel is not None:
+        kernel.force_path(None)
+
+
+def decode(backend: ModuleType, coder: Any, blobs: list[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """All blobs in one call, each from its own place in one buffer."""
+    gaps = [b"\xff" * (7 * i % 5) for i in range(len(blobs))]
+    lengths = np.array([len(b) for b in blobs], np.int64)
+    starts = np.cumsum([len(g) + len(b) for g, b in zip(gaps, blobs, strict=True)]) - lengths
+    buffer = b"".join(g + b for g, b in zip(gaps, blobs, strict=True))
+    out = np.full((len(blobs), *shape), 99, np.int8)
+    source = np.zeros(len(blobs), np.int32)
+    result = backend.coder_decode(coder, [buffer], source, starts.astype(np.int64), lengths, out)
+    assert result == (0, -1)
+    return out
+
+
+def check_one(values: np.ndarray, tables: list[np.ndarray], precision: int, model: int) -> None:
+    """Kernel and reference agree on everything about one latent, on every path."""
+    slow = reference.coder_new(SHA256, precision, *tables)
+    fast = kernel.coder_new(SHA256, precision, *tables)
+    blob = reference.coder_encode(slow, model, 63, values)
+    np.testing.assert_array_equal(decode(reference, slow, [blob], values.shape)[0], values)
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        assert kernel.coder_encode(fast, model, 63, values) == blob
+        np.testing.assert_array_equal(decode(kernel, fast, [blob], values.shape)[0], values)
+        assert kernel.coder_cost(fast, model, values) == reference.coder_cost(slow, model, values)
+        assert kernel.coder_contexts(fast, model, values) == reference.coder_contexts(slow, model, values)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_kernel_and_reference_agree(shape: tuple[int, int]) -> None:
+    for i, kind in enumerate(KINDS):
+        check_one(latent(i, kind, 2, *shape), random_tables(i, channels=2), 11, i % 2)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    channels=st.integers(1, 5),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    precision=st.integers(8, 12),
+    predicted=st.sampled_from([0.0, 0.5, 1.0]),
+    strength=st.sampled_from([0.0, 1.0, 100.0]),
+)
+@example(1, "extreme", 32, 3, 5, 12, 1.0, 100.0)
+@example(2, "extreme", 32, 2, 2, 8, 0.0, 100.0)
+@example(3, "one", 32, 16, 33, 10, 0.5, 1.0)
+def test_any_model_and_latent(
+    seed: int,
+    kind: str,
+    channels: int,
+    height: int,
+    width: int,
+    precision: int,
+    predicted: float,
+    strength: float,
+) -> None:
+    tables = random_tables(seed, 1, channels, 7, precision, predicted, strength)
+    check_one(latent(seed, kind, channels, height, width), tables, precision, 0)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    predicted=st.sampled_from([0.0, 1.0]),
+    trade=st.floats(0, 1, width=32),
+)
+def test_optimised_values_are_the_same(
+    seed: int, height: int, width: int, predicted: float, trade: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    tables = random_tables(seed, predicted=predicted)
+    slow, fast = (b.coder_new(SHA256, 11, *tables) for b in (reference, kernel))
+    coefficients = rng.laplace(0, rng.choice([0.3, 3, 80, 1e6]), (3, height, width)).astype(np.float32)
+    weight, delta = rng.random(3).astype(np.float32), (rng.random((3, 2)) * 0.4).astype(np.float32)
+    expected = np.empty(coefficients.shape, np.int8)
+    bits = reference.coder_optimise(slow, 1, coefficients, weight, trade, delta, expected)
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        out = np.empty(coefficients.shape, np.int8)
+        assert kernel.coder_optimise(fast, 1, coefficients, weight, trade, delta, out) == bits
+        np.testing.assert_array_equal(out, expected)
+    assert reference.coder_cost(slow, 1, expected) == bits
+    if trade == 0 and not delta.any():
+        np.testing.assert_array_equal(expected, np.clip(np.rint(coefficients), -127, 127))
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (23, 29), (32, 32), (48, 48), (64, 64)])
+def test_many_blobs_in_one_call(shape: tuple[int, int]) -> None:
+    """Blobs of several models, empty ones among them, in numbers that do not fill the lanes of a run."""
+    tables = random_tables(5)
+    fast = kernel.coder_new(SHA256, 11, *tables)
+    values = np.stack([latent(i, KINDS[i % len(KINDS)], 3, *shape) for i in range(23)])
+    blobs = [kernel.coder_encode(fast, i * 7 % 3 % 2, 0, v) for i, v in enumerate(values)]
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        for count in (0, 1, 2, 3, 17, 23):
+            np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], (3, *shape)), values[:count])
+    slow = reference.coder_new(SHA256, 11, *tables)
+    np.testing.assert_array_equal(decode(reference, slow, blobs[:4], (3, *shape)), values[:4])
+
+
+def test_nothing_but_zeros_is_a_bare_header() -> None:
+    coder = kernel.coder_new(SHA256, 11, *random_tables(0))
+    assert len(kernel.coder_encode(coder, 0, 0, np.zeros((3, 32, 32), np.int8))) == 12
+
+
+def test_blobs_may_lie_in_any_kind_of_buffer() -> None:
+    coder = kernel.coder_new(SHA256, 11, *random_tables(0))
+    values = latent(1, "plain", 3, 9, 9)
+    blob = kernel.coder_encode(coder, 0, 0, values)
+    buffers = [blob, bytearray(blob), memoryview(b"x" + blob)[1:], np.frombuffer(blob, np.uint8)]
+    n = len(buffers)
+    out = np.empty((n, 3, 9, 9), np.int8)
+    places = (np.arange(n, dtype=np.int32), np.zeros(n, np.int64), np.full(n, len(blob), np.int64))
+    for backend in (kernel, reference):
+        made = backend.coder_new(SHA256, 11, *random_tables(0))
+        assert backend.coder_decode(made, buffers, *places, out) == (0, -1)
+        assert (out == values).all()
+
+
+def test_lanes_of_planes() -> None:
+    sizes = [(h, w) for h in (1, 2, 15, 16, 17, 255, 4096) for w in (1, 2, 7, 8, 31, 32, 33, 4096)]
+    for size in sizes:
+        assert kernel.coder_lanes(*size) == reference.coder_lanes(*size)
+    assert [kernel.coder_lanes(n, n) for n in (1, 22, 23, 31, 32, 45, 46, 63, 64)] == [
+        1,
+        1,
+        2,
+        2,
+        4,
+        4,
+        8,
+        8,
+        16,
+    ]
+
+
+def test_order_of_symbols_keeps_neighbours_known() -> None:
+    """Every position comes once, and after all that its contexts look at."""
+    for height, width in [(1, 1), (5, 3), (23, 29), (13, 200), (48, 48)]:
+        order = reference.coding_order(height, width, reference.coder_lanes(height, width))
+        place = {(y, x): i for i, (_, y, x) in enumerate(order)}
+        assert len(place) == len(order) == height * width
+        for (y, x), i in place.items():
+            before = [(y, x - 1), (y, x - 2), (y - 1, x - 1), (y - 1, x), (y - 1, x + 1)]
+            assert all(place.get(at, -1) < i for at in before)
+
+
+def test_crc32c_is_castagnoli() -> None:
+    for crc in (kernel.crc32c, reference.crc32c):
+        assert crc(b"") == 0
+        assert crc(b"123456789") == 0xE3069283
+        assert crc(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+        assert crc(b"6789", crc(b"12345")) == 0xE3069283
+
+
+@pytest.mark.parametrize("backend", [reference, kernel], ids=["reference", "kernel"])
+def test_models_out_of_range_are_refused(backend: Any) -> None:
+    good = random_tables(0)
+
+    def bad(which: int, place: tuple[int, ...], value: int) -> list[np.ndarray]:
+        tables = [t.copy() for t in good]
+        tables[which][place] = value
+        return tables
+
+    changes = [
+        (0, (0, 0, 0), -1), (0, (1, 2, 4), 32768), (1, (0, 0), -1), (1, (1, 2), 65536),
+        (2, (0, 1, 2, 1), 128), (4, (0, 0, 0), 32768), (4, (0, 0, 0), -32768), (5, (1, 2, 2, 8), -40000),
+        (6, (0, 0, 3, 63), 7), (7, (0, 0), -1), (7, (6, 63), 0), (7, (0, 1), 5000),
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(ValueError, match="outside its range"):
+            backend.coder_new(SHA256, 11, *bad(*change))
+    with pytest.raises(ValueError, match="outside its range"):
+        backend.coder_new(SHA256, 12, *good)
+    for sha, precision in [(SHA256[:31], 11), (SHA256, 7), (SHA256, 13)]:
+        with pytest.raises(ValueError, match="impossible sizes"):
+            backend.coder_new(sha, precision, *good)
+    with pytest.raises(ValueError):
+        backend.coder_new(SHA256, 11, *[t[:1] if i == 3 else t for i, t in enumerate(good)])
+
+
+@pytest.mark.parametrize("backend", [reference, kernel], ids=["reference", "kernel"])
+def test_arguments_that_cannot_be_meant(backend: Any) -> None:
+    coder = backend.coder_new(SHA256, 11, *random_tables(0))
+    values = latent(0, "plain", 3, 5, 5)
+    for model, quality, array in [
+        (2, 0, values), (-1, 0, values), (0, 101, values), (0, -1, values), (0, 0, values[:2]),
+        (0, 0, values[:, :0]), (0, 0, values.astype(np.int16)), (0, 0, values[0]),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError):
+            backend.coder_encode(coder, model, quality, array)
+    with pytest.raises(ValueError):
+        backend.coder_encode(coder, 0, 0, np.zeros((3, 1 << 16 | 1, 1), np.int8))
+    blob = backend.coder_encode(coder, 0, 0, values)
+    one = np.ones(1, np.int64)
+    out = np.empty((1, 3, 5, 5), np.int8)
+    places = [(0, 1, len(blob)), (1, 0, 1), (-1, 0, 1), (0, -1, 1), (0, 0, -1), (0, 2**62, 2**62)]
+    for source, start, length in places:
+        which = np.full(1, source, np.int32)
+        with pytest.raises(ValueError, match="blob 0 lies outside its buffer"):
+            backend.coder_decode(coder, [blob], which, start * one, length * one, out)
