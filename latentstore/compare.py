@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +55,8 @@ def _measure(pictures: np.ndarray, quality: int) -> tuple[int, float]:
     return sum(map(len, coded)), psnr(pictures, np.stack([_decode(data) for data in coded]))
 
 
-def match_jpeg(pictures: np.ndarray, target_psnr: float, timed: Sequence[np.ndarray]) -> JpegMatch:
-    """JPEG (4:2:0, optimised) of `pictures`, uint8 (N, H, W, 3), at `target_psnr` dB; `timed` are timed."""
+def match_jpeg(pictures: np.ndarray, target_psnr: float, timed: np.ndarray) -> JpegMatch:
+    """JPEG (4:2:0, optimised) of `pictures`, uint8 (N, H, W, 3), at `target_psnr` dB. `timed` are timed."""
     low, high = 1, 100
     known: dict[int, tuple[int, float]] = {}
     while low < high:  # PSNR rises with quality

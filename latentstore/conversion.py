@@ -18,6 +18,7 @@ from latentstore.progress import Progress
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
+    from latentstore.codecs.codec import Effort
     from latentstore.job import Plan
     from latentstore.report import Report
     from latentstore.work import Settings
@@ -41,7 +42,7 @@ def convert(
     workers: int | None = None,
     scheduler: str | None = None,
     on_error: str = "quarantine",
-    effort: str = "default",
+    effort: Effort = "default",
     overwrite: bool = False,
     resume: bool = False,
     storage_options: Mapping[str, Any] | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.codecs.errors import LatentstoreError, PictureError
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
 from latentstore.codecs.resolve import codec_of
 from latentstore.dispatch import Monitor
 from latentstore.loaders.staged_writer import StagedWriter
@@ -19,6 +19,7 @@ from latentstore.quarantine import Failure
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
+    from latentstore.codecs.codec import Effort
     from latentstore.sources import Item
 
 __all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
@@ -35,7 +36,7 @@ class Settings:
     mode: str
     size: int | None
     quality: int
-    effort: str
+    effort: Effort
     raise_errors: bool
 
 
@@ -109,5 +110,8 @@ class ShardWork:
     def _sample(self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]) -> Sample:
         settings = self.settings
         picture = read_picture(data, settings.mode, settings.size)
-        groups = codec.compress_groups(picture, quality=settings.quality, effort=settings.effort)
+        try:
+            groups = codec.compress_groups(picture, quality=settings.quality, effort=settings.effort)
+        except ArgumentError as error:  # the options were checked before: it is this picture's size
+            raise PictureError(str(error)) from error
         return Sample(key, groups, picture.shape[1], picture.shape[0], fields)

@@ -112,6 +112,15 @@ def test_a_zarr_store_with_a_quarantine_is_listed_without_a_warning(tmp_path: Pa
     assert "latent" in dict(group.members())
 
 
+def test_a_picture_too_long_for_the_format_is_quarantined(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "source", count=2)
+    Image.fromarray(np.zeros((1, 600_000), np.uint8)).save(source / "ants" / "long.png")
+    report = convert(source, tmp_path / "x.zarr", size="native")
+    assert report.stored == 2
+    assert [f.key for f in report.failures] == ["ants/long"]
+    assert "600000" in report.failures[0].reason
+
+
 def test_skip_leaves_out_without_a_file(tmp_path: Path) -> None:
     source = make_pictures(tmp_path / "source", count=5, bad=(3,))
     report = convert(source, tmp_path / "x.zarr", on_error="skip")
