@@ -352,3 +352,34 @@ def test_a_program_that_stops_in_the_middle_ends() -> None:
         check=False,
     )
     assert done.returncode == 3, done.stderr.decode()
+
+
+@pytest.mark.parametrize("shuffle", [False, True, "block"])
+def test_no_python_runs_per_sample(shuffle: bool | str) -> None:
+    class Silent(Memory):
+        def keys(self, indices: np.ndarray) -> list[str]:
+            return []
+
+        def fields(self, indices: np.ndarray) -> dict[str, Any]:
+            return {"label": indices}
+
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    def calls_of_an_epoch(batch_size: int) -> int:
+        nonlocal calls
+        loader = LatentLoader(Silent(*[batch_size] * 32), batch_size, shuffle)
+        calls = 0
+        sys.setprofile(count)
+        try:
+            assert sum(1 for _ in loader) == 32
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    few, many = calls_of_an_epoch(4), calls_of_an_epoch(400)
+    assert many < 1.5 * few
+    assert many / 32 < 200
