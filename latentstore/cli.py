@@ -167,7 +167,8 @@ def _convert(options: argparse.Namespace) -> int:
     if not report.failures:
         return DONE
     where = "; quarantine.jsonl in the store names them" if options.on_error == "quarantine" else ""
-    _say(f"{len(report.failures):,} entries could not be read as pictures and were left out{where}")
+    left_out = counted(len(report.failures), "entry", "entries")
+    _say(f"{left_out} could not be read and stayed out{where}")
     return INCOMPLETE
 
 
@@ -183,7 +184,7 @@ def _verify(options: argparse.Namespace) -> int:
     from latentstore.verify import verify
 
     with Progress() as shown:
-        shown.begin(f"verifying {options.store}")
+        shown.begin(f"opening {options.store}")
         begun = False
 
         def checked(done: int, total: int) -> None:
@@ -202,11 +203,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from latentstore.export import export
+    from latentstore.progress import counted
 
     count = export(
         options.store, options.folder, limit=options.limit, channels=options.channels, progress=True
     )
-    print(f"{count:,} pictures in {options.folder}")
+    print(f"{counted(count, 'picture')} in {options.folder}")
     return DONE
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.progress import megabytes, printable
+from latentstore.progress import counted, megabytes, printable
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -32,7 +32,7 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
     objects = dataset.reader.location.list()
     rows = [
         ("store", printable(url)),
-        ("samples", f"{len(dataset):,} in {len(dataset.shard_starts) - 1:,} shards"),
+        ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
         ("pictures", f"{_sizes(dataset)}, {about['mode']}"),
         ("latents", _latents(dataset)),
         ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(sum(objects.values()))} in all"),

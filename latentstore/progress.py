@@ -13,7 +13,7 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-__all__ = ["Progress", "megabytes", "printable"]
+__all__ = ["Progress", "clock", "counted", "megabytes", "printable"]
 
 EARLY_LINE_SECONDS = 2.0
 LATER_LINE_SECONDS = 10.0
@@ -25,6 +25,11 @@ def megabytes(count: float) -> str:
     if count < 1e5:
         return f"{count / 1e3:.1f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`count` with its noun: "1 shard", "2,000 shards"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def printable(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentstore.progress import clock, megabytes
+from latentstore.progress import clock, counted, megabytes
 from latentstore.quarantine import Failure, file_name, read_lines
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Report:
 
     def __str__(self) -> str:
         text = (
-            f"{self.url}: {self.stored:,} pictures in {self.shards:,} shards, "
+            f"{self.url}: {counted(self.stored, 'picture')} in {counted(self.shards, 'shard')}, "
             f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out "
             f"({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
         )
-        return text + (f"; {self.resumed:,} shards were there already" if self.resumed else "")
+        return text + (f"; {counted(self.resumed, 'shard')} there already" if self.resumed else "")

@@ -48,7 +48,7 @@ def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_convert_prints_what_it_did(source: Path, tmp_path: Path) -> None:
     done = run("convert", source, tmp_path / "x.zarr", "--size", 32)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 pictures in 1 shards, ")
+    assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 pictures in 1 shard, ")
     assert "bits per pixel" in done.stdout
     assert done.stderr.splitlines()[0] == f"listing {source} ..."
     assert "converting on " in done.stderr
@@ -81,7 +81,7 @@ def test_left_out_pictures_are_named_and_counted_in_the_status(source: Path, tmp
     assert done.returncode == 3
     assert "quarantined dog/esc\\x1b[31m.png: not a picture" in done.stderr
     assert "\x1b" not in done.stderr
-    assert "1 entries could not be read" in done.stderr
+    assert "1 entry could not be read" in done.stderr
     skipped = run("convert", mine, tmp_path / "y.zarr", "--size", 32, "--on-error", "skip")
     assert skipped.returncode == 3
     ended = run("convert", mine, tmp_path / "z.zarr", "--size", 32, "--on-error", "raise")
@@ -123,7 +123,7 @@ def test_info(store: Path) -> None:
     table = dict(line.split("  ", 1) for line in done.stdout.splitlines())
     told = {name: value.strip() for name, value in table.items()}
     ds = latentstore.open(store)
-    assert told["samples"] == "3 in 1 shards"
+    assert told["samples"] == "3 in 1 shard"
     assert told["pictures"] == "32x32 pixels, RGB"
     assert told["latents"] == "int8 (48, 4, 4), 4 groups of 12 channels"
     assert told["artifact sha256"] == ds.codec.sha256
