@@ -158,6 +158,7 @@ def _size(text: str) -> int | str:
 
 def _convert(options: argparse.Namespace) -> int:
     from latentstore.conversion import convert
+    from latentstore.progress import counted
 
     given = {
         name: value for name, value in vars(options).items() if name not in ("command", "source", "target")

@@ -81,7 +81,7 @@ def test_left_out_pictures_are_named_and_counted_in_the_status(source: Path, tmp
     assert done.returncode == 3
     assert "quarantined dog/esc\\x1b[31m.png: not a picture" in done.stderr
     assert "\x1b" not in done.stderr
-    assert "1 entry could not be read" in done.stderr
+    assert "1 entry could not be read and stayed out" in done.stderr
     skipped = run("convert", mine, tmp_path / "y.zarr", "--size", 32, "--on-error", "skip")
     assert skipped.returncode == 3
     ended = run("convert", mine, tmp_path / "z.zarr", "--size", 32, "--on-error", "raise")
