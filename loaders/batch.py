@@ -31,15 +31,16 @@ class Collate:
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,)."""
-        name, values = self._one_size(indices) if self.ds.size is not None else self._many_sizes(indices)
+        shape = self.ds.latent_shape
+        name, values = self._many_sizes(indices) if shape is None else self._one_size(indices, shape)
         batch: dict[str, Any] = {name: values}
         for field, column in self.ds.fields(indices).items():
             batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
         batch["key"] = self.ds.keys(indices)
         return batch
 
-    def _one_size(self, indices: np.ndarray) -> tuple[str, torch.Tensor]:
-        codes = torch.empty((len(indices), *self.ds.latent_shape), dtype=torch.int8)
+    def _one_size(self, indices: np.ndarray, shape: tuple[int, int, int]) -> tuple[str, torch.Tensor]:
+        codes = torch.empty((len(indices), *shape), dtype=torch.int8)
         self.ds.read_latents(indices, out=codes.numpy())
         if self.normalise is not None:
             return "latent", self.normalise(codes)

@@ -31,7 +31,6 @@ class Memory:
 
     codec = SimpleNamespace(scale=lambda quality: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
     quality, channels, classes = 50, CHANNELS, None
-    latent_shape = (CHANNELS, SIDE, SIDE)
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
 
     def __init__(
@@ -39,6 +38,7 @@ class Memory:
     ) -> None:
         self.shard_starts = np.cumsum([0, *shard_sizes])
         self.is_local, self.size = local, size
+        self.latent_shape = None if size is None else (CHANNELS, SIDE, SIDE)
         self.broken: int | None = None
         self.held: list[int] = []
         self.most_held = 0

@@ -115,8 +115,9 @@ def same(ds: LatentDataset, batches: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("kind", ["zarr", "wds"])
+@pytest.mark.parametrize(
+    "kind, method", [("zarr", "fork"), ("wds", "fork"), ("zarr", "spawn"), ("wds", "forkserver")]
+)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, method: str) -> None:
     ds = latentstore.open(stores[kind], channels=12)
