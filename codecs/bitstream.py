@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from .checksum import crc32c
 from .errors import ArgumentError, CorruptError, TruncatedError, UnsupportedVersionError
+from .reference_header import HAS_ESCAPES, RESERVED, coder_lanes
 
 __all__ = ["MAX_PIXELS", "GroupInfo", "SampleInfo", "group_info", "join_sample", "split_sample"]
 
 MAGIC = b"LS"
 VERSION = 1
 MODES = ("L", "RGB")
+FINGERPRINT_BYTES = 2
 REDUCTION = 8
 MAX_PIXELS = 1 << 28
 """No picture, its sides rounded up to multiples of 8, has more pixels: a bound on the memory that a forged header can
@@ -36,7 +38,6 @@ class GroupInfo:
     lanes: int
     model: int
     quality: int
-    fingerprint: bytes
     height: int
     width: int
     escapes: int
@@ -98,24 +99,22 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupIn
         raise UnsupportedVersionError(
             f"The group blob is of format version {blob[0] >> 4}; this release reads version {VERSION}."
         )
-    if len(blob) < 12:
-        raise TruncatedError(f"The group blob has {len(blob)} bytes; its header alone takes 12.")
-    height, at = read_varint(blob, 5)
+    if len(blob) < 9:
+        raise TruncatedError(f"The group blob has {len(blob)} bytes; its header alone takes 9.")
+    height, at = read_varint(blob, 3)
     width, at = read_varint(blob, at)
-    escapes, at = read_varint(blob, at)
+    escapes = 0
+    if blob[0] & HAS_ESCAPES:
+        escapes, at = read_varint(blob, at)
     if len(blob) < at + 4:
         raise TruncatedError("The group blob ends inside its header.")
     if sha256 is not None:
         expected = int.from_bytes(blob[at : at + 4], "little")
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
-    if (blob[0] & 15) > 4 or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
-        raise CorruptError(
-            f"The group blob claims planes of {height} x {width} in {1 << (blob[0] & 15)} lanes at quality {blob[2]}."
-        )
-    return GroupInfo(
-        VERSION, 1 << (blob[0] & 15), blob[1], blob[2], bytes(blob[3:5]), height, width, escapes, at + 4
-    )
+    if blob[0] & RESERVED or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
+        raise CorruptError(f"The group blob claims planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}.")
+    return GroupInfo(VERSION, coder_lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
 
 
 def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha256: bytes) -> bytes:
@@ -127,7 +126,7 @@ def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha
     check_size(width, height)
     if max(map(len, groups)) >= 1 << 28:
         raise ArgumentError("A group blob of 2^28 bytes or more cannot be joined: cut the picture into tiles.")
-    head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:4] + varint(width) + varint(height)
+    head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:FINGERPRINT_BYTES] + varint(width) + varint(height)
     head += bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
     return b"".join([head, struct.pack("<I", crc32c(head)), *groups])
 
@@ -161,7 +160,7 @@ def split_sample(blob: bytes | memoryview) -> SampleInfo:
         raise UnsupportedVersionError(
             f"The sample blob is of format version {blob[2] >> 4}; this release reads version {VERSION}."
         )
-    width, at = read_varint(blob, 7)
+    width, at = read_varint(blob, 3 + FINGERPRINT_BYTES)
     height, at = read_varint(blob, at)
     if at >= len(blob):
         raise TruncatedError("The sample blob ends inside its header.")
@@ -184,4 +183,4 @@ def split_sample(blob: bytes | memoryview) -> SampleInfo:
         starts.append(at)
         at += size
         ends.append(at)
-    return SampleInfo(width, height, MODES[mode], bytes(blob[3:7]), tuple(starts), tuple(ends))
+    return SampleInfo(width, height, MODES[mode], bytes(blob[3 : 3 + FINGERPRINT_BYTES]), tuple(starts), tuple(ends))

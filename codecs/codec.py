@@ -284,7 +284,7 @@ class Codec:
 
     def _sample(self, blob: Any, index: int = 0) -> SampleInfo:
         info = split_sample(blob)
-        if info.fingerprint != self._fingerprint[:4]:
+        if info.fingerprint != self._fingerprint[: len(info.fingerprint)]:
             raise ArtifactError(
                 f"Blob {index} was made with the artifact whose SHA-256 begins {info.fingerprint.hex()}; this codec is "
                 f"{self.name}, {self.sha256[:12]}...: load the codec that made it."

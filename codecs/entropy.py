@@ -20,7 +20,7 @@ Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
 # What the backends return for a blob that they refuse (coder.h); anything else means that it contradicts itself.
-_TRUNCATED, _BAD_VERSION, _WRONG_ARTIFACT, _WRONG_SHAPE, _BAD_CRC = -2, -5, -6, -7, -8
+_TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
 TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
 
 
@@ -115,10 +115,6 @@ class EntropyCoder:
             return UnsupportedVersionError(
                 f"{where} is of format version {blob[0] >> 4}; this release reads version 1: upgrade latentstore, "
                 "or fetch the blob again if it is damaged."
-            )
-        if status == _WRONG_ARTIFACT:
-            return ArtifactError(
-                f"{where} is damaged or was made with an artifact other than {mine}: open it with its own."
             )
         if status == _BAD_CRC:
             return CorruptError(f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index)

@@ -37,6 +37,7 @@ from .reference_header import (
     WRONG_SHAPE,
     Group,
     RefusedError,
+    coder_lanes,
     crc32c,
     join_group,
     parse_group,
@@ -55,19 +56,10 @@ __all__ = [
     "crc32c",
 ]
 
-MAX_LANES = 16
 LOWEST_STATE = 1 << 16
 
 
 # section 5.1
-
-
-def coder_lanes(height: int, width: int) -> int:
-    """How many lanes code a plane of this size."""
-    lanes = MAX_LANES
-    while lanes > 1 and (width < 2 * lanes or height * width < 256 * lanes):
-        lanes //= 2
-    return lanes
 
 
 def coding_order(height: int, width: int, lanes: int) -> list[tuple[int, int, int]]:
@@ -262,7 +254,7 @@ def coder_decode(
 def _expected(coder: Coder, group: Group, shape: tuple[int, ...]) -> Group:
     if (group.height, group.width) != shape:
         raise RefusedError(WRONG_SHAPE)
-    if group.model >= len(coder.models) or group.lanes != coder_lanes(*shape):
+    if group.model >= len(coder.models):
         raise RefusedError(CORRUPT)
     return group
 

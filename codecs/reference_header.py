@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Why a blob is refused; the kernel's numbers.
-OK, TRUNCATED, CORRUPT, BAD_VERSION, WRONG_ARTIFACT, WRONG_SHAPE, BAD_CRC = 0, -2, -3, -5, -6, -7, -8
+OK, TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = 0, -2, -3, -5, -7, -8
 
 VERSION = 1
+HAS_ESCAPES, RESERVED = 1, 14
 MAX_AREA = 1 << 22
 MAX_SIDE = 1 << 16
 MAX_QUALITY = 100
@@ -71,6 +72,18 @@ def read_varint(blob: bytes, at: int) -> tuple[int, int]:
     raise RefusedError(CORRUPT)
 
 
+# section 5.1
+
+
+def coder_lanes(height: int, width: int) -> int:
+    """How many lanes code a plane of this size."""
+    area = height * width
+    lanes = 16 if area >= 4096 else 8 if area >= 2048 else 4 if area >= 1296 else 2 if area >= 512 else 1
+    while lanes > 1 and width < 2 * lanes:
+        lanes //= 2
+    return lanes
+
+
 # section 4
 
 
@@ -93,29 +106,33 @@ def parse_group(blob: bytes, sha256: bytes) -> Group:
         raise RefusedError(TRUNCATED)
     if blob[0] >> 4 != VERSION:
         raise RefusedError(BAD_VERSION)
-    if len(blob) < 12:
+    if len(blob) < 9:
         raise RefusedError(TRUNCATED)
-    height, at = read_varint(blob, 5)
+    height, at = read_varint(blob, 3)
     width, at = read_varint(blob, at)
-    escapes, at = read_varint(blob, at)
+    escapes = 0
+    if blob[0] & HAS_ESCAPES:
+        escapes, at = read_varint(blob, at)
     if len(blob) < at + 4:
         raise RefusedError(TRUNCATED)
-    if blob[3:5] != sha256[:2]:
-        raise RefusedError(WRONG_ARTIFACT)
     crc, payload = int.from_bytes(blob[at : at + 4], "little"), blob[at + 4 :]
     if crc != crc32c(sha256 + blob[:at] + payload):
         raise RefusedError(BAD_CRC)
-    lanes_log2 = blob[0] & 15
-    if lanes_log2 > 4 or blob[2] > MAX_QUALITY or not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE:
+    if blob[0] & RESERVED or (blob[0] & HAS_ESCAPES and not escapes) or blob[2] > MAX_QUALITY:
         raise RefusedError(CORRUPT)
-    lanes, words = 1 << lanes_log2, len(payload) - (4 << lanes_log2) - escapes
-    if height * width > MAX_AREA or (words < 0 or words % 2 if payload else escapes):
+    if not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE or height * width > MAX_AREA:
+        raise RefusedError(CORRUPT)
+    lanes = coder_lanes(height, width)
+    words = len(payload) - 4 * lanes - escapes
+    if words < 0 or words % 2 if payload else escapes:
         raise RefusedError(CORRUPT)
     return Group(lanes, blob[1], blob[2], height, width, escapes, payload)
 
 
 def join_group(group: Group, sha256: bytes) -> bytes:
     """The blob of a group."""
-    head = bytes([VERSION << 4 | group.lanes.bit_length() - 1, group.model, group.quality]) + sha256[:2]
-    head += varint(group.height) + varint(group.width) + varint(group.escapes)
+    head = bytes([VERSION << 4 | (HAS_ESCAPES if group.escapes else 0), group.model, group.quality])
+    head += varint(group.height) + varint(group.width)
+    if group.escapes:
+        head += varint(group.escapes)
     return head + crc32c(sha256 + head + group.payload).to_bytes(4, "little") + group.payload

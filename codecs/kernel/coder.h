@@ -68,6 +68,17 @@ typedef struct {
 
 ls_coder *ls_coder_new(int models, int channels, int tables, int precision);
 void ls_coder_free(ls_coder *coder);
+
+/* An artifact's entropy tensors, models and channels first (docs/format.md section 7.4). */
+typedef struct {
+  const int32_t *own, *bias;
+  const uint8_t *cross, *predicted;
+  const int32_t *signed_own, *signed_cross;
+  const uint8_t *table;
+} ls_weights;
+
+/* Both give LS_CORRUPT where a number is outside its range. */
+int ls_coder_channels(ls_coder *coder, const ls_weights *weights);
 int ls_coder_tables(ls_coder *coder, const int32_t *freq);
 
 int ls_plane_fits(int64_t height, int64_t width); /* within the format's limits */
@@ -78,6 +89,7 @@ void ls_to_flat(const ls_geometry *g, int stream, const int8_t *plane, int8_t *f
 void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *plane);
 
 typedef struct {
+  const uint8_t *base;              /* the buffer that holds the streams of a bundle, below 2^31 bytes */
   const uint8_t *words, *words_end; /* readable to words_end + 64 */
   const uint8_t *escapes, *escapes_end;
 } ls_stream;
@@ -143,7 +155,7 @@ typedef struct {
   size_t payload_size;
 } ls_group;
 
-enum { LS_BAD_VERSION = -5, LS_WRONG_ARTIFACT = -6, LS_WRONG_SHAPE = -7, LS_BAD_CRC = -8 };
+enum { LS_BAD_VERSION = -5, LS_WRONG_SHAPE = -7, LS_BAD_CRC = -8 };
 
 int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32]);
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32]);

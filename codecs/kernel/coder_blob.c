@@ -4,6 +4,8 @@
 #include <string.h>
 
 #define VERSION 1
+#define HAS_ESCAPES 1
+#define RESERVED 14
 #define CRC_BYTES 4
 
 static int read_varint(const uint8_t **at, const uint8_t *end, uint32_t *value)
@@ -37,21 +39,21 @@ static uint32_t blob_crc(const uint8_t sha256[32], const uint8_t *blob, size_t b
 int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32])
 {
     const uint8_t *at, *end = blob + size;
-    uint32_t height, width, escapes;
+    uint32_t height, width, escapes = 0;
     int status;
     if (size < 1)
         return LS_TRUNCATED;
     if (blob[0] >> 4 != VERSION)
         return LS_BAD_VERSION;
-    if (size < 8 + CRC_BYTES)
+    if (size < 5 + CRC_BYTES)
         return LS_TRUNCATED;
-    at = blob + 5;
-    if ((status = read_varint(&at, end, &height)) || (status = read_varint(&at, end, &width)) ||
-        (status = read_varint(&at, end, &escapes)))
+    at = blob + 3;
+    if ((status = read_varint(&at, end, &height)) || (status = read_varint(&at, end, &width)))
+        return status;
+    if (blob[0] & HAS_ESCAPES && (status = read_varint(&at, end, &escapes)))
         return status;
     if (end - at < CRC_BYTES)
         return LS_TRUNCATED;
-    group->lanes = 1 << (blob[0] & 15);
     group->model = blob[1];
     group->quality = blob[2];
     group->height = (int)height;
@@ -61,13 +63,12 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
     group->payload_size = (size_t)(end - group->payload);
     group->header = (size_t)(group->payload - blob);
     uint32_t crc = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-
-    if (memcmp(blob + 3, sha256, 2))
-        return LS_WRONG_ARTIFACT;
     if (crc != blob_crc(sha256, blob, (size_t)(at - blob), group->payload, group->payload_size))
         return LS_BAD_CRC;
-    if ((blob[0] & 15) > 4 || group->quality > LS_MAX_QUALITY || !ls_plane_fits(height, width))
+    if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || group->quality > LS_MAX_QUALITY ||
+        !ls_plane_fits(height, width))
         return LS_CORRUPT;
+    group->lanes = ls_lanes(group->height, group->width);
     if (group->payload_size) {
         size_t states = 4 * (size_t)group->lanes;
         if (group->payload_size < states + escapes || (group->payload_size - states - escapes) % 2)
@@ -78,18 +79,17 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
     return LS_OK;
 }
 
-/* Writes the header, whose CRC covers the payload already named in `group`; returns its size, at most 21 bytes. */
+/* Writes the header, whose CRC covers the payload already named in `group`; returns its size, at most 19 bytes. */
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32])
 {
     uint8_t *at = to;
-    *at++ = (uint8_t)(VERSION << 4 | __builtin_ctz((unsigned)group->lanes));
+    *at++ = VERSION << 4 | (group->escapes ? HAS_ESCAPES : 0);
     *at++ = (uint8_t)group->model;
     *at++ = (uint8_t)group->quality;
-    *at++ = sha256[0];
-    *at++ = sha256[1];
     at = write_varint(at, (uint32_t)group->height);
     at = write_varint(at, (uint32_t)group->width);
-    at = write_varint(at, (uint32_t)group->escapes);
+    if (group->escapes)
+        at = write_varint(at, (uint32_t)group->escapes);
     uint32_t crc = blob_crc(sha256, to, (size_t)(at - to), group->payload, group->payload_size);
     for (int b = 0; b < CRC_BYTES; b++)
         *at++ = (uint8_t)(crc >> (8 * b));

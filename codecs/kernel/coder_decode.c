@@ -41,6 +41,7 @@ static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8
             const uint8_t *x = at + 4 * i;
             b->states[s * lanes + i] = (uint32_t)x[0] | (uint32_t)x[1] << 8 | (uint32_t)x[2] << 16 | (uint32_t)x[3] << 24;
         }
+        b->streams[s].base = b->copy;
         b->streams[s].words = at + 4 * lanes;
         b->streams[s].words_end = b->streams[s].escapes = at + g->payload_size - g->escapes;
         b->streams[s].escapes_end = at + g->payload_size;
@@ -133,7 +134,9 @@ static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *j
         *failed = j->index;
         if (!status && (j->group.height != height || j->group.width != width))
             status = LS_WRONG_SHAPE;
-        if (!status && (j->group.model >= coder->models || j->group.lanes != ls_lanes(height, width)))
+        /* a symbol takes one word and one escape at most */
+        if (!status && (j->group.model >= coder->models || j->group.escapes > group_size ||
+                        j->group.payload_size > 4 * (size_t)j->group.lanes + 3 * group_size))
             status = LS_CORRUPT;
         if (status)
             return status;

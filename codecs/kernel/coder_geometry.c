@@ -9,13 +9,13 @@ int ls_plane_fits(int64_t height, int64_t width)
     return height >= 1 && width >= 1 && height <= LS_MAX_SIDE && width <= LS_MAX_SIDE && height * width <= LS_MAX_AREA;
 }
 
-/* Few lanes for small planes: every lane costs four bytes of state. A row must be twice as wide as
- * there are lanes, so that a stream's first lane never catches up with the last lane's upper-right. */
+/* Few lanes for small planes: every lane costs four bytes of state. A row must be twice as wide as there are lanes, so
+ * that a stream's first lane never catches up with the last lane's upper-right. */
 int ls_lanes(int height, int width)
 {
-    int lanes = LS_MAX_LANES;
-    int64_t area = (int64_t)height * width;
-    while (lanes > 1 && (width < 2 * lanes || area < 256 * (int64_t)lanes))
+    const int64_t area = (int64_t)height * width;
+    int lanes = area >= 4096 ? 16 : area >= 2048 ? 8 : area >= 1296 ? 4 : area >= 512 ? 2 : 1;
+    while (lanes > 1 && width < 2 * lanes)
         lanes /= 2;
     return lanes;
 }

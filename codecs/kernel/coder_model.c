@@ -44,6 +44,45 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
     return coder;
 }
 
+static int copy_in_range(int32_t *to, const int32_t *from, size_t count, int32_t low, int32_t high)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (from[i] < low || from[i] > high)
+            return LS_CORRUPT;
+        to[i] = from[i];
+    }
+    return LS_OK;
+}
+
+/* The bounds keep every sum within 32 bits: 16 bits of a weight times 8 of a value, 9 * 31 + 4 times. */
+int ls_coder_channels(ls_coder *coder, const ls_weights *w)
+{
+    const size_t n = (size_t)coder->channels, count = (size_t)coder->models * n;
+    for (size_t i = 0; i < count; i++) {
+        ls_channel *c = coder->channel + i;
+        if (copy_in_range(c->own, w->own + 5 * i, 5, 0, 32767) || copy_in_range(&c->bias, w->bias + i, 1, 0, 65535) ||
+            copy_in_range(c->signed_own, w->signed_own + 4 * i, 4, -32767, 32767) ||
+            copy_in_range(c->signed_cross[0], w->signed_cross + 9 * n * i, 9 * n, -32767, 32767))
+            return LS_CORRUPT;
+        c->predicted = w->predicted[i] != 0;
+        if (c->predicted && (int)(i % n) >= coder->kept)
+            coder->kept = (int)(i % n) + 1;
+        memcpy(c->cross, w->cross + 2 * n * i, 2 * n);
+        for (size_t p = 0; p < n; p++)
+            if (c->cross[p][0] > 127 || c->cross[p][1] > 127)
+                return LS_CORRUPT;
+        for (int f = 0; f < LS_FRACTIONS; f++)
+            for (int b = 0; b < LS_BUCKETS; b++) {
+                const uint8_t table = w->table[(i * LS_FRACTIONS + (size_t)f) * LS_BUCKETS + (size_t)b];
+                if (table >= coder->tables)
+                    return LS_CORRUPT;
+                c->table[f][b] = table;
+                c->table16[f][b] = table;
+            }
+    }
+    return LS_OK;
+}
+
 /* LS_CORRUPT unless every table's frequencies add up to 2^precision and its escape can be coded */
 int ls_coder_tables(ls_coder *coder, const int32_t *freq)
 {

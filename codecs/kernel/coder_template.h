@@ -104,7 +104,7 @@ typedef struct {
     vec q1, q_up, q_up_left;         /* the same of values, where they are predicted */
     vec own[5], bias, signed_own[4];
     vec_table table;
-    const uint8_t *word[16];
+    reader words;
 } flight;
 
 static inline __attribute__((always_inline)) void take_off(flight *f, const ls_plane *plane, int predicted, int streams)
@@ -118,8 +118,7 @@ static inline __attribute__((always_inline)) void take_off(flight *f, const ls_p
     for (int i = 0; predicted && i < 4; i++)
         f->signed_own[i] = v_set((uint32_t)c->signed_own[i]);
     f->table = v_table_load(&c->table16[0][0], predicted);
-    for (int s = 0; s < streams; s++)
-        f->word[s] = plane->streams[s].words;
+    reader_open(&f->words, plane->streams, streams);
 }
 
 /* Values that stood behind an escape, in the order of lanes; LS_CORRUPT where there are not so many. */
@@ -200,10 +199,10 @@ static inline __attribute__((always_inline)) int step(const ls_coder *coder, con
     const vec entry = v_gather(coder->slots, v_or(v_sll(v_lookup(f->table, bucket, predicted), precision), slot));
     const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(f->state, precision)), v_and(entry, twelve));
     f->state = v_blend(at->active, f->state, next);
-    f->state = v_refill(f->state, at->active & v_less(f->state, v_set(LS_STATE_LOW)), f->word, streams);
-    for (int s = 0; s < streams; s++)
-        if (f->word[s] > plane->streams[s].words_end)
-            return give_up(plane->streams + s, LS_TRUNCATED);
+    f->state = reader_refill(&f->words, f->state, at->active & v_less(f->state, v_set(LS_STATE_LOW)), streams);
+    const mask beyond = reader_beyond(&f->words, plane->streams, streams);
+    if (beyond)
+        return give_up(plane->streams + __builtin_ctz(beyond), LS_TRUNCATED);
     vec symbol = v_sra(entry, 24);
     const mask escaped = at->active & v_equal(symbol, v_set((uint32_t)-128));
     symbol = v_blend(at->active, zero, predicted ? v_sub(v_xor(symbol, flip), flip) : symbol);
@@ -254,8 +253,7 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
     }
     for (int i = 0; i < count; i++) {
         v_store(planes[i].states, f[i].state);
-        for (int s = 0; s < streams; s++)
-            planes[i].streams[s].words = f[i].word[s];
+        reader_close(&f[i].words, planes[i].streams, streams);
     }
     return LS_OK;
 }

@@ -51,43 +51,87 @@ static inline vec v_lookup(vec_table table, vec i, int fractions)
         }
     return r;
 }
-static inline vec v_refill(vec state, mask need, const uint8_t **word, int streams)
+/* Where each stream reads its next word: one or two streams by pointers, for whole runs of words; more by places
+ * relative to the first stream's, a place a lane, all in one buffer (ls_stream). */
+typedef struct {
+    const uint8_t *word[2];
+    __m512i at, end;
+} reader;
+
+static inline void reader_open(reader *r, const ls_stream *streams, int count)
 {
-    if (streams == 1) {
-        vec w = _mm512_maskz_expand_epi32(need, v_load_u16((const uint16_t *)word[0]));
-        word[0] += 2 * __builtin_popcount(need);
-        return _mm512_mask_or_epi32(state, need, _mm512_slli_epi32(state, 16), w);
+    uint32_t at[16], end[16];
+    for (int s = 0; s < count && s < 2; s++)
+        r->word[s] = streams[s].words;
+    for (int k = 0; count > 2 && k < 16; k++) {
+        const ls_stream *s = streams + k * count / 16;
+        at[k] = (uint32_t)(s->words - s->base);
+        end[k] = (uint32_t)(s->words_end - s->base);
     }
-    if (streams > 4) {
-        uint32_t x[16];
-        v_store(x, state);
-        for (unsigned m = need; m; m &= m - 1) {
-            const int k = __builtin_ctz(m);
-            const uint8_t **at = word + k * streams / 16;
-            x[k] = x[k] << 16 | (uint32_t)((*at)[0] | (*at)[1] << 8);
-            *at += 2;
-        }
-        return v_load(x);
+    if (count > 2) {
+        r->word[0] = streams->base;
+        r->at = v_load(at);
+        r->end = v_load(end);
     }
-    vec w = _mm512_setzero_si512();
-    if (streams == 2) {
+}
+static inline void reader_close(const reader *r, ls_stream *streams, int count)
+{
+    uint32_t at[16];
+    for (int s = 0; s < count && count <= 2; s++)
+        streams[s].words = r->word[s];
+    if (count > 2) {
+        v_store(at, r->at);
+        for (int s = 0; s < count; s++)
+            streams[s].words = streams->base + at[s * (16 / count)];
+    }
+}
+/* a bit for every stream that has read past its end; for many streams the first of them alone */
+static inline mask reader_beyond(const reader *r, const ls_stream *streams, int count)
+{
+    if (count > 2) {
+        const mask m = _mm512_cmpgt_epu32_mask(r->at, r->end);
+        return m ? (mask)(1u << (__builtin_ctz(m) * count / 16)) : 0;
+    }
+    mask m = 0;
+    for (int s = 0; s < count; s++)
+        m |= (mask)((r->word[s] > streams[s].words_end) << s);
+    return m;
+}
+/* the states that need one take a word of their stream, lane after lane */
+static inline vec reader_refill(reader *r, vec state, mask need, int count)
+{
+    vec w;
+    if (count == 1) {
+        w = _mm512_maskz_expand_epi32(need, v_load_u16((const uint16_t *)r->word[0]));
+        r->word[0] += 2 * __builtin_popcount(need);
+    } else if (count == 2) {
         const unsigned lo = need & 255, hi = need >> 8;
-        __m256i a = _mm256_maskz_expand_epi32((__mmask8)lo, _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)word[0])));
-        __m256i b = _mm256_maskz_expand_epi32((__mmask8)hi, _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)word[1])));
-        w = _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-        word[0] += 2 * __builtin_popcount(lo);
-        word[1] += 2 * __builtin_popcount(hi);
+        const __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)r->word[0]));
+        const __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)r->word[1]));
+        w = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_maskz_expand_epi32((__mmask8)lo, a)),
+                               _mm256_maskz_expand_epi32((__mmask8)hi, b), 1);
+        r->word[0] += 2 * __builtin_popcount(lo);
+        r->word[1] += 2 * __builtin_popcount(hi);
     } else {
-        /* the word of a lane is its stream's first plus its rank: one expansion of all four streams' words, where
-         * each stream's words are moved to where the expansion will look for them */
-        __m128i part[4];
-        for (int s = 0; s < 4; s++) {
-            const unsigned m = need >> (4 * s) & 15;
-            part[s] = _mm_maskz_expand_epi32((__mmask8)m, _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)word[s])));
-            word[s] += 2 * __builtin_popcount(m);
+        /* a lane's word is its stream's next but as many as lanes before it need one */
+        const __m512i two = _mm512_set1_epi32(2);
+        __m512i at = r->at, next = _mm512_mask_add_epi32(r->at, need, r->at, two);
+        if (count == 8) {
+            const mask before = (mask)((need & 0x5555) << 1), after = (mask)(need >> 1 & 0x5555);
+            at = _mm512_mask_add_epi32(at, before, at, two);
+            next = _mm512_mask_add_epi32(next, before | after, next, two);
+        } else if (count == 4) {
+            for (int i = 1; i < 4; i++) {
+                static const mask low[4] = {0, 0x7777, 0x3333, 0x1111};
+                const mask before = (mask)((need & low[i]) << i), after = (mask)(need >> i & low[i]);
+                at = _mm512_mask_add_epi32(at, before, at, two);
+                next = _mm512_mask_add_epi32(next, before, next, two);
+                next = _mm512_mask_add_epi32(next, after, next, two);
+            }
         }
-        w = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(part[0]), part[1], 1)),
-                               _mm256_inserti128_si256(_mm256_castsi128_si256(part[2]), part[3], 1), 1);
+        r->at = next;
+        w = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), need, at, r->word[0], 1);
+        w = _mm512_and_si512(w, _mm512_set1_epi32(0xffff));
     }
     return _mm512_mask_or_epi32(state, need, _mm512_slli_epi32(state, 16), w);
 }

@@ -50,11 +50,33 @@ static inline vec v_lookup(vec_table table, vec i, int fractions)
     EACH i.e[k] = table[i.e[k]];
     return i;
 }
-static inline vec v_refill(vec state, mask need, const uint8_t **word, int streams)
+/* Where each stream reads its next word. */
+typedef struct { const uint8_t *word[16]; } reader;
+
+static inline void reader_open(reader *r, const ls_stream *streams, int count)
 {
-    const int lanes = 16 / streams;
+    for (int s = 0; s < count; s++)
+        r->word[s] = streams[s].words;
+}
+static inline void reader_close(const reader *r, ls_stream *streams, int count)
+{
+    for (int s = 0; s < count; s++)
+        streams[s].words = r->word[s];
+}
+/* a bit for every stream that has read past its end */
+static inline mask reader_beyond(const reader *r, const ls_stream *streams, int count)
+{
+    mask m = 0;
+    for (int s = 0; s < count; s++)
+        m |= (mask)((r->word[s] > streams[s].words_end) << s);
+    return m;
+}
+/* the states that need one take a word of their stream, lane after lane */
+static inline vec reader_refill(reader *r, vec state, mask need, int count)
+{
+    const int lanes = 16 / count;
     EACH if (need >> k & 1) {
-        const uint8_t **w = word + k / lanes;
+        const uint8_t **w = r->word + k / lanes;
         state.e[k] = state.e[k] << 16 | (uint32_t)((*w)[0] | (*w)[1] << 8);
         *w += 2;
     }

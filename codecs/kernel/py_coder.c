@@ -34,53 +34,6 @@ static PyObject *raise_status(int status)
     return PyErr_Format(PyExc_ValueError, "the entropy coder stopped with status %d", status);
 }
 
-/* Fills a model's channels, refusing weights that the loops have no room for. */
-static int fill_channels(ls_coder *t, const Py_buffer *v)
-{
-    const int32_t *own = v[0].buf, *bias = v[1].buf, *signed_own = v[4].buf, *signed_cross = v[5].buf;
-    const uint8_t *cross = v[2].buf, *predicted = v[3].buf, *table = v[6].buf;
-    const int n = t->channels;
-    for (int i = 0; i < t->models * n; i++) {
-        ls_channel *c = t->channel + i;
-        c->bias = bias[i];
-        c->predicted = predicted[i] != 0;
-        if (c->predicted && i % n >= t->kept)
-            t->kept = i % n + 1;
-        if (c->bias < 0 || c->bias > 65535)
-            return -1;
-        for (int j = 0; j < 5; j++) {
-            c->own[j] = own[5 * i + j];
-            if (c->own[j] < 0 || c->own[j] > 32767)
-                return -1;
-        }
-        for (int j = 0; j < 4; j++) {
-            c->signed_own[j] = signed_own[4 * i + j];
-            if (c->signed_own[j] < -32767 || c->signed_own[j] > 32767)
-                return -1;
-        }
-        for (int p = 0; p < n; p++) {
-            for (int j = 0; j < 2; j++) {
-                c->cross[p][j] = cross[((size_t)i * (size_t)n + (size_t)p) * 2 + (size_t)j];
-                if (c->cross[p][j] > 127)
-                    return -1;
-            }
-            for (int j = 0; j < 9; j++) {
-                c->signed_cross[p][j] = signed_cross[((size_t)i * (size_t)n + (size_t)p) * 9 + (size_t)j];
-                if (c->signed_cross[p][j] < -32767 || c->signed_cross[p][j] > 32767)
-                    return -1;
-            }
-        }
-        for (int f = 0; f < LS_FRACTIONS; f++)
-            for (int b = 0; b < LS_BUCKETS; b++) {
-                c->table[f][b] = table[((size_t)i * LS_FRACTIONS + (size_t)f) * LS_BUCKETS + (size_t)b];
-                c->table16[f][b] = c->table[f][b];
-                if (c->table[f][b] >= t->tables)
-                    return -1;
-            }
-    }
-    return 0;
-}
-
 static const char coder_new_doc[] =
     "coder_new(sha256, precision, own int32 (m,c,5), bias int32 (m,c), cross uint8 (m,c,c,2), predicted uint8 (m,c),\n"
     "signed_own int32 (m,c,4), signed_cross int32 (m,c,c,9), table uint8 (m,c,4,64), freq int32 (t,64)) -> capsule";
@@ -129,7 +82,8 @@ static PyObject *coder_new(PyObject *self, PyObject *args)
         goto done;
     }
     memcpy(h->sha256, sha, 32);
-    if (fill_channels(h->tables, v) || ls_coder_tables(h->tables, v[7].buf)) {
+    const ls_weights weights = {v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf};
+    if (ls_coder_channels(h->tables, &weights) || ls_coder_tables(h->tables, v[7].buf)) {
         PyErr_SetString(PyExc_ValueError, "entropy tables hold a weight or a frequency outside its range");
         ls_coder_free(h->tables);
         free(h);
