@@ -14,15 +14,14 @@ from collections.abc import Callable
 
 import numpy as np
 import peers
+from latentstore.codecs import Codec
 from PIL import Image
 
 PICTURES_256 = 128
 BARS = {"JPEG-LS": 1.2, "constriction": 4.0}
 
 
-def compare(
-    codec: object, blobs: list[bytes], channels: int, batched: bool
-) -> dict[str, tuple[float, float]]:
+def compare(codec: Codec, blobs: list[bytes], channels: int, batched: bool) -> dict[str, tuple[float, float]]:
     """Name -> (M symbols/s, bytes over ours)."""
     latents = [codec.read_latent(blob, channels=channels) for blob in blobs]
     symbols = sum(latent.size for latent in latents)
@@ -56,7 +55,7 @@ def compare(
     return {name: (symbols / seconds[name] / 1e6, sizes[name] / sizes["latentstore"]) for name in calls}
 
 
-def split_groups(codec: object, blobs: list[bytes], channels: int) -> list[list[bytes]]:
+def split_groups(codec: Codec, blobs: list[bytes], channels: int) -> list[list[bytes]]:
     """The group blobs of the first `channels` of each sample blob."""
     from latentstore.codecs.bitstream import split_sample
 
@@ -68,7 +67,7 @@ def split_groups(codec: object, blobs: list[bytes], channels: int) -> list[list[
     return parts
 
 
-def decode_groups(codec: object, groups: list[list[bytes]], latents: list[np.ndarray], batched: bool) -> None:
+def decode_groups(codec: Codec, groups: list[list[bytes]], latents: list[np.ndarray], batched: bool) -> None:
     """One call for all samples (they must agree in shape), or one a sample."""
     for first in range(0, len(groups), len(groups) if batched else 1):
         chosen = groups[first : first + len(groups)] if batched else groups[first : first + 1]

@@ -2,7 +2,7 @@
 
 Its workers are threads. Decoding and reading release the GIL, so threads run side by side; they start in
 microseconds, share one copy of the index, hand over tensors without copying, and there is no fork to
-deadlock and nothing to pickle (`docs/loading.md` has the measurements). The data set itself is map-style,
+deadlock and nothing to pickle (measured in `docs/loading.md`). The data set itself is map-style,
 so that torch's own DataLoader with its worker processes takes it too.
 """
 
