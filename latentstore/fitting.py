@@ -38,14 +38,23 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Shape:
-    """mode, channels and group of a codec's name."""
+    """mode, channels and group of a codec's name.
+
+    unit: what the steps below are multiplied by. A gray picture's coefficients are smaller by the root of three than
+    those of the same picture in three equal colours, and it is to look the same at the same quality.
+    """
 
     mode: str
     channels: int
     group: int
+    unit: float
+
+    @property
+    def model_steps(self) -> list[float]:
+        return [round(step * self.unit, 6) for step in MODEL_STEPS]
 
 
-SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12), "gray-f8c16": Shape("L", 16, 8)}
+SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12, 1.0), "gray-f8c16": Shape("L", 16, 8, 3**-0.5)}
 
 
 def fit(
@@ -74,9 +83,9 @@ def fit(
     tensors["delta"] = np.tile(np.float32([0.05, 0.02]), (shape.channels, 1))
     codec: Codec | None = None
     for turn in range(rounds + 1):
-        latents = [_latents(scaled, facts, tensors, codec, step) for step in MODEL_STEPS]
+        latents = [_latents(scaled, facts, tensors, codec, step) for step in shape.model_steps]
         tensors.update(_entropy_tensors(latents, shape))
-        tensors["delta"] = _delta(scaled, facts, tensors, latents[1], MODEL_STEPS[1])
+        tensors["delta"] = _delta(scaled, facts, tensors, latents[1], shape.model_steps[1])
         codec = Codec.from_bytes(make_artifact(facts, tensors))
         say(f"round {turn}: " + _summary(codec, latents))
     facts["card"]["measured"] = _measured(codec, pictures)
@@ -112,8 +121,8 @@ def _facts(name: str, shape: Shape, found: Projection, pictures: int, licence: s
         "group_channels": shape.group,
         "default_quality": DEFAULT_QUALITY,
         "precision": PRECISION,
-        "quality_steps": [list(pair) for pair in QUALITY_STEPS],
-        "model_steps": list(MODEL_STEPS),
+        "quality_steps": [[quality, round(step * shape.unit, 6)] for quality, step in QUALITY_STEPS],
+        "model_steps": shape.model_steps,
         "lambda": LAMBDA,
         "rounding": ROUNDING,
         "bound": [round(float(b), 3) for b in found.bound],
@@ -206,7 +215,7 @@ def _quality_of(codec: Codec, step: float) -> int:
 
 def _summary(codec: Codec, latents: Sequence[Sequence[Int8s]]) -> str:
     parts = []
-    for step, band in zip(MODEL_STEPS, latents, strict=True):
+    for step, band in zip(codec.artifact.facts["model_steps"], latents, strict=True):
         quality, some = _quality_of(codec, step), band[:: max(1, len(band) // 8)]
         size = sum(len(b) for x in some for b in codec.encode_latent_groups(x, quality))
         parts.append(f"step {step:.0f}: {size * 8 / sum(x[0].size * 64 for x in some):.3f} bits/pixel")
