@@ -41,6 +41,11 @@ def register(codec: Codec) -> Codec:
         return _codecs.setdefault(codec.sha256, codec)
 
 
+def registered(sha256: str) -> Codec | None:
+    """The codec of that hash if this process has it already; never looks further."""
+    return _codecs.get(sha256)
+
+
 def codec_of(sha256: str, read_artifact: Callable[[], bytes]) -> Codec:
     """The registered codec of that hash, or the one made of the bytes that `read_artifact` gives; registered
     then.
@@ -57,6 +62,9 @@ def codec_of(sha256: str, read_artifact: Callable[[], bytes]) -> Codec:
 def resolve(name: str, sha256: str) -> Codec:
     """The codec of artifact `name` with that hash; ArtifactError says where it was looked for and what to
     do."""
+    known = _codecs.get(sha256)
+    if known is not None:
+        return known
     with _lock:
         if sha256 in _codecs:
             return _codecs[sha256]
@@ -64,8 +72,8 @@ def resolve(name: str, sha256: str) -> Codec:
         if codec is None:
             raise ArtifactError(
                 f"artifact {name!r} with SHA-256 {sha256} is not here: it is not one of those shipped, and "
-                f"{_folder_said()}. Open the store it came with by latentstore.open(url) first, "
-                f"or put its .safetensors file into a folder and set {FOLDER_VARIABLE} to it"
+                f"{_folder_said()}. Open the data it came with by latentstore.open(url) (a data set) or "
+                f"latentstore.zarr.open(url) (arrays) first, or put its .safetensors file into a folder and set {FOLDER_VARIABLE} to it"
             )
         return _codecs.setdefault(sha256, codec)
 

@@ -93,19 +93,10 @@ def test_other_ranks_are_refused_at_creation(codec: Any, shape: tuple[int, ...])
         _create(codec, shape, chunks=shape)
 
 
-@pytest.mark.parametrize("chunks", [(2, 12, 4, 5), (1, 12, 2, 5), (1, 12, 4, 4)])
+@pytest.mark.parametrize("chunks", [(2, 12, 2, 5), (1, 12, 2, 5), (1, 12, 4, 4)])
 def test_chunks_of_other_shapes_are_refused_at_creation(codec: Any, chunks: tuple[int, ...]) -> None:
-    with pytest.raises(ArgumentError, match="one group of channels of one sample per chunk"):
+    with pytest.raises(ArgumentError, match="stores whole planes"):
         _create(codec, (8, 48, 4, 5), chunks=chunks)
-
-
-def test_chunks_that_only_encoding_sees(codec: Any) -> None:
-    z = _create(codec, (8, 48, 4, 5), chunks=(1, 24, 4, 5))
-    with pytest.raises(ArgumentError, match=r"stores chunks of \(1, 12, h, w\), not \(1, 24, 4, 5\)"):
-        z[0] = 1
-    sharded = _create(codec, (8, 48, 4, 5), (8, 48, 4, 5), chunks=(2, 12, 4, 5))
-    with pytest.raises(ArgumentError, match=r"not \(2, 12, 4, 5\)"):
-        sharded[:2] = 1
 
 
 def test_not_a_compressor(codec: Any) -> None:

@@ -1,0 +1,82 @@
+"""Latents in a chunk of an array, int8 (samples, channels, h, w), without loss: each part is one group of channels of one
+sample, coded as a group blob.
+
+A chunk of one group of one sample is its blob alone, as stores keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .array_chunks import Grid, check_size
+from .array_options import LATENT
+from .bitstream import check_size as check_picture
+from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from .codec import Codec
+
+__all__ = ["LatentChunks", "check_latents"]
+
+Int8s = npt.NDArray[np.int8]
+
+
+class LatentChunks:
+    """Codes chunks of `shape`, int8; a `PartCoder`."""
+
+    kind = 1
+    dtype = np.dtype(np.int8)
+
+    def __init__(self, codec: Codec, shape: tuple[int, ...], fill: int) -> None:
+        check_latents(shape, codec)
+        self.codec = codec
+        self.sha256 = codec.sha256
+        self.fill = fill
+        self.grid = Grid(shape, (1, codec.group_channels, *shape[2:]))
+        self.bare = shape[:2] == (1, codec.group_channels)
+
+    def encode(self, block: Int8s, part: int) -> bytes:
+        if not self.bare and (block == self.fill).all():
+            return b""
+        latent = block[0]
+        missing = self.codec.group_channels - len(latent)
+        if missing:  # a prefix may end inside a group: zeros behind it cost next to nothing
+            latent = np.concatenate([latent, np.zeros((missing, *latent.shape[1:]), np.int8)])
+        # Zarr does not say which channels a chunk holds. Where it holds all, the group is known; else the model that
+        # codes the part in fewest bits is found.
+        groups = self.grid.counts[1]
+        group = part % groups if groups == self.codec.groups else None
+        return self.codec.entropy.encode(np.ascontiguousarray(latent), group)
+
+    def decode(self, chunk: Int8s, parts: Sequence[int], blobs: Sequence[Any]) -> None:
+        n = self.codec.group_channels
+        whole = len(parts) == self.grid.parts and chunk.shape[1] % n == 0 and chunk.flags.c_contiguous
+        out = chunk if whole else np.empty((len(parts), n, *chunk.shape[2:]), np.int8)
+        source = np.arange(len(blobs), dtype=np.int32)
+        length = np.array([len(blob) for blob in blobs], np.int64)
+        self.codec.read_groups(list(blobs), source, np.zeros_like(length), length, out)
+        if not whole:
+            for part, group in zip(parts, out, strict=True):
+                place = chunk[self.grid.block(part)]
+                place[0] = group[: place.shape[1]]
+
+    def loses_nothing_outside(self, blob: Any) -> None:
+        return None
+
+
+def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
+    """ArgumentError unless chunks of `shape` can hold latents; `codec`: where it is known already."""
+    if len(shape) != 4 or 0 in shape[1:]:
+        raise ArgumentError(
+            f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}"
+        )
+    check_size(shape)
+    check_picture(shape[3] * 8, shape[2] * 8)
+    if codec and shape[1] > codec.channels:
+        raise ArgumentError(
+            f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} have {codec.channels}"
+        )

@@ -1,0 +1,134 @@
+"""The same chunks as numcodecs codecs, ids `latentstore.signal` and `latentstore.latent`: for Zarr v2 arrays, and whatever
+else speaks numcodecs.
+
+    zarr.create_array(path, zarr_format=2, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8", filters=None,
+                      compressors=SignalV2.of("rgb-f8c48", axes="nhwc"), fill_value=0)
+
+A numcodecs codec is told nothing of the array: shape and memory order are in the chunk, dtype is checked when encoding.
+Zarr v2 cannot write a part of a chunk without decoding and encoding all of it, so there one chunk is best one picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from numcodecs.abc import Codec as NumcodecsCodec
+from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
+
+from .array_chunks import PartCoder, decode_chunk, encode_chunk, stored_shape
+from .array_options import LatentOptions, SignalOptions, codec_named
+from .errors import ArgumentError
+from .latent_chunks import LatentChunks
+from .resolve import resolve
+from .signal_chunks import SignalChunks
+
+if TYPE_CHECKING:
+    from .codec import Codec
+
+__all__ = ["LatentV2", "SignalV2"]
+
+
+class _ArrayCodec(NumcodecsCodec):
+    options_type: ClassVar[type[LatentOptions]]
+    dtype: ClassVar[np.dtype]
+
+    def __init__(self, options: LatentOptions, fill_value: int = 0) -> None:
+        self.options = options
+        self.fill_value = int(fill_value)
+        info = np.iinfo(self.dtype)
+        if not info.min <= self.fill_value <= info.max:
+            raise ArgumentError(f"codec {self.codec_id!r}: fill_value must be a value of {self.dtype}, not {fill_value!r}")
+
+    def get_config(self) -> dict[str, Any]:
+        """JSON, with every option."""
+        return {"id": self.codec_id, **self.options.to_json(), "fill_value": self.fill_value}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """From what `get_config` gives."""
+        rest = {key: value for key, value in config.items() if key not in ("id", "fill_value")}
+        options = cls.options_type.from_json(rest)
+        if not isinstance(config.get("fill_value"), int):
+            raise ArgumentError(f"codec {cls.codec_id!r}: its configuration lacks fill_value, a whole number")
+        return cls(options, config["fill_value"])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.options!r}, fill_value={self.fill_value})"
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.options, self.fill_value))
+
+    def encode(self, buf: Any) -> bytes:
+        """An array, as it is (not flattened), to bytes; ArgumentError for another dtype or shape."""
+        values = np.asarray(buf)
+        if values.dtype != self.dtype:
+            raise ArgumentError(
+                f"codec {self.codec_id!r} stores {self.dtype} arrays, not {values.dtype}: convert the values first"
+            )
+        # A decoder that gave C order for an array of Zarr v2 in Fortran order would scramble it without an error.
+        fortran = values.flags.f_contiguous and not values.flags.c_contiguous
+        return encode_chunk(self._coder(values.shape), values, fortran)
+
+    def decode(self, buf: Any, out: Any = None) -> npt.NDArray[Any]:
+        """The array, in the memory order that it had; into `out` if given."""
+        data = np.asarray(ensure_contiguous_ndarray(buf)).view(np.uint8).ravel()
+        chunk = decode_chunk(self._coder(stored_shape(data)), data)
+        return chunk if out is None else ndarray_copy(chunk, out)
+
+    def _resolved(self) -> Codec:
+        return resolve(self.options.artifact, self.options.sha256)
+
+    def _coder(self, shape: tuple[int, ...]) -> PartCoder:
+        raise NotImplementedError
+
+
+class SignalV2(_ArrayCodec):
+    """uint8 pictures with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs nothing."""
+
+    codec_id = "latentstore.signal"
+    options_type = SignalOptions
+    dtype = np.dtype(np.uint8)
+
+    @classmethod
+    def of(
+        cls,
+        codec: Codec | str,
+        axes: str,
+        quality: int | None = None,
+        effort: Literal["default", "fast"] = "default",
+        fill_value: int = 0,
+    ) -> Self:
+        """Pictures by `codec` (or the codec of that name, path or URL). quality: the codec's own default if None."""
+        codec = codec_named(codec)
+        quality = codec.default_quality if quality is None else quality
+        # Zarr v2 merges partial writes before it asks a codec, so there is nothing here that could refuse them.
+        options = SignalOptions(
+            codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes="allow"
+        )
+        return cls(options, fill_value)
+
+    def _coder(self, shape: tuple[int, ...]) -> PartCoder:
+        assert isinstance(self.options, SignalOptions)
+        return SignalChunks(self.options, self._resolved(), shape, self.fill_value)
+
+
+class LatentV2(_ArrayCodec):
+    """int8 latents (samples, channels, h, w) without loss. Always with an index: its shape is what decoding needs."""
+
+    codec_id = "latentstore.latent"
+    options_type = LatentOptions
+    dtype = np.dtype(np.int8)
+
+    @classmethod
+    def of(cls, codec: Codec | str, fill_value: int = 0) -> Self:
+        """Latents of `codec` (or of the codec of that name, path or URL)."""
+        codec = codec_named(codec)
+        return cls(LatentOptions(codec.name, codec.sha256), fill_value)
+
+    def _coder(self, shape: tuple[int, ...]) -> PartCoder:
+        coder = LatentChunks(self._resolved(), shape, self.fill_value)
+        coder.bare = False
+        return coder

@@ -1,0 +1,122 @@
+"""Pictures in a chunk of an array: each is one part, coded with loss as a sample blob.
+
+Zarr pads chunks at the array's edge with the fill value and tells no codec where the padding begins. So rows and
+columns at a picture's end that hold the fill value alone are left out: the blob is of the rest, and its own size says
+so. Padding costs no bytes and bends no picture; and where such rows were meant, they come back exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .array_chunks import Grid, check_size
+from .array_options import SIGNAL, SignalOptions
+from .bitstream import check_size as check_picture
+from .bitstream import split_sample
+from .errors import ArgumentError, CorruptError
+
+if TYPE_CHECKING:
+    from .codec import Codec
+
+__all__ = ["SignalChunks", "check_pictures", "written_size"]
+
+Uint8s = npt.NDArray[np.uint8]
+
+
+class SignalChunks:
+    """Codes chunks of `shape`, uint8; a `PartCoder`."""
+
+    kind = 0
+    dtype = np.dtype(np.uint8)
+    bare = False
+
+    def __init__(self, options: SignalOptions, codec: Codec, shape: tuple[int, ...], fill: int) -> None:
+        check_pictures(options, shape, codec)
+        self.options = options
+        self.codec = codec
+        self.sha256 = codec.sha256
+        self.fill = fill
+        self.grid = Grid(shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True)))
+
+    @cached_property
+    def _order(self) -> tuple[int, ...]:
+        """Axes: batch, height, width, channel."""
+        o = self.options
+        batch = [i for i, letter in enumerate(o.axes) if letter == "n"]
+        return (*batch, o.height, o.width, *(() if o.channel is None else (o.channel,)))
+
+    def _picture(self, block: Uint8s) -> Uint8s:
+        """A part as (H, W, C), a view."""
+        picture = block.transpose(self._order)[(0,) * self.options.axes.count("n")]
+        return picture if picture.ndim == 3 else picture[..., None]
+
+    def encode(self, block: Uint8s, part: int) -> bytes:
+        picture = self._picture(block)
+        height, width = written_size(picture, self.fill)
+        if not height:
+            return b""
+        written = np.ascontiguousarray(picture[:height, :width])
+        return self.codec.compress(written, self.options.quality, self.options.effort)  # type: ignore[arg-type]
+
+    def decode(self, chunk: Uint8s, parts: Sequence[int], blobs: Sequence[Any]) -> None:
+        for part, blob in zip(parts, blobs, strict=True):
+            out = self._picture(chunk[self.grid.block(part)])
+            height, width = self._size(blob, part)
+            if (height, width) != out.shape[:2]:
+                out[...] = self.fill
+            out[:height, :width] = self.codec.decompress(memoryview(blob))
+
+    def _size(self, blob: Any, part: int) -> tuple[int, int]:
+        info = split_sample(memoryview(blob))
+        most = [self.grid.shape[i] for i in (self.options.height, self.options.width)]
+        if info.height > most[0] or info.width > most[1]:
+            raise CorruptError(
+                f"picture {part} of the chunk has {info.height} x {info.width} pixels where at most {most[0]} x {most[1]} fit"
+            )
+        return info.height, info.width
+
+    def loses_nothing_outside(self, blob: Any) -> tuple[int, ...] | None:
+        if not len(blob):
+            return None
+        size = [1] * len(self.grid.shape)
+        size[self.options.height], size[self.options.width] = self._size(blob, 0)
+        if self.options.channel is not None:
+            size[self.options.channel] = self.grid.shape[self.options.channel]
+        return tuple(size)
+
+
+def written_size(picture: Uint8s, fill: int) -> tuple[int, int]:
+    """(height, width) of `picture` (H, W, C) without the rows and columns at its end that hold `fill` alone; (0, 0) if
+    all of it does."""
+    height, width = picture.shape[:2]
+    if height and width and (picture[-1] != fill).any() and (picture[:, -1] != fill).any():
+        return height, width  # the common case, at the price of one row and one column
+    there = (picture != fill).any(axis=2)
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    return (int(rows[-1]) + 1, int(columns[-1]) + 1) if rows.size else (0, 0)
+
+
+def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec | None) -> None:
+    """ArgumentError unless chunks of `shape` hold pictures as `options` say; `codec`: where it is known already."""
+    axes = options.axes
+    if len(shape) != len(axes):
+        raise ArgumentError(
+            f"codec {SIGNAL!r}: axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}; give a letter each"
+        )
+    check_size(shape)
+    channels = 1 if options.channel is None else shape[options.channel]
+    wanted = {codec.in_channels} if codec else {1, 3}
+    if channels not in wanted:
+        who = f"{codec.name} codes {codec.mode} pictures" if codec else "pictures have 1 or 3 channels"
+        raise ArgumentError(
+            f"codec {SIGNAL!r}: axes {axes!r} and shape {shape} give pictures of {channels} channels, but {who}: keep the "
+            "channel axis whole in each chunk, name it c in axes, or choose the codec for them"
+        )
+    if math.prod(shape):
+        check_picture(shape[options.width], shape[options.height])
