@@ -78,7 +78,7 @@ def read_varint(blob: bytes, at: int) -> tuple[int, int]:
 def coder_lanes(height: int, width: int) -> int:
     """How many lanes code a plane of this size."""
     area = height * width
-    lanes = 16 if area >= 4096 else 8 if area >= 2048 else 4 if area >= 1296 else 2 if area >= 512 else 1
+    lanes = 16 if area >= 4096 else 8 if area >= 2048 else 4 if area >= 1296 else 1
     while lanes > 1 and width < 2 * lanes:
         lanes //= 2
     return lanes

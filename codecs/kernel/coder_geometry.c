@@ -14,7 +14,7 @@ int ls_plane_fits(int64_t height, int64_t width)
 int ls_lanes(int height, int width)
 {
     const int64_t area = (int64_t)height * width;
-    int lanes = area >= 4096 ? 16 : area >= 2048 ? 8 : area >= 1296 ? 4 : area >= 512 ? 2 : 1;
+    int lanes = area >= 4096 ? 16 : area >= 2048 ? 8 : area >= 1296 ? 4 : 1;
     while (lanes > 1 && width < 2 * lanes)
         lanes /= 2;
     return lanes;
