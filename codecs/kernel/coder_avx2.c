@@ -8,6 +8,8 @@
 
 #include "coder_vec_avx2.h"
 
+#define VARIANTS_BY_STREAMS 0
+#define SIDE_BY_SIDE 1
 #include "coder_template.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],

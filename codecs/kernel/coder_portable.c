@@ -5,6 +5,8 @@
 
 #include "coder_vec_portable.h"
 
+#define VARIANTS_BY_STREAMS 0
+#define SIDE_BY_SIDE 0
 #include "coder_template.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],

@@ -258,12 +258,14 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
     return LS_OK;
 }
 
-/* The loop is compiled for each number of streams that a vector can hold, alone and in pairs. */
+/* The loop is compiled alone and in pairs, predicted and not; and where the vectors make something of knowing it
+ * (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold. */
 #define VARIANT(NAME, PREDICTED, STREAMS, COUNT)                                                                       \
     static int NAME(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed)                        \
     {                                                                                                                  \
         return decode_any(coder, g, planes, failed, PREDICTED, STREAMS, COUNT);                                        \
     }
+#if VARIANTS_BY_STREAMS
 #define VARIANTS(COUNT, PREDICTED)                                                                                     \
     VARIANT(decode_##COUNT##_##PREDICTED##_16, PREDICTED, 16, COUNT)                                                   \
     VARIANT(decode_##COUNT##_##PREDICTED##_8, PREDICTED, 8, COUNT)                                                     \
@@ -273,17 +275,29 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
 #define NAMES(COUNT, PREDICTED)                                                                                        \
     decode_##COUNT##_##PREDICTED##_16, decode_##COUNT##_##PREDICTED##_8, decode_##COUNT##_##PREDICTED##_4,             \
         decode_##COUNT##_##PREDICTED##_2, decode_##COUNT##_##PREDICTED##_1
+#else
+#define VARIANTS(COUNT, PREDICTED) VARIANT(decode_##COUNT##_##PREDICTED, PREDICTED, 16 / g->lanes, COUNT)
+#define NAMES(COUNT, PREDICTED)                                                                                        \
+    decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED,                          \
+        decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED
+#endif
 VARIANTS(1, 0)
 VARIANTS(1, 1)
+#if SIDE_BY_SIDE
 VARIANTS(2, 0)
 VARIANTS(2, 1)
+#endif
 
 static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed)
 {
-    static int (*const variant[20])(const ls_coder *, const ls_geometry *, ls_plane *, int *) = {
-        NAMES(1, 0), NAMES(1, 1), NAMES(2, 0), NAMES(2, 1)};
+    static int (*const variant[])(const ls_coder *, const ls_geometry *, ls_plane *, int *) = {
+        NAMES(1, 0), NAMES(1, 1),
+#if SIDE_BY_SIDE
+        NAMES(2, 0), NAMES(2, 1),
+#endif
+    };
     const int by_lanes = __builtin_ctz((unsigned)g->lanes), predicted = planes[0].channel->predicted;
-    if (count == 2 && planes[1].channel->predicted != predicted) {
+    if (count == 2 && (!SIDE_BY_SIDE || planes[1].channel->predicted != predicted)) {
         int status = decode_planes(coder, g, planes, 1, failed);
         if (!status && (status = decode_planes(coder, g, planes + 1, 1, failed)))
             *failed = 1;
