@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from latentstore import codecs, loaders
+    from latentstore import codecs, loaders, zarr
     from latentstore.codecs import load_codec
     from latentstore.codecs.errors import (
         ArgumentError,
@@ -45,9 +45,10 @@ __all__ = [
     "load_codec",
     "loaders",
     "open",
+    "zarr",
 ]
 
-_SUBPACKAGES = ("codecs", "loaders")
+_SUBPACKAGES = ("codecs", "loaders", "zarr")
 # No name here may also be the name of a submodule: importing the submodule would put it in the name's place.
 _HOME = {
     "convert": "latentstore.conversion",
