@@ -146,7 +146,8 @@ def _check_columns(dataset: LatentDataset) -> list[str]:
             problems.append(f"{dataset.url}: field {name!r} has {len(values)} values, not {len(dataset)}")
     labels = dataset.fields().get("label")
     if dataset.classes is not None and labels is not None:
-        outside = np.flatnonzero((np.asarray(labels) < 0) | (np.asarray(labels) >= len(dataset.classes)))
+        # -1: no class, as of pictures beside class folders.
+        outside = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) >= len(dataset.classes)))
         if len(outside):
             at = int(outside[0])
             problems.append(
