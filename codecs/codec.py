@@ -287,10 +287,13 @@ class Codec:
         if info.fingerprint != self._fingerprint[: len(info.fingerprint)]:
             raise ArtifactError(
                 f"Blob {index} was made with the artifact whose SHA-256 begins {info.fingerprint.hex()}; this codec is "
-                f"{self.name}, {self.sha256[:12]}...: load the codec that made it."
+                f"{self.name}, {self.sha256[:12]}...: load the codec that made it.",
+                index,
             )
         if len(info.starts) != self.groups or info.mode != self.mode:
-            raise ArtifactError(f"Blob {index} has {len(info.starts)} groups in mode {info.mode}; {self.name} has others.")
+            raise ArtifactError(
+                f"Blob {index} has {len(info.starts)} groups in mode {info.mode}; {self.name} has others.", index
+            )
         return info
 
     def _check_whole(self, blob: Any, info: SampleInfo, groups: int, index: int) -> None:

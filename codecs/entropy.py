@@ -91,7 +91,7 @@ class EntropyCoder:
     ) -> None:
         """Decodes blob i = buffers[source[i]][start[i] : start[i] + length[i]] into out[i]; the GIL is released.
 
-        out: int8 (n, group_channels, h, w), C-contiguous. CorruptError and its kin carry the bad blob's `index`.
+        out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index`.
         """
         status, index = backend().coder_decode(
             self._coder,
@@ -114,7 +114,8 @@ class EntropyCoder:
         if status == _BAD_VERSION:
             return UnsupportedVersionError(
                 f"{where} is of format version {blob[0] >> 4}; this release reads version 1: upgrade latentstore, "
-                "or fetch the blob again if it is damaged."
+                "or fetch the blob again if it is damaged.",
+                index,
             )
         if status == _BAD_CRC:
             return CorruptError(f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index)

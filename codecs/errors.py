@@ -18,7 +18,14 @@ __all__ = [
 
 
 class LatentstoreError(Exception):
-    """Base of every error here: catch this one to catch them all."""
+    """Base of every error here: catch this one to catch them all.
+
+    index: where several blobs were decoded in one call, the position of the first bad one; otherwise None.
+    """
+
+    def __init__(self, message: str = "", index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class ArgumentError(LatentstoreError, ValueError):
@@ -26,14 +33,7 @@ class ArgumentError(LatentstoreError, ValueError):
 
 
 class CorruptError(LatentstoreError):
-    """Bytes that contradict themselves: a checksum, a size or a reserved value is wrong.
-
-    index: where several blobs were decoded in one call, the position of the first bad one; otherwise None.
-    """
-
-    def __init__(self, message: str, index: int | None = None) -> None:
-        super().__init__(message)
-        self.index = index
+    """Bytes that contradict themselves: a checksum, a size or a reserved value is wrong."""
 
 
 class TruncatedError(CorruptError):

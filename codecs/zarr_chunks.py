@@ -247,7 +247,4 @@ def _at(place: Any, error: LatentstoreError) -> LatentstoreError:
     """The same error, saying which chunk: Zarr tells it where the chunk is no part of a shard, else its place in it."""
     coordinates = getattr(place, "chunk_coords", None)
     where = f"chunk {place}" if coordinates is None else f"chunk {coordinates} of a shard"
-    said = type(error)(f"{where}: {error}")
-    if isinstance(said, CorruptError) and isinstance(error, CorruptError):
-        said.index = error.index
-    return said
+    return type(error)(f"{where}: {error}", error.index)

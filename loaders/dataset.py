@@ -10,7 +10,6 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of, register
 from latentstore.loaders import wds_layout, zarr_layout
-from latentstore.loaders.blame import bad_blob
 from latentstore.loaders.fetch import Fetched, Fetcher
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote import Location
@@ -206,10 +205,11 @@ class LatentDataset:
         try:
             self.codec.read_groups(fetched.buffers, fetched.source, fetched.start, fetched.length, out)
         except LatentstoreError as error:
-            f = fetched
-            at = bad_blob(self.codec, f.buffers, f.source, f.start, f.length, out, error)
-            index = int(indices[at // self.groups])
-            raise type(error)(f"{self.where(index)}: group {at % self.groups}: {error}") from error
+            if error.index is None:
+                raise
+            sample, group = divmod(error.index, self.groups)
+            where = self.where(int(indices[sample]))
+            raise type(error)(f"{where}: group {group}: {error}") from error
 
     def where(self, index: int) -> str:
         """The shard and the key of sample `index`, for messages."""

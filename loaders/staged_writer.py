@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of
-from latentstore.loaders.blame import bad_blob
 from latentstore.loaders.columns import Column, same_names
 from latentstore.loaders.manifest import FORMAT_VERSION
 from latentstore.loaders.remote import Location
@@ -214,7 +213,9 @@ class StagedWriter(ABC):
             try:
                 codec.read_groups(blobs, source, start, lengths, latents)
             except LatentstoreError as error:
-                at = bad_blob(codec, blobs, source, start, lengths, latents, error) // spec.groups + first
+                if error.index is None:
+                    raise
+                at = error.index // spec.groups + first
                 raise type(error)(f"shard {index}, {samples[at].key}: {error}") from error
             flat = latents.reshape(len(run), spec.channels, h * w)
             sums += flat.sum(axis=(0, 2), dtype=np.int64)
