@@ -114,7 +114,9 @@ class Codec:
             raise ArgumentError(f"images has shape {pictures.shape}; (N, height, width, {self.in_channels}) is expected.")
         if not len(pictures):
             return np.zeros((0, *self.latent_shape(*pictures.shape[1:3])), np.int8)
-        return np.stack([self._encode_one(self._picture(p), quality, effort) for p in pictures])
+        encoded = [self._encode_one(self._picture(p), quality, effort) for p in pictures]
+        self._warn(sum(outliers for _, outliers in encoded), quality)
+        return np.stack([latent for latent, _ in encoded])
 
     def decode(
         self,
@@ -149,13 +151,22 @@ class Codec:
     def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
         """A picture uint8 (H, W, C), or (H, W) for mode L, to a sample blob."""
         picture = self._picture(image)
-        groups = self.compress_groups(picture, quality, effort)
+        groups, outliers = self.compress_counted(picture, quality, effort)
+        self._warn(outliers, quality)
         return join_sample(groups, picture.shape[1], picture.shape[0], self.mode, self._fingerprint)
 
     def compress_groups(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> list[bytes]:
         """The picture's group blobs, each of which decodes alone."""
-        latent = self._encode_one(self._picture(image), quality, effort)
-        return self.encode_latent_groups(latent, require_quality(quality, self.default_quality))
+        groups, outliers = self.compress_counted(image, quality, effort)
+        self._warn(outliers, quality)
+        return groups
+
+    def compress_counted(
+        self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default"
+    ) -> tuple[list[bytes], int]:
+        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+        latent, outliers = self._encode_one(self._picture(image), quality, effort)
+        return self.encode_latent_groups(latent, require_quality(quality, self.default_quality)), outliers
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
         """The group blobs of a latent, int8 (channels, h, w), without loss."""
@@ -242,7 +253,8 @@ class Codec:
         check_size(picture.shape[1], picture.shape[0])
         return picture
 
-    def _encode_one(self, picture: Uint8s, quality: int | None, effort: Effort) -> Int8s:
+    def _encode_one(self, picture: Uint8s, quality: int | None, effort: Effort) -> tuple[Int8s, int]:
+        """The latent, and how many of its coefficients were limited to int8."""
         q = require_quality(quality, self.default_quality)
         facts = self.artifact.facts
         scale = self.scale(q)
@@ -262,9 +274,11 @@ class Codec:
             ])  # fmt: skip
         else:
             raise ArgumentError(f"effort is {effort!r}; it is 'default' or 'fast'.")
-        if outside:
-            warn_outliers(outside, q, self.name)
-        return latent
+        return latent, int(outside)
+
+    def _warn(self, outliers: int, quality: int | None) -> None:
+        if outliers:
+            warn_outliers(outliers, require_quality(quality, self.default_quality), self.name)
 
     @cached_property
     def _safe_step(self) -> float:
@@ -323,5 +337,5 @@ def warn_outliers(count: int, quality: int, name: str) -> None:
         f"{count} coefficients do not fit int8 at quality {quality} of {name} and were limited to +-127: ask for a lower "
         "quality for this picture.",
         OutlierWarning,
-        stacklevel=5,
+        stacklevel=4,  # whoever called `encode`, `compress` or `compress_groups`
     )
