@@ -165,6 +165,8 @@ def _convert(options: argparse.Namespace) -> int:
     }
     report = convert(options.source, options.target, **given, progress=True)
     print(report)
+    if report.limited:
+        _say(report.advice())
     if not report.failures:
         return DONE
     where = "; quarantine.jsonl in the store names them" if options.on_error == "quarantine" else ""

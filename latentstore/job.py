@@ -71,6 +71,7 @@ class Job:
         """Publishes the store and says what it holds; `seconds` is how long the job has run."""
         results = [self.results[index] for index in range(len(self.plan.bounds))]
         failures = tuple(failure for result in results for failure in result.failures)
+        limited = tuple(picture for result in results for picture in result.limited)
         if not any(result.stored for result in results):
             self.writer.abort()
             raise LatentstoreError(
@@ -86,6 +87,7 @@ class Job:
             codec=self.plan.spec.codec,
             stored=summary.count,
             failures=failures,
+            limited=limited,
             shards=summary.shards,
             resumed=self.resumed,
             bytes_in=sum(result.bytes_in for result in results),

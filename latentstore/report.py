@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from latentstore.progress import clock, counted, megabytes
+from latentstore.progress import clock, counted, megabytes, printable
 from latentstore.quarantine import Failure, file_name, read_lines
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-__all__ = ["Report"]
+__all__ = ["Limited", "Report"]
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A stored picture with coefficients that int8 cannot hold: there it is rebuilt too weakly."""
+
+    key: str
+    coefficients: int
+
+    def note(self) -> dict[str, Any]:
+        """As a note of the shard, so that a resumed run knows it too."""
+        return {"key": self.key, "limited": self.coefficients}
+
+    @classmethod
+    def from_note(cls, note: dict[str, Any]) -> Limited:
+        return cls(str(note["key"]), int(note["limited"]))
 
 
 @dataclass(frozen=True)
 class Report:
     """What a conversion did.
 
-    url: of the store. stored: samples in it. failures: the entries left out, in source order. shards: of the
-    store. resumed: how many of them an earlier run had finished. bytes_in: read from the source; bytes_out:
-    of all blobs, headers included. pixels: of the stored pictures. seconds: of this run.
+    url: of the store. stored: samples in it. failures: the entries left out, in source order. limited: the
+    stored pictures that ask for a lower quality. shards: of the store. resumed: how many of them an earlier
+    run had finished. bytes_in: read from the source; bytes_out: of all blobs, headers included. pixels: of
+    the stored pictures. seconds: of this run.
     """
 
     url: str
     codec: str
     stored: int
     failures: tuple[Failure, ...]
+    limited: tuple[Limited, ...]
     shards: int
     resumed: int
     bytes_in: int
@@ -44,12 +62,24 @@ class Report:
             codec=dataset.codec.name,
             stored=len(dataset),
             failures=tuple(read_lines(location.read(place))) if location.exists(place) else (),
+            limited=(),
             shards=shards,
             resumed=shards,
             bytes_in=0,
             bytes_out=int(dataset.info["blob_bytes"]),
             pixels=int(dataset.info["pixels"]),
             seconds=seconds,
+        )
+
+    def advice(self) -> str:
+        """One sentence on the pictures in `limited`; "" if there are none."""
+        if not self.limited:
+            return ""
+        worst = max(self.limited, key=lambda one: one.coefficients)
+        return printable(
+            f"{counted(len(self.limited), 'picture')} had coefficients too large for this quality, which were "
+            "limited, so edges there come back too weak: a lower quality avoids that; "
+            f"the worst is {worst.key!r}, with {counted(worst.coefficients, 'coefficient')}"
         )
 
     @property

@@ -16,6 +16,7 @@ from latentstore.loaders.staging import ARTIFACT
 from latentstore.loaders.writer import Field, Sample, ShardSummary
 from latentstore.pictures import read_picture
 from latentstore.quarantine import Failure
+from latentstore.report import Limited
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -55,6 +56,7 @@ class ShardResult:
     index: int
     stored: int
     failures: tuple[Failure, ...]
+    limited: tuple[Limited, ...]
     bytes_in: int
     bytes_out: int
     pixels: int
@@ -67,9 +69,11 @@ class ShardResult:
     @classmethod
     def of(cls, summary: ShardSummary) -> ShardResult:
         """From what the writer recorded, in this run or in an earlier one."""
-        failures = [Failure.from_note(note) for note in summary.notes if "reason" in note]
-        bytes_in = sum(note["bytes_in"] for note in summary.notes if "bytes_in" in note)
-        return cls(summary.index, summary.count, tuple(failures), bytes_in, summary.bytes, summary.pixels)
+        notes = summary.notes
+        failures = tuple(Failure.from_note(note) for note in notes if "reason" in note)
+        limited = tuple(Limited.from_note(note) for note in notes if "limited" in note)
+        bytes_in = sum(note["bytes_in"] for note in notes if "bytes_in" in note)
+        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.pixels)
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,14 @@ class ShardWork:
         codec = codec_of(self.writer.spec.sha256, self._artifact)
         samples: list[Sample] = []
         failures: list[Failure] = []
+        limited: list[Limited] = []
         bytes_in = bytes_out = 0
         for done, item in enumerate(task.items):
             monitor.report(task.index, (done, bytes_in, bytes_out))
             try:
                 data, fields = item.load()
                 bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
-                sample = self._sample(codec, item.key, data, fields)
+                sample, outliers = self._sample(codec, item.key, data, fields)
             except PictureError as error:
                 if self.settings.raise_errors:
                     raise PictureError(f"{item.path}: {error}") from error
@@ -99,19 +104,24 @@ class ShardWork:
                 raise LatentstoreError(f"{item.path}: not enough memory for it; use fewer workers") from error
             bytes_out += sum(map(len, sample.groups))
             samples.append(sample)
+            if outliers:
+                limited.append(Limited(item.key, outliers))
         monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
-        notes = [failure.note() for failure in failures]
-        return ShardResult.of(self.writer.write_shard(task.index, samples, [*notes, {"bytes_in": bytes_in}]))
+        notes = [*(one.note() for one in (*failures, *limited)), {"bytes_in": bytes_in}]
+        return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
 
     def _artifact(self) -> bytes:
         # It lies beside the growing store, so that it need not travel with every task.
         return self.writer.staging.partial.read(ARTIFACT)
 
-    def _sample(self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]) -> Sample:
+    def _sample(
+        self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]
+    ) -> tuple[Sample, int]:
+        """The sample, and how many of its coefficients had to be limited."""
         settings = self.settings
         picture = read_picture(data, settings.mode, settings.size)
         try:
-            groups = codec.compress_groups(picture, quality=settings.quality, effort=settings.effort)
+            groups, outliers = codec.compress_counted(picture, settings.quality, settings.effort)
         except ArgumentError as error:  # the options were checked before: it is this picture's size
             raise PictureError(str(error)) from error
-        return Sample(key, groups, picture.shape[1], picture.shape[0], fields)
+        return Sample(key, groups, picture.shape[1], picture.shape[0], fields), outliers

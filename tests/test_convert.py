@@ -10,6 +10,7 @@ from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureEr
 from PIL import Image
 
 import latentstore
+from latentstore.cli import main
 from latentstore.plan import shard_bounds, shard_samples
 from latentstore.quarantine import file_name, read_lines
 from latentstore.report import Report
@@ -135,6 +136,29 @@ def test_raise_names_the_picture_and_publishes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "x.zarr").exists()
     report = convert(source, tmp_path / "x.zarr", on_error="skip", resume=True)
     assert report.stored == 4
+
+
+def test_pictures_that_ask_for_a_lower_quality_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    at = np.arange(64) // 4 % 2
+    for name, rows in (("flat", 0), ("less", 32), ("most", 64)):
+        checker = np.full((64, 64, 3), 128, np.uint8)
+        checker[:rows] = (255 * (at[:rows, None] ^ at))[..., None]
+        Image.fromarray(checker).save(source / f"{name}.png")
+    options = {"size": 64, "quality": 100, "progress": False}
+    report = latentstore.convert(source, tmp_path / "x.zarr", **options)
+    assert report.stored == 3 and not report.failures
+    assert [one.key for one in report.limited] == ["less", "most"]
+    less, most = (one.coefficients for one in report.limited)
+    assert 0 < less < most
+    assert "2 pictures" in report.advice() and "'most'" in report.advice()
+    assert "lower quality" in report.advice()
+    assert main(["convert", str(source), str(tmp_path / "y.zarr"), "--size=64", "--quality=100"]) == 0
+    assert capsys.readouterr().err.count(report.advice()) == 1
+    assert not latentstore.convert(source, tmp_path / "z.zarr", **{**options, "quality": 50}).advice()
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
