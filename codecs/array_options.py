@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from .artifact import require_quality
+from .arguments import require_quality
 from .errors import ArgumentError, UnsupportedVersionError
 
 if TYPE_CHECKING:

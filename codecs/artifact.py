@@ -1,8 +1,8 @@
 """Artifacts: everything that a codec needs, in one safetensors file with its facts as JSON (docs/format.md
 section 7).
 
-The file's SHA-256 is its identity. Reading one takes no pickle and no code; every tensor's type, shape and range
-is checked before it is used.
+The file's SHA-256 is its identity. Reading one takes no pickle and no code; every tensor's type, shape and
+range is checked before it is used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .errors import ArgumentError, ArtifactError, UnsupportedVersionError
+from .errors import ArtifactError, UnsupportedVersionError
 
 ARTIFACT_VERSION = 1
 MAX_BYTES = 64 << 20
@@ -34,9 +35,10 @@ Array = npt.NDArray[Any]
 class Artifact:
     """One artifact, parsed and checked.
 
-    content: the file's bytes; sha256: their hash in hex; facts: the JSON, among it `name`, `mode`, `quality_steps`
-    and the card; tensors: the arrays by name, with `classes` int8 (channels,), `analysis` and `synthesis` float32
-    (weights of the channels one after another), `delta` float32 (channels, 2), and the entropy model.
+    content: the file's bytes; sha256: their hash in hex; facts: the JSON, among it `name`, `mode`,
+    `quality_steps` and the card; tensors: the arrays by name, with `classes` int8 (channels,), `analysis` and
+    `synthesis` float32 (weights of the channels one after another), `delta` float32 (channels, 2), and the
+    entropy model.
     """
 
     content: bytes = field(repr=False)
@@ -71,13 +73,18 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
         header = json.loads(content[8 : 8 + size])
         facts = json.loads(header["__metadata__"][METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{where} is not a latentstore artifact ({error}); fetch it again.") from error
-    if not isinstance(facts, dict):
-        raise ArtifactError(f"{where} holds no JSON object of facts; fetch it again.")
-    version = facts.get("version")
+        raise ArtifactError(
+            f"{where} is not a latentstore artifact ({_short(error)}); fetch it again."
+        ) from error
+    version = facts.get("version") if isinstance(facts, dict) else None
+    if not _whole(version, 1, 1 << 31):
+        raise ArtifactError(
+            f"{where} is not a latentstore artifact: it does not say its version; fetch it again."
+        )
     if version != ARTIFACT_VERSION:
         raise UnsupportedVersionError(
-            f"{where} is of artifact version {version}; this release reads {ARTIFACT_VERSION}: upgrade latentstore."
+            f"{where} is of artifact version {version}; this release reads {ARTIFACT_VERSION}: upgrade "
+            "latentstore."
         )
     problem = _problem(facts, tensors)
     if problem:
@@ -90,16 +97,17 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     if not isinstance(facts.get("name"), str) or not _NAME.fullmatch(facts["name"]):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
     if facts.get("mode") not in ("RGB", "L"):
-        return f"mode {facts.get('mode')!r} is neither RGB nor L"
+        return f"mode {_short(facts.get('mode'))} is neither RGB nor L"
+    if not isinstance(facts.get("card"), dict):
+        return "it has no card"
     for key, low, high in (
         ("channels", 1, 1024),
         ("group_channels", 1, 32),
         ("default_quality", 1, 100),
         ("precision", 8, 12),
     ):
-        value = facts.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            return f"{key} is {value!r}, not {low} to {high}"
+        if not _whole(facts.get(key), low, high):
+            return f"{key} is {_short(facts.get(key))}, not {low} to {high}"
     channels, group = facts["channels"], facts["group_channels"]
     if channels % group:
         return f"{channels} channels do not fill groups of {group}"
@@ -107,28 +115,55 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
 
 
 def _problem_of_numbers(facts: dict[str, Any]) -> str | None:
-    steps = facts.get("quality_steps")
-    try:
-        curve = np.array(steps, np.float64)
-        rates = np.array([facts["lambda"], facts["rounding"]], np.float64)
-        bands = np.array(facts["model_steps"], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        return f"quality_steps, lambda, rounding or model_steps are not numbers ({error})"
-    if curve.ndim != 2 or curve.shape[1] != 2 or len(curve) < 2:
-        return "quality_steps is not a list of (quality, step)"
-    rising, falling = np.diff(curve[:, 0]) > 0, np.diff(curve[:, 1]) < 0
-    if not (rising.all() and falling.all() and np.isfinite(curve).all() and (curve > 0).all()):
-        return "quality_steps do not fall as quality rises"
-    if (curve[0, 0], curve[-1, 0]) != (1, 100):
-        return "quality_steps do not span 1 to 100"
-    if not (np.isfinite(rates).all() and 0 <= rates[0] <= 10 and 0 <= rates[1] <= 0.5):
+    if _number(facts.get("lambda"), 0, 10) is None or _number(facts.get("rounding"), 0, 0.5) is None:
         return "lambda or rounding is outside its range"
-    if bands.ndim != 1 or not 1 <= len(bands) <= 64 or not (np.isfinite(bands).all() and (bands > 0).all()):
-        return "model_steps is not a list of steps"
+    pairs = facts.get("quality_steps")
+    if not isinstance(pairs, list) or not 2 <= len(pairs) <= 100:
+        return "quality_steps is not a list of (quality, step)"
+    curve = [_numbers(pair, 2) for pair in pairs]
+    if None in curve:
+        return "quality_steps is not a list of (quality, step)"
+    qualities, steps = np.array(curve).T
+    if not ((np.diff(qualities) > 0).all() and (np.diff(steps) < 0).all()):
+        return "quality_steps do not fall as quality rises"
+    if (qualities[0], qualities[-1]) != (1, 100):
+        return "quality_steps do not span 1 to 100"
+    if _numbers(facts.get("model_steps"), None) is None:
+        return "model_steps is not a list of 1 to 64 steps"
+    for name in ("bound", "floor"):
+        if _numbers(facts.get(name), facts["channels"]) is None:
+            return f"{name} is not a list of {facts['channels']} numbers"
     return None
 
 
-def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int) -> str | None:
+def _number(value: Any, low: float, high: float) -> float | None:
+    """The number if it is one from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    return float(value)
+
+
+def _numbers(value: Any, count: int | None) -> list[float] | None:
+    """The list of so many (by default 1 to 64) steps, sizes and the like: above zero, and within float32."""
+    if not isinstance(value, list) or len(value) not in (range(1, 65) if count is None else (count,)):
+        return None
+    found = [_number(number, 1e-6, 1e6) for number in value]
+    return None if None in found else [number for number in found if number is not None]
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _short(value: Any) -> str:
+    """A value of the file, or an error about it, as a message can hold it."""
+    text = value if isinstance(value, Exception) else reprlib.repr(value)
+    return str(text)[:200]
+
+
+def _problem_of_tensors(
+    facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int
+) -> str | None:
     models = len(facts["model_steps"]) * (channels // group)
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "classes": ("int8", (channels,)),
@@ -147,10 +182,13 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
     if models > 256:
         return f"{models} entropy models are more than 256"
     if set(tensors) != set(shapes):
-        return f"its tensors are {sorted(tensors)}, not {sorted(shapes)}"
+        wrong = sorted(set(tensors) ^ set(shapes))
+        return f"tensors are missing or not expected: {_short(wrong)}"
     for name, (dtype, shape) in shapes.items():
         tensor = tensors[name]
-        right = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+        right = tensor.ndim == len(shape) and all(
+            b in (None, a) for a, b in zip(tensor.shape, shape, strict=True)
+        )
         if tensor.dtype != dtype or not right:
             return f"{name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}"
     for name in ("analysis", "synthesis", "delta"):
@@ -159,12 +197,3 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
     return None
-
-
-def require_quality(quality: int | None, default: int) -> int:
-    """The quality asked for, or the default; ArgumentError unless it is a whole number from 1 to 100."""
-    if quality is None:
-        return default
-    if isinstance(quality, bool) or int(quality) != quality or not 1 <= quality <= 100:
-        raise ArgumentError(f"quality is {quality!r}; it is a whole number from 1 to 100.")
-    return int(quality)

@@ -5,7 +5,7 @@ The kernel does it; without one `reference` does, with the same results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from .native import kernel
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
-# What the backends return for a blob that they refuse (coder.h); anything else means that it contradicts itself.
+# What the backends return for a blob that they refuse (coder.h); anything else: it contradicts itself.
 _TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
 TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
 
@@ -49,9 +49,13 @@ class EntropyCoder:
         try:
             self._coder = backend().coder_new(self.sha256, int(artifact.facts["precision"]), *tables)
         except ValueError as error:
-            raise ArtifactError(f"Artifact {artifact.name} cannot be used: {error}; fetch it again.") from error
+            raise ArtifactError(
+                f"Artifact {artifact.name} cannot be used: {error}; fetch it again."
+            ) from error
 
-    def encode(self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0) -> bytes:
+    def encode(
+        self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0
+    ) -> bytes:
         """The blob of one group, int8 (group_channels, h, w).
 
         group, band: where known, the model to use; else the model that codes it in fewest bits is found.
@@ -71,10 +75,11 @@ class EntropyCoder:
     def optimise(
         self, coefficients: Floats, group: int, band: int, weight: Floats, trade: float, delta: Floats
     ) -> Int8s:
-        """Rate-distortion-optimised integers of one group's coefficients, float32 (group_channels, h, w) in steps.
+        """Rate-distortion-optimised integers of one group's coefficients.
 
-        weight: float32 (group_channels,), squared error of a unit of each channel; trade: lambda, error a bit is
-        worth; delta: float32 (group_channels, 2), see docs/format.md section 8.
+        coefficients: float32 (group_channels, h, w), in steps; weight: float32 (group_channels,), squared
+        error of a unit of each channel; trade: lambda, error a bit is worth; delta: float32 (group_channels,
+        2), see docs/format.md section 8.
         """
         out = np.empty(coefficients.shape, np.int8)
         model = band * self.groups + group
@@ -88,10 +93,12 @@ class EntropyCoder:
         start: npt.NDArray[np.int64],
         length: npt.NDArray[np.int64],
         out: Int8s,
+        name: Callable[[int], str] = "Group blob {}".format,
     ) -> None:
-        """Decodes blob i = buffers[source[i]][start[i] : start[i] + length[i]] into out[i]; the GIL is released.
+        """Decodes blob i = buffers[source[i]][start[i] : start[i] + length[i]] into out[i], without the GIL.
 
-        out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index`.
+        out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index` and begin with
+        what `name` calls it.
         """
         status, index = backend().coder_decode(
             self._coder,
@@ -104,25 +111,29 @@ class EntropyCoder:
         if status:
             first = int(start[index])
             blob = memoryview(buffers[int(source[index])])[first : first + int(length[index])]
-            raise self._error(status, index, blob, out.shape[2:])
+            raise self._error(status, index, f"{name(index)} ({len(blob)} bytes)", blob, out.shape[2:])
 
-    def _error(self, status: int, index: int, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
-        where = f"Group blob {index} ({len(blob)} bytes)"
+    def _error(
+        self, status: int, index: int, where: str, blob: memoryview, shape: tuple[int, ...]
+    ) -> LatentstoreError:
         mine = f"{self.artifact.name}, SHA-256 {self.artifact.sha256[:12]}..."
         if status == _TRUNCATED:
             return TruncatedError(f"{where} is cut short.", index)
         if status == _BAD_VERSION:
             return UnsupportedVersionError(
-                f"{where} is of format version {blob[0] >> 4}; this release reads version 1: upgrade latentstore, "
-                "or fetch the blob again if it is damaged.",
+                f"{where} is of format version {blob[0] >> 4}; this release reads version 1: upgrade "
+                "latentstore, or fetch the blob again if it is damaged.",
                 index,
             )
         if status == _BAD_CRC:
-            return CorruptError(f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index)
+            return CorruptError(
+                f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index
+            )
         if status == _WRONG_SHAPE:
             info: GroupInfo = group_info(blob)
             return CorruptError(
-                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are expected.",
+                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are "
+                "expected.",
                 index,
             )
         return CorruptError(f"{where} contradicts itself (status {status}).", index)

@@ -1,0 +1,102 @@
+"""What the codec's methods accept: each function returns its argument, checked, or raises ArgumentError."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .bitstream import REDUCTION, check_size
+from .errors import ArgumentError
+
+__all__ = [
+    "Buffer",
+    "Effort",
+    "require_blob",
+    "require_effort",
+    "require_picture",
+    "require_prefix",
+    "require_quality",
+    "require_size",
+]
+
+Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
+Effort = Literal["default", "fast"]
+EFFORTS = ("default", "fast")
+
+
+def require_quality(quality: int | None, default: int) -> int:
+    """The quality asked for, or the default: a whole number from 1 to 100."""
+    if quality is None:
+        return default
+    whole = _whole(quality)
+    if whole is None or not 1 <= whole <= 100:
+        raise ArgumentError(f"quality is {quality!r}; it is a whole number from 1 to 100.")
+    return whole
+
+
+def require_prefix(channels: int | None, most: int) -> int:
+    """How many of the first channels are asked for; all, `most`, by default."""
+    if channels is None:
+        return most
+    whole = _whole(channels)
+    if whole is None or not 1 <= whole <= most:
+        raise ArgumentError(f"channels is {channels!r}; it is a whole number from 1 to {most}.")
+    return whole
+
+
+def require_effort(effort: Effort) -> Effort:
+    if effort not in EFFORTS:
+        raise ArgumentError(f"effort is {effort!r}; it is 'default' or 'fast'.")
+    return effort
+
+
+def require_picture(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np.uint8]:
+    """A picture uint8 (H, W, C); mode "L" takes (H, W) too."""
+    picture, colours = np.asarray(image), 3 if mode == "RGB" else 1
+    if mode == "L" and picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != colours:
+        raise ArgumentError(
+            f"The picture is {picture.dtype} {picture.shape}; {codec} takes uint8 (height, width, {colours}):"
+            " convert it first."
+        )
+    check_size(picture.shape[1], picture.shape[0])
+    return picture
+
+
+def require_size(size: tuple[int, int] | None, latent: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the picture whose latent has planes of this height and width."""
+    height, width = latent
+    if size is None:
+        return height * REDUCTION, width * REDUCTION
+    sides = [_whole(side) for side in size] if isinstance(size, tuple | list) else []
+    # checked before a picture of that size is allocated
+    if [side and -(-side // REDUCTION) for side in sides] != [height, width]:
+        raise ArgumentError(
+            f"size is {size!r}; a latent of {height} x {width} is of a picture (height, width) from "
+            f"({height * REDUCTION - REDUCTION + 1}, {width * REDUCTION - REDUCTION + 1}) "
+            f"to ({height * REDUCTION}, {width * REDUCTION})."
+        )
+    return operator.index(size[0]), operator.index(size[1])
+
+
+def require_blob(blob: Any, index: int | None = None) -> memoryview:
+    """Bytes, or any other contiguous buffer of bytes; index: of a blob in the caller's list."""
+    this = "The blob" if index is None else f"Blob {index}"
+    try:
+        return memoryview(blob).cast("B")
+    except TypeError as error:
+        raise ArgumentError(f"{this} is not bytes but {type(blob).__name__} ({error}).", index) from error
+
+
+def _whole(value: Any) -> int | None:
+    """The number if it is a whole one of any integer type; truth values are none."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
