@@ -112,7 +112,8 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupIn
         expected = int.from_bytes(blob[at : at + 4], "little")
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
-    if blob[0] & RESERVED or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
+    unused = blob[0] & HAS_ESCAPES and not escapes
+    if blob[0] & RESERVED or unused or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
         raise CorruptError(f"The group blob claims planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}.")
     return GroupInfo(VERSION, coder_lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
 

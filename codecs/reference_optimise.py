@@ -84,7 +84,7 @@ class Candidates:
     def __init__(self, coefficients: Floats, weight: np.float32, delta: Floats) -> None:
         size = np.abs(coefficients)
         above = (size + np.float32(0.5)) + np.where(size < np.float32(1.5), delta[0], delta[1])
-        top = np.where(above < 128, above, 127).astype(np.int32)
+        top = np.where((above >= 0) & (above < 128), above, 127).astype(np.int32)
         number = top - np.arange(3, dtype=np.int32)[:, None, None]
         rebuilt = number.astype(np.float32) - np.where(number == 1, delta[0], delta[1])
         error = size - np.where(number == 0, np.float32(0), rebuilt)

@@ -13,11 +13,15 @@ def reseal(blob: bytes, sha256: bytes = SHA256, **changes: Any) -> bytes:
     """The group blob with fields of its header changed, and a checksum that matches."""
     info = group_info(blob)
     old = {
-        "version": 1, "lanes_log2": info.lanes.bit_length() - 1, "model": info.model, "quality": info.quality,
+        "version": 1, "flags": blob[0] & 15, "model": info.model, "quality": info.quality,
         "height": info.height, "width": info.width, "escapes": info.escapes,
         "payload": blob[info.header_bytes :],
     }  # fmt: skip
     new = {**old, **changes}
-    head = bytes([new["version"] << 4 | new["lanes_log2"], new["model"], new["quality"]]) + sha256[:2]
-    head += varint(new["height"]) + varint(new["width"]) + varint(new["escapes"])
+    if "escapes" in changes and "flags" not in changes:
+        new["flags"] = 1 if new["escapes"] else 0
+    head = bytes([new["version"] << 4 | new["flags"], new["model"], new["quality"]])
+    head += varint(new["height"]) + varint(new["width"])
+    if new["flags"] & 1:
+        head += varint(new["escapes"])
     return head + crc32c(new["payload"], crc32c(head, crc32c(sha256))).to_bytes(4, "little") + new["payload"]

@@ -26,10 +26,11 @@ from latentstore.codecs.errors import (
 from latentstore.codecs.native import kernel
 from random_models import SHA256, latent, random_tables
 
-TRUNCATED, CORRUPT, BAD_VERSION, WRONG_ARTIFACT, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -6, -7, -8
+TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -7, -8
 BACKENDS = [b for b in (reference, kernel) if b is not None]
-SHAPE = (3, 24, 43)
-VALUES = latent(8, "strong", *SHAPE)
+SHAPE = (3, 9, 144)
+VALUES = latent(8, "sparse", *SHAPE)
+VALUES[:, 4, ::9] = 99
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda b: b.__name__.split(".")[-1])
@@ -74,7 +75,7 @@ def test_every_byte_changed(backend: ModuleType) -> None:
             result, _ = status(backend, coder, blob[:at] + bytes([value]) + blob[at + 1 :])
             seen.add(result)
             assert result < 0
-    assert {BAD_VERSION, WRONG_ARTIFACT, BAD_CRC} <= seen
+    assert {BAD_VERSION, BAD_CRC} <= seen
 
 
 def test_random_bytes(backend: ModuleType) -> None:
@@ -82,38 +83,38 @@ def test_random_bytes(backend: ModuleType) -> None:
     rng = np.random.default_rng(1)
     for size in [*range(40), 1000]:
         assert status(backend, coder, b"\x12" + rng.bytes(size))[0] < 0
-        assert status(backend, coder, b"\x12\x00\x00" + SHA256[:2] + rng.bytes(size))[0] < 0
+        assert status(backend, coder, b"\x11\x00\x00" + rng.bytes(size))[0] < 0
 
 
 def test_another_artifact(backend: ModuleType) -> None:
     _, blob = make(backend)
-    for sha256, expected in [(bytes(32), WRONG_ARTIFACT), (SHA256[:2] + bytes(30), BAD_CRC)]:
+    for sha256 in (bytes(32), SHA256[:31] + b"\0"):
         other = backend.coder_new(sha256, 11, *random_tables(2))
-        assert status(backend, other, blob)[0] == expected
+        assert status(backend, other, blob)[0] == BAD_CRC
 
 
 def test_another_shape(backend: ModuleType) -> None:
     coder, blob = make(backend)
-    for height, width in [(43, 24), (24, 42), (1, 1), (48, 86)]:
+    for height, width in [(144, 9), (9, 143), (1, 1), (18, 288)]:
         assert status(backend, coder, blob, (3, height, width))[0] == WRONG_SHAPE
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lanes_log2": 0}, {"lanes_log2": 3}, {"lanes_log2": 5}, {"lanes_log2": 15}, {"model": 2},
+        {"flags": 0}, {"flags": 2}, {"flags": 9}, {"flags": 1, "escapes": 0}, {"model": 2},
         {"model": 255}, {"quality": 101}, {"height": 0}, {"height": 1 << 17, "width": 1},
         {"height": 1 << 20, "width": 1 << 20}, {"escapes": 0}, {"escapes": (1 << 28) - 1}, {"payload": b""},
         {"payload": bytes(15)}, {"payload": bytes(999)},
     ],
-    ids=str,
+    ids=lambda c: ",".join(f"{k}={v if isinstance(v, int) else len(v)}" for k, v in c.items()),
 )  # fmt: skip
 def test_forged_fields(backend: ModuleType, changes: dict[str, Any]) -> None:
     coder, blob = make(backend)
     assert reseal(blob) == blob
     result, _ = status(backend, coder, reseal(blob, **changes))
     assert result < 0
-    assert result not in (BAD_CRC, WRONG_ARTIFACT, BAD_VERSION)
+    assert result not in (BAD_CRC, BAD_VERSION)
 
 
 def test_forged_payloads(backend: ModuleType) -> None:
@@ -159,7 +160,7 @@ def test_the_last_word_and_the_last_escape_are_missed(backend: ModuleType) -> No
         assert status(backend, coder, forged)[0] in (TRUNCATED, CORRUPT)
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 5), (3, 24, 43), (3, 32, 32), (3, 64, 64)])
+@pytest.mark.parametrize("shape", [(3, 5, 5), (3, 324, 4), (3, 36, 36), (3, 64, 64)])
 def test_the_bad_blob_among_many_is_named(backend: ModuleType, shape: tuple[int, ...]) -> None:
     coder = backend.coder_new(SHA256, 11, *random_tables(2))
     blobs = [backend.coder_encode(coder, 1, 0, latent(i, "plain", *shape)) for i in range(6)]
@@ -236,10 +237,11 @@ sha = bytes.fromhex(codec.sha256)
 codec.decompress(codec.compress(np.zeros((64, 64, 3), np.uint8)))
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
 for width, height in [(10**6, 10**6), (1 << 27, 2), (1 << 14, 1 << 14), (1 << 9, 1 << 19), (8, 1 << 19)]:
-    group = bytes([0x14, 0, 50]) + sha[:2] + varint(-(-height // 8)) + varint(-(-width // 8)) + varint(0)
+    group = bytes([0x10, 0, 50]) + varint(-(-height // 8)) + varint(-(-width // 8))
     payload = b"\\0\\0\\1\\0" * 16 + bytes(4)
     group += crc32c(payload, crc32c(group, crc32c(sha))).to_bytes(4, "little") + payload
-    head = b"LS" + bytes([0x11]) + sha[:4] + varint(width) + varint(height) + bytes([4]) + varint(len(group)) * 4
+    head = b"LS" + bytes([0x11]) + sha[:2] + varint(width) + varint(height)
+    head += bytes([4]) + varint(len(group)) * 4
     blob = head + crc32c(head).to_bytes(4, "little") + group * 4
     for data in (blob, blob[:40], [blob, blob]):
         try:

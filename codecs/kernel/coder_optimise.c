@@ -73,7 +73,7 @@ static uint64_t choose_row(const plane_job *job, const float *z, int y, int widt
         const uint16_t *cost = job->coder->cost + table;
         const float coefficient = z[x], size = fabsf(coefficient);
         const float above = size + 0.5f + (size < 1.5f ? job->delta1 : job->delta2);
-        const int top = above < 128.0f ? (int)above : 127;
+        const int top = above >= 0.0f && above < 128.0f ? (int)above : 127;
         /* from the nearest integer towards zero; a predicted channel may also gain by moving to its prediction,
          * which lies on the way when it is smaller */
         const int lowest = top > 2 ? top - 2 : 0;

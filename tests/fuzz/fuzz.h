@@ -1,0 +1,42 @@
+/* What the fuzzers share: reproducible chance, and memory that ends where it should. */
+#ifndef LATENTSTORE_FUZZ_H
+#define LATENTSTORE_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Numbers of splitmix64; an iteration's seed is all that it takes to repeat it. */
+uint64_t chance(void);
+void seed_chance(uint64_t seed);
+
+/* low to high, both included */
+static inline int64_t between(int64_t low, int64_t high)
+{
+    return low + (int64_t)(chance() % (uint64_t)(high - low + 1));
+}
+
+static inline int one_in(int n)
+{
+    return chance() % (uint64_t)n == 0;
+}
+
+/* any float: ordinary ones, huge and tiny ones, infinities, not a number */
+float any_float(void);
+
+/* memory of exactly this size, so that a sanitizer sees the first byte past it; never fails */
+void *take(size_t bytes);
+
+#define EXPECT(condition)                                                                                              \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);                                   \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+void fuzz_coder(void);
+void fuzz_front(void);
+
+#endif
