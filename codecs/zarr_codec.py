@@ -63,7 +63,7 @@ class LatentCodec(LatentOptions, ChunkCodec):
                 f"codec {self.codec_name!r} stores whole planes: chunks=(samples, channels, "
                 f"{', '.join(str(n) for n in shape[2:])}), not {tuple(chunk)}"
             )
-        check_latents(tuple(chunk), registered(self.sha256))
+        check_latents((chunk[0], *shape[1:]), registered(self.sha256))
 
     def coder(self, codec: Codec, shape: tuple[int, ...], fill: int) -> LatentChunks:
         return LatentChunks(codec, shape, fill)
