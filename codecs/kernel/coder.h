@@ -104,7 +104,7 @@ typedef struct {
   int8_t *residual, *value;
 } ls_plane;
 
-/* One path (portable, avx2, avx512) of the inner loops. */
+/* One path (portable, avx2, avx512, neon) of the inner loops. */
 typedef struct {
   /* magnitude (4a, B) pairs of a plane of residuals; returns whether any is non-zero */
   int (*magnitudes)(const ls_geometry *g, const int8_t *residual, uint8_t *scratch, uint8_t *pairs);
@@ -128,6 +128,8 @@ typedef struct {
 extern const ls_path ls_path_portable;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const ls_path ls_path_avx2, ls_path_avx512;
+#elif defined(__aarch64__)
+extern const ls_path ls_path_neon;
 #endif
 const ls_path *ls_current_path(void);
 

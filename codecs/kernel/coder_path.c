@@ -10,6 +10,9 @@ const ls_path *ls_current_path(void)
         return &ls_path_avx512;
     case PATH_AVX2:
         return &ls_path_avx2;
+#elif defined(__aarch64__) && defined(__GNUC__)
+    case PATH_NEON:
+        return &ls_path_neon;
 #endif
     default:
         return &ls_path_portable;

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The vector paths of this machine and of aarch64 give the same bytes: each is compared with the portable path where it
+# runs, and the two machines by a hash of everything.  Elsewhere than on aarch64 that takes a cross compiler and QEMU's
+# user mode (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user); without them: status 77 and the reason.
+# CC, CROSS_CC, QEMU: commands to use instead of those found.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+kernel=$here/../../codecs/kernel
+
+skip() {
+    echo "SKIP: $1"
+    exit 77
+}
+
+case $(uname -m) in
+    aarch64 | arm64) cross= ;;
+    *) cross=${CROSS_CC:-aarch64-linux-gnu-gcc} ;;
+esac
+if [ -n "$cross" ]; then
+    command -v "$cross" >/dev/null || skip "no cross compiler for aarch64: $cross is not installed"
+    qemu=${QEMU:-$(command -v qemu-aarch64 || command -v qemu-aarch64-static || true)}
+    [ -n "$qemu" ] || skip "nothing runs aarch64 programs here: qemu-aarch64 is not installed"
+    echo 'int main(void) { return 0; }' | "$cross" -static -x c - -o /dev/null 2>/dev/null ||
+        skip "$cross links no programs: no C library for aarch64 is installed"
+fi
+command -v "${CC:-cc}" >/dev/null || skip "no C compiler: ${CC:-cc} is not installed"
+
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+sources=("$here"/*.c)
+for source in "$kernel"/*.c; do
+    case $(basename "$source") in py_*.c | module.c) ;; *) sources+=("$source") ;; esac
+done
+# as setup.py compiles the kernel
+flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra)
+
+"${CC:-cc}" "${flags[@]}" "${sources[@]}" -lm -o "$build/here"
+"$build/here" | tee "$build/hashes"
+if [ -n "$cross" ]; then
+    "$cross" "${flags[@]}" -static "${sources[@]}" -lm -o "$build/aarch64"
+    "$qemu" "$build/aarch64" | sed 's/^/aarch64 /' | tee -a "$build/hashes"
+fi
+grep -q '\<neon ' "$build/hashes" || { echo "the neon path did not run"; exit 1; }
+if [ "$(awk '{print $(NF - 1), $NF}' "$build/hashes" | sort -u | wc -l)" != 1 ]; then
+    echo "machines differ: see the hashes above"
+    exit 1
+fi
+echo "all paths agree"
