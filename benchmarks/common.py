@@ -119,10 +119,13 @@ def _cell(value: object) -> str:
 
 
 class Bars:
-    """The bars of one script: prints each with its verdict; `end` exits with 1 if one does not hold."""
+    """The bars of one script: prints each with its verdict, at once or `later`, when it ends; `end` exits with
+    1 if one does not hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: bool = False) -> None:
         self.failed = False
+        self._later = later
+        self._lines: list[str] = []
 
     def at_most(self, what: str, figure: float, limit: float) -> None:
         self._print(what, figure, "<=", limit, figure <= limit)
@@ -132,7 +135,13 @@ class Bars:
 
     def _print(self, what: str, figure: float, sense: str, limit: float, holds: bool) -> None:
         self.failed |= not holds
-        print(f"{'holds' if holds else 'MISSED'}: {what}: {_cell(float(figure))} (bar {sense} {limit:g})")
+        line = f"{'holds' if holds else 'MISSED'}: {what}: {_cell(float(figure))} (bar {sense} {limit:g})"
+        if self._later:
+            self._lines.append(line)
+        else:
+            print(line)
 
     def end(self) -> None:
+        for line in self._lines:
+            print(line)
         sys.exit(self.failed)
