@@ -119,7 +119,7 @@ def _cell(value: object) -> str:
 
 
 class Bars:
-    """The bars of one script: prints each with its verdict, at once or `later`, when it ends; `end` exits with
+    """The bars of one script: prints each with its verdict, at once or `later`, at its end; `end` exits with
     1 if one does not hold."""
 
     def __init__(self, later: bool = False) -> None:
