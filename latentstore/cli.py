@@ -18,7 +18,8 @@ CONVERT_NOTES = """\
 A picture that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store;
 all others are stored. The store grows in TARGET.partial and appears at TARGET when it is complete. A
 conversion that was stopped, by Ctrl-C, a crash or a full disk, goes on with --resume and ends with the same
-bytes.
+bytes. --overwrite keeps the old store until the new one is complete; on object stores the new one is then
+copied into its place, and for the time of that copy there is no store. A second run on one TARGET is refused.
 
 Exit status: 0 all pictures stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some
 pictures were left out; 130 stopped by Ctrl-C.

@@ -62,7 +62,8 @@ def convert(
         ``quarantine.jsonl`` of the store and on the screen; "skip": left out; "raise": the run ends with its
         PictureError.
     effort: "default", or "fast" for quicker encoding to more bytes.
-    overwrite: replace a store at `target` once the new one is complete.
+    overwrite: replace a store at `target` once the new one is complete (on object stores by a copy of it,
+        during which there is no store).
     resume: go on with an interrupted run.
     storage_options: for fsspec, both ends.
     progress: True, False, or None for only where stderr is a terminal.

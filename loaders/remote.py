@@ -200,6 +200,34 @@ class Location:
         except OSError as error:
             raise StoreError(f"{target}: could not be written: {_said(error)}") from error
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write the object `name` if there is none of that name; whether this call did.
+
+        Object stores have no such thing in common: there, of two that try at the same moment, both may be
+        told that they did.
+        """
+        if self.local is None:
+            if self.exists(name):
+                return False
+            self.write(name, data)
+            return self.read(name) == data
+        target = self.path(name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{target}: could not be written: {_said(error)}") from error
+        return True
+
+    def copy(self, names: Sequence[str], to: Location) -> None:
+        """Copy objects to the same names in another location of the same object store, by the store
+        itself."""
+        sources, targets = [self._at(name) for name in names], [to._at(name) for name in names]
+        self._retry(lambda fs: fs.copy(sources, targets, on_error="raise"), "")
+
     def move(self, name: str, to: Location, new_name: str) -> None:
         """Rename an object, also into another location of the same file system.
 

@@ -11,6 +11,7 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of
 from latentstore.loaders.columns import Column, same_names
+from latentstore.loaders.lock import Lock
 from latentstore.loaders.manifest import FORMAT_VERSION
 from latentstore.loaders.remote import Location
 from latentstore.loaders.staging import ARTIFACT, Staging
@@ -39,6 +40,7 @@ class StagedWriter(ABC):
         self.spec = spec
         self.published = published
         self.url = staging.target.url
+        self._lock: Lock | None = None
 
     @classmethod
     def begin(
@@ -52,10 +54,22 @@ class StagedWriter(ABC):
     ) -> Self:
         """See `loaders.writer.open_writer`."""
         staging = Staging.at(url, storage_options)
-        settings = cls.settings_at(staging.target)
-        return cls(
-            staging, spec, staging.begin(spec, cls.manifest, settings, resume=resume, overwrite=overwrite)
-        )
+        lock = Lock(staging.partial)
+        lock.acquire()
+        try:
+            if overwrite:
+                staging.restore()
+            settings = cls.settings_at(staging.target)
+            published = staging.begin(spec, settings, resume=resume, overwrite=overwrite)
+        except BaseException:
+            lock.release()
+            raise
+        writer = cls(staging, spec, published)
+        if published:
+            lock.release()
+        else:
+            writer._lock = lock
+        return writer
 
     @classmethod
     @abstractmethod
@@ -72,16 +86,21 @@ class StagedWriter(ABC):
         self.__init__(state["staging"], spec, state["published"])  # type: ignore[misc]
 
     def __enter__(self) -> Self:
+        if self._lock is not None:
+            self._lock.beat()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is deleted on an error: what is written waits for ``resume``."""
-        return
+        """Gives the lock back. Nothing else is deleted on an error: what is written waits for ``resume``."""
+        if self._lock is not None:
+            self._lock.release()
 
     def abort(self) -> None:
         """Throw away everything written so far."""
+        if self._lock is not None:
+            self._lock.rest()
         self.staging.abort()
 
     def done(self) -> dict[int, ShardSummary]:
@@ -147,6 +166,9 @@ class StagedWriter(ABC):
         self._complete(summaries, columns, arrays)
         manifest = self._manifest(self._attributes(summaries, columns), summaries)
         self.staging.publish(self.manifest, manifest)
+        if self._lock is not None:
+            self._lock.rest()
+        self.staging.partial.remove()
         self.published = True
         used = sum(1 for s in summaries if s.count)
         total, pixels = sum(s.bytes for s in summaries), sum(s.pixels for s in summaries)

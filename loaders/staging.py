@@ -3,7 +3,10 @@
 Beside ``TARGET`` there is ``TARGET.partial`` with ``job.json`` (the settings), ``artifact.safetensors`` and
 ``parts/`` (one summary per shard written). Locally the growing store itself is ``TARGET.partial/store`` and
 publishing is one rename. Object stores cannot rename: there the shards go to their final names and the
-manifest, without which no reader opens a store, is written last.
+manifest, without which no reader opens a store, is written last. Only where a store is overwritten there does
+the new one grow in ``TARGET.partial/store`` too: publishing removes the old one, manifest first, and copies
+the new one, manifest last, so for the time of the copying (which the object store does by itself) there is no
+store.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ from typing import Any
 import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
+from latentstore.loaders.lock import LOCK
 from latentstore.loaders.remote import Location
 from latentstore.loaders.writer import ShardSummary, StoreSpec
 
 ARTIFACT = "artifact.safetensors"
+JOB = "job.json"
+# There from when the old store on an object store is gone: a manifest seen after that is the new one's.
+SWITCHING = "switching"
 
 
 @dataclass
@@ -40,24 +47,26 @@ class Staging:
             return cls(target, partial, target)
         return cls(target, partial, Location(f"{target.local}.partial/store", temp=temp))
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the shards are written where they will be read: on object stores, in a new store."""
+        return self.store is self.target
+
     # ---- beginning
 
-    def begin(
-        self, spec: StoreSpec, manifest: str, published: str | None, *, resume: bool, overwrite: bool
-    ) -> bool:
+    def begin(self, spec: StoreSpec, published: str | None, *, resume: bool, overwrite: bool) -> bool:
         """Make ready to write `spec`; True if the very same store is already published.
 
-        manifest: name of the file that makes a store. published: the settings (`StoreSpec.to_json`) of the
-        store at the target, "" if a store of unknown settings is there, None if none is.
+        published: the settings (`StoreSpec.to_json`) of the store at the target, "" if a store of unknown
+        settings is there, None if none is.
         """
         pending = self._pending()
         if resume and pending is not None:
-            if published == spec.to_json() and not (self.target.local and self.store.exists()):
-                self.partial.remove()  # published, but stopped before tidying up
+            self._place(pending["replaces"])
+            if published == spec.to_json() and self._switched():
+                self._wipe()  # published, but stopped before tidying up
                 return True
             self._check_same(pending, spec)
-            if pending["overwrite"] and not self.summaries():
-                self._clear(manifest)
             return False
         if resume and published is not None and not overwrite:
             self._check_same({"spec": json.loads(published or "{}")}, spec)
@@ -67,28 +76,55 @@ class Staging:
                 f"{self.partial.url} holds an interrupted conversion: go on with --resume, "
                 "or start again with --overwrite"
             )
-        if self._occupied():
-            if not overwrite:
-                raise StoreError(f"{self.target.url} already exists: choose another name, or say --overwrite")
-            if published is None and not (pending is not None and pending["overwrite"]):
+        replaces = self._occupied()
+        if replaces and not overwrite:
+            raise StoreError(f"{self.target.url} already exists: choose another name, or say --overwrite")
+        if replaces and published is None:
+            if pending is None or self.target.local is not None:
                 raise StoreError(
                     f"{self.target.url} is not a latentstore store, so --overwrite does not touch it: "
                     "choose another name"
                 )
-        self.partial.remove()
+            self.target.remove()  # what an interrupted run has put there; nobody can read it
+            replaces = False
+        self._wipe()
+        self._place(replaces)
         if self.store.local is not None:
             self.store.path().mkdir(parents=True)
         self.partial.write(ARTIFACT, spec.artifact)
-        job = {"spec": json.loads(spec.to_json()), "overwrite": overwrite}
-        self.partial.write("job.json", json.dumps(job, ensure_ascii=False, indent=1).encode())
-        if overwrite:
-            self._clear(manifest)
+        job = {"spec": json.loads(spec.to_json()), "replaces": replaces}
+        self.partial.write(JOB, json.dumps(job, ensure_ascii=False, indent=1).encode())
         return False
 
+    def restore(self) -> None:
+        """Put back the old store that a run has moved aside, stopped just before its last step."""
+        old = None if self.target.local is None else self.partial.path("old")
+        if old is not None and old.exists() and not self.target.exists():
+            old.rename(self.target.path())
+
     def _pending(self) -> dict[str, Any] | None:
-        if not self.partial.exists("job.json"):
+        if not self.partial.exists(JOB):
             return None
-        return json.loads(self.partial.read("job.json"))
+        return json.loads(self.partial.read(JOB))
+
+    def _place(self, replaces: bool) -> None:
+        if self.target.local is None and replaces:
+            self.store = Location(f"{self.partial.url}/store", self.target.storage_options)
+
+    def _switched(self) -> bool:
+        """Whether a store at the target is the new one."""
+        if self.target.local is not None:
+            return not self.store.exists()
+        return self.in_place or self.partial.exists(SWITCHING)
+
+    def _wipe(self) -> None:
+        """Remove all the bookkeeping, but not the lock."""
+        if self.partial.local is None:
+            names = {name.partition("/")[0] for name in self.partial.list()}
+        else:
+            names = {path.name for path in self.partial.path().iterdir()}
+        for name in sorted(names - {LOCK}):
+            self.partial.remove(name)
 
     def _check_same(self, pending: dict[str, Any], spec: StoreSpec) -> None:
         old, new = pending["spec"], json.loads(spec.to_json())
@@ -106,12 +142,6 @@ class Staging:
             return bool(self.target.list())
         path = self.target.local
         return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-    def _clear(self, manifest: str) -> None:
-        """Make room on an object store; its manifest goes first, so nobody opens what is left meanwhile."""
-        if self.target.local is None:
-            self.target.remove(manifest)
-            self.target.remove()
 
     # ---- summaries
 
@@ -143,7 +173,14 @@ class Staging:
     # ---- end
 
     def publish(self, manifest: str, data: bytes) -> None:
-        """Write the manifest and make the store visible."""
+        """Write the manifest and make the store visible. May be cut off anywhere, and then run again."""
+        if self.target.local is None and not self.in_place:
+            self.target.remove(manifest)
+            self.partial.write(SWITCHING, b"")
+            self.target.remove()
+            self.store.copy([name for name in self.store.list() if name != manifest], self.target)
+            self.target.write(manifest, data)
+            return
         self.store.write(manifest, data)
         if self.target.local is not None:
             target, store = self.target.local, self.store.path()
@@ -156,11 +193,10 @@ class Staging:
                 _sync_folder(target.parent)
             except OSError as error:
                 raise StoreError(f"{store} could not be renamed to {target}: {error.strerror}") from error
-        self.partial.remove()
 
     def abort(self) -> None:
         """Remove all that is not published."""
-        if self.target.local is None and self.partial.exists("job.json"):
+        if self.in_place and self.partial.exists(JOB):
             self.target.remove()
         self.partial.remove()
 

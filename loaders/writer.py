@@ -16,8 +16,8 @@ A shard may hold fewer than ``spec.shard_samples`` samples, even none, where pic
 `finish` closes such gaps where the layout cannot have them. Keys must be unique over the store; `finish`
 checks it.
 
-While it grows, a store lives beside its target, in ``TARGET.partial`` (object stores: only the bookkeeping
-does, the shards go to their final place and the manifest is written last).
+While it grows, a store lives beside its target, in ``TARGET.partial``, and a lock there keeps a second run out
+(`loaders.staging`, `loaders.lock`).
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def open_writer(
     """Begin (or, with `resume`, go on with) the store `target`.
 
     StoreError: the target exists and neither `resume` nor `overwrite` is given; an interrupted run of other
-    settings lies there. `overwrite` replaces only what is a latentstore store.
+    settings lies there; another run is writing it. `overwrite` replaces only what is a latentstore store, and
+    only when the new one is complete.
     """
     if store_format(target, format) == "zarr":
         from latentstore.loaders.zarr_write import ZarrWriter
