@@ -16,8 +16,8 @@ A shard may hold fewer than ``spec.shard_samples`` samples, even none, where pic
 `finish` closes such gaps where the layout cannot have them. Keys must be unique over the store; `finish`
 checks it.
 
-While it grows, a store lives beside its target, in ``TARGET.partial``, and a lock there keeps a second run out
-(`loaders.staging`, `loaders.lock`).
+While it grows, a store lives beside its target, in ``TARGET.partial``, and a lock there keeps a second run
+out (`loaders.staging`, `loaders.lock`).
 """
 
 from __future__ import annotations

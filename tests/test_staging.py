@@ -121,9 +121,15 @@ def test_a_lock_is_renewed_until_it_is_lost(tmp_path: Path, monkeypatch: pytest.
     assert thread is not None
     while json.loads(place.read(lock.LOCK))["beats"] < 2:
         assert thread.is_alive()
-    place.write(lock.LOCK, b'{"token": "other"}')
     mine.release()
-    assert json.loads(place.read(lock.LOCK))["token"] == "other"
+    assert not place.exists()
+    place.write(lock.LOCK, b'{"token": "other"}')
+    lost = lock.Lock(place)
+    lost.beat()
+    assert lost._thread is not None
+    lost._thread.join()
+    lost.release()
+    assert json.loads(place.read(lock.LOCK)) == {"token": "other"}
 
 
 # ---- overwriting on object stores
