@@ -1,0 +1,284 @@
+"""From pictures to blobs and back, on both shipped artifacts: sizes, prefixes, lists, threads, paths."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_pictures import KINDS, drawn, psnr
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from latentstore.codecs import Codec, load_codec
+from latentstore.codecs.bitstream import group_info, split_sample
+from latentstore.codecs.native import kernel
+
+NAMES = ("gray-f8c16", "rgb-f8c48")
+SHAPES = {"gray-f8c16": ("L", 1, 16, 8), "rgb-f8c48": ("RGB", 3, 48, 12)}
+EFFORTS = ("default", "fast")
+PRIMES = (1, 2, 3, 7, 13, 31, 61)
+
+names = st.sampled_from(NAMES)
+efforts = st.sampled_from(EFFORTS)
+
+
+@pytest.fixture(params=NAMES)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return load_codec(request.param)
+
+
+def test_what_the_names_say() -> None:
+    for name, (mode, colours, channels, group) in SHAPES.items():
+        codec = load_codec(name)
+        assert (codec.name, codec.mode, codec.in_channels) == (name, mode, colours)
+        assert (codec.channels, codec.group_channels, codec.groups) == (channels, group, channels // group)
+        assert codec.reduction == 8
+        assert 1 <= codec.default_quality <= 100
+        assert codec.latent_shape(17, 64) == (channels, 3, 8)
+        assert codec.scale().shape == (channels,)
+        assert codec.scale().dtype == np.float32
+        assert codec.sha256[:12] in repr(codec)
+
+
+# sizes and kinds
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    name=names, height=st.integers(1, 70), width=st.integers(1, 70), kind=st.sampled_from(KINDS),
+    effort=efforts, quality=st.integers(1, 70), seed=st.integers(0, 99),
+)  # fmt: skip
+@example(name="rgb-f8c48", height=1, width=1, kind="white", effort="default", quality=1, seed=0)
+@example(name="gray-f8c16", height=1, width=1, kind="black", effort="fast", quality=70, seed=0)
+@example(name="rgb-f8c48", height=1, width=64, kind="stripes", effort="default", quality=50, seed=1)
+def test_any_picture(
+    name: str, height: int, width: int, kind: str, effort: Any, quality: int, seed: int
+) -> None:
+    """What `compress` stores is what `encode` makes, and `decompress` what `decode` makes of it."""
+    codec = load_codec(name)
+    picture = drawn(kind, height, width, codec.in_channels, seed)
+    latent = codec.encode(picture[None], quality, effort)
+    assert latent.dtype == np.int8
+    assert latent.shape == (1, *codec.latent_shape(height, width))
+    blob = codec.compress(picture, quality, effort)
+    np.testing.assert_array_equal(codec.read_latent(blob), latent[0])
+    decoded = codec.decompress(blob)
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == picture.shape
+    np.testing.assert_array_equal(decoded, codec.decode(latent, quality=quality, size=(height, width))[0])
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_every_small_and_prime_size_comes_back(codec: Codec, effort: Any) -> None:
+    sizes = [(h, w) for h in PRIMES for w in PRIMES]
+    sizes += [(n, 9) for n in range(1, 18)] + [(9, n) for n in range(1, 18)]
+    for height, width in sizes:
+        picture = drawn("gradient", height, width, codec.in_channels, height)
+        decoded = codec.decompress(codec.compress(picture, 80, effort))
+        assert decoded.shape == picture.shape
+        assert psnr(decoded, picture) > 27, (height, width)
+
+
+def test_flat_pictures_stay_flat(codec: Codec) -> None:
+    for value in (0, 1, 127, 128, 200, 255):
+        picture = np.full((24, 41, codec.in_channels), value, np.uint8)
+        decoded = codec.decompress(codec.compress(picture))
+        assert np.abs(decoded.astype(int) - value).max() <= 5
+        assert np.ptp(decoded, axis=(0, 1)).max() <= 1
+
+
+def test_middle_gray_is_nothing_but_headers(codec: Codec) -> None:
+    blob = codec.compress(np.full((400, 500, codec.in_channels), 128, np.uint8))
+    assert len(blob) < 16 + codec.groups * 15
+    assert not codec.read_latent(blob).any()
+
+
+def test_gray_pictures_may_lack_the_last_axis() -> None:
+    codec = load_codec("gray-f8c16")
+    picture = drawn("photo", 20, 30, 1)
+    assert codec.compress(picture[..., 0]) == codec.compress(picture)
+    assert codec.compress_groups(picture[..., 0]) == codec.compress_groups(picture)
+    assert codec.decompress(codec.compress(picture[..., 0])).shape == (20, 30, 1)
+
+
+def test_pictures_in_any_memory_layout(codec: Codec) -> None:
+    picture = drawn("photo", 40, 48, codec.in_channels)
+    blob = codec.compress(picture)
+    wide = np.zeros((40, 48, 5), np.uint8)
+    wide[..., 1 : 1 + codec.in_channels] = picture
+    for same in (
+        np.asfortranarray(picture),
+        wide[..., 1 : 1 + codec.in_channels],
+        picture[::-1][::-1],
+        picture.tolist(),
+    ):
+        if isinstance(same, list):
+            same = np.array(same, np.uint8)
+        same.flags.writeable = False
+        assert codec.compress(same) == blob
+
+
+def test_no_pictures(codec: Codec) -> None:
+    latents = codec.encode(np.zeros((0, 20, 30, codec.in_channels), np.uint8))
+    assert latents.shape == (0, *codec.latent_shape(20, 30))
+    assert codec.decode(latents).shape == (0, 24, 32, codec.in_channels)
+    assert codec.read_latent([]) == []
+
+
+# many at once, and prefixes
+
+
+def test_a_batch_is_its_pictures(codec: Codec) -> None:
+    pictures = np.stack([drawn(kind, 24, 40, codec.in_channels) for kind in KINDS])
+    latents = codec.encode(pictures)
+    for picture, latent in zip(pictures, latents, strict=True):
+        np.testing.assert_array_equal(codec.encode(picture[None])[0], latent)
+    decoded = codec.decode(latents, size=(24, 40))
+    blobs = [codec.compress(picture) for picture in pictures]
+    np.testing.assert_array_equal(codec.read_latent(blobs), latents)
+    np.testing.assert_array_equal(np.stack([codec.decompress(blob) for blob in blobs]), decoded)
+
+
+def test_lists_of_mixed_sizes(codec: Codec) -> None:
+    sizes = [(24, 40), (1, 1), (24, 40), (17, 64), (8, 8)]
+    pictures = [drawn("photo", h, w, codec.in_channels, i) for i, (h, w) in enumerate(sizes)]
+    blobs = [codec.compress(picture) for picture in pictures]
+    for channels in (None, 3):
+        latents = codec.read_latent(blobs, channels)
+        assert isinstance(latents, list)
+        for picture, latent in zip(pictures, latents, strict=True):
+            np.testing.assert_array_equal(latent, codec.encode(picture[None])[0, :channels])
+
+
+def test_prefixes(codec: Codec) -> None:
+    picture = drawn("photo", 50, 70, codec.in_channels)
+    blob = codec.compress(picture)
+    whole = codec.read_latent(blob)
+    n = codec.group_channels
+    for channels in (1, n - 1, n, n + 1, codec.channels - 1, codec.channels):
+        np.testing.assert_array_equal(codec.read_latent(blob, channels), whole[:channels])
+        np.testing.assert_array_equal(codec.read_latent([blob, blob], channels)[1], whole[:channels])
+        decoded = codec.decompress(blob, channels)
+        np.testing.assert_array_equal(decoded, codec.decode(whole[None], channels, size=(50, 70))[0])
+        np.testing.assert_array_equal(decoded, codec.decode(whole[None, :channels], size=(50, 70))[0])
+
+
+def test_a_blob_cut_after_its_first_groups_gives_them(codec: Codec) -> None:
+    picture = drawn("photo", 50, 70, codec.in_channels)
+    blob = codec.compress(picture)
+    quality = []
+    for g, end in enumerate(split_sample(blob).ends):
+        channels = (g + 1) * codec.group_channels
+        cut = blob[:end]
+        np.testing.assert_array_equal(codec.read_latent(cut, channels), codec.read_latent(blob, channels))
+        np.testing.assert_array_equal(
+            codec.read_latent([cut, blob], channels)[0], codec.read_latent(blob, channels)
+        )
+        np.testing.assert_array_equal(codec.decompress(cut, channels), codec.decompress(blob, channels))
+        quality.append(psnr(codec.decompress(cut, channels), picture))
+    assert quality == sorted(quality)
+
+
+def test_groups_decode_alone_and_join_to_the_blob(codec: Codec) -> None:
+    picture = drawn("photo", 33, 47, codec.in_channels)
+    groups = codec.compress_groups(picture, 60)
+    assert codec.join_groups(groups, 33, 47) == codec.compress(picture, 60)
+    assert len(groups) == codec.groups
+    assert {group_info(group).quality for group in groups} == {60}
+    latent = codec.encode(picture[None], 60)[0]
+    assert codec.encode_latent_groups(latent, 60) == groups
+    n = codec.group_channels
+    for g in reversed(range(codec.groups)):
+        out = np.empty((1, n, *latent.shape[1:]), np.int8)
+        zero = np.zeros(1, np.int64)
+        codec.read_groups([groups[g]], zero.astype(np.int32), zero, zero + len(groups[g]), out)
+        np.testing.assert_array_equal(out[0], latent[g * n : (g + 1) * n])
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    name=names, height=st.integers(1, 20), width=st.integers(1, 20), spread=st.sampled_from([0, 0.3, 3, 300]),
+    quality=st.none() | st.integers(1, 100), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_latent_is_kept(
+    name: str, height: int, width: int, spread: float, quality: int | None, seed: int
+) -> None:
+    """Also with values that no picture gives, -128 among them."""
+    codec = load_codec(name)
+    values = np.random.default_rng(seed).laplace(0, spread, (codec.channels, height, width))
+    latent = np.rint(values).clip(-128, 127).astype(np.int8)
+    blob = codec.join_groups(codec.encode_latent_groups(latent, quality), height * 8, width * 8)
+    np.testing.assert_array_equal(codec.read_latent(blob), latent)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda b: np.frombuffer(b, np.uint8)])
+def test_blobs_may_lie_in_any_buffer(codec: Codec, kind: Any) -> None:
+    blob = codec.compress(drawn("photo", 20, 30, codec.in_channels))
+    given = kind(blob)
+    np.testing.assert_array_equal(codec.read_latent(given), codec.read_latent(blob))
+    np.testing.assert_array_equal(codec.read_latent((given, given))[1], codec.read_latent(blob))
+    np.testing.assert_array_equal(codec.decompress(given), codec.decompress(blob))
+
+
+# the same results everywhere
+
+
+def test_copies_and_pickles_are_the_same_codec(codec: Codec) -> None:
+    picture = drawn("photo", 20, 30, codec.in_channels)
+    for other in (pickle.loads(pickle.dumps(codec)), copy.copy(codec), copy.deepcopy(codec)):
+        assert other.sha256 == codec.sha256
+        assert other.compress(picture) == codec.compress(picture)
+    assert load_codec(codec.name) is codec
+
+
+def test_threads_share_a_codec(codec: Codec) -> None:
+    pictures = [drawn("photo", 64, 72 + 8 * i, codec.in_channels, i) for i in range(4)]
+    blobs = [codec.compress(picture) for picture in pictures]
+    decoded = [codec.decompress(blob) for blob in blobs]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(8):
+            if codec.compress(pictures[i]) != blobs[i] or not np.array_equal(
+                codec.decompress(blobs[i]), decoded[i]
+            ):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
+def test_every_vector_path_gives_the_same_bytes_and_pixels(codec: Codec) -> None:
+    pictures = [drawn(kind, 75, 131, codec.in_channels, 5) for kind in ("photo", "noise", "checker")]
+    results = []
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        try:
+            blobs = [codec.compress(p, q, effort) for p in pictures for q in (10, 60) for effort in EFFORTS]  # type: ignore[arg-type]
+            results.append((blobs, [codec.decompress(blob).tobytes() for blob in blobs]))
+        finally:
+            kernel.force_path(None)
+    assert len(results) == len(kernel.kernel_paths()) >= 1
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_without_a_kernel_the_same(codec: Codec, effort: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = drawn("photo", 19, 26, codec.in_channels)
+    blob = codec.compress(picture, effort=effort)
+    groups, decoded = codec.compress_groups(picture, 90, effort), codec.decompress(blob)
+    for module in ("entropy", "projection", "checksum"):
+        monkeypatch.setattr(f"latentstore.codecs.{module}.kernel", None)
+    slow = Codec.from_bytes(codec.artifact_bytes)
+    assert slow.compress(picture, effort=effort) == blob
+    np.testing.assert_array_equal(slow.decompress(blob), decoded)
+    assert slow.compress_groups(picture, 90, effort) == groups
