@@ -96,7 +96,9 @@ typedef struct {
 
 /* A plane of the streams that fill 16 lanes; flat planes are given by their first symbol. */
 typedef struct {
-  const ls_channel *channel;
+  const ls_channel *channel[LS_MAX_LANES]; /* of each lane */
+  int predicted;                           /* at least one of them is */
+  int mixed;                               /* they are not all the same */
   const uint16_t *cross;
   const int32_t *prediction;
   uint32_t *states; /* 16 */
@@ -108,12 +110,12 @@ typedef struct {
 typedef struct {
   /* magnitude (4a, B) pairs of a plane of residuals; returns whether any is non-zero */
   int (*magnitudes)(const ls_geometry *g, const int8_t *residual, uint8_t *scratch, uint8_t *pairs);
-  /* context[i] = min(32767, sum over planes of pairs . weights) */
-  void (*cross)(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+  /* context[i] = min(32767, sum over planes of pairs . weights), of which a lane of 16 has its own: low and high byte */
+  void (*cross)(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                 uint16_t *context);
   /* signed prediction in 1/1024: out += what earlier channels say, and what the channel's own neighbours say */
-  void (*signed_cross)(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
-                       int8_t *scratch, int32_t *out);
+  void (*signed_cross)(const ls_geometry *g, int planes, const int8_t *const *values,
+                       const int32_t (*weights)[9][LS_MAX_LANES], int8_t *scratch, int32_t *out);
   void (*own_predictions)(const ls_geometry *g, const ls_channel *c, const int8_t *value, int32_t *inout);
   void (*own_contexts)(const ls_geometry *g, const ls_channel *c, const int8_t *residual, const uint16_t *cross,
                        uint8_t *scratch, uint8_t *bucket);

@@ -12,16 +12,16 @@
 #define SIDE_BY_SIDE 1
 #include "coder_template.h"
 
-static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)
 {
     const uint8_t *used[LS_MAX_GROUP];
     __m512i weight[LS_MAX_GROUP];
     int count = 0;
     for (int p = 0; p < planes; p++)
-        if (pairs[p] && (weights[p][0] | weights[p][1])) {
+        if (pairs[p]) {
             used[count] = pairs[p];
-            weight[count++] = _mm512_set1_epi16((short)(weights[p][0] | weights[p][1] << 8));
+            weight[count++] = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)weights[p]));
         }
     /* flat planes are padded, so the last block may run over */
     for (ptrdiff_t i = 0; i < g->size; i += 32) {

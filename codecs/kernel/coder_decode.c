@@ -1,12 +1,12 @@
-/* Decoding blobs: those of one model share vectors, and two vectors go side by side. */
+/* Decoding blobs: small ones share vectors, and two vectors go side by side. */
 #include "coder_work.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The streams that fill the lanes of one vector: groups of one model. */
+/* The streams that fill the lanes of one vector. Those of one model go faster; `mixed`: they are of several. */
 typedef struct {
-    int model, count, index[LS_MAX_LANES];
+    int count, mixed, model[LS_MAX_LANES], index[LS_MAX_LANES];
     ls_stream streams[LS_MAX_LANES];
     uint32_t states[LS_MAX_LANES];
     int8_t *out[LS_MAX_LANES];
@@ -24,10 +24,10 @@ static int by_model(const void *a, const void *b)
 static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8_t *out, size_t group_size)
 {
     size_t bytes = 0;
-    b->model = jobs->group.model;
+    b->mixed = 0;
     for (b->count = 0; b->count < count && b->count < LS_MAX_LANES / lanes; b->count++) {
-        if (jobs[b->count].group.model != b->model)
-            break;
+        b->model[b->count] = jobs[b->count].group.model;
+        b->mixed |= b->model[b->count] != b->model[0];
         bytes += jobs[b->count].group.payload_size + 64;
     }
     uint8_t *at = b->copy = malloc(bytes);
@@ -52,6 +52,7 @@ static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8
     /* lanes without a stream decode the last one again, and it is dropped */
     for (int s = b->count; s < LS_MAX_LANES / lanes; s++) {
         b->streams[s] = b->streams[b->count - 1];
+        b->model[s] = b->model[b->count - 1];
         memcpy(b->states + s * lanes, b->states + (b->count - 1) * lanes, (size_t)lanes * 4);
     }
     return LS_OK;
@@ -74,10 +75,27 @@ static int check_states(const bundle *b, int lanes, int ended, int *failed)
     return LS_OK;
 }
 
-static void write_plane(const ls_work *w, const ls_channel *c, const bundle *b, int k, size_t area, int kept)
+static ls_plane plane_of(const ls_coder *coder, ls_work *w, bundle *b, int k)
 {
-    const int8_t *plane = c->predicted ? w->value[k] : w->residual;
-    if (!c->predicted && k < kept)
+    ls_plane plane = {.predicted = 0, .mixed = b->mixed};
+    for (int lane = 0; lane < LS_MAX_LANES; lane++) {
+        const int model = b->model[lane / w->g->lanes];
+        plane.channel[lane] = coder->channel + (size_t)model * (size_t)coder->channels + k;
+        plane.predicted |= plane.channel[lane]->predicted;
+    }
+    plane.cross = w->context;
+    plane.prediction = w->prediction;
+    plane.states = b->states;
+    plane.streams = b->streams;
+    plane.residual = w->residual;
+    plane.value = w->value[k];
+    return plane;
+}
+
+static void write_plane(const ls_work *w, int predicted, const bundle *b, int k, size_t area, int kept)
+{
+    const int8_t *plane = predicted ? w->value[k] : w->residual;
+    if (!predicted && k < kept)
         memcpy(w->value[k], w->residual, (size_t)w->g->size);
     for (int s = 0; s < b->count; s++)
         ls_from_flat(w->g, s, plane, b->out[s] + (size_t)k * area);
@@ -95,11 +113,8 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
             return LS_CORRUPT;
     for (int k = 0; k < coder->channels; k++) {
         for (int i = 0; i < count; i++) {
-            const ls_channel *c = coder->channel + (size_t)bundles[i].model * (size_t)coder->channels + k;
-            ls_work *w = works + i;
-            ls_earlier(w, path, c, k);
-            planes[i] = (ls_plane){c,           w->context,  w->prediction, bundles[i].states, bundles[i].streams,
-                                   w->residual, w->value[k]};
+            planes[i] = plane_of(coder, works + i, bundles + i, k);
+            ls_earlier(works + i, path, planes[i].channel, k);
         }
         int which = 0;
         const int status = path->decode_planes(coder, g, planes, count, &which);
@@ -112,7 +127,7 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
             return status;
         }
         for (int i = 0; i < count; i++) {
-            write_plane(works + i, planes[i].channel, bundles + i, k, area, coder->kept);
+            write_plane(works + i, planes[i].predicted, bundles + i, k, area, coder->kept);
             if (k + 1 < coder->channels)
                 ls_finish_plane(works + i, path, k);
         }

@@ -52,7 +52,10 @@ static void code_plane(ls_work *w, const ls_path *path, const ls_channel *c, int
     const ls_geometry *g = w->g;
     const int8_t *value = w->value[k];
     uint8_t *bucket = (uint8_t *)codes;
-    ls_earlier(w, path, c, k);
+    const ls_channel *lanes[LS_MAX_LANES];
+    for (int lane = 0; lane < LS_MAX_LANES; lane++)
+        lanes[lane] = c;
+    ls_earlier(w, path, lanes, k);
     if (c->predicted) {
         path->own_predictions(g, c, value, w->prediction);
         for (ptrdiff_t i = 0; i < g->size; i++) {

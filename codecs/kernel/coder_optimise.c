@@ -1,6 +1,6 @@
 /* Rate-distortion-optimised quantisation: every coefficient, in coding order, takes the integer that costs least in
  * distortion plus lambda times the bits that the real tables charge in the context made by the choices before it. */
-#include "coder.h"
+#include "coder_work.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -106,44 +106,30 @@ int ls_optimise_group(const ls_coder *coder, int model, int height, int width, c
 {
     const ls_path *path = ls_current_path();
     const ls_channel *channels = coder->channel + (size_t)model * coder->channels;
-    const size_t area = (size_t)height * (size_t)width, block = (area + 191) / 64 * 64;
-    const int count = coder->channels;
+    const size_t area = (size_t)height * (size_t)width;
     uint64_t total = 0;
     ls_geometry g;
+    ls_work w = {0};
     int status = ls_geometry_make(&g, height, width, 1, 1);
-    const size_t padded = area + 2 * (size_t)g.pad;
-    /* prediction, context, a padded plane of magnitudes, scratch, padded values of every channel, pairs */
-    uint8_t *memory = status ? NULL : calloc(1, 6 * block + 3 * padded + (size_t)count * (padded + 2 * block));
-    if (!memory) {
-        ls_geometry_free(&g);
-        return LS_NO_MEMORY;
-    }
-    int32_t *prediction = (int32_t *)memory;
-    uint16_t *context = (uint16_t *)(memory + 4 * block);
-    int8_t *a = (int8_t *)memory + 6 * block + g.pad;
-    uint8_t *scratch = memory + 6 * block + padded, *values = scratch + 2 * padded;
-    uint8_t *pairs = values + (size_t)count * padded;
-    const int8_t *value[LS_MAX_GROUP];
-    const uint8_t *used[LS_MAX_GROUP];
-    for (int k = 0; k < count; k++) {
-        const ls_channel *c = channels + k;
-        int8_t *q = (int8_t *)values + (size_t)k * padded + g.pad;
-        value[k] = q;
-        path->cross(&g, k, used, c->cross, context);
-        if (c->predicted) {
-            memset(prediction, 0, area * 4);
-            path->signed_cross(&g, k, value, c->signed_cross, (int8_t *)scratch, prediction);
+    if (!status)
+        status = ls_work_make(&w, coder, &g);
+    for (int k = 0; !status && k < coder->channels; k++) {
+        const ls_channel *c = channels + k, *lanes[LS_MAX_LANES];
+        int8_t *q = w.value[k];
+        for (int lane = 0; lane < LS_MAX_LANES; lane++)
+            lanes[lane] = c;
+        ls_earlier(&w, path, lanes, k);
+        const plane_job job = {coder,     c,           w.context,        w.prediction, lambda / 256,
+                               weight[k], delta[2 * k], delta[2 * k + 1]};
+        for (int y = 0; y < height; y++) {
+            const size_t row = (size_t)y * (size_t)width;
+            total += choose_row(&job, coefficients + (size_t)k * area + row, y, width, q + row, w.residual + row);
         }
-        const plane_job job = {coder,      c,         context, prediction, lambda / 256, weight[k],
-                               delta[2 * k], delta[2 * k + 1]};
-        for (int y = 0; y < height; y++)
-            total += choose_row(&job, coefficients + (size_t)k * area + (size_t)y * (size_t)width, y, width,
-                                q + (ptrdiff_t)y * width, a + (ptrdiff_t)y * width);
         memcpy(latent + (size_t)k * area, q, area);
-        used[k] = path->magnitudes(&g, a, scratch, pairs + (size_t)k * 2 * block) ? pairs + (size_t)k * 2 * block : NULL;
+        ls_finish_plane(&w, path, k);
     }
     *bits = (double)total / 256;
-    free(memory);
+    ls_work_free(&w);
     ls_geometry_free(&g);
-    return LS_OK;
+    return status;
 }

@@ -9,16 +9,16 @@
 #define SIDE_BY_SIDE 0
 #include "coder_template.h"
 
-static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint8_t (*weights)[2],
+static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)
 {
     memset(context, 0, (size_t)g->size * 2);
     for (int p = 0; p < planes; p++) {
-        const uint16_t wa = weights[p][0], wb = weights[p][1];
-        if (!pairs[p] || !(wa | wb))
+        if (!pairs[p])
             continue;
         for (ptrdiff_t i = 0; i < g->size; i++) {
-            uint16_t sum = (uint16_t)(context[i] + pairs[p][2 * i] * wa + pairs[p][2 * i + 1] * wb);
+            const uint16_t w = weights[p][i % LS_MAX_LANES];
+            uint16_t sum = (uint16_t)(context[i] + pairs[p][2 * i] * (w & 255) + pairs[p][2 * i + 1] * (w >> 8));
             context[i] = sum > 32767 ? 32767 : sum;
         }
     }

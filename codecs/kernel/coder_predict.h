@@ -6,9 +6,10 @@ static inline int8_t choose(uint8_t mask, int8_t yes, int8_t no)
     return (int8_t)((yes & mask) | (no & ~mask));
 }
 
-/* out[i] += weight of the nine positions around i in each earlier plane; weights in rows, top to bottom */
-static void signed_cross(const ls_geometry *g, int planes, const int8_t *const *values, const int32_t (*weights)[9],
-                     int8_t *scratch, int32_t *restrict out)
+/* out[i] += weight of the nine positions around i in each earlier plane; weights in rows, top to bottom, by lane.
+ * Sixteen at a time; planes are padded, so the last ones may run over. */
+static void signed_cross(const ls_geometry *g, int planes, const int8_t *const *values,
+                         const int32_t (*weights)[9][LS_MAX_LANES], int8_t *scratch, int32_t *restrict out)
 {
     const ptrdiff_t wide = g->wide, up_wrap = (ptrdiff_t)g->wrap * wide - (g->lanes - 1), up = 2 * wide + 1;
     int8_t *restrict shifted = scratch + g->pad;
@@ -18,21 +19,22 @@ static void signed_cross(const ls_geometry *g, int planes, const int8_t *const *
     for (int p = 0; p < planes; p++) {
         const int8_t *restrict q = values[p];
         for (int column = 0; column < 3; column++) {
-            const int32_t above = weights[p][column], here = weights[p][3 + column], below = weights[p][6 + column];
-            if (!above && !here && !below)
-                continue;
+            const int32_t *restrict above = weights[p][column], *restrict here = weights[p][3 + column],
+                                    *restrict below = weights[p][6 + column];
             const ptrdiff_t step = (column - 1) * wide;
             /* the middle column is not shifted, wherever its edge may be */
             const uint8_t *restrict edge = column == 0 ? g->first_column : g->last_column;
             for (ptrdiff_t i = 0; i < n; i++)
                 shifted[i] = choose(edge[i], q[i], q[i + step]);
-            for (ptrdiff_t i = 0; i < n; i++) {
-                int8_t u = choose(first_lane[i], shifted[i - up_wrap], shifted[i - up]);
-                int8_t d = choose(last_lane[i], shifted[i + up_wrap], shifted[i + up]);
-                u = choose(first_row[i], shifted[i], u);
-                d = choose(last_row[i], shifted[i], d);
-                out[i] += above * u + here * shifted[i] + below * d;
-            }
+            for (ptrdiff_t first = 0; first < n; first += LS_MAX_LANES)
+                for (int lane = 0; lane < LS_MAX_LANES; lane++) {
+                    const ptrdiff_t i = first + lane;
+                    int8_t u = choose(first_lane[i], shifted[i - up_wrap], shifted[i - up]);
+                    int8_t d = choose(last_lane[i], shifted[i + up_wrap], shifted[i + up]);
+                    u = choose(first_row[i], shifted[i], u);
+                    d = choose(last_row[i], shifted[i], d);
+                    out[i] += above[lane] * u + here[lane] * shifted[i] + below[lane] * d;
+                }
         }
     }
 }

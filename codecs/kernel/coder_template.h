@@ -1,6 +1,7 @@
 /* The inner loops of the entropy coder, written once over the 16-lane vectors of coder_vec_*.h and
  * compiled once for each path.  Included by coder_portable.c, coder_avx2.c and coder_avx512.c. */
 
+#include <stddef.h>
 #include <string.h>
 
 #include "coder_predict.h"
@@ -102,22 +103,43 @@ static inline int give_up(ls_stream *stream, int status)
 typedef struct {
     vec state, a1, a2, up, up_left;  /* magnitudes to the left, two to the left; rows above, not yet cut at the edges */
     vec q1, q_up, q_up_left;         /* the same of values, where they are predicted */
-    vec own[5], bias, signed_own[4];
+    vec own[5], bias, signed_own[4]; /* of each lane */
     vec_table table;
+    vec table_at; /* where lanes have tables of their own: entries from the coder's first channel on */
     reader words;
 } flight;
 
-static inline __attribute__((always_inline)) void take_off(flight *f, const ls_plane *plane, int predicted, int streams)
+/* a number of each lane's channel, at this place in it */
+static inline vec of_channels(const ls_plane *plane, size_t place)
 {
-    const ls_channel *c = plane->channel;
+    uint32_t x[16];
+    for (int k = 0; k < 16; k++)
+        memcpy(x + k, (const char *)plane->channel[k] + place, 4);
+    return v_load(x);
+}
+
+static inline __attribute__((always_inline)) void take_off(flight *f, const ls_coder *coder, const ls_plane *plane,
+                                                           int predicted, int streams, int mixed)
+{
     f->state = v_load(plane->states);
     f->a1 = f->a2 = f->up = f->up_left = f->q1 = f->q_up = f->q_up_left = v_set(0);
     for (int i = 0; i < 5; i++)
-        f->own[i] = v_set((uint32_t)c->own[i]);
-    f->bias = v_set((uint32_t)c->bias);
-    for (int i = 0; predicted && i < 4; i++)
-        f->signed_own[i] = v_set((uint32_t)c->signed_own[i]);
-    f->table = v_table_load(&c->table16[0][0], predicted);
+        f->own[i] = of_channels(plane, offsetof(ls_channel, own) + 4 * (size_t)i);
+    f->bias = of_channels(plane, offsetof(ls_channel, bias));
+    for (int i = 0; predicted && i < 4; i++) {
+        uint32_t x[16];
+        for (int k = 0; k < 16; k++)
+            x[k] = plane->channel[k]->predicted ? (uint32_t)plane->channel[k]->signed_own[i] : 0;
+        f->signed_own[i] = v_load(x);
+    }
+    if (mixed) {
+        uint32_t x[16];
+        for (int k = 0; k < 16; k++)
+            x[k] = (uint32_t)(((const char *)plane->channel[k]->table16 - (const char *)coder->channel) / 2);
+        f->table_at = v_load(x);
+    } else {
+        f->table = v_table_load(&plane->channel[0]->table16[0][0], predicted);
+    }
     reader_open(&f->words, plane->streams, streams);
 }
 
@@ -173,7 +195,8 @@ static inline __attribute__((always_inline)) around neighbours(const place *at, 
 
 /* Decodes one step of a plane. */
 static inline __attribute__((always_inline)) int step(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane,
-                                                      flight *f, const place *at, const int predicted, const int streams)
+                                                      flight *f, const place *at, const int predicted, const int streams,
+                                                      const int mixed)
 {
     const int precision = coder->precision;
     const vec zero = v_set(0), twelve = v_set(0xfff);
@@ -196,7 +219,9 @@ static inline __attribute__((always_inline)) int step(const ls_coder *coder, con
         bucket = v_or(bucket, v_sll(v_min(v_srl(v_abs(fraction), 7), v_set(3)), 6));
     }
     const vec slot = v_and(f->state, v_set((1u << precision) - 1));
-    const vec entry = v_gather(coder->slots, v_or(v_sll(v_lookup(f->table, bucket, predicted), precision), slot));
+    const vec table = mixed ? v_gather16((const uint16_t *)(const void *)coder->channel, v_add(f->table_at, bucket))
+                            : v_lookup(f->table, bucket, predicted);
+    const vec entry = v_gather(coder->slots, v_or(v_sll(table, precision), slot));
     const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(f->state, precision)), v_and(entry, twelve));
     f->state = v_blend(at->active, f->state, next);
     f->state = reader_refill(&f->words, f->state, at->active & v_less(f->state, v_set(LS_STATE_LOW)), streams);
@@ -224,7 +249,7 @@ static inline __attribute__((always_inline)) int step(const ls_coder *coder, con
 /* Decodes one plane of each of `count` bundles side by side: a step waits long for its table, and two fill the time. */
 static inline __attribute__((always_inline)) int decode_any(const ls_coder *coder, const ls_geometry *g, ls_plane *planes,
                                                             int *failed, const int predicted, const int streams,
-                                                            const int count)
+                                                            const int count, const int mixed)
 {
     flight f[2];
     uint32_t order[16];
@@ -232,7 +257,7 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
         order[k] = k % g->lanes ? (uint32_t)(k - 1) : (uint32_t)(16 + k + g->lanes - 1);
     const vec shift = v_load(order);
     for (int i = 0; i < count; i++)
-        take_off(f + i, planes + i, predicted, streams);
+        take_off(f + i, coder, planes + i, predicted, streams, mixed);
     for (int t = 0; t < g->steps; t++) {
         place at;
         at.shift = shift;
@@ -244,7 +269,7 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
         at.first_row = v_mask(g->first_row + at.at);
         at.active = v_mask(g->active + at.at);
         for (int i = 0; i < count; i++) {
-            const int status = step(coder, g, planes + i, f + i, &at, predicted, streams);
+            const int status = step(coder, g, planes + i, f + i, &at, predicted, streams, mixed);
             if (status) {
                 *failed = i;
                 return status;
@@ -258,52 +283,52 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
     return LS_OK;
 }
 
-/* The loop is compiled alone and in pairs, predicted and not; and where the vectors make something of knowing it
- * (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold. */
-#define VARIANT(NAME, PREDICTED, STREAMS, COUNT)                                                                       \
+/* The loop is compiled alone and in pairs, predicted and not, for lanes of one model and of several; and where the
+ * vectors make something of knowing it (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold. */
+typedef int decode_variant(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed);
+#define VARIANT(NAME, PREDICTED, STREAMS, COUNT, MIXED)                                                                \
     static int NAME(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed)                        \
     {                                                                                                                  \
-        return decode_any(coder, g, planes, failed, PREDICTED, STREAMS, COUNT);                                        \
+        return decode_any(coder, g, planes, failed, PREDICTED, STREAMS, COUNT, MIXED);                                 \
     }
 #if VARIANTS_BY_STREAMS
-#define VARIANTS(COUNT, PREDICTED)                                                                                     \
-    VARIANT(decode_##COUNT##_##PREDICTED##_16, PREDICTED, 16, COUNT)                                                   \
-    VARIANT(decode_##COUNT##_##PREDICTED##_8, PREDICTED, 8, COUNT)                                                     \
-    VARIANT(decode_##COUNT##_##PREDICTED##_4, PREDICTED, 4, COUNT)                                                     \
-    VARIANT(decode_##COUNT##_##PREDICTED##_2, PREDICTED, 2, COUNT)                                                     \
-    VARIANT(decode_##COUNT##_##PREDICTED##_1, PREDICTED, 1, COUNT)
-#define NAMES(COUNT, PREDICTED)                                                                                        \
-    decode_##COUNT##_##PREDICTED##_16, decode_##COUNT##_##PREDICTED##_8, decode_##COUNT##_##PREDICTED##_4,             \
-        decode_##COUNT##_##PREDICTED##_2, decode_##COUNT##_##PREDICTED##_1
+#define VARIANTS(NAME, COUNT, PREDICTED, MIXED)                                                                        \
+    VARIANT(NAME##_16, PREDICTED, 16, COUNT, MIXED)                                                                    \
+    VARIANT(NAME##_8, PREDICTED, 8, COUNT, MIXED)                                                                      \
+    VARIANT(NAME##_4, PREDICTED, 4, COUNT, MIXED)                                                                      \
+    VARIANT(NAME##_2, PREDICTED, 2, COUNT, MIXED)                                                                      \
+    VARIANT(NAME##_1, PREDICTED, 1, COUNT, MIXED)                                                                      \
+    static decode_variant *const NAME[] = {NAME##_16, NAME##_8, NAME##_4, NAME##_2, NAME##_1};
 #else
-#define VARIANTS(COUNT, PREDICTED) VARIANT(decode_##COUNT##_##PREDICTED, PREDICTED, 16 / g->lanes, COUNT)
-#define NAMES(COUNT, PREDICTED)                                                                                        \
-    decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED,                          \
-        decode_##COUNT##_##PREDICTED, decode_##COUNT##_##PREDICTED
+#define VARIANTS(NAME, COUNT, PREDICTED, MIXED)                                                                        \
+    VARIANT(NAME##_any, PREDICTED, 16 / g->lanes, COUNT, MIXED)                                                        \
+    static decode_variant *const NAME[] = {NAME##_any, NAME##_any, NAME##_any, NAME##_any, NAME##_any};
 #endif
-VARIANTS(1, 0)
-VARIANTS(1, 1)
+VARIANTS(decode_plain, 1, 0, 0)
+VARIANTS(decode_predicted, 1, 1, 0)
+VARIANTS(decode_plain_mixed, 1, 0, 1)
+VARIANTS(decode_predicted_mixed, 1, 1, 1)
 #if SIDE_BY_SIDE
-VARIANTS(2, 0)
-VARIANTS(2, 1)
+VARIANTS(decode_plain_pair, 2, 0, 0)
+VARIANTS(decode_predicted_pair, 2, 1, 0)
 #endif
 
 static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed)
 {
-    static int (*const variant[])(const ls_coder *, const ls_geometry *, ls_plane *, int *) = {
-        NAMES(1, 0), NAMES(1, 1),
+    const int by_lanes = __builtin_ctz((unsigned)g->lanes), predicted = planes->predicted;
+    *failed = 0;
+    if (count == 1 && planes->mixed)
+        return (predicted ? decode_predicted_mixed : decode_plain_mixed)[by_lanes](coder, g, planes, failed);
+    if (count == 1)
+        return (predicted ? decode_predicted : decode_plain)[by_lanes](coder, g, planes, failed);
 #if SIDE_BY_SIDE
-        NAMES(2, 0), NAMES(2, 1),
+    if (!planes[0].mixed && !planes[1].mixed && planes[1].predicted == predicted)
+        return (predicted ? decode_predicted_pair : decode_plain_pair)[by_lanes](coder, g, planes, failed);
 #endif
-    };
-    const int by_lanes = __builtin_ctz((unsigned)g->lanes), predicted = planes[0].channel->predicted;
-    if (count == 2 && (!SIDE_BY_SIDE || planes[1].channel->predicted != predicted)) {
-        int status = decode_planes(coder, g, planes, 1, failed);
-        if (!status && (status = decode_planes(coder, g, planes + 1, 1, failed)))
-            *failed = 1;
-        return status;
-    }
-    return variant[(count == 2 ? 10 : 0) + (predicted ? 5 : 0) + by_lanes](coder, g, planes, failed);
+    int status = decode_planes(coder, g, planes, 1, failed);
+    if (!status && (status = decode_planes(coder, g, planes + 1, 1, failed)))
+        *failed = 1;
+    return status;
 }
 
 /* One step of a lane: what a decoder reads as a word must be written before the state grows. */

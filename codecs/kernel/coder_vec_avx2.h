@@ -96,14 +96,19 @@ static inline vec v_shuffle(vec a, vec order, vec b)
 {
     return (vec){pick_either(a, order.lo, b), pick_either(a, order.hi, b)};
 }
-static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
-/* 16-bit entries read by 32-bit gathers: the table is followed by two bytes or more of its own struct */
-static inline vec v_lookup(vec_table table, vec i, int fractions)
+/* 16-bit entries read by 32-bit gathers: a table is followed by two bytes or more of its own struct */
+static inline vec v_gather16(const uint16_t *base, vec i)
 {
     const __m256i low = _mm256_set1_epi32(0xffff);
+    const int *from = (const int *)(const void *)base;
+    return (vec){_mm256_and_si256(_mm256_i32gather_epi32(from, i.lo, 2), low),
+                 _mm256_and_si256(_mm256_i32gather_epi32(from, i.hi, 2), low)};
+}
+static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
+static inline vec v_lookup(vec_table table, vec i, int fractions)
+{
     (void)fractions;
-    return (vec){_mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)table, i.lo, 2), low),
-                 _mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)table, i.hi, 2), low)};
+    return v_gather16(table, i);
 }
 /* Where each stream reads its next word. */
 typedef struct { const uint8_t *word[16]; } reader;

@@ -32,6 +32,11 @@ static inline mask v_mask(const uint8_t *p) { return _mm_movepi8_mask(_mm_loadu_
 static inline vec v_float_bits(vec a) { return _mm512_castps_si512(_mm512_cvtepi32_ps(a)); }
 static inline vec v_gather(const uint32_t *base, vec i) { return _mm512_i32gather_epi32(i, base, 4); }
 static inline vec v_shuffle(vec a, vec order, vec b) { return _mm512_permutex2var_epi32(a, order, b); }
+/* the two bytes behind an entry are read too: a table is followed by two more (ls_channel) */
+static inline vec v_gather16(const uint16_t *base, vec i)
+{
+    return _mm512_and_si512(_mm512_i32gather_epi32(i, base, 2), _mm512_set1_epi32(0xffff));
+}
 static inline vec_table v_table_load(const uint16_t *table, int fractions)
 {
     vec_table r;

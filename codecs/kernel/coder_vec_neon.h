@@ -113,6 +113,14 @@ static inline vec v_shuffle(vec a, vec order, vec b)
     const uint8x16x2_t both = {{to_bytes(a), to_bytes(b)}};
     return from_i8((int8x16_t)vqtbl2q_u8(both, to_bytes(order)));
 }
+static inline vec v_gather16(const uint16_t *base, vec i)
+{
+    uint32_t at[16];
+    v_store(at, i);
+    for (int k = 0; k < 16; k++)
+        at[k] = base[at[k]];
+    return v_load(at);
+}
 /* a table's number is below 128: the lower byte of its 16 bits */
 static inline vec_table v_table_load(const uint16_t *table, int fractions)
 {

@@ -43,6 +43,7 @@ static inline vec v_shuffle(vec a, vec order, vec b)
     EACH r.e[k] = order.e[k] < 16 ? a.e[order.e[k]] : b.e[order.e[k] & 15];
     return r;
 }
+static inline vec v_gather16(const uint16_t *base, vec i) { EACH i.e[k] = base[i.e[k]]; return i; }
 static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
 static inline vec v_lookup(vec_table table, vec i, int fractions)
 {

@@ -36,13 +36,25 @@ void ls_work_free(ls_work *w)
     w->memory = NULL;
 }
 
-void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *c, int k)
+void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *const channel[LS_MAX_LANES], int k)
 {
-    path->cross(w->g, k, w->used, c->cross, w->context);
-    if (c->predicted) {
-        memset(w->prediction, 0, (size_t)w->g->size * 4);
-        path->signed_cross(w->g, k, (const int8_t *const *)w->value, c->signed_cross, (int8_t *)w->scratch, w->prediction);
+    int predicted = 0;
+    for (int lane = 0; lane < LS_MAX_LANES; lane++) {
+        const ls_channel *c = channel[lane];
+        predicted |= c->predicted;
+        for (int p = 0; p < k; p++)
+            w->weights[p][lane] = (uint16_t)(c->cross[p][0] | c->cross[p][1] << 8);
     }
+    path->cross(w->g, k, w->used, (const uint16_t(*)[LS_MAX_LANES])w->weights, w->context);
+    if (!predicted)
+        return;
+    for (int lane = 0; lane < LS_MAX_LANES; lane++)
+        for (int p = 0; p < k; p++)
+            for (int j = 0; j < 9; j++)
+                w->signed_weights[p][j][lane] = channel[lane]->predicted ? channel[lane]->signed_cross[p][j] : 0;
+    memset(w->prediction, 0, (size_t)w->g->size * 4);
+    path->signed_cross(w->g, k, (const int8_t *const *)w->value, (const int32_t(*)[9][LS_MAX_LANES])w->signed_weights,
+                       (int8_t *)w->scratch, w->prediction);
 }
 
 void ls_finish_plane(ls_work *w, const ls_path *path, int k)

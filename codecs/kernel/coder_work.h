@@ -14,13 +14,16 @@ typedef struct {
     const uint8_t *used[LS_MAX_GROUP]; /* NULL for planes of zeros */
     uint16_t *context;
     int32_t *prediction;
+    uint16_t weights[LS_MAX_GROUP][LS_MAX_LANES]; /* what ls_earlier makes of the channels, by lane */
+    int32_t signed_weights[LS_MAX_GROUP][9][LS_MAX_LANES];
 } ls_work;
 
 int ls_work_make(ls_work *w, const ls_coder *coder, const ls_geometry *g);
 void ls_work_free(ls_work *w);
 
-/* what earlier channels say about channel k: w->context, and w->prediction if it is predicted */
-void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *c, int k);
+/* what earlier channels say about channel k, which lanes may code by different models: w->context, and w->prediction if
+ * any of them is predicted */
+void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *const channel[LS_MAX_LANES], int k);
 /* keeps of channel k, whose residual stands, what later ones need */
 void ls_finish_plane(ls_work *w, const ls_path *path, int k);
 
