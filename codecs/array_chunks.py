@@ -1,7 +1,7 @@
 """The bytes of an array's chunk: blobs of its parts behind an index (docs/zarr.md, "The bytes of a chunk").
 
-A chunk is cut into parts that decode alone: pictures, or groups of a latent's channels. A part that holds nothing
-but the fill value has no bytes. This module knows the index; what a part's blob is, its coder knows.
+A chunk is cut into parts that decode alone: pictures, or groups of a latent's channels. A part that holds
+nothing but the fill value has no bytes. This module knows the index; what a part's blob is, its coder knows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ MAGIC = b"LA"
 VERSION = 1
 MAX_AXES = 8
 MAX_CHUNK_BYTES = 1 << 31
-"""No chunk decodes to more: a bound on the memory that a forged header can ask for, and numcodecs' own limit."""
+"""No chunk decodes to more: a bound on the memory that a forged header can ask for, and numcodecs' own
+limit."""
 _FIXED = struct.Struct("<2sBB4sBB")
 _FORTRAN = 1
 
@@ -34,7 +35,8 @@ Uint8s = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Grid:
-    """A chunk of `shape` cut into parts of shape `cell`, in C order; the last along an axis may be smaller."""
+    """A chunk of `shape` cut into parts of shape `cell`, in C order; the last along an axis may be
+    smaller."""
 
     shape: tuple[int, ...]
     cell: tuple[int, ...]
@@ -52,7 +54,8 @@ class Grid:
         """Where part number `part` lies in the chunk."""
         at = np.unravel_index(part, self.counts)
         return tuple(
-            slice(int(i) * c, min((int(i) + 1) * c, n)) for i, c, n in zip(at, self.cell, self.shape, strict=True)
+            slice(int(i) * c, min((int(i) + 1) * c, n))
+            for i, c, n in zip(at, self.cell, self.shape, strict=True)
         )
 
 
@@ -75,8 +78,8 @@ class PartCoder(Protocol):
         """Decodes these parts, none of them empty, into their places in `chunk`."""
 
     def loses_nothing_outside(self, blob: Any) -> tuple[int, ...] | None:
-        """The shape, from the part's first corner, outside which the part comes back exactly as it was written;
-        None if it does everywhere."""
+        """The shape, from the part's first corner, outside which the part comes back exactly as it was
+        written; None if it does everywhere."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,12 @@ def pack(coder: PartCoder, blobs: Sequence[bytes], fortran: bool = False) -> byt
         return bytes(blobs[0])
     shape = coder.grid.shape
     head = _FIXED.pack(
-        MAGIC, VERSION << 4 | coder.kind, _FORTRAN * fortran, bytes.fromhex(coder.sha256)[:4], coder.fill & 255, len(shape)
+        MAGIC,
+        VERSION << 4 | coder.kind,
+        _FORTRAN * fortran,
+        bytes.fromhex(coder.sha256)[:4],
+        coder.fill & 255,
+        len(shape),
     )
     lengths = np.array([len(blob) for blob in blobs], "<u4")
     head += np.array([*shape, len(blobs)], "<u4").tobytes() + lengths.tobytes()
@@ -113,29 +121,30 @@ def pack(coder: PartCoder, blobs: Sequence[bytes], fortran: bool = False) -> byt
 def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
     """The index of a chunk whose bytes begin with `data`, checked against what `coder` expects.
 
-    UnsupportedVersionError, TruncatedError, CorruptError, ArtifactError. That the blobs are all there is for the
-    caller to check: `data` may be the chunk's beginning alone.
-    """
+    UnsupportedVersionError, TruncatedError, CorruptError, ArtifactError. That the blobs are all there is for
+    the caller to check: `data` may be the chunk's beginning alone."""
     if coder.bare:
         return ChunkIndex(np.zeros(1, np.int64), np.array([data.size], np.int64))
     kind, fortran, shape, parts = _read_head(data)
     size = header_bytes(coder)
     if kind != coder.kind or shape != coder.grid.shape or parts != coder.grid.parts:
         raise CorruptError(
-            f"the chunk holds {parts} parts of an array of shape {shape} and kind {kind}, where {coder.grid.parts} parts "
-            f"of {coder.grid.shape} and kind {coder.kind} are expected"
+            f"the chunk holds {parts} parts of an array of shape {shape} and kind {kind}, where "
+            f"{coder.grid.parts} parts of {coder.grid.shape} and kind {coder.kind} are expected"
         )
     if data.size < size:
         raise TruncatedError(f"the chunk is cut short: {data.size} bytes of its index, which takes {size}")
-    if crc32c(data[: size - 4]) != int.from_bytes(data[size - 4 : size].tobytes(), "little"):
+    if crc32c(data[: size - 4].data) != int.from_bytes(data[size - 4 : size].tobytes(), "little"):
         raise CorruptError("the chunk's index is damaged: its CRC-32C does not match")
     if bytes(data[4:8]) != bytes.fromhex(coder.sha256)[:4]:
         raise ArtifactError(
-            f"the chunk was made with the artifact whose SHA-256 begins {bytes(data[4:8]).hex()}, the array names "
-            f"{coder.sha256[:12]}..."
+            f"the chunk was made with the artifact whose SHA-256 begins {bytes(data[4:8]).hex()}, the array "
+            f"names {coder.sha256[:12]}..."
         )
     if int(data[8]) != coder.fill & 255:
-        raise CorruptError(f"the chunk was written with fill value {int(data[8])}, the array has {coder.fill & 255}")
+        raise CorruptError(
+            f"the chunk was written with fill value {int(data[8])}, the array has {coder.fill & 255}"
+        )
     lengths = data[size - 4 - 4 * parts : size - 4].view("<u4").astype(np.int64)
     ends = size + np.cumsum(lengths)
     return ChunkIndex(ends - lengths, ends, fortran)
@@ -144,13 +153,16 @@ def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
 def _read_head(data: Uint8s) -> tuple[int, bool, tuple[int, ...], int]:
     """(kind, fortran, shape, parts): the part of the header that says how long it is."""
     if data.size < _FIXED.size:
-        raise TruncatedError(f"the chunk has {data.size} bytes; its header takes more, and no chunk is ever empty")
+        raise TruncatedError(
+            f"the chunk has {data.size} bytes; its header takes more, and no chunk is ever empty"
+        )
     magic, version, flags, _, _, axes = _FIXED.unpack(data[: _FIXED.size].tobytes())
     if magic != MAGIC:
         raise CorruptError("these bytes do not begin as a chunk does ('LA')")
     if version >> 4 != VERSION:
         raise UnsupportedVersionError(
-            f"the chunk is of format version {version >> 4}; this release reads version {VERSION}: upgrade latentstore"
+            f"the chunk is of format version {version >> 4}; this release reads version {VERSION}: upgrade "
+            f"latentstore"
         )
     end = _FIXED.size + 4 * (axes + 1)
     if not 1 <= axes <= MAX_AXES or flags & ~_FORTRAN:
@@ -172,7 +184,8 @@ def check_size(shape: tuple[int, ...]) -> None:
     """ArgumentError if a chunk of this shape is larger, or has more axes, than a chunk may."""
     if len(shape) > MAX_AXES or math.prod(shape) > MAX_CHUNK_BYTES:
         raise ArgumentError(
-            f"a chunk of shape {shape} is too large: at most {MAX_CHUNK_BYTES} values in {MAX_AXES} axes; choose smaller chunks"
+            f"a chunk of shape {shape} is too large: at most {MAX_CHUNK_BYTES} values in {MAX_AXES} axes; "
+            f"choose smaller chunks"
         )
 
 
@@ -189,11 +202,18 @@ def decode_chunk(coder: PartCoder, data: Uint8s) -> npt.NDArray[Any]:
         kind = TruncatedError if index.total_bytes > data.size else CorruptError
         raise kind(f"the chunk has {data.size} bytes where its index announces {index.total_bytes}")
     chunk = np.empty(coder.grid.shape, coder.dtype)
-    decode_parts(coder, chunk, range(coder.grid.parts), [data[a:b] for a, b in zip(index.starts, index.ends, strict=True)])
+    decode_parts(
+        coder,
+        chunk,
+        range(coder.grid.parts),
+        [data[a:b] for a, b in zip(index.starts, index.ends, strict=True)],
+    )
     return np.asfortranarray(chunk) if index.fortran else chunk
 
 
-def decode_parts(coder: PartCoder, chunk: npt.NDArray[Any], parts: Sequence[int], blobs: Sequence[Any]) -> None:
+def decode_parts(
+    coder: PartCoder, chunk: npt.NDArray[Any], parts: Sequence[int], blobs: Sequence[Any]
+) -> None:
     """Decodes these parts into their places in `chunk`; empty ones become the fill value."""
     full = [(p, b) for p, b in zip(parts, blobs, strict=True) if len(b) or coder.bare]
     for part, blob in zip(parts, blobs, strict=True):

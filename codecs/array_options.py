@@ -1,4 +1,5 @@
-"""The options of the array codecs: checked once, the same in Zarr v3 and numcodecs metadata, and written in full."""
+"""The options of the array codecs: checked once, the same in Zarr v3 and numcodecs metadata, and written in
+full."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class LatentOptions:
     def __post_init__(self) -> None:
         require_version(self.version, self.codec_name)
         if not isinstance(self.artifact, str) or not self.artifact:
-            raise ArgumentError(f"codec {self.codec_name!r}: artifact name must be a string, not {self.artifact!r}")
+            raise ArgumentError(
+                f"codec {self.codec_name!r}: artifact name must be a string, not {self.artifact!r}"
+            )
         if not (isinstance(self.sha256, str) and len(self.sha256) == 64 and set(self.sha256) <= HEX):
             raise ArgumentError(
                 f"codec {self.codec_name!r}: sha256 must be 64 hexadecimal digits, not {self.sha256!r}"
@@ -44,10 +47,13 @@ class LatentOptions:
 
     @classmethod
     def from_json(cls, configuration: Any) -> Self:
-        """From the object that `to_json` gives; ArgumentError or UnsupportedVersionError say what is wrong."""
+        """From the object that `to_json` gives; ArgumentError or UnsupportedVersionError say what is
+        wrong."""
         name = cls.codec_name
         if not isinstance(configuration, Mapping):
-            raise ArgumentError(f"codec {name!r} needs a configuration with version and artifact; got {configuration!r}")
+            raise ArgumentError(
+                f"codec {name!r} needs a configuration with version and artifact; got {configuration!r}"
+            )
         require_version(configuration.get("version"), name)
         expected = {"version", "artifact", *cls._own()}
         unknown, missing = sorted(set(configuration) - expected), sorted(expected - set(configuration))
@@ -75,11 +81,10 @@ class LatentOptions:
 class SignalOptions(LatentOptions):
     """How pictures in an array are coded.
 
-    axes: a letter for each axis of the array: h (height) and w (width) once, c (channel) at most once, n for all
-    others. quality: 1 to 100. effort: "default" or "fast", see `Codec.encode`. partial_writes: "refuse" raises where a
-    write would decode and code anew a picture that it covers in part; "allow" lets it, and each such write loses a
-    little.
-    """
+    axes: a letter for each axis of the array: h (height) and w (width) once, c (channel) at most once, n for
+    all others. quality: 1 to 100. effort: "default" or "fast", see `Codec.encode`. partial_writes: "refuse"
+    raises where a write would decode and code anew a picture that it covers in part; "allow" lets it, and
+    each such write loses a little."""
 
     axes: str = ""
     quality: int = 0
@@ -92,20 +97,27 @@ class SignalOptions(LatentOptions):
         super().__post_init__()
         axes = self.axes
         if not (
-            isinstance(axes, str) and axes.count("h") == axes.count("w") == 1 and axes.count("c") <= 1 and not set(axes) - set("nhwc")
+            isinstance(axes, str)
+            and axes.count("h") == axes.count("w") == 1
+            and axes.count("c") <= 1
+            and not set(axes) - set("nhwc")
         ):
             raise ArgumentError(
-                f"codec {SIGNAL!r}: axes must have a letter for each axis of the array, h and w once, c at most once and n for "
-                f'all others, such as "nhwc"; got {axes!r}'
+                f"codec {SIGNAL!r}: axes must have a letter for each axis of the array, h and w once, c at "
+                f'most once and n for all others, such as "nhwc"; got {axes!r}'
             )
         try:
             quality = operator.index(self.quality)  # a plain int: NumPy's are no JSON
         except TypeError as error:
-            raise ArgumentError(f"codec {SIGNAL!r}: quality must be 1 to 100, not {self.quality!r}") from error
+            raise ArgumentError(
+                f"codec {SIGNAL!r}: quality must be 1 to 100, not {self.quality!r}"
+            ) from error
         object.__setattr__(self, "quality", require_quality(quality, quality))
         for key, known in (("effort", EFFORTS), ("partial_writes", PARTIAL_WRITES)):
             if getattr(self, key) not in known:
-                raise ArgumentError(f"codec {SIGNAL!r}: {key} must be one of {known}, not {getattr(self, key)!r}")
+                raise ArgumentError(
+                    f"codec {SIGNAL!r}: {key} must be one of {known}, not {getattr(self, key)!r}"
+                )
 
     @classmethod
     def _own(cls) -> tuple[str, ...]:
@@ -128,7 +140,8 @@ class SignalOptions(LatentOptions):
 def require_version(version: Any, name: str) -> None:
     if version != VERSION or isinstance(version, bool):
         raise UnsupportedVersionError(
-            f"codec {name!r} version {version!r}; this latentstore reads version {VERSION}: pip install --upgrade latentstore"
+            f"codec {name!r} version {version!r}; this latentstore reads version {VERSION}: pip install "
+            f"--upgrade latentstore"
         )
 
 

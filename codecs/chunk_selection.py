@@ -1,8 +1,7 @@
 """Which parts of a chunk a selection touches, and which it covers.
 
-Zarr hands partial reads and writes selections of every kind: integers, slices with steps, arrays of indices that
-broadcast (`oindex`), or one array per axis (`vindex`).
-"""
+Zarr hands partial reads and writes selections of every kind: integers, slices with steps, arrays of indices
+that broadcast (`oindex`), or one array per axis (`vindex`)."""
 
 from __future__ import annotations
 
@@ -20,7 +19,8 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Selection:
-    """A selection in a chunk. touched: numbers of the parts that it meets, ascending; shape: of what it selects."""
+    """A selection in a chunk. touched: numbers of the parts that it meets, ascending; shape: of what it
+    selects."""
 
     def __init__(self, grid: Grid, selection: Any) -> None:
         self.grid = grid
@@ -38,9 +38,7 @@ class Selection:
         """Whether all of the part is selected, or all of its first corner of that shape."""
         block = self.grid.block(part)
         if shape is not None:
-            block = tuple(
-                slice(b.start, min(b.stop, b.start + n)) for b, n in zip(block, shape, strict=True)
-            )
+            block = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in zip(block, shape, strict=True))
         if self._mask is not None:
             return bool(self._mask[block].all())
         assert self._axes is not None

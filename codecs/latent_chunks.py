@@ -1,5 +1,5 @@
-"""Latents in a chunk of an array, int8 (samples, channels, h, w), without loss: each part is one group of channels of one
-sample, coded as a group blob.
+"""Latents in a chunk of an array, int8 (samples, channels, h, w), without loss: each part is one group of
+channels of one sample, coded as a group blob.
 
 A chunk of one group of one sample is its blob alone, as stores keep it.
 """
@@ -46,8 +46,8 @@ class LatentChunks:
         missing = self.codec.group_channels - len(latent)
         if missing:  # a prefix may end inside a group: zeros behind it cost next to nothing
             latent = np.concatenate([latent, np.zeros((missing, *latent.shape[1:]), np.int8)])
-        # Zarr does not say which channels a chunk holds. Where it holds all, the group is known; else the model that
-        # codes the part in fewest bits is found.
+        # Zarr does not say which channels a chunk holds. Where it holds all, the group is known; else the
+        # model that codes the part in fewest bits is found.
         groups = self.grid.counts[1]
         group = part % groups if groups == self.codec.groups else None
         return self.codec.entropy.encode(np.ascontiguousarray(latent), group)
@@ -78,5 +78,6 @@ def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
     check_picture(shape[3] * 8, shape[2] * 8)
     if codec and shape[1] > codec.channels:
         raise ArgumentError(
-            f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} have {codec.channels}"
+            f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} "
+            f"have {codec.channels}"
         )

@@ -1,12 +1,13 @@
-"""The same chunks as numcodecs codecs, ids `latentstore.signal` and `latentstore.latent`: for Zarr v2 arrays, and whatever
-else speaks numcodecs.
+"""The same chunks as numcodecs codecs, ids `latentstore.signal` and `latentstore.latent`: for Zarr v2 arrays,
+and whatever else speaks numcodecs.
 
-    zarr.create_array(path, zarr_format=2, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8", filters=None,
+    zarr.create_array(path, zarr_format=2, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
+    filters=None,
                       compressors=SignalV2.of("rgb-f8c48", axes="nhwc"), fill_value=0)
 
-A numcodecs codec is told nothing of the array: shape and memory order are in the chunk, dtype is checked when encoding.
-Zarr v2 cannot write a part of a chunk without decoding and encoding all of it, so there one chunk is best one picture.
-"""
+A numcodecs codec is told nothing of the array: shape and memory order are in the chunk, dtype is checked when
+encoding. Zarr v2 cannot write a part of a chunk without decoding and encoding all of it, so there one chunk
+is best one picture."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["LatentV2", "SignalV2"]
 
 
-class _ArrayCodec(NumcodecsCodec):
+class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no types
     options_type: ClassVar[type[LatentOptions]]
     dtype: ClassVar[np.dtype]
 
@@ -40,7 +41,9 @@ class _ArrayCodec(NumcodecsCodec):
         self.fill_value = int(fill_value)
         info = np.iinfo(self.dtype)
         if not info.min <= self.fill_value <= info.max:
-            raise ArgumentError(f"codec {self.codec_id!r}: fill_value must be a value of {self.dtype}, not {fill_value!r}")
+            raise ArgumentError(
+                f"codec {self.codec_id!r}: fill_value must be a value of {self.dtype}, not {fill_value!r}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         """JSON, with every option."""
@@ -66,9 +69,11 @@ class _ArrayCodec(NumcodecsCodec):
         values = np.asarray(buf)
         if values.dtype != self.dtype:
             raise ArgumentError(
-                f"codec {self.codec_id!r} stores {self.dtype} arrays, not {values.dtype}: convert the values first"
+                f"codec {self.codec_id!r} stores {self.dtype} arrays, not {values.dtype}: convert the values "
+                f"first"
             )
-        # A decoder that gave C order for an array of Zarr v2 in Fortran order would scramble it without an error.
+        # A decoder that gave C order for an array of Zarr v2 in Fortran order would scramble it without an
+        # error.
         fortran = values.flags.f_contiguous and not values.flags.c_contiguous
         return encode_chunk(self._coder(values.shape), values, fortran)
 
@@ -86,7 +91,8 @@ class _ArrayCodec(NumcodecsCodec):
 
 
 class SignalV2(_ArrayCodec):
-    """uint8 pictures with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs nothing."""
+    """uint8 pictures with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs
+    nothing."""
 
     codec_id = "latentstore.signal"
     options_type = SignalOptions
@@ -101,10 +107,12 @@ class SignalV2(_ArrayCodec):
         effort: Literal["default", "fast"] = "default",
         fill_value: int = 0,
     ) -> Self:
-        """Pictures by `codec` (or the codec of that name, path or URL). quality: the codec's own default if None."""
+        """Pictures by `codec` (or the codec of that name, path or URL). quality: the codec's own default if
+        None."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality
-        # Zarr v2 merges partial writes before it asks a codec, so there is nothing here that could refuse them.
+        # Zarr v2 merges partial writes before it asks a codec, so there is nothing here that could refuse
+        # them.
         options = SignalOptions(
             codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes="allow"
         )
@@ -116,7 +124,8 @@ class SignalV2(_ArrayCodec):
 
 
 class LatentV2(_ArrayCodec):
-    """int8 latents (samples, channels, h, w) without loss. Always with an index: its shape is what decoding needs."""
+    """int8 latents (samples, channels, h, w) without loss. Always with an index: its shape is what decoding
+    needs."""
 
     codec_id = "latentstore.latent"
     options_type = LatentOptions

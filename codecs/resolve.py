@@ -73,7 +73,8 @@ def resolve(name: str, sha256: str) -> Codec:
             raise ArtifactError(
                 f"artifact {name!r} with SHA-256 {sha256} is not here: it is not one of those shipped, and "
                 f"{_folder_said()}. Open the data it came with by latentstore.open(url) (a data set) or "
-                f"latentstore.zarr.open(url) (arrays) first, or put its .safetensors file into a folder and set {FOLDER_VARIABLE} to it"
+                f"latentstore.zarr.open(url) (arrays) first, or put its .safetensors file into a folder and "
+                f"set {FOLDER_VARIABLE} to it"
             )
         return _codecs.setdefault(sha256, codec)
 

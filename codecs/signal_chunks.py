@@ -1,9 +1,9 @@
 """Pictures in a chunk of an array: each is one part, coded with loss as a sample blob.
 
-Zarr pads chunks at the array's edge with the fill value and tells no codec where the padding begins. So rows and
-columns at a picture's end that hold the fill value alone are left out: the blob is of the rest, and its own size says
-so. Padding costs no bytes and bends no picture; and where such rows were meant, they come back exactly.
-"""
+Zarr pads chunks at the array's edge with the fill value and tells no codec where the padding begins. So rows
+and columns at a picture's end that hold the fill value alone are left out: the blob is of the rest, and its
+own size says so. Padding costs no bytes and bends no picture; and where such rows were meant, they come back
+exactly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class SignalChunks:
         self.codec = codec
         self.sha256 = codec.sha256
         self.fill = fill
-        self.grid = Grid(shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True)))
+        self.grid = Grid(
+            shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True))
+        )
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
@@ -77,7 +79,8 @@ class SignalChunks:
         most = [self.grid.shape[i] for i in (self.options.height, self.options.width)]
         if info.height > most[0] or info.width > most[1]:
             raise CorruptError(
-                f"picture {part} of the chunk has {info.height} x {info.width} pixels where at most {most[0]} x {most[1]} fit"
+                f"picture {part} of the chunk has {info.height} x {info.width} pixels where at most "
+                f"{most[0]} x {most[1]} fit"
             )
         return info.height, info.width
 
@@ -92,8 +95,8 @@ class SignalChunks:
 
 
 def written_size(picture: Uint8s, fill: int) -> tuple[int, int]:
-    """(height, width) of `picture` (H, W, C) without the rows and columns at its end that hold `fill` alone; (0, 0) if
-    all of it does."""
+    """(height, width) of `picture` (H, W, C) without the rows and columns at its end that hold `fill` alone;
+    (0, 0) if all of it does."""
     height, width = picture.shape[:2]
     if height and width and (picture[-1] != fill).any() and (picture[:, -1] != fill).any():
         return height, width  # the common case, at the price of one row and one column
@@ -103,11 +106,13 @@ def written_size(picture: Uint8s, fill: int) -> tuple[int, int]:
 
 
 def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec | None) -> None:
-    """ArgumentError unless chunks of `shape` hold pictures as `options` say; `codec`: where it is known already."""
+    """ArgumentError unless chunks of `shape` hold pictures as `options` say; `codec`: where it is known
+    already."""
     axes = options.axes
     if len(shape) != len(axes):
         raise ArgumentError(
-            f"codec {SIGNAL!r}: axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}; give a letter each"
+            f"codec {SIGNAL!r}: axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}; "
+            f"give a letter each"
         )
     check_size(shape)
     channels = 1 if options.channel is None else shape[options.channel]
@@ -115,8 +120,9 @@ def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec 
     if channels not in wanted:
         who = f"{codec.name} codes {codec.mode} pictures" if codec else "pictures have 1 or 3 channels"
         raise ArgumentError(
-            f"codec {SIGNAL!r}: axes {axes!r} and shape {shape} give pictures of {channels} channels, but {who}: keep the "
-            "channel axis whole in each chunk, name it c in axes, or choose the codec for them"
+            f"codec {SIGNAL!r}: axes {axes!r} and shape {shape} give pictures of {channels} channels, but "
+            f"{who}: keep the channel axis whole in each chunk, name it c in axes, or choose the codec for "
+            "them"
         )
     if math.prod(shape):
         check_picture(shape[options.width], shape[options.height])

@@ -1,8 +1,8 @@
 """What the Zarr v3 codecs of this package share: whole and partial reads and writes of chunks made of parts.
 
-Zarr runs codecs on its one event loop; here every chunk is coded in a thread with the GIL released, which is what makes
-them run in parallel. Nothing here calls Zarr's synchronous interface: inside a codec it would wait for itself.
-"""
+Zarr runs codecs on its one event loop; here every chunk is coded in a thread with the GIL released, which is
+what makes them run in parallel. Nothing here calls Zarr's synchronous interface: inside a codec it would wait
+for itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from latentstore.codecs.array_chunks import (
 )
 from latentstore.codecs.chunk_selection import Selection
 from latentstore.codecs.embedded import embedded_codec
-from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
+from latentstore.codecs.errors import (
+    ArgumentError,
+    ArtifactError,
+    CorruptError,
+    LatentstoreError,
+    TruncatedError,
+)
 from latentstore.codecs.resolve import resolve
 from zarr.abc.codec import (
     ArrayBytesCodec,
@@ -38,8 +44,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, NDBuffer
 
 FIRST_READ_BYTES = 128 << 10
-"""A partial read begins with the index and so much after it: less than what a request to an object store costs in time, and
-often all that is wanted. Ranges no further apart than this are read as one."""
+"""A partial read begins with the index and so much after it: less than what a request to an object store
+costs in time, and often all that is wanted. Ranges no further apart than this are read as one."""
 
 
 class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodecPartialEncodeMixin):
@@ -55,7 +61,8 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
         """How chunks of `shape` are coded."""
         raise NotImplementedError
 
-    # ---- whole chunks: where compressors or filters stand beside this codec, and in Zarr's synchronous pipelines
+    # ---- whole chunks: where compressors or filters stand beside this codec, and in Zarr's synchronous
+    # pipelines
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         return await asyncio.to_thread(self._encode_sync, chunk_array, chunk_spec)
@@ -109,7 +116,11 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             await byte_setter.delete()
 
     def _merge(
-        self, coder: PartCoder, chosen: Selection, values: npt.NDArray[Any], data: npt.NDArray[np.uint8] | None
+        self,
+        coder: PartCoder,
+        chosen: Selection,
+        values: npt.NDArray[Any],
+        data: npt.NDArray[np.uint8] | None,
     ) -> list[bytes]:
         """The chunk's blobs after a write: parts that it does not touch keep theirs, byte for byte."""
         grid = coder.grid
@@ -143,9 +154,9 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     def _allow_partial(self, part: int) -> None:
         if self.refuses_partial_writes:
             raise ArgumentError(
-                f"this write covers only a part of picture {part} of a chunk that is stored with loss: the rest would be decoded "
-                "and coded again, and lose a little each time; write whole pictures or tiles (align them with "
-                'array.chunks), or create the array with partial_writes="allow"'
+                f"this write covers only a part of picture {part} of a chunk that is stored with loss: the "
+                "rest would be decoded and coded again, and lose a little each time; write whole pictures "
+                'or tiles (align them with array.chunks), or create the array with partial_writes="allow"'
             )
 
     # ---- checks and look-ups
@@ -154,7 +165,8 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
         return self.coder(resolve(self.artifact, self.sha256), chunk_spec.shape, int(chunk_spec.fill_value))
 
     async def _coder_at(self, place: Any, chunk_spec: ArraySpec) -> PartCoder:
-        """As `_coder`; looks for the artifact in the groups around the chunk too, where Zarr says where that is."""
+        """As `_coder`; looks for the artifact in the groups around the chunk too, where Zarr says where that
+        is."""
         try:
             codec = await asyncio.to_thread(resolve, self.artifact, self.sha256)
         except ArtifactError:
@@ -164,10 +176,13 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             codec = found
         return self.coder(codec, chunk_spec.shape, int(chunk_spec.fill_value))
 
-    def _checked(self, values: npt.NDArray[Any], shape: tuple[int, ...], coder: PartCoder) -> npt.NDArray[Any]:
+    def _checked(
+        self, values: npt.NDArray[Any], shape: tuple[int, ...], coder: PartCoder
+    ) -> npt.NDArray[Any]:
         if values.shape != shape or values.dtype != coder.dtype:
             raise ArgumentError(
-                f"codec {self.codec_name!r} was given {values.dtype} {values.shape} where {coder.dtype} {shape} is expected"
+                f"codec {self.codec_name!r} was given {values.dtype} {values.shape} where {coder.dtype} "
+                f"{shape} is expected"
             )
         return values
 
@@ -209,7 +224,9 @@ def _runs(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return runs
 
 
-def _cut(pieces: dict[tuple[int, int], npt.NDArray[np.uint8]], wanted: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _cut(
+    pieces: dict[tuple[int, int], npt.NDArray[np.uint8]], wanted: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
     start, end = wanted
     if start == end:
         return np.zeros(0, np.uint8)
@@ -224,18 +241,20 @@ def _cut(pieces: dict[tuple[int, int], npt.NDArray[np.uint8]], wanted: tuple[int
 def _decode_selected(
     coder: PartCoder, chosen: Selection, blobs: dict[int, npt.NDArray[np.uint8]]
 ) -> npt.NDArray[Any]:
-    # The whole chunk's room, of which only the chosen parts are ever touched: NumPy's own indexing then does the rest.
+    # The whole chunk's room, of which only the chosen parts are ever touched: NumPy's own indexing then does
+    # the rest.
     chunk = np.empty(coder.grid.shape, coder.dtype)
     decode_parts(coder, chunk, list(blobs), list(blobs.values()))
     return np.asarray(chunk[chosen.key])
 
 
 def _fitted(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Orthogonal writes drop or keep axes of length one; nothing else may differ. (Zarr 3.1 gives values of another shape
-    where arrays of indices write into a shard, whatever the codec.)"""
+    """Orthogonal writes drop or keep axes of length one; nothing else may differ. (Zarr 3.1 gives values of
+    another shape where arrays of indices write into a shard, whatever the codec.)"""
     if [n for n in values.shape if n != 1] != [n for n in shape if n != 1]:
         raise ArgumentError(
-            f"zarr gave values of shape {values.shape} for a selection of shape {shape}: write by slices, which it does in shards too"
+            f"zarr gave values of shape {values.shape} for a selection of shape {shape}: write by slices, "
+            f"which it does in shards too"
         )
     return values.reshape(shape)
 
@@ -254,7 +273,8 @@ def _bytes(buffer: Buffer) -> npt.NDArray[np.uint8]:
 
 
 def _at(place: Any, error: LatentstoreError) -> LatentstoreError:
-    """The same error, saying which chunk: Zarr tells it where the chunk is no part of a shard, else its place in it."""
+    """The same error, saying which chunk: Zarr tells it where the chunk is no part of a shard, else its place
+    in it."""
     coordinates = getattr(place, "chunk_coords", None)
     where = f"chunk {place}" if coordinates is None else f"chunk {coordinates} of a shard"
     return type(error)(f"{where}: {error}", error.index)

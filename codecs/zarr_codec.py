@@ -1,12 +1,13 @@
-"""The Zarr v3 codecs: `latentstore.signal` for pictures, with loss, and `latentstore.latent` for int8 latents, without.
+"""The Zarr v3 codecs: `latentstore.signal` for pictures, with loss, and `latentstore.latent` for int8
+latents, without.
 
     zarr.create_array(path, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
                       serializer=SignalCodec.of("rgb-f8c48", axes="nhwc"), compressors=None)
 
-Zarr finds them by their entry points, so a process that reads such an array imports nothing but zarr; the artifact is
-found by its SHA-256, see `codecs.resolve` and `codecs.embedded`. A codec itself is only its configuration: cheap to make,
-compare and pickle. `latentstore.zarr.create` sets up arrays with fewer ways to go wrong.
-"""
+Zarr finds them by their entry points, so a process that reads such an array imports nothing but zarr; the
+artifact is found by its SHA-256, see `codecs.resolve` and `codecs.embedded`. A codec itself is only its
+configuration: cheap to make, compare and pickle. `latentstore.zarr.create` sets up arrays with fewer ways to
+go wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ __all__ = ["LatentCodec", "SignalCodec"]
 
 @dataclass(frozen=True)
 class LatentCodec(LatentOptions, ChunkCodec):
-    """int8 (samples, channels, h, w) without loss: any number of samples and channels a chunk, all of h and w."""
+    """int8 (samples, channels, h, w) without loss: any number of samples and channels a chunk, all of h and
+    w."""
 
     @classmethod
     def of(cls, codec: Codec | str) -> Self:
@@ -82,8 +84,8 @@ class SignalCodec(SignalOptions, ChunkCodec):
         effort: Literal["default", "fast"] = "default",
         partial_writes: Literal["refuse", "allow"] = "refuse",
     ) -> Self:
-        """The Zarr codec that stores pictures by `codec` (or the codec of that name, path or URL). quality: the codec's own
-        default if None."""
+        """The Zarr codec that stores pictures by `codec` (or the codec of that name, path or URL). quality:
+        the codec's own default if None."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality
         return cls(
@@ -103,13 +105,15 @@ class SignalCodec(SignalOptions, ChunkCodec):
         """Refuses here what it cannot store. Zarr gives the array's shape, or in shards the inner chunk's."""
         _check_dtype(array_spec, np.uint8, f"codec {self.codec_name!r} stores uint8 pictures")
         axes, shape = self.axes, array_spec.shape
-        # An array may be larger than a chunk can be, so of its height and width only a pixel is looked at here.
+        # An array may be larger than a chunk can be, so of its height and width only a pixel is looked at
+        # here.
         cell = tuple(n if a == "c" else 1 for a, n in zip(axes, shape, strict=False))
         check_pictures(self, cell if len(shape) == len(axes) else shape, registered(self.sha256))
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Refuses chunks that split the channel axis or are too large (outside shards; Zarr does not ask inside)."""
+        """Refuses chunks that split the channel axis or are too large (outside shards; Zarr does not ask
+        inside)."""
         chunk = getattr(chunk_grid, "chunk_shape", None)
         if chunk is not None:
             check_pictures(self, tuple(chunk), registered(self.sha256))
@@ -129,4 +133,6 @@ def _configuration(data: Any) -> Any:
 def _check_dtype(spec: ArraySpec, wanted: type[np.generic], said: str) -> None:
     dtype = spec.dtype.to_native_dtype()
     if dtype != wanted:
-        raise ArgumentError(f"{said}, not {dtype}: convert the values first, or leave this array to another codec")
+        raise ArgumentError(
+            f"{said}, not {dtype}: convert the values first, or leave this array to another codec"
+        )

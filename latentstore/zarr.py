@@ -1,4 +1,5 @@
-"""Zarr arrays of pictures and of latents: made right, opened with the artifact that lies beside them, copied as bytes.
+"""Zarr arrays of pictures and of latents: made right, opened with the artifact that lies beside them, copied
+as bytes.
 
     z = latentstore.zarr.create("photos.zarr", "image", (1000, 256, 256, 3))
     z[0] = picture                                # uint8 (256, 256, 3), stored with loss
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore
+
 from latentstore.codecs.array_options import codec_named
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.codecs.resolve import resolve
-from zarr.storage import MemoryStore
-
 from latentstore.zarr_artifacts import embed, register_beside, signature
 from latentstore.zarr_copy import copy
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["copy", "create", "open"]
 
 TILE = 1024
-"""Default side of a tile of pictures that are larger than one and a half of it: 3 MB of pixels, a twentieth of that stored;
-smaller ones cost bits at their borders, larger ones memory and threads."""
+"""Default side of a tile of pictures that are larger than one and a half of it: 3 MB of pixels, a twentieth
+of that stored; smaller ones cost bits at their borders, larger ones memory and threads."""
 
 Store = Any  # what zarr takes for a store: a path, a URL, a zarr store, or a group in one
 
@@ -60,13 +61,13 @@ def create(
     """Create the array `name` in the group at `store`, and put the codec's artifact beside it.
 
     dtype: uint8 for pictures, stored with loss; int8 for latents (samples, channels, h, w), stored without.
-    axes: pictures only: a letter for each axis, h, w, c and n (any other); by default (h, w), (h, w, c), (n, h, w),
-    (n, h, w, c) or (n, c, h, w), whichever the shape fits first. quality: 1 to 100, the codec's own by default.
-    chunks: one picture, or tiles of `TILE` of a large one; of latents one group of one sample. shards: none by default.
-    Zarr's shards are safe only where each is written by one task, whole.
-    partial_writes: what a write of a part of a stored picture does; see `SignalOptions`. data: uint8 or int8 values of
-    that shape to write at once. fill_value: what is read where nothing was written. Pictures of the fill value alone are
-    written all the same, so that what is there can be told from what is not.
+    axes: pictures only: a letter for each axis, h, w, c and n (any other); by default (h, w), (h, w, c), (n,
+    h, w), (n, h, w, c) or (n, c, h, w), whichever the shape fits first. quality: 1 to 100, the codec's own by
+    default. chunks: one picture, or tiles of `TILE` of a large one; of latents one group of one sample.
+    shards: none by default. Zarr's shards are safe only where each is written by one task, whole.
+    partial_writes: what a write of a part of a stored picture does; see `SignalOptions`. data: uint8 or int8
+    values of that shape to write at once. fill_value: what is read where nothing was written. Pictures of the
+    fill value alone are written all the same, so that what is there can be told from what is not.
 
     Everything is checked before anything that exists is touched. ArgumentError, or what zarr raises.
     """
@@ -74,11 +75,14 @@ def create(
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.uint8), np.dtype(np.int8)):
         raise ArgumentError(
-            f"dtype is {kind}; pictures are uint8 and latents int8: convert the values first, or use another codec for them"
+            f"dtype is {kind}; pictures are uint8 and latents int8: convert the values first, or use another "
+            f"codec for them"
         )
     shape = tuple(int(n) for n in shape)
     if data is not None and (data.shape != shape or data.dtype != kind):
-        raise ArgumentError(f"data is {data.dtype} {data.shape}, the array {kind} {shape}: zarr would cast it in silence")
+        raise ArgumentError(
+            f"data is {data.dtype} {data.shape}, the array {kind} {shape}: zarr would cast it in silence"
+        )
     if not name.strip("/"):
         raise ArgumentError("the array needs a name: it lies in a group, and its artifact beside it")
     pictures = kind == np.uint8
@@ -93,10 +97,14 @@ def create(
         options |= {"compressors": None, "fill_value": fill_value, "dimension_names": dimension_names}
     else:
         options |= _v2(codec, axes, quality, effort, fill_value)
-    zarr.create_array(MemoryStore(), **options)  # zarr deletes what exists before it validates; this is where it fails
+    zarr.create_array(
+        MemoryStore(), **options
+    )  # zarr deletes what exists before it validates; this is where it fails
     group = _group(store, name, zarr_format, storage_options)
     leaf = name.strip("/").rpartition("/")[2]
-    array = group.create_array(leaf, overwrite=overwrite, **{k: v for k, v in options.items() if k != "zarr_format"})
+    array = group.create_array(
+        leaf, overwrite=overwrite, **{k: v for k, v in options.items() if k != "zarr_format"}
+    )
     if embed_artifact:
         embed(group, codec)
     if data is not None:
@@ -105,13 +113,15 @@ def create(
 
 
 def open(
-    store: Store, name: str | None = None, mode: Literal["r", "r+"] = "r", storage_options: dict[str, Any] | None = None
+    store: Store,
+    name: str | None = None,
+    mode: Literal["r", "r+"] = "r",
+    storage_options: dict[str, Any] | None = None,
 ) -> Any:
     """Open an array or a group, and make the artifacts that lie beside it known to this process.
 
-    Arrays need this where their artifact is not one of those shipped and they are sharded or Zarr v2: zarr tells such
-    codecs nothing of where they are. ArtifactError if the array's artifact is nowhere.
-    """
+    Arrays need this where their artifact is not one of those shipped and they are sharded or Zarr v2: zarr
+    tells such codecs nothing of where they are. ArtifactError if the array's artifact is nowhere."""
     if isinstance(store, zarr.Group):
         path = "/".join(part for part in (store.path, (name or "").strip("/")) if part)
         found: Any = zarr.open(store.store, path=path, mode=mode)
@@ -134,18 +144,24 @@ def _store(store: Store) -> Store:
     return str(store) if isinstance(store, Path) else store
 
 
-def _group(store: Store, name: str, zarr_format: Literal[2, 3], storage_options: dict[str, Any] | None) -> zarr.Group:
+def _group(
+    store: Store, name: str, zarr_format: Literal[2, 3], storage_options: dict[str, Any] | None
+) -> zarr.Group:
     """The group that `name` lies in, made where it is missing."""
     parent = name.strip("/").rpartition("/")[0]
     if isinstance(store, zarr.Group):
         if store.metadata.zarr_format != zarr_format:
-            raise ArgumentError(f"{store.store_path} is a group of Zarr v{store.metadata.zarr_format}; arrays in it are too")
+            raise ArgumentError(
+                f"{store.store_path} is a group of Zarr v{store.metadata.zarr_format}; arrays in it are too"
+            )
         return store.require_group(parent) if parent else store
     root = zarr.open_group(_store(store), mode="a", zarr_format=zarr_format, storage_options=storage_options)
     return root.require_group(parent) if parent else root
 
 
-def _v3(codec: Codec, axes: str | None, quality: int | None, effort: Any, partial_writes: Any) -> dict[str, Any]:
+def _v3(
+    codec: Codec, axes: str | None, quality: int | None, effort: Any, partial_writes: Any
+) -> dict[str, Any]:
     from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
 
     if axes is None:
@@ -157,7 +173,9 @@ def _v2(codec: Codec, axes: str | None, quality: int | None, effort: Any, fill_v
     from latentstore.codecs.numcodecs_codec import LatentV2, SignalV2
 
     if fill_value:
-        raise ArgumentError("Zarr v2 arrays are made with no fill value (xarray would read it as missing): leave it at 0")
+        raise ArgumentError(
+            "Zarr v2 arrays are made with no fill value (xarray would read it as missing): leave it at 0"
+        )
     if axes is None:
         return {"compressors": LatentV2.of(codec), "fill_value": None}
     return {"compressors": SignalV2.of(codec, axes, quality, effort), "fill_value": None}
@@ -174,8 +192,8 @@ def _axes(shape: tuple[int, ...], codec: Codec) -> str:
     if len(shape) in (2, 3) and c == 1:
         return "nhw"[3 - len(shape) :]
     raise ArgumentError(
-        f"shape {shape} does not say which axes are height, width and {c} channels of {codec.mode} pictures: name them by axes, a "
-        'letter each, such as axes="nhwc"'
+        f"shape {shape} does not say which axes are height, width and {c} channels of {codec.mode} "
+        'pictures: name them by axes, a letter each, such as axes="nhwc"'
     )
 
 
@@ -186,5 +204,6 @@ def _chunks(shape: tuple[int, ...], axes: str | None, codec: Codec) -> tuple[int
         raise ArgumentError(f"axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}")
     side = {"n": 1, "c": math.inf}
     return tuple(
-        max(1, int(min(n, side.get(letter, n if n <= TILE * 3 // 2 else TILE)))) for letter, n in zip(axes, shape, strict=True)
+        max(1, int(min(n, side.get(letter, n if n <= TILE * 3 // 2 else TILE))))
+        for letter, n in zip(axes, shape, strict=True)
     )

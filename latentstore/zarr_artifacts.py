@@ -1,4 +1,5 @@
-"""Artifacts beside the Zarr arrays that need them: put there when an array is made, found when it is opened."""
+"""Artifacts beside the Zarr arrays that need them: put there when an array is made, found when it is
+opened."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
+
 from latentstore.codecs.array_options import LATENT, SIGNAL, LatentOptions
 from latentstore.codecs.embedded import artifact_array, embedded_codec
 from latentstore.codecs.errors import ArtifactError, StoreError
 from latentstore.codecs.resolve import codec_of
 from latentstore.loaders.remote import Location
-from zarr.core.sync import sync
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -25,21 +27,28 @@ def embed(group: zarr.Group, codec: Codec) -> None:
     name = artifact_array(codec.sha256)
     if name not in group:
         content = np.frombuffer(codec.artifact_bytes, np.uint8)
-        axes: dict[str, Any] = {"dimension_names": (f"{name}_byte",)} if group.metadata.zarr_format == 3 else {
-            "attributes": {"_ARRAY_DIMENSIONS": [f"{name}_byte"]}
-        }  # fmt: skip
+        axes: dict[str, Any] = {"dimension_names": (f"{name}_byte",)}
+        if group.metadata.zarr_format == 2:
+            axes = {"attributes": {"_ARRAY_DIMENSIONS": [f"{name}_byte"]}}
         array = group.create_array(
-            name, shape=content.shape, dtype="uint8", chunks=content.shape, compressors=None, filters=None, **axes
+            name,
+            shape=content.shape,
+            dtype="uint8",
+            chunks=content.shape,
+            compressors=None,
+            filters=None,
+            **axes,
         )
         array[:] = content
-    known = dict(group.attrs.get(ATTRIBUTE) or {})  # type: ignore[arg-type]
+    known: dict[str, Any] = dict(group.attrs.get(ATTRIBUTE) or {})  # type: ignore[arg-type]
     wanted = {**known, "install": INSTALL, "artifacts": {**known.get("artifacts", {}), codec.sha256: name}}
     if wanted != known:
         group.update_attributes({ATTRIBUTE: wanted})
 
 
 def signature(array: zarr.Array) -> tuple[str, str] | None:
-    """(name, SHA-256) of the artifact that an array's codec needs, inside shards too; None for other codecs."""
+    """(name, SHA-256) of the artifact that an array's codec needs, inside shards too; None for other
+    codecs."""
     codecs = list(getattr(array.metadata, "codecs", ()))
     codecs += [getattr(array.metadata, "compressor", None)]
     codecs += [inner for codec in codecs for inner in getattr(codec, "codecs", ())]
@@ -53,8 +62,8 @@ def signature(array: zarr.Array) -> tuple[str, str] | None:
 def register_beside(node: Any, url: str | None, storage_options: dict[str, Any] | None) -> None:
     """Register the artifacts in the groups around an array, or in a group and around it.
 
-    url: of the store, if it was opened by one: an array opened by its own URL has its group above the store's root.
-    """
+    url: of the store, if it was opened by one: an array opened by its own URL has its group above the store's
+    root."""
     if isinstance(node, zarr.Array):
         wanted = [s[1] for s in [signature(node)] if s]
     else:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from latentstore.codecs.errors import ArgumentError, StoreError
-from latentstore.codecs.resolve import resolve
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage._common import make_store_path  # the one way from a path or URL to a store that takes all of them
+from zarr.storage._common import (
+    make_store_path,  # the one way from a path or URL to a store that takes all of them
+)
 
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.codecs.resolve import resolve
 from latentstore.zarr_artifacts import embed, register_beside, signature
 
 __all__ = ["copy"]
@@ -35,11 +37,10 @@ def copy(
 ) -> Any:
     """Copy an array, or a group and all in it, byte for byte; returns the copy, opened to read.
 
-    source: a path, URL, zarr store, group or array. target: a path, URL, zarr store or group. name: where in `target`; by
-    default an array keeps its name, and a group becomes the target itself. An array's artifact is put beside the copy.
-    source_options, target_options: for fsspec. Chunks go first and metadata last, so a copy that was stopped does not open.
-    StoreError if the target is there already, unless `overwrite`.
-    """
+    source: a path, URL, zarr store, group or array. target: a path, URL, zarr store or group. name: where in
+    `target`; by default an array keeps its name, and a group becomes the target itself. An array's artifact
+    is put beside the copy. source_options, target_options: for fsspec. Chunks go first and metadata last, so
+    a copy that was stopped does not open. StoreError if the target is there already, unless `overwrite`."""
     url = str(source) if isinstance(source, str | Path) else None
     if not isinstance(source, zarr.Array | zarr.Group):
         source = zarr.open(url or source, mode="r", storage_options=source_options)
@@ -47,7 +48,9 @@ def copy(
     if name is None:
         name = source.path.rpartition("/")[2] if isinstance(source, zarr.Array) else ""
         if isinstance(source, zarr.Array) and not name:
-            raise ArgumentError("the array lies at the root of its store and has no name: say how the copy is to be called")
+            raise ArgumentError(
+                "the array lies at the root of its store and has no name: say how the copy is to be called"
+            )
     zarr_format = source.metadata.zarr_format
     if isinstance(target, zarr.Group):
         store, root = target.store, target.path
@@ -72,7 +75,10 @@ def copy(
 async def _clear(store: Any, path: str, overwrite: bool) -> None:
     there = [key async for key in store.list_dir(path)]
     if there and not overwrite:
-        raise StoreError(f"{store}: there is something at {path or 'its root'!r} already: choose another name, or overwrite it")
+        raise StoreError(
+            f"{store}: there is something at {path or 'its root'!r} already: choose another name, or "
+            f"overwrite it"
+        )
     if there:
         await store.delete_dir(path)
 

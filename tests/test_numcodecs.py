@@ -35,7 +35,11 @@ def make(compressor: Any, shape: tuple[int, ...], chunks: tuple[int, ...], **opt
 
 @pytest.mark.parametrize("kind", ["signal", "latent"])
 def test_configuration(codec: Any, kind: str) -> None:
-    made = SignalV2.of(codec, "nhwc", fill_value=np.uint8(3)) if kind == "signal" else LatentV2.of(codec, fill_value=-3)
+    made = (
+        SignalV2.of(codec, "nhwc", fill_value=np.uint8(3))
+        if kind == "signal"
+        else LatentV2.of(codec, fill_value=-3)
+    )
     config = made.get_config()
     assert json.loads(json.dumps(config)) == config and config["id"] == f"latentstore.{kind}"
     again = numcodecs.get_codec(dict(config))
@@ -63,7 +67,12 @@ def test_shape_and_memory_order_are_carried(codec: Any, kind: str) -> None:
         out = made.decode(blob)
         assert np.array_equal(out, expected) and out.dtype == x.dtype
         assert out.flags.f_contiguous == (given_.flags.f_contiguous and not given_.flags.c_contiguous)
-    for buffer in (bytearray(blob), memoryview(blob), np.frombuffer(blob, np.uint8), np.frombuffer(blob + b"", "S1")):
+    for buffer in (
+        bytearray(blob),
+        memoryview(blob),
+        np.frombuffer(blob, np.uint8),
+        np.frombuffer(blob + b"", "S1"),
+    ):
         assert np.array_equal(made.decode(buffer), expected)
     room = np.empty_like(x)
     assert made.decode(blob, out=room) is room and np.array_equal(room, expected)
@@ -138,7 +147,9 @@ def test_neither_memory_order_scrambles_pixels(codec: Any, order: str, fortran: 
 def test_any_shape_chunks_and_order(codec: Any, data: st.DataObject) -> None:
     axes = data.draw(st.sampled_from(["hwc", "nhwc", "nchw"]))
     shape = tuple(3 if a == "c" else data.draw(st.integers(1, 4 if a == "n" else 25)) for a in axes)
-    chunks = tuple(3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True))
+    chunks = tuple(
+        3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True)
+    )
     fill = data.draw(st.sampled_from([0, 9]))
     x = np.random.default_rng(data.draw(st.integers(0, 999))).integers(0, 256, shape).astype(np.uint8)
     compressor = SignalV2.of(codec, axes, effort="fast", fill_value=fill)
@@ -161,13 +172,19 @@ def test_serializer_is_not_for_v2(codec: Any) -> None:
 
     with pytest.raises(ValueError, match="serializer"):
         zarr.create_array(
-            MemoryStore(), shape=(8, 8, 3), dtype="uint8", zarr_format=2, serializer=SignalCodec.of(codec, "hwc")
+            MemoryStore(),
+            shape=(8, 8, 3),
+            dtype="uint8",
+            zarr_format=2,
+            serializer=SignalCodec.of(codec, "hwc"),
         )
 
 
 def test_a_process_that_imports_nothing_reads_it(codec: Any, tmp_path: Any) -> None:
     x = pictures(2, 16, 16)
-    z = make(SignalV2.of(codec, "nhwc"), x.shape, (1, 16, 16, 3), store=zarr.storage.LocalStore(tmp_path / "a"))
+    z = make(
+        SignalV2.of(codec, "nhwc"), x.shape, (1, 16, 16, 3), store=zarr.storage.LocalStore(tmp_path / "a")
+    )
     z[...] = x
     program = f"import zarr; print(zarr.open_array({str(tmp_path / 'a')!r})[...].sum())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -18,7 +18,9 @@ from zarr_arrays import latents, pictures
 import latentstore
 
 
-def make(codec: Any, shape: tuple[int, ...], chunks: tuple[int, ...], shards: Any = None, **options: Any) -> zarr.Array:
+def make(
+    codec: Any, shape: tuple[int, ...], chunks: tuple[int, ...], shards: Any = None, **options: Any
+) -> zarr.Array:
     settings = {"dtype": "int8", "compressors": None, "fill_value": 0, **options}
     store = settings.pop("store", None)
     store = MemoryStore() if store is None else store
@@ -52,10 +54,22 @@ def test_any_shape_chunks_and_shards(codec: Any, data: st.DataObject) -> None:
     shards = (chunks[0] * data.draw(st.integers(1, 2)), *chunks[1:]) if data.draw(st.booleans()) else None
     top = data.draw(st.sampled_from([0, 1, 127]))
     fill = data.draw(st.sampled_from([0, -3, 127]))
-    x = np.random.default_rng(data.draw(st.integers(0, 999))).integers(-top - 1, top + 1, shape).astype(np.int8)
-    z = make(codec, shape, chunks, shards, fill_value=fill, config={"order": data.draw(st.sampled_from(["C", "F"]))})
+    x = (
+        np.random.default_rng(data.draw(st.integers(0, 999)))
+        .integers(-top - 1, top + 1, shape)
+        .astype(np.int8)
+    )
+    z = make(
+        codec,
+        shape,
+        chunks,
+        shards,
+        fill_value=fill,
+        config={"order": data.draw(st.sampled_from(["C", "F"]))},
+    )
     some = tuple(
-        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0))) for n in shape
+        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0)))
+        for n in shape
     )
     assert (z[some] == fill).all()
     z[...] = x
@@ -103,17 +117,23 @@ def test_a_group_alone_is_its_blob(codec: Any) -> None:
 
 def test_many_samples_in_a_chunk_cost_few_bytes(codec: Any) -> None:
     one, many = MemoryStore(), MemoryStore()
-    x = codec.encode(pictures(32, 128, 128) // 2 + np.random.default_rng(0).integers(0, 99, (32, 128, 128, 3), np.uint8))
+    x = codec.encode(
+        pictures(32, 128, 128) // 2 + np.random.default_rng(0).integers(0, 99, (32, 128, 128, 3), np.uint8)
+    )
     for store, chunks in ((one, (1, 12, 16, 16)), (many, (32, 48, 16, 16))):
         make(codec, x.shape, chunks, store=store)[...] = x
-    alone, together = (sum(len(v) for k, v in s._store_dict.items() if k.startswith("c/")) for s in (one, many))
+    alone, together = (
+        sum(len(v) for k, v in s._store_dict.items() if k.startswith("c/")) for s in (one, many)
+    )
     assert together < 1.015 * alone  # four bytes a group
 
 
 def test_too_many_channels_are_refused(codec: Any) -> None:
     with pytest.raises(ArgumentError, match="60 channels, latents of rgb-f8c48 have 48"):
         make(codec, (4, 60, 4, 5), (1, 60, 4, 5))
-    z = make(codec, (4, 60, 4, 5), (1, 60, 4, 5), (4, 60, 4, 5))  # in shards Zarr asks too little: writing does
+    z = make(
+        codec, (4, 60, 4, 5), (1, 60, 4, 5), (4, 60, 4, 5)
+    )  # in shards Zarr asks too little: writing does
     with pytest.raises(ArgumentError, match="60 channels"):
         z[0] = 1
 

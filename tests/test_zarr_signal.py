@@ -1,4 +1,5 @@
-"""The Zarr codec `latentstore.signal`: pictures of every layout, whole and in part, and no loss that nobody asked for."""
+"""The Zarr codec `latentstore.signal`: pictures of every layout, whole and in part, and no loss that nobody
+asked for."""
 
 from __future__ import annotations
 
@@ -28,17 +29,27 @@ CONFIG = {
     "partial_writes": "refuse",
 }
 # Axes, and how to lay (n, h, w, c) out so.
-LAYOUTS = {"nhwc": (0, 1, 2, 3), "nchw": (0, 3, 1, 2), "hwc": None, "hnwc": (1, 0, 2, 3), "chwn": (3, 1, 2, 0)}
+LAYOUTS = {
+    "nhwc": (0, 1, 2, 3),
+    "nchw": (0, 3, 1, 2),
+    "hwc": None,
+    "hnwc": (1, 0, 2, 3),
+    "chwn": (3, 1, 2, 0),
+}
 
 
-def make(codec: Any, shape: tuple[int, ...], chunks: Any, axes: str = "nhwc", shards: Any = None, **options: Any) -> zarr.Array:
+def make(
+    codec: Any, shape: tuple[int, ...], chunks: Any, axes: str = "nhwc", shards: Any = None, **options: Any
+) -> zarr.Array:
     serializer = SignalCodec.of(
         codec, axes, **{k: options.pop(k) for k in ("quality", "effort", "partial_writes") if k in options}
     )
     settings = {"dtype": "uint8", "compressors": None, "fill_value": 0, **options}
     store = settings.pop("store", None)
     store = MemoryStore() if store is None else store
-    return zarr.create_array(store, shape=shape, chunks=chunks, shards=shards, serializer=serializer, **settings)
+    return zarr.create_array(
+        store, shape=shape, chunks=chunks, shards=shards, serializer=serializer, **settings
+    )
 
 
 # ---- configuration
@@ -110,14 +121,18 @@ def test_gray(codec: Any) -> None:
     if "gray-f8c16" not in latentstore.codecs.shipped():
         pytest.skip("artifact gray-f8c16 is not there")
     gray = latentstore.load_codec("gray-f8c16")
-    for axes, x in (("nhw", pictures(5, 24, 40, 1)[..., 0]), ("hwc", pictures(1, 24, 40, 1)[0]), ("hw", pictures(1, 24, 40)[0, ..., 0])):
+    for axes, x in (
+        ("nhw", pictures(5, 24, 40, 1)[..., 0]),
+        ("hwc", pictures(1, 24, 40, 1)[0]),
+        ("hw", pictures(1, 24, 40)[0, ..., 0]),
+    ):
         chunks = (2, *x.shape[1:]) if axes == "nhw" else x.shape
         z = make(gray, x.shape, chunks, axes)
         z[...] = x
         assert np.array_equal(z[...], coded(gray, x, axes, chunks))
-    with pytest.raises(ArgumentError, match="gives? pictures of 3 channels, but gray-f8c16 codes L"):
+    with pytest.raises(ArgumentError, match=r"gives? pictures of 3 channels, but gray-f8c16 codes L"):
         make(gray, (4, 8, 8, 3), (1, 8, 8, 3))
-    with pytest.raises(ArgumentError, match="gives? pictures of 1 channels, but rgb-f8c48 codes RGB"):
+    with pytest.raises(ArgumentError, match=r"gives? pictures of 1 channels, but rgb-f8c48 codes RGB"):
         make(codec, (4, 8, 8), (1, 8, 8), "nhw")
 
 
@@ -126,7 +141,9 @@ def test_gray(codec: Any) -> None:
 def test_any_shape_chunks_shards_and_order(codec: Any, data: st.DataObject) -> None:
     axes = data.draw(st.sampled_from(["hwc", "nhwc", "nchw", "nnhwc", "wcnh"]))
     shape = tuple(3 if a == "c" else data.draw(st.integers(1, 4 if a == "n" else 33)) for a in axes)
-    chunks = tuple(3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True))
+    chunks = tuple(
+        3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True)
+    )
     times = tuple(1 if a == "c" else data.draw(st.integers(1, 3)) for a in axes)
     shards = tuple(c * t for c, t in zip(chunks, times, strict=True)) if data.draw(st.booleans()) else None
     fill = data.draw(st.sampled_from([0, 7, 255]))
@@ -134,12 +151,23 @@ def test_any_shape_chunks_shards_and_order(codec: Any, data: st.DataObject) -> N
     x = np.random.default_rng(data.draw(st.integers(0, 999))).integers(0, 256, shape).astype(np.uint8)
     if data.draw(st.booleans()):
         x = np.asfortranarray(x)
-    z = make(codec, shape, chunks, axes, shards, fill_value=fill, config={"order": order}, effort="fast", quality=40)
+    z = make(
+        codec,
+        shape,
+        chunks,
+        axes,
+        shards,
+        fill_value=fill,
+        config={"order": order},
+        effort="fast",
+        quality=40,
+    )
     z[...] = x
     expected = coded(codec, x, axes, chunks, fill, effort="fast", quality=40)
     assert np.array_equal(z[...], expected)
     some = tuple(
-        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0))) for n in shape
+        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0)))
+        for n in shape
     )
     assert np.array_equal(z[some], expected[some])
 
@@ -204,7 +232,10 @@ def test_only_what_is_asked_for_is_decoded(codec: Any, monkeypatch: pytest.Monke
         assert np.array_equal(z.oindex[[9, 1], :, [3, 4]], whole[np.ix_([9, 1], range(16), [3, 4])])
         assert len(calls) == 2
         calls.clear()
-        assert np.array_equal(z.vindex[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]], whole[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]])
+        assert np.array_equal(
+            z.vindex[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]],
+            whole[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]],
+        )
         assert len(calls) == 2
 
 
@@ -245,7 +276,7 @@ def test_writes_that_would_code_pixels_again_are_refused(codec: Any, sharded: bo
     z[...] = x
     before = z[...]
     for where in (np.s_[0, 0, 0], np.s_[2, :, :, 0], np.s_[3:5, 4:], np.s_[1, ::2]):
-        with pytest.raises(ArgumentError, match="covers only a part of picture .* lose a little") as caught:
+        with pytest.raises(ArgumentError, match=r"covers only a part of picture .* lose a little") as caught:
             z[where] = 1
         assert "chunk" in str(caught.value)
     with pytest.raises(ArgumentError, match="covers only a part"):
@@ -314,7 +345,9 @@ def test_partial_writes_where_they_are_allowed(codec: Any) -> None:
     z[1, 8:16, 8:16] = 200
     after = z[...]
     assert np.abs(after[1, 8:16, 8:16].astype(int) - 200).mean() < 20
-    assert np.abs(after[1].astype(int) - before[1]).max() > 20 and np.array_equal(after[[0, 2, 3]], before[[0, 2, 3]])
+    assert np.abs(after[1].astype(int) - before[1]).max() > 20 and np.array_equal(
+        after[[0, 2, 3]], before[[0, 2, 3]]
+    )
 
 
 def test_resize(codec: Any) -> None:
@@ -368,5 +401,5 @@ def test_a_chunk_of_another_array(codec: Any) -> None:
     ):
         other[...] = pictures(*other.shape[:3])
         store._store_dict["c/0/0/0/0"] = other.store._store_dict["c/0/0/0/0"]  # type: ignore[attr-defined]
-        with pytest.raises(CorruptError, match="expected|fill value"):
+        with pytest.raises(CorruptError, match=r"expected|fill value"):
             z[0]

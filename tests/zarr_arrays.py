@@ -15,7 +15,8 @@ def pictures(count: int, height: int, width: int, channels: int = 3, seed: int =
     """uint8 (count, height, width, channels): smooth, each another; never 0."""
     y, x = np.mgrid[:height, :width]
     values = [
-        np.stack([60 + 9 * i + seed + x * (k + 1) / 2 + y * (3 - k) / 2 for k in range(channels)], -1) for i in range(count)
+        np.stack([60 + 9 * i + seed + x * (k + 1) / 2 + y * (3 - k) / 2 for k in range(channels)], -1)
+        for i in range(count)
     ]
     return (np.stack(values) % 200 + 20).astype(np.uint8)
 
@@ -26,9 +27,12 @@ def latents(count: int, height: int, width: int, channels: int = 48, seed: int =
     return np.clip(np.rint(values), -127, 127).astype(np.int8)
 
 
-def coded(codec: Any, values: np.ndarray, axes: str, chunks: Sequence[int], fill: int = 0, **options: Any) -> np.ndarray:
-    """What `values` should be read as: every picture of every chunk by itself through `codec`, without the rows and
-    columns at its end that hold the fill value alone. Written in the plainest way, from docs/zarr.md."""
+def coded(
+    codec: Any, values: np.ndarray, axes: str, chunks: Sequence[int], fill: int = 0, **options: Any
+) -> np.ndarray:
+    """What `values` should be read as: every picture of every chunk by itself through `codec`, without the
+    rows and columns at its end that hold the fill value alone. Written in the plainest way, from
+    docs/zarr.md."""
     order = [i for i, a in enumerate(axes) if a == "n"] + [axes.index(a) for a in "hwc" if a in axes]
     cells = [1 if a == "n" else c for a, c in zip(axes, chunks, strict=True)]
     out = np.full_like(values, fill)

@@ -1,0 +1,250 @@
+"""The array codecs where their users are: dask, xarray, distributed, object stores, loaders' worker
+processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
+from zarr_arrays import coded, latents, pictures
+
+import latentstore.zarr
+
+
+@pytest.fixture
+def image(codec: Any, tmp_path: Path) -> Any:
+    """An array of 8 pictures in a store on disk."""
+    return latentstore.zarr.create(
+        tmp_path / "a.zarr", "image", (8, 16, 24, 3), codec=codec, data=pictures(8, 16, 24)
+    )
+
+
+# ---- dask
+
+
+def test_dask_reads_and_writes_by_chunks(codec: Any, image: Any, tmp_path: Path) -> None:
+    da = pytest.importorskip("dask.array")
+    lazy = da.from_zarr(str(tmp_path / "a.zarr"), component="image")
+    assert np.array_equal(lazy[2:5].compute(scheduler="threads"), image[2:5])
+    z = latentstore.zarr.create(tmp_path / "b.zarr", "image", image.shape, codec=codec)
+    values = da.from_array(pictures(8, 16, 24), chunks=z.chunks)
+    da.to_zarr(values, z, compute=True)
+    assert np.array_equal(z[...], image[...])
+    da.to_zarr(
+        da.from_array(pictures(8, 16, 24), chunks=(1, 16, 24, 3)),
+        str(tmp_path / "c.zarr"),
+        component="image",
+        serializer=SignalCodec.of(codec, "nhwc"),
+        compressors=None,
+    )
+    assert np.array_equal(zarr.open_array(tmp_path / "c.zarr", path="image")[...], image[...])
+
+
+def test_dask_chunks_that_cut_pictures_are_refused_not_lost(codec: Any) -> None:
+    """Without locks, tasks that share a chunk would undo each other's pictures."""
+    da = pytest.importorskip("dask.array")
+    z = latentstore.zarr.create(
+        zarr.storage.MemoryStore(), "image", (32, 32, 3), codec=codec, chunks=(32, 32, 3)
+    )
+    z[...] = pictures(1, 32, 32)[0]
+    with pytest.raises(latentstore.ArgumentError, match="covers only a part"):
+        da.store(da.from_array(pictures(1, 32, 32)[0], chunks=(16, 32, 3)), z, lock=True, scheduler="sync")
+
+
+def test_a_large_picture_tile_by_tile(codec: Any, tmp_path: Path) -> None:
+    da = pytest.importorskip("dask.array")
+    x = pictures(1, 100, 140)[0]
+    z = latentstore.zarr.create(tmp_path / "a.zarr", "map", x.shape, codec=codec, chunks=(64, 64, 3))
+    da.from_array(x, chunks=(64, 64, 3)).store(z, lock=False, scheduler="threads")
+    expected = coded(codec, x, "hwc", (64, 64, 3))
+    assert np.array_equal(z[...], expected)
+    assert np.array_equal(z[60:70, 90:140:7, 1], expected[60:70, 90:140:7, 1])
+
+
+def test_distributed_workers(image: Any, tmp_path: Path) -> None:
+    da, distributed = pytest.importorskip("dask.array"), pytest.importorskip("distributed")
+    lazy = da.from_zarr(str(tmp_path / "a.zarr"), component="image")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        got = client.compute(lazy.sum(axis=(1, 2, 3))).result(timeout=60)
+    assert np.array_equal(got, image[...].sum(axis=(1, 2, 3)))
+
+
+# ---- xarray
+
+
+@pytest.mark.filterwarnings("ignore:.*:zarr.errors.ZarrUserWarning")
+def test_xarray(codec: Any, tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray")
+    x, path = pictures(4, 16, 24), tmp_path / "a.zarr"
+    data = xr.Dataset({"image": (("t", "y", "x", "band"), x), "time": (("t",), np.arange(4.0))})
+    encoding = {
+        "image": {"serializer": SignalCodec.of(codec, "nhwc"), "compressors": None, "chunks": (1, 16, 24, 3)}
+    }
+    data.to_zarr(path, encoding=encoding, consolidated=False)
+    expected = coded(codec, x, "nhwc", (1, 16, 24, 3))
+    back = xr.open_zarr(path, consolidated=False, chunks=None)
+    assert back["image"].dtype == np.uint8 and np.array_equal(back["image"].values, expected)
+    assert np.array_equal(back["image"].isel(t=2, y=slice(3, 9)).values, expected[2, 3:9])
+    data.to_zarr(path, append_dim="t", consolidated=False)
+    assert np.array_equal(xr.open_zarr(path, consolidated=False, chunks=None)["image"].values[4:], expected)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_xarray_opens_what_create_makes(codec: Any, zarr_format: Any, tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray")
+    names: dict[str, Any] = (
+        {"dimension_names": ("t", "y", "x", "c")}
+        if zarr_format == 3
+        else {"attributes": {"_ARRAY_DIMENSIONS": list("tyxc")}}
+    )
+    z = latentstore.zarr.create(
+        tmp_path / "a.zarr", "image", (2, 16, 16, 3), codec=codec, zarr_format=zarr_format,
+        data=pictures(2, 16, 16) // 128 * 128, **names,
+    )  # fmt: skip
+    data = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=None)
+    assert data["image"].dtype == np.uint8 and np.array_equal(data["image"].values, z[...])
+
+
+# ---- stores
+
+
+@pytest.fixture
+def s3_options(s3_server: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """storage_options; afterwards the connections are closed that zarr's stores leave open."""
+    import s3fs
+    from zarr.core.sync import sync
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield s3_server
+    for fs in list(s3fs.S3FileSystem._cache.values()):
+        if fs.asynchronous and fs._s3 is not None:
+            sync(fs._s3.__aexit__(None, None, None))
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_object_store(codec: Any, s3_options: dict[str, Any]) -> None:
+    x, y = pictures(4, 16, 24), latents(4, 4, 5)
+    url = "s3://bucket/arrays.zarr"
+    z = latentstore.zarr.create(
+        url, "image", x.shape, codec=codec, chunks=(2, 16, 24, 3), storage_options=s3_options, data=x
+    )
+    expected = coded(codec, x, "nhwc", (2, 16, 24, 3))
+    again = latentstore.zarr.open(url, "image", storage_options=s3_options)
+    assert np.array_equal(again[...], expected) and np.array_equal(again[3], expected[3])
+    z[1] = x[0]
+    assert np.array_equal(again[1], coded(codec, x[:1], "nhwc", (1, 16, 24, 3))[0])
+    group = zarr.open_group(url, storage_options=s3_options)
+    made = latentstore.zarr.create(
+        group,
+        "latent",
+        y.shape,
+        dtype="int8",
+        codec=codec,
+        chunks=(1, 12, 4, 5),
+        shards=(4, 48, 4, 5),
+        data=y,
+    )
+    assert np.array_equal(made[2, :12], y[2, :12])
+    memory = latentstore.zarr.copy(url, zarr.storage.MemoryStore(), source_options=s3_options)
+    assert np.array_equal(memory["image"][...], again[...]) and np.array_equal(memory["latent"][...], y)
+    latentstore.zarr.copy(memory["image"], url, "copied", target_options=s3_options)
+    assert np.array_equal(latentstore.zarr.open(url, "copied", storage_options=s3_options)[...], again[...])
+
+
+def test_zip_store(codec: Any, tmp_path: Path) -> None:
+    x = pictures(4, 16, 24)
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
+        z = zarr.create_array(
+            store,
+            shape=x.shape,
+            chunks=(4, 16, 24, 3),
+            dtype="uint8",
+            compressors=None,
+            serializer=SignalCodec.of(codec, "nhwc"),
+        )
+        z[...] = x
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="r") as store:
+        assert np.array_equal(zarr.open_array(store, mode="r")[2], coded(codec, x, "nhwc", x.shape)[2])
+
+
+# ---- worker processes
+
+PROGRAM = """
+import sys
+import numpy as np, torch, zarr
+
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, path):
+        self.path, self.z = path, None
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        if self.z is None:  # in the worker, when it is first needed
+            self.z = zarr.open_array(self.path, path="image", mode="r")
+        return torch.from_numpy(np.asarray(self.z[i]))
+
+if __name__ == "__main__":
+    z = zarr.open_array(sys.argv[1], path="image", mode="r")
+    expected = torch.from_numpy(z[...])  # the parent has used the codec, and has threads
+    loader = torch.utils.data.DataLoader(
+        Pictures(sys.argv[1]), 2, num_workers=2, multiprocessing_context=sys.argv[2], timeout=60
+    )
+    assert torch.equal(torch.cat(list(loader)), expected)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_open_lazily(image: Any, method: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    if method != "spawn" and not hasattr(os, "fork"):
+        pytest.skip("this platform cannot fork")
+    (tmp_path / "workers.py").write_text(PROGRAM)
+    command = [sys.executable, str(tmp_path / "workers.py"), str(tmp_path / "a.zarr"), method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_open_array_pickles(codec: Any, image: Any) -> None:
+    import pickle
+
+    again = pickle.loads(pickle.dumps(image))
+    assert np.array_equal(again[...], image[...]) and len(pickle.dumps(image)) < 5000
+    assert pickle.loads(pickle.dumps(LatentCodec.of(codec))) == LatentCodec.of(codec)
+
+
+# ---- references: bytes elsewhere that a reader takes for chunks
+
+
+def test_references_to_chunks_in_other_files(codec: Any, tmp_path: Path) -> None:
+    """What kerchunk writes: keys to bytes or to ranges of files, read through fsspec."""
+    fsspec = pytest.importorskip("fsspec")
+    x = pictures(2, 16, 16)
+    z = latentstore.zarr.create(tmp_path / "a.zarr", "image", x.shape, codec=codec, zarr_format=2, data=x)
+    large, refs = bytearray(b"something before"), {}
+    for file in sorted((tmp_path / "a.zarr" / "image").iterdir()):
+        if file.name.startswith("."):
+            refs[file.name] = file.read_text()
+        else:
+            refs[file.name] = [str(tmp_path / "large.bin"), len(large), file.stat().st_size]
+            large += file.read_bytes()
+    (tmp_path / "large.bin").write_bytes(large)
+    fs = fsspec.filesystem(
+        "reference", fo={"version": 1, "refs": refs}, asynchronous=True, remote_protocol="file"
+    )
+    store = zarr.storage.FsspecStore(fs, read_only=True, path="")
+    assert np.array_equal(zarr.open_array(store, mode="r", zarr_format=2)[...], z[...])
