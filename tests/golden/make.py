@@ -3,8 +3,8 @@
     python tests/golden/make.py
 
 They are made once, by the release that froze the format, and never again: tests only read them, and a file
-that is missing or changed fails them. So this refuses to run where the folder exists; a new format version gets
-a new folder. index.json says of every file what it must decode to, or the error that it must raise.
+that is missing or changed fails them. So this refuses to run where the folder exists; a new format version
+gets a new folder. index.json says of every file what it must decode to, or the error that it must raise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def tiny_artifact() -> bytes:
     facts = {
         "name": "golden-l-f8c6", "mode": "L", "channels": len(CLASSES), "group_channels": GROUP,
         "precision": 12, "default_quality": 40, "quality_steps": [[1, 60.0], [40, 16.0], [100, 2.0]],
-        "floor": [4.0, 3, 3, 3, 2, 2], "model_steps": [16.0], "bound": [2000.0] * 6, "lambda": 0.1, "rounding": 0.4,
+        "floor": [4.0, 3, 3, 3, 2, 2], "model_steps": [16.0], "bound": [2000.0] * 6, "lambda": 0.1,
+        "rounding": 0.4,
         "card": {"licence": "Apache-2.0", "fitted on": "nothing: it is for tests"},
     }  # fmt: skip
     tables = random_tables(3, models=2, channels=GROUP, tables=5, precision=12)
