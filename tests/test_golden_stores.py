@@ -1,0 +1,50 @@
+"""Stores that earlier releases wrote are read as they were written, in every layout.
+
+They are made by golden/make_stores.py.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latentstore
+from latentstore.verify import verify
+
+VERSIONS = Path(__file__).parent / "golden" / "stores"
+LAYOUTS = ("one-size.zarr", "many-sizes.zarr", "one-size-wds", "many-sizes-wds")
+
+
+@pytest.fixture(params=[f"v1/{name}" for name in LAYOUTS])
+def golden(request: pytest.FixtureRequest) -> tuple[Path, dict[str, Any], list[np.ndarray]]:
+    """A store, what it must give back, and its latents."""
+    store = VERSIONS / request.param
+    expected = json.loads((store.parent / "index.json").read_text("utf-8"))[store.name]
+    with np.load(store.parent / "latents.npz") as arrays:
+        return store, expected, [arrays[f"{expected['latents']}-{i}"] for i in range(4)]
+
+
+@pytest.mark.parametrize("channels", [None, 3, 2])
+def test_golden_stores_are_read(golden: Any, channels: int | None) -> None:
+    store, expected, latents = golden
+    ds = latentstore.open(store, channels=channels)
+    assert (len(ds), ds.quality, ds.classes) == (4, expected["quality"], expected["classes"])
+    assert ds.sizes().tolist() == expected["sizes"]
+    for i, (key, fields) in enumerate(zip(expected["keys"], expected["fields"], strict=True)):
+        sample = ds[i]
+        np.testing.assert_array_equal(sample.pop("latent"), latents[i][:channels])
+        assert sample == {"key": key, **fields, "mask": bytes.fromhex(fields["mask"])}
+
+
+def test_golden_stores_are_whole(golden: Any) -> None:
+    assert verify(golden[0]).problems == []
+
+
+def test_plain_zarr_reads_the_golden_latents() -> None:
+    zarr = pytest.importorskip("zarr")
+    store = VERSIONS / "v1" / "one-size.zarr"
+    group = zarr.open_group(store, mode="r")
+    with np.load(store.parent / "latents.npz") as arrays:
+        np.testing.assert_array_equal(group["latent"][:], [arrays[f"one-size-{i}"] for i in range(4)])
