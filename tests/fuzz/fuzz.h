@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Numbers of splitmix64; an iteration's seed is all that it takes to repeat it. */
@@ -28,13 +27,10 @@ float any_float(void);
 /* memory of exactly this size, so that a sanitizer sees the first byte past it; never fails */
 void *take(size_t bytes);
 
-#define EXPECT(condition)                                                                                              \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);                                   \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+/* says what and which seed it was, and stops */
+_Noreturn void fail(const char *file, int line, const char *expected);
+
+#define EXPECT(condition) ((condition) ? (void)0 : fail(__FILE__, __LINE__, #condition))
 
 void fuzz_coder(void);
 void fuzz_front(void);

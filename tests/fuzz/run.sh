@@ -19,4 +19,4 @@ for source in "$kernel"/*.c "$here"/*.c; do
     fi
 done
 "${CC:-cc}" "${flags[@]}" "${objects[@]}" -lm -o "$build/fuzz"
-UBSAN_OPTIONS=print_stacktrace=1 "$build/fuzz" "${1:-10}" "${2:-1}"
+ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 "$build/fuzz" "${1:-10}" "${2:-1}"
