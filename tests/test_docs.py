@@ -1,0 +1,59 @@
+"""The Python of the task pages runs, block after block, on a small store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentstore
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_page(page: str, names: dict[str, object], replace: dict[str, str] | None = None) -> int:
+    """Runs the page's blocks in one namespace; returns how many there were."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        for old, new in (replace or {}).items():
+            block = block.replace(old, new)
+        exec(compile(block, page, "exec"), names)
+    return len(blocks)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photos/ with 40 pictures in two classes; the working directory."""
+    y, x = np.mgrid[:64, :80]
+    for i in range(40):
+        picture = np.stack([x + i, y + 2 * i, (x * y) // 64], -1) % 256
+        path = tmp_path / "photos" / ("even", "odd")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.astype(np.uint8)).save(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_loading(photos: Path) -> None:
+    pytest.importorskip("torch")
+    latentstore.convert("photos", "photos.zarr", size=64)
+    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
+
+
+def test_plain_webdataset(photos: Path) -> None:
+    pytest.importorskip("webdataset")
+    latentstore.convert("photos", "store", format="wds", size=64)
+    names: dict[str, Any] = {}
+    assert run_page("stores.md", names) == 1
+    assert next(iter(names["samples"]))["latent"].shape == (12, 8, 8)
+
+
+def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
+    pytest.importorskip("torch")
+    latentstore.convert("photos", "s3://bucket/photos.zarr", size=64, storage_options=s3_server)
+    assert run_page("s3.md", {"storage_options": s3_server}) == 2
