@@ -66,7 +66,7 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
     """
     content = bytes(content)
     if len(content) > MAX_BYTES:
-        raise ArtifactError(f"{where} has {len(content)} bytes; an artifact has at most {MAX_BYTES}.")
+        raise ArtifactError(f"{where} is too large: more than {MAX_BYTES} bytes are no artifact.")
     try:
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
@@ -196,4 +196,6 @@ def _problem_of_tensors(
             return f"{name} holds values that are not finite"
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
+    if (tensors["entropy.predicted"] > 1).any():
+        return "entropy.predicted holds values other than 0 and 1"
     return None

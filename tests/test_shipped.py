@@ -1,0 +1,129 @@
+"""Where codecs come from: names, paths, URLs; and what is said where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from latentstore.codecs import Codec, load_codec, shipped
+from latentstore.codecs.artifact import MAX_BYTES
+from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.shipped import FOLDER
+
+import latentstore
+
+
+def test_names() -> None:
+    assert shipped() == ["gray-f8c16", "rgb-f8c48"]
+    for name in shipped():
+        codec = load_codec(name)
+        assert codec.name == name
+        assert load_codec(name) is codec
+        assert latentstore.load_codec(name) is codec
+
+
+def test_shipped_artifacts_say_what_they_are() -> None:
+    for name in shipped():
+        card = load_codec(name).card
+        assert {"fitted on", "licence", "measured", "transform"} <= set(card)
+        assert "Apache-2.0" in card["licence"]
+        assert (FOLDER / f"{name}.safetensors").stat().st_size < 1_000_000
+
+
+def test_paths(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "my own.safetensors"
+    path.write_bytes(codec.artifact_bytes)
+    monkeypatch.chdir(tmp_path)
+    for given in (path, str(path), "my own.safetensors", "./my own.safetensors", Path("my own.safetensors")):
+        assert load_codec(given).sha256 == codec.sha256
+
+
+def test_urls(codec: Codec, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(codec.artifact_bytes)
+    memory = f"memory://{uuid.uuid4().hex}/x.safetensors"
+    with fsspec.open(memory, "wb") as file:
+        file.write(codec.artifact_bytes)
+    for url in (path.as_uri(), memory):
+        assert load_codec(url).sha256 == codec.sha256
+
+
+def test_an_object_store(codec: Codec, s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address comes from the environment, as for every tool that speaks S3."""
+    import s3fs
+
+    s3fs.S3FileSystem(**s3_server).pipe("bucket/codecs/x.safetensors", codec.artifact_bytes)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server["client_kwargs"]["endpoint_url"])
+    assert load_codec("s3://bucket/codecs/x.safetensors").sha256 == codec.sha256
+    with pytest.raises(ArgumentError, match=r"s3://bucket/codecs/y.safetensors: the file is not there"):
+        load_codec("s3://bucket/codecs/y.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", ["rgb-f8c49", "RGB-F8C48", "", "rgb-f8c48.zarr", "./rgb-f8c48", "s3://bucket/codec"]
+)
+def test_unknown_names_list_what_there_is(name: str) -> None:
+    with pytest.raises(ArgumentError, match=r"ships gray-f8c16, rgb-f8c48; .* ends in .safetensors"):
+        load_codec(name)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    for url in (
+        tmp_path / "x.safetensors",
+        (tmp_path / "x.safetensors").as_uri(),
+        "memory://none/x.safetensors",
+    ):
+        with pytest.raises(ArgumentError, match=r"x\.safetensors: the file is not there"):
+            load_codec(url)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    for url in (folder, "nosuchprotocol://x/y.safetensors"):
+        with pytest.raises(ArtifactError, match="cannot be read"):
+            load_codec(url)
+
+
+def test_files_that_are_no_artifacts(codec: Codec, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    for content in (b"", b"hello", codec.artifact_bytes[:-1], codec.artifact_bytes + b"x"):
+        path.write_bytes(content)
+        for url in (path, path.as_uri()):
+            with pytest.raises(ArtifactError, match=r"x\.safetensors is not a latentstore artifact"):
+                load_codec(url)
+
+
+def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with path.open("wb") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(ArtifactError, match=f"{MAX_BYTES} bytes are no artifact"):
+        load_codec(path)
+
+
+def test_codecs_need_numpy_alone() -> None:
+    """Reading latents loads neither torch nor zarr nor dask nor Pillow."""
+    code = (
+        "import sys, numpy; from latentstore.codecs import load_codec; c = load_codec('gray-f8c16');"
+        "b = c.compress(numpy.zeros((8, 8), 'u1')); c.read_latent(b); c.decompress(b);"
+        "print([m for m in ('torch', 'zarr', 'dask', 'PIL', 'scipy', 'fsspec') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_new_name_is_a_new_identity(codec: Codec, other_artifact: bytes) -> None:
+    other = Codec.from_bytes(other_artifact)
+    assert other.sha256 != codec.sha256
+    picture = np.zeros((8, 8, 3), np.uint8)
+    np.testing.assert_array_equal(other.encode(picture[None]), codec.encode(picture[None]))
+    assert other.compress(picture) != codec.compress(picture)
