@@ -25,6 +25,9 @@ class ZarrReader(Reader):
         self.location = location
         self.meta = meta
         self.arrays = ZarrArrays(location)
+        for name, field in meta.attributes["fields"].items():
+            if not isinstance(field.get("array"), str):
+                raise CorruptError(f"{location.url}: the description of field {name!r} names no array")
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
