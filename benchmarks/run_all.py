@@ -22,6 +22,7 @@ SCRIPTS = (
     "convert_speed",
     "overhead",
     "zarr_prefix_bytes",
+    "zarr_codecs",
 )
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent / "docs" / "benchmarks.md"

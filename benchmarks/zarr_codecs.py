@@ -1,0 +1,337 @@
+"""Pictures and latents in Zarr arrays: 500 pictures of 256 px by our codecs and by those of imagecodecs at
+equal PSNR.
+
+A chunk is one picture for everybody. The peers are numcodecs codecs in Zarr v2 arrays, ours is the serializer
+of a Zarr v3 array and, for a like comparison, the numcodecs codec too. Stores are in memory. One thread:
+Zarr's pool has one worker and codes one chunk at a time, except where two threads are compared with one. """
+
+from __future__ import annotations
+
+import common  # isort: skip  (before numpy)
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import imagecodecs.numcodecs as peers
+import numpy as np
+import zarr
+from latentstore.codecs.numcodecs_codec import SignalV2
+from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
+from PIL import Image
+from zarr.storage import MemoryStore
+
+import latentstore
+
+COUNT, SIDE, SUBSET = 500, 256, 50
+BATCH = 64
+LARGE = 10_000
+
+common.header(
+    "Zarr arrays: pictures and latents against imagecodecs' codecs",
+    "zarr",
+    "numcodecs",
+    "imagecodecs",
+    "dask",
+)
+
+
+class Peer(NamedTuple):
+    """A codec of imagecodecs: level -> codec; the levels to look for equal PSNR in, of rising quality."""
+
+    codec: Callable[[float], Any]
+    levels: tuple[float, float]
+    whole: bool = True
+
+
+PEERS = {
+    "JPEG 4:2:0 optimised": Peer(
+        lambda q: peers.Jpeg(level=int(q), subsampling="420", optimize=True), (5, 98)
+    ),
+    "JPEG 4:2:0": Peer(lambda q: peers.Jpeg(level=int(q), subsampling="420"), (5, 98)),
+    "WebP method 4": Peer(lambda q: peers.Webp(level=int(q), method=4, numthreads=1), (1, 99)),
+    "WebP method 6": Peer(lambda q: peers.Webp(level=int(q), method=6, numthreads=1), (1, 99)),
+    "JPEG XL effort 7": Peer(
+        lambda d: peers.Jpegxl(distance=-d, effort=7, numthreads=1), (-12.0, -0.2), whole=False
+    ),
+    "JPEG 2000": Peer(
+        lambda db: peers.Jpeg2k(level=db, reversible=False, numthreads=1), (22.0, 48.0), whole=False
+    ),
+    "AVIF speed 6 4:2:0": Peer(
+        lambda q: peers.Avif(level=int(q), speed=6, pixelformat="420", numthreads=1), (10, 95)
+    ),
+}
+
+
+def pictures(count: int) -> np.ndarray:
+    """uint8 (count, 256, 256, 3) of the labelled photographs, every class alike."""
+    files = common.labelled()
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
+    return np.stack([common.at_256(Image.open(f)) for f in chosen])
+
+
+def v2(codec: Any, x: np.ndarray) -> zarr.Array:
+    return zarr.create_array(
+        MemoryStore(), zarr_format=2, shape=x.shape, chunks=(1, *x.shape[1:]), dtype="uint8", filters=None,
+        compressors=codec, fill_value=None,
+    )  # fmt: skip
+
+
+def v3(serializer: Any, x: np.ndarray, chunks: tuple[int, ...]) -> zarr.Array:
+    return zarr.create_array(
+        MemoryStore(),
+        shape=x.shape,
+        chunks=chunks,
+        dtype=x.dtype,
+        serializer=serializer,
+        compressors=None,
+        fill_value=0,
+    )
+
+
+def stored(z: zarr.Array) -> int:
+    return sum(
+        len(value)
+        for key, value in z.store._store_dict.items()
+        if not key.endswith(("json", ".zarray", ".zattrs"))
+    )
+
+
+def timed(call: Callable[[], Any], rounds: int = 3) -> float:
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def at_psnr(peer: Peer, x: np.ndarray, target: float) -> tuple[Any, Any, float]:
+    """(codec at or above the PSNR, codec below it, the share of the first that meets it) by bisection on
+    `x`."""
+
+    def reached(level: float) -> float:
+        codec = peer.codec(level)
+        return common.psnr(x, np.stack([codec.decode(codec.encode(p)).reshape(p.shape) for p in x]))
+
+    low, high = peer.levels
+    while high - low > (1 if peer.whole else 0.05):
+        middle = (low + high) // 2 if peer.whole else (low + high) / 2
+        low, high = (middle, high) if reached(middle) < target else (low, middle)
+    a, b = reached(low), reached(high)
+    return peer.codec(high), peer.codec(low), float(np.clip((target - a) / (b - a), 0, 1)) if b > a else 1.0
+
+
+def compare(bars: common.Bars) -> None:
+    x = pictures(COUNT)
+    megapixels = COUNT * SIDE * SIDE / 1e6
+    codec = latentstore.load_codec(common.CODEC)
+    rows, sizes, writes, reads = [], {}, {}, {}
+
+    def row(name: str, z: zarr.Array, size: float, quality: float) -> None:
+        def write() -> None:
+            z[...] = x
+
+        writes[name], reads[name] = megapixels / timed(write, 2), megapixels / timed(lambda: z[...], 2)
+        sizes[name] = size
+        rows.append(
+            [name, quality, size / COUNT / SIDE**2 * 8, size / sizes[OURS] - 1, writes[name], reads[name]]
+        )
+
+    for name, made in (
+        (OURS, v3(SignalCodec.of(codec, "nhwc"), x, (1, SIDE, SIDE, 3))),
+        ("ours, effort fast", v3(SignalCodec.of(codec, "nhwc", effort="fast"), x, (1, SIDE, SIDE, 3))),
+        ("ours, numcodecs", v2(SignalV2.of(codec, "nhwc"), x)),
+    ):
+        made[...] = x
+        row(name, made, stored(made), common.psnr(x, made[...]))
+    target = float(rows[0][1])
+    for name, peer in PEERS.items():
+        above, below, share = at_psnr(
+            peer, x[:: COUNT // SUBSET], common.psnr(x[:: COUNT // SUBSET], made[:: COUNT // SUBSET])
+        )
+        z = v2(above, x)
+        z[...] = x
+        under = v2(below, x)
+        under[...] = x
+        size = float(np.exp(share * np.log(stored(z)) + (1 - share) * np.log(stored(under))))
+        row(name, z, size, share * common.psnr(x, z[...]) + (1 - share) * common.psnr(x, under[...]))
+    latent_reads = latents(codec, x, megapixels)
+    print(
+        f"\nArray uint8 ({COUNT}, {SIDE}, {SIDE}, 3), one thread; bytes interpolated to our PSNR over "
+        f"{SUBSET} pictures"
+    )
+    common.table(["codec", "PSNR dB", "bpp", "bytes to ours", "write MP/s", "read MP/s"], rows)
+    print()
+    common.table(
+        ["latents, int8, lossless; MP/s of the pictures", "read MP/s"],
+        [[k, v] for k, v in latent_reads.items()],
+    )
+    best = max(reads[name] for name in PEERS)
+    print()
+    bars.at_least(
+        "bytes saved against JPEG 4:2:0 optimised", 1 - sizes[OURS] / sizes["JPEG 4:2:0 optimised"], 0.28
+    )
+    others = [writes[n] for n in PEERS if not n.startswith("JPEG 4")]
+    bars.at_least("write speed to the fastest peer but JPEG", writes[OURS] / max(others), 1)
+    bars.at_least(
+        "read of 12-channel latents to the fastest peer's pixels", max(latent_reads.values()) / best, 3
+    )
+    print(
+        f"stated: read of pixels to the fastest peer's: {reads[OURS] / best:.2f}; PSNR {target:.2f} dB for "
+        f"all"
+    )
+
+
+OURS = f"ours, quality {latentstore.load_codec(common.CODEC).default_quality}"
+
+
+def latents(codec: Any, x: np.ndarray, megapixels: float) -> dict[str, float]:
+    """MP/s of reading the first 12 channels, and all, in several chunkings."""
+    y = codec.encode(x, effort="fast")
+    serializer = LatentCodec.of(codec)
+    out = {}
+    for name, chunks in (
+        ("one group of one sample a chunk", (1, 12, *y.shape[2:])),
+        (f"{BATCH} samples, all channels a chunk", (BATCH, *y.shape[1:])),
+        (f"{BATCH} samples, one group a chunk", (BATCH, 12, *y.shape[2:])),
+    ):
+        z = v3(serializer, y, chunks)
+        z[...] = y
+        assert np.array_equal(z[: 2 * BATCH], y[: 2 * BATCH])
+        out[f"{name}: first 12 channels"] = megapixels / timed(lambda z=z: z[:, :12])
+        out[f"{name}: all {y.shape[1]}"] = megapixels / timed(lambda z=z: z[...])
+    return out
+
+
+def one_of_many(bars: common.Bars) -> None:
+    codec = latentstore.load_codec(common.CODEC)
+    x = pictures(BATCH)
+    y = codec.encode(x, effort="fast")
+    figures = {}
+    for name, serializer, values in (
+        ("pictures", SignalCodec.of(codec, "nhwc", effort="fast"), x),
+        ("latents, 48 channels", LatentCodec.of(codec), y),
+    ):
+        z = v3(serializer, values, values.shape)
+        z[...] = values
+        one, whole = timed(lambda z=z: z[17], 20), timed(lambda z=z: z[...], 7)
+        figures[name] = (one, whole)
+    print(f"\nOne sample out of a chunk of {BATCH}")
+    common.table(
+        ["", "one, ms", "chunk, ms", "ratio"], [[k, a * 1e3, b * 1e3, a / b] for k, (a, b) in figures.items()]
+    )
+    for name, (one, whole) in figures.items():
+        bars.at_most(f"one of {BATCH} {name} to the chunk", one / whole, 0.1)
+
+
+def threads_child(workers: int) -> None:
+    """Prints seconds of writing and of reading 128 pictures with so many threads."""
+    zarr.config.set({"threading.max_workers": workers, "async.concurrency": 2 * workers})
+    codec = latentstore.load_codec(common.CODEC)
+    x = np.concatenate([pictures(16)] * 8).reshape(32, 512, 512, 3)
+    z = v3(SignalCodec.of(codec, "nhwc"), x, (1, 512, 512, 3))
+
+    def write() -> None:
+        z[...] = x
+
+    write()
+    print(json.dumps([timed(write, 5), timed(lambda: z[...], 7)]))
+
+
+def child(*arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, *arguments], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def two_threads(bars: common.Bars) -> None:
+    runs = {n: np.min([child("--threads", str(n)) for _ in range(3)], axis=0) for n in (1, 2)}
+    megapixels = 32 * 512 * 512 / 1e6
+    print("\nTwo threads against one: 32 pictures of 512 x 512, a chunk each")
+    ratios = runs[1] / runs[2]
+    common.table(
+        ["", "one, MP/s", "two, MP/s", "ratio"],
+        [
+            [what, megapixels / runs[1][i], megapixels / runs[2][i], ratios[i]]
+            for i, what in enumerate(("write", "read"))
+        ],
+    )
+    bars.at_least("write, two threads to one", float(ratios[0]), 1.7)
+    bars.at_least("read, two threads to one", float(ratios[1]), 1.7)
+
+
+def memory_child() -> None:
+    """Prints peak memory before and after writing and summing a large array through dask, and chunk bytes."""
+    import dask
+    import dask.array as da
+
+    codec = latentstore.load_codec(common.CODEC)
+    kodak = common.kodak()[0][:512, :512]
+    tile = np.tile(kodak, (2, 2, 1))
+
+    def made(block_id: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+        return np.roll(tile, block_id[0] * 7 + block_id[1] * 3, axis=1)[: shape[0], : shape[1]]
+
+    from latentstore import zarr as arrays
+
+    z = arrays.create(MemoryStore(), "map", (LARGE, LARGE, 3), codec=codec, effort="fast")
+    warm = z.chunks
+    sides = tuple(tuple(min(c, LARGE - i) for i in range(0, LARGE, c)) for c in warm[:2])
+    values = da.map_blocks(
+        lambda block_info=None: made(block_info[None]["chunk-location"], block_info[None]["chunk-shape"]),
+        chunks=(*sides, (3,)), dtype="uint8",
+    )  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    with dask.config.set(scheduler="threads", num_workers=2):
+        values.store(z, lock=False)
+        wrote = time.perf_counter() - start
+        total = int(da.from_zarr(z).sum().compute())
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps([before / 1024, after / 1024, stored(z) / 2**20, wrote, total, np.prod(warm) / 2**20]))
+
+
+def memory(bars: common.Bars) -> None:
+    before, after, kept, wrote, _, chunk = child("--memory")
+    print(
+        f"\nA picture of {LARGE} x {LARGE} x 3 (286 MiB) through dask, two threads, chunks of {chunk:.1f} "
+        f"MiB, into memory"
+    )
+    common.table(
+        ["", "MiB"],
+        [
+            ["peak before", before],
+            ["peak after writing and summing it", after],
+            ["of these the stored bytes", kept],
+        ],
+    )
+    print(f"written at {LARGE * LARGE / 1e6 / wrote:.0f} MP/s")
+    # Per thread: the chunk, its copies in dask and zarr, and float32 coefficients four times its bytes.
+    bars.at_most(
+        "memory used beyond the stored bytes, in chunks a thread", (after - before - kept) / chunk / 2, 16
+    )
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--threads"]:
+        threads_child(int(sys.argv[2]))
+    elif sys.argv[1:] == ["--memory"]:
+        memory_child()
+    else:
+        bars = common.Bars()
+        zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
+        compare(bars)
+        one_of_many(bars)
+        two_threads(bars)
+        memory(bars)
+        bars.end()
+
+
+if __name__ == "__main__":
+    main()
