@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .checksum import crc32c
 from .errors import ArgumentError, CorruptError, TruncatedError, UnsupportedVersionError
-from .reference_header import HAS_ESCAPES, RESERVED, coder_lanes
+from .reference_header import HAS_ESCAPES, RESERVED, coder_lanes, varint
 
 __all__ = ["MAX_PIXELS", "GroupInfo", "SampleInfo", "group_info", "join_sample", "split_sample"]
 
@@ -59,15 +59,6 @@ class SampleInfo:
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the latent's planes."""
         return -(-self.height // REDUCTION), -(-self.width // REDUCTION)
-
-
-def varint(value: int) -> bytes:
-    """LEB128 of a number below 2^28."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:

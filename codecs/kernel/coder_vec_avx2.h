@@ -110,27 +110,8 @@ static inline vec v_lookup(vec_table table, vec i, int fractions)
     (void)fractions;
     return v_gather16(table, i);
 }
-/* Where each stream reads its next word. */
-typedef struct { const uint8_t *word[16]; } reader;
+#include "coder_vec_reader.h"
 
-static inline void reader_open(reader *r, const ls_stream *streams, int count)
-{
-    for (int s = 0; s < count; s++)
-        r->word[s] = streams[s].words;
-}
-static inline void reader_close(const reader *r, ls_stream *streams, int count)
-{
-    for (int s = 0; s < count; s++)
-        streams[s].words = r->word[s];
-}
-/* a bit for every stream that has read past its end */
-static inline mask reader_beyond(const reader *r, const ls_stream *streams, int count)
-{
-    mask m = 0;
-    for (int s = 0; s < count; s++)
-        m |= (mask)((r->word[s] > streams[s].words_end) << s);
-    return m;
-}
 /* the states that need one take a word of their stream, lane after lane */
 static inline vec reader_refill(reader *r, vec state, mask need, int count)
 {
