@@ -27,7 +27,7 @@ COMPILE = [
 LINK: list[str] = []
 if sanitizers := os.environ.get("LATENTSTORE_SANITIZE"):
     flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
-    COMPILE += [*flags, "-O1"]
+    COMPILE += [*flags, "-O0"]  # optimised, the checks in the coder take the compiler minutes
     LINK += flags
 
 WARNING = """
