@@ -80,7 +80,7 @@ def fit(
     scaled = pictures + [_halved(p) for p in pictures]
     facts = _facts(name, shape, found, len(pictures), licence)
     tensors = _projection_tensors(found)
-    tensors["delta"] = np.tile(np.float32([0.05, 0.02]), (shape.channels, 1))
+    tensors["delta"] = np.tile(np.array([0.05, 0.02], np.float32), (shape.channels, 1))
     codec: Codec | None = None
     for turn in range(rounds + 1):
         latents = [_latents(scaled, facts, tensors, codec, step) for step in shape.model_steps]
@@ -88,6 +88,7 @@ def fit(
         tensors["delta"] = _delta(scaled, facts, tensors, latents[1], shape.model_steps[1])
         codec = Codec.from_bytes(make_artifact(facts, tensors))
         say(f"round {turn}: " + _summary(codec, latents))
+    assert codec is not None
     facts["card"]["measured"] = _measured(codec, pictures)
     say(facts["card"]["measured"])
     return make_artifact(facts, tensors)
