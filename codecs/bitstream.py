@@ -105,7 +105,8 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupIn
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
     unused = blob[0] & HAS_ESCAPES and not escapes
     if blob[0] & RESERVED or unused or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
-        raise CorruptError(f"The group blob claims planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}.")
+        said = f"planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}"
+        raise CorruptError(f"The group blob claims {said}.")
     return GroupInfo(VERSION, coder_lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
 
 
@@ -118,8 +119,8 @@ def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha
     check_size(width, height)
     if max(map(len, groups)) >= 1 << 28:
         raise ArgumentError("A group blob of 2^28 bytes or more cannot be joined: cut the picture into tiles.")
-    head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:FINGERPRINT_BYTES] + varint(width) + varint(height)
-    head += bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
+    head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:FINGERPRINT_BYTES]
+    head += varint(width) + varint(height) + bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
     return b"".join([head, struct.pack("<I", crc32c(head)), *groups])
 
 

@@ -96,7 +96,8 @@ class Codec:
     def _check_pairs(self, weights: list[list[Floats]]) -> None:
         """A quarter turn swaps the channels of a pair: it is exact only if both are treated alike."""
         for k in np.flatnonzero(self.classes == SymmetryClass.EO):
-            for values in (*weights, self._delta, self._floor):
+            each: list[Any] = [*weights, self._delta, self._floor]
+            for values in each:
                 if not np.array_equal(values[k], values[k + 1]):
                     raise ArgumentError(f"Channels {k} and {k + 1} are a pair, but not treated alike.")
 

@@ -107,7 +107,8 @@ class ShardWork:
             if outliers:
                 limited.append(Limited(item.key, outliers))
         monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
-        notes = [*(one.note() for one in (*failures, *limited)), {"bytes_in": bytes_in}]
+        told: list[Failure | Limited] = [*failures, *limited]
+        notes = [*(one.note() for one in told), {"bytes_in": bytes_in}]
         return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
 
     def _artifact(self) -> bytes:
