@@ -110,19 +110,95 @@ static inline vec v_lookup(vec_table table, vec i, int fractions)
     (void)fractions;
     return v_gather16(table, i);
 }
-#include "coder_vec_reader.h"
+/* Where the streams of a vector are read: by pointers, or for many streams by each lane's distance from the payloads'
+ * start, so that one gather takes the words of all. */
+typedef struct {
+    const uint8_t *word[4];
+    vec at, end;
+} reader;
+
+static inline void reader_open(reader *r, const ls_stream *streams, int count)
+{
+    uint32_t at[16], end[16];
+    r->at = r->end = v_set(0);
+    for (int s = 0; s < count && count <= 4; s++)
+        r->word[s] = streams[s].words;
+    if (count <= 4)
+        return;
+    for (int k = 0; k < 16; k++) {
+        const ls_stream *s = streams + k * count / 16;
+        at[k] = (uint32_t)(s->words - s->base);
+        end[k] = (uint32_t)(s->words_end - s->base);
+    }
+    r->word[0] = streams->base;
+    r->at = v_load(at);
+    r->end = v_load(end);
+}
+static inline void reader_close(const reader *r, ls_stream *streams, int count)
+{
+    uint32_t at[16];
+    if (count > 4)
+        v_store(at, r->at);
+    for (int s = 0; s < count; s++)
+        streams[s].words = count > 4 ? streams->base + at[s * (16 / count)] : r->word[s];
+}
+/* a bit for every stream that has read past its end; for many streams the first of them alone */
+static inline mask reader_beyond(const reader *r, const ls_stream *streams, int count)
+{
+    mask m = 0;
+    if (count > 4) {
+        m = v_less(r->end, r->at);
+        return m ? (mask)(1u << (__builtin_ctz(m) * count / 16)) : 0;
+    }
+    for (int s = 0; s < count; s++)
+        m |= (mask)((r->word[s] > streams[s].words_end) << s);
+    return m;
+}
+
+/* For four lanes of which some need a word: their words, one after another, put where they are needed. */
+static inline __m128i spread_words(const uint8_t *from, unsigned need)
+{
+#define TO(N) 2 * (N), 2 * (N) + 1, -1, -1
+#define NONE -1, -1, -1, -1
+    static const int8_t order[16][16] = {
+        {NONE, NONE, NONE, NONE},    {TO(0), NONE, NONE, NONE},    {NONE, TO(0), NONE, NONE},
+        {TO(0), TO(1), NONE, NONE},  {NONE, NONE, TO(0), NONE},    {TO(0), NONE, TO(1), NONE},
+        {NONE, TO(0), TO(1), NONE},  {TO(0), TO(1), TO(2), NONE},  {NONE, NONE, NONE, TO(0)},
+        {TO(0), NONE, NONE, TO(1)},  {NONE, TO(0), NONE, TO(1)},   {TO(0), TO(1), NONE, TO(2)},
+        {NONE, NONE, TO(0), TO(1)},  {TO(0), NONE, TO(1), TO(2)},  {NONE, TO(0), TO(1), TO(2)},
+        {TO(0), TO(1), TO(2), TO(3)}};
+#undef TO
+#undef NONE
+    return _mm_shuffle_epi8(_mm_loadl_epi64((const __m128i *)from), _mm_loadu_si128((const __m128i *)order[need]));
+}
 
 /* the states that need one take a word of their stream, lane after lane */
 static inline vec reader_refill(reader *r, vec state, mask need, int count)
 {
-    const int lanes = 16 / count;
-    uint32_t x[16];
-    v_store(x, state);
-    for (unsigned m = need; m; m &= m - 1) {
-        const int k = __builtin_ctz(m);
-        const uint8_t **w = r->word + k / lanes;
-        x[k] = x[k] << 16 | (uint32_t)((*w)[0] | (*w)[1] << 8);
-        *w += 2;
+    vec w;
+    if (count <= 4) {
+        __m128i part[4];
+        for (int i = 0; i < 4; i++) {
+            const int s = i * count / 4, first = s * 16 / count; /* the stream, and its first lane */
+            const unsigned before = (need & ((1u << 4 * i) - 1)) >> first;
+            part[i] = spread_words(r->word[s] + 2 * __builtin_popcount(before), need >> 4 * i & 15);
+        }
+        for (int s = 0; s < count; s++)
+            r->word[s] += 2 * __builtin_popcount(need >> s * (16 / count) & (0xffffu >> (16 - 16 / count)));
+        w.lo = _mm256_inserti128_si256(_mm256_castsi128_si256(part[0]), part[1], 1);
+        w.hi = _mm256_inserti128_si256(_mm256_castsi128_si256(part[2]), part[3], 1);
+    } else {
+        vec at = r->at, two = v_set(2), none = v_set(0);
+        r->at = v_add(at, v_blend(need, none, two));
+        if (count == 8) { /* pairs of lanes: the second reads after the first, and both move on together */
+            const mask before = (mask)((need & 0x5555) << 1), after = (mask)(need >> 1 & 0x5555);
+            at = v_add(at, v_blend(before, none, two));
+            r->at = v_add(r->at, v_blend(before | after, none, two));
+        }
+        const int *base = (const int *)(const void *)r->word[0];
+        const __m256i low = _mm256_set1_epi32(0xffff);
+        w.lo = _mm256_and_si256(_mm256_i32gather_epi32(base, at.lo, 1), low);
+        w.hi = _mm256_and_si256(_mm256_i32gather_epi32(base, at.hi, 1), low);
     }
-    return v_load(x);
+    return v_blend(need, state, v_or(v_sll(state, 16), w));
 }
