@@ -107,19 +107,27 @@ static inline vec v_gather(const uint32_t *base, vec i)
 {
     return (vec){gather(base, i.q0), gather(base, i.q1), gather(base, i.q2), gather(base, i.q3)};
 }
+static inline uint16x8_t gather16(const uint16_t *base, int32x4_t a, int32x4_t b)
+{
+    const uint32x4_t lo = (uint32x4_t)a, hi = (uint32x4_t)b;
+    uint16x8_t r = vld1q_dup_u16(base + vgetq_lane_u32(lo, 0));
+    r = vld1q_lane_u16(base + vgetq_lane_u32(lo, 1), r, 1);
+    r = vld1q_lane_u16(base + vgetq_lane_u32(lo, 2), r, 2);
+    r = vld1q_lane_u16(base + vgetq_lane_u32(lo, 3), r, 3);
+    r = vld1q_lane_u16(base + vgetq_lane_u32(hi, 0), r, 4);
+    r = vld1q_lane_u16(base + vgetq_lane_u32(hi, 1), r, 5);
+    r = vld1q_lane_u16(base + vgetq_lane_u32(hi, 2), r, 6);
+    return vld1q_lane_u16(base + vgetq_lane_u32(hi, 3), r, 7);
+}
+static inline vec v_gather16(const uint16_t *base, vec i)
+{
+    return from_u16(gather16(base, i.q0, i.q1), gather16(base, i.q2, i.q3));
+}
 /* only values that fit into a signed byte are shuffled: magnitudes and values of latents */
 static inline vec v_shuffle(vec a, vec order, vec b)
 {
     const uint8x16x2_t both = {{to_bytes(a), to_bytes(b)}};
     return from_i8((int8x16_t)vqtbl2q_u8(both, to_bytes(order)));
-}
-static inline vec v_gather16(const uint16_t *base, vec i)
-{
-    uint32_t at[16];
-    v_store(at, i);
-    for (int k = 0; k < 16; k++)
-        at[k] = base[at[k]];
-    return v_load(at);
 }
 /* a table's number is below 128: the lower byte of its 16 bits */
 static inline vec_table v_table_load(const uint16_t *table, int fractions)
