@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders import lock
@@ -22,7 +23,7 @@ import latentstore
 SIZE = (40, 56)
 
 
-def begin(codec: Any, url: str, layout: str, shard_samples: int = 8, **options: bool) -> Any:
+def begin(codec: Any, url: str, layout: str, shard_samples: int = 8, **options: Any) -> Any:
     size = SIZE if layout.endswith("fixed") else None
     spec = StoreSpec.of(codec, size=size, shard_samples=shard_samples, source="made")
     return open_writer(url, spec, format=layout.split("-")[0], **options)
@@ -191,6 +192,20 @@ def test_overwriting_is_cut_off_anywhere(
         break
     assert tree(old) == after
     assert 5 < seen_old < stop
+
+
+def test_overwriting_on_s3(codec: Any, make_samples: Any, layout: str, s3_server: Any) -> None:
+    url = f"s3://bucket/over-{layout}"
+    given = {"shard_samples": 8, "storage_options": s3_server}
+    fill(begin(codec, url, layout, **given), make_samples, layout, counts=(8, 8, 3))
+    writer = begin(codec, url, layout, **given, overwrite=True)
+    assert len(latentstore.open(url, storage_options=s3_server)) == 19
+    with pytest.raises(StoreError, match="holds an interrupted conversion"):
+        begin(codec, url, layout, **given)
+    fill(writer, make_samples, layout)
+    ds = latentstore.open(url, storage_options=s3_server)
+    assert len(ds.read_latents(np.arange(12))) == 12
+    assert not Location(f"{url}.partial", s3_server).list()
 
 
 def test_a_new_store_may_be_begun_again(codec: Any, make_samples: Any, layout: str) -> None:
