@@ -29,7 +29,7 @@ from latentstore.codecs.errors import (
     LatentstoreError,
     TruncatedError,
 )
-from latentstore.codecs.resolve import resolve
+from latentstore.codecs.resolve import registered, resolve
 from zarr.abc.codec import (
     ArrayBytesCodec,
     ArrayBytesCodecPartialDecodeMixin,
@@ -167,13 +167,14 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     async def _coder_at(self, place: Any, chunk_spec: ArraySpec) -> PartCoder:
         """As `_coder`; looks for the artifact in the groups around the chunk too, where Zarr says where that
         is."""
-        try:
-            codec = await asyncio.to_thread(resolve, self.artifact, self.sha256)
-        except ArtifactError:
-            found = await embedded_codec(place, self.sha256)
-            if found is None:
-                raise
-            codec = found
+        codec = registered(self.sha256)
+        if codec is None:
+            try:
+                codec = await asyncio.to_thread(resolve, self.artifact, self.sha256)
+            except ArtifactError:
+                codec = await embedded_codec(place, self.sha256)
+                if codec is None:
+                    raise
         return self.coder(codec, chunk_spec.shape, int(chunk_spec.fill_value))
 
     def _checked(
