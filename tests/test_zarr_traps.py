@@ -4,7 +4,6 @@ about it."""
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 import threading
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs import Codec, resolve
-from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs import Codec
+from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
 from zarr.storage import LocalStore, MemoryStore
 from zarr_arrays import coded, counted, latents, pictures
@@ -124,12 +123,8 @@ def test_a_compressor_hides_partial_writes_from_the_codec(codec: Any) -> None:
 
 
 def test_copying_through_zarr_loses_and_our_copy_does_not(codec: Any, tmp_path: Path) -> None:
-    x = np.random.default_rng(0).choice(
-        np.array([0, 255], np.uint8), (4, 24, 24, 3)
-    )  # what is clipped is lost again
-    z = latentstore.zarr.create(
-        tmp_path / "a.zarr", "image", x.shape, codec=codec, data=x, chunks=(2, 24, 24, 3)
-    )
+    x = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (4, 24, 24, 3))  # what is clipped is lost again
+    z = latentstore.zarr.create(tmp_path / "a.zarr", "image", x.shape, codec=codec, data=x, chunks=(2, 24, 24, 3))
     again = zarr.from_array(MemoryStore(), data=z)  # keeps the codec: decodes and encodes
     assert not np.array_equal(again[...], z[...])
     before = tree(tmp_path / "a.zarr")
@@ -251,9 +246,7 @@ def test_an_encoder_that_fails_leaves_the_other_chunks(codec: Any, monkeypatch: 
 # ---- hangs and speed
 
 
-def test_chunks_are_coded_outside_the_event_loop_and_at_once(
-    codec: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_are_coded_outside_the_event_loop_and_at_once(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = pictures(4, 16, 16)
     together = threading.Barrier(2, timeout=20)  # breaks unless two chunks are in work at the same time
     threads = set()
@@ -310,90 +303,6 @@ def test_a_codec_inside_a_running_event_loop(codec: Any) -> None:
     assert np.array_equal(asyncio.run(go()), coded(codec, pictures(2, 16, 16), "nhwc", (1, 16, 16, 3)))
 
 
-# ---- artifacts
-
-
-@pytest.fixture
-def strange(codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> Codec:
-    """A codec that the package does not ship; what this process knows is forgotten afterwards."""
-    monkeypatch.setattr(resolve, "_codecs", {})
-    monkeypatch.delenv(resolve.FOLDER_VARIABLE, raising=False)
-    return Codec.from_bytes(other_artifact)
-
-
-@pytest.mark.parametrize("kind", ["v3", "sharded", "v2"])
-def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_path: Path) -> None:
-    x = pictures(4, 16, 16)
-    options: dict[str, Any] = (
-        {"zarr_format": 2} if kind == "v2" else {"shards": (2, 16, 16, 3)} if kind == "sharded" else {}
-    )
-    path = str(tmp_path / "a.zarr")
-    made = latentstore.zarr.create(path, "deep/image", x.shape, codec=strange, data=x, **options)
-    expected = made[...]
-    resolve._codecs.clear()
-    if kind == "v3":
-        assert np.array_equal(zarr.open_array(path, path="deep/image")[...], expected)
-    else:  # Zarr tells these nothing of where they are
-        with pytest.raises(ArtifactError) as caught:
-            zarr.open_array(path, path="deep/image")[...]
-        for word in ("other", strange.sha256, "latentstore.zarr.open"):
-            assert word in str(caught.value)
-    for way in (
-        (path, "deep/image"),
-        (zarr.open_group(path), "deep/image"),
-        (path + "/deep", "image"),
-        (path + "/deep/image", None),
-        (Path(path) / "deep/image", None),
-    ):
-        resolve._codecs.clear()
-        assert np.array_equal(latentstore.zarr.open(*way)[...], expected)
-    resolve._codecs.clear()
-    assert np.array_equal(latentstore.zarr.open(path, "deep")["image"][...], expected)
-    copied = latentstore.zarr.copy(latentstore.zarr.open(path, "deep/image"), tmp_path / "b.zarr")
-    resolve._codecs.clear()
-    assert np.array_equal(latentstore.zarr.open(copied.store, copied.path)[...], expected)
-
-
-def test_a_missing_artifact_is_named(strange: Codec, tmp_path: Path) -> None:
-    path = str(tmp_path / "a.zarr")
-    z = latentstore.zarr.create(
-        path, "image", (1, 16, 16, 3), codec=strange, embed_artifact=False, data=pictures(1, 16, 16)
-    )
-    assert z.shape == (1, 16, 16, 3)
-    resolve._codecs.clear()
-    for read in (
-        lambda: zarr.open_array(path, path="image")[...],
-        lambda: latentstore.zarr.open(path, "image"),
-    ):
-        with pytest.raises(ArtifactError) as caught:
-            read()
-        for word in ("'other'", strange.sha256, "image", "LATENTSTORE_ARTIFACTS"):
-            assert word in str(caught.value)
-
-
-def test_a_damaged_artifact_is_not_taken(strange: Codec, tmp_path: Path) -> None:
-    path = tmp_path / "a.zarr"
-    latentstore.zarr.create(path, "image", (1, 16, 16, 3), codec=strange, data=pictures(1, 16, 16))
-    (file,) = path.glob("latentstore_artifact_*/c/0")
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    resolve._codecs.clear()
-    with pytest.raises(ArtifactError, match=strange.sha256):
-        zarr.open_array(path, path="image")[...]
-
-
-def test_metadata_stays_small_and_the_group_says_what_to_install(codec: Any) -> None:
-    """An artifact in the metadata would be copied into every task and rewritten by every append."""
-    store = MemoryStore()
-    latentstore.zarr.create(store, "image", (1, 16, 16, 3), codec=codec)
-    latentstore.zarr.create(store, "more", (1, 16, 16, 3), codec=codec)
-    group = zarr.open_group(store)
-    assert len(store._store_dict["image/zarr.json"]) < 2000
-    assert "pip install latentstore" in json.dumps(dict(group.attrs))
-    assert sorted(group) == ["image", f"latentstore_artifact_{codec.sha256[:12]}", "more"]
-
-
 # ---- registration, metadata, errors
 
 
@@ -407,9 +316,7 @@ def test_names_begin_with_what_is_to_be_installed() -> None:
 
 
 def test_a_process_that_imports_nothing_reads_and_writes(codec: Any, tmp_path: Path) -> None:
-    z = latentstore.zarr.create(
-        tmp_path / "a.zarr", "image", (3, 16, 16, 3), codec=codec, shards=(3, 16, 16, 3)
-    )
+    z = latentstore.zarr.create(tmp_path / "a.zarr", "image", (3, 16, 16, 3), codec=codec, shards=(3, 16, 16, 3))
     z[...] = x = pictures(3, 16, 16)
     program = f"""
 import zarr, sys
@@ -439,9 +346,7 @@ assert not resolve._codecs
 def test_in_the_wrong_slot(codec: Any) -> None:
     for slot in ("compressors", "filters"):
         with pytest.raises(TypeError):
-            zarr.create_array(
-                MemoryStore(), shape=(8, 8, 3), dtype="uint8", **{slot: SignalCodec.of(codec, "hwc")}
-            )
+            zarr.create_array(MemoryStore(), shape=(8, 8, 3), dtype="uint8", **{slot: SignalCodec.of(codec, "hwc")})
     with pytest.raises(ArgumentError, match="name 3 axes, the array has 0"):
         zarr.create_array(
             MemoryStore(), shape=(), dtype="uint8", serializer=SignalCodec.of(codec, "hwc"), compressors=None
