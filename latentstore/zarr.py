@@ -136,7 +136,8 @@ def open(
                 resolve(*sha256)
             except ArtifactError as error:
                 raise ArtifactError(f"{found.store_path}: {error}") from error
-        return found.with_config({"write_empty_chunks": True})
+        config: Any = {"write_empty_chunks": True}
+        return zarr.open_array(found.store, path=found.path, mode=mode, config=config)
     return found
 
 
