@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -100,9 +102,7 @@ def test_any_model_and_latent(
     predicted=st.sampled_from([0.0, 1.0]),
     trade=st.floats(0, 1, width=32),
 )
-def test_optimised_values_are_the_same(
-    seed: int, height: int, width: int, predicted: float, trade: float
-) -> None:
+def test_optimised_values_are_the_same(seed: int, height: int, width: int, predicted: float, trade: float) -> None:
     rng = np.random.default_rng(seed)
     tables = random_tables(seed, predicted=predicted)
     slow, fast = (b.coder_new(SHA256, 11, *tables) for b in (reference, kernel))
@@ -226,3 +226,31 @@ def test_arguments_that_cannot_be_meant(backend: Any) -> None:
         which = np.full(1, source, np.int32)
         with pytest.raises(ValueError, match="blob 0 lies outside its buffer"):
             backend.coder_decode(coder, [blob], which, start * one, length * one, out)
+
+
+WITHOUT = """
+import sys, warnings
+sys.modules["latentstore.codecs._kernel"] = None
+warnings.simplefilter("ignore", RuntimeWarning)
+import hashlib
+import numpy as np
+from latentstore.codecs import load_codec, native
+assert native.kernel is None
+codec = load_codec("rgb-f8c48")
+picture = np.clip(np.random.default_rng(4).normal(128, 30, (5, 6, 3)).repeat(9, 0).repeat(7, 1), 0, 255)
+for effort in ("default", "fast"):
+    blob = codec.compress(picture.astype(np.uint8), effort=effort)
+    print(hashlib.sha256(blob).hexdigest(), hashlib.sha256(codec.decompress(blob).tobytes()).hexdigest())
+"""
+
+
+def test_everything_is_the_same_without_a_kernel() -> None:
+    """Bytes and pixels, of both efforts, in a process that finds no kernel."""
+    with_kernel = WITHOUT.replace('sys.modules["latentstore.codecs._kernel"] = None\n', "")
+    with_kernel = with_kernel.replace("assert native.kernel is None", "assert native.kernel is not None")
+    printed = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for program in (WITHOUT, with_kernel)
+    ]
+    assert printed[0] == printed[1]
+    assert len(printed[0].split()) == 4
