@@ -1,26 +1,28 @@
-/* Sixteen lanes of 32 bits in four NEON registers. Masks are 16 bits here too, as the template calculates with them;
- * bytes are the short form of a vec wherever its values fit, since NEON looks up and shuffles bytes. */
-typedef struct { int32x4_t q0, q1, q2, q3; } vec;
+/* Sixteen lanes of 32 bits in four NEON registers, unsigned: gcc takes vmulq_s32 for a signed multiplication of C, which
+ * must not overflow. Masks are 16 bits here too, as the template calculates with them. A vec whose values fit is turned
+ * to bytes where something is looked up or shuffled, since that is what NEON can do. */
+typedef struct { uint32x4_t q0, q1, q2, q3; } vec;
 typedef uint16_t mask;
 typedef struct { uint8x16x4_t part[LS_FRACTIONS]; } vec_table; /* 64 tables' numbers, for each fraction */
 #define ONE(NAME, OP)                                                                                                  \
     static inline vec NAME(vec a) { return (vec){OP(a.q0), OP(a.q1), OP(a.q2), OP(a.q3)}; }
 #define BOTH(NAME, OP)                                                                                                 \
-    static inline vec NAME(vec a, vec b) { return (vec){OP(a.q0, b.q0), OP(a.q1, b.q1), OP(a.q2, b.q2), OP(a.q3, b.q3)}; }
+    static inline vec NAME(vec a, vec b)                                                                               \
+    {                                                                                                                  \
+        return (vec){OP(a.q0, b.q0), OP(a.q1, b.q1), OP(a.q2, b.q2), OP(a.q3, b.q3)};                                  \
+    }
 
 static inline vec v_load(const uint32_t *p)
 {
-    const int32_t *q = (const int32_t *)p;
-    return (vec){vld1q_s32(q), vld1q_s32(q + 4), vld1q_s32(q + 8), vld1q_s32(q + 12)};
+    return (vec){vld1q_u32(p), vld1q_u32(p + 4), vld1q_u32(p + 8), vld1q_u32(p + 12)};
 }
 static inline void v_store(uint32_t *p, vec a)
 {
-    int32_t *q = (int32_t *)p;
-    vst1q_s32(q, a.q0), vst1q_s32(q + 4, a.q1), vst1q_s32(q + 8, a.q2), vst1q_s32(q + 12, a.q3);
+    vst1q_u32(p, a.q0), vst1q_u32(p + 4, a.q1), vst1q_u32(p + 8, a.q2), vst1q_u32(p + 12, a.q3);
 }
 static inline vec v_set(uint32_t x)
 {
-    const int32x4_t q = vdupq_n_s32((int32_t)x);
+    const uint32x4_t q = vdupq_n_u32(x);
     return (vec){q, q, q, q};
 }
 
@@ -34,33 +36,38 @@ static inline uint8x16_t to_bytes(vec a)
 static inline vec from_i8(int8x16_t b)
 {
     const int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_high_s8(b);
-    return (vec){vmovl_s16(vget_low_s16(lo)), vmovl_high_s16(lo), vmovl_s16(vget_low_s16(hi)), vmovl_high_s16(hi)};
+    return (vec){(uint32x4_t)vmovl_s16(vget_low_s16(lo)), (uint32x4_t)vmovl_high_s16(lo),
+                 (uint32x4_t)vmovl_s16(vget_low_s16(hi)), (uint32x4_t)vmovl_high_s16(hi)};
 }
 static inline vec from_u16(uint16x8_t lo, uint16x8_t hi)
 {
-    return (vec){(int32x4_t)vmovl_u16(vget_low_u16(lo)), (int32x4_t)vmovl_high_u16(lo),
-                 (int32x4_t)vmovl_u16(vget_low_u16(hi)), (int32x4_t)vmovl_high_u16(hi)};
+    return (vec){vmovl_u16(vget_low_u16(lo)), vmovl_high_u16(lo), vmovl_u16(vget_low_u16(hi)), vmovl_high_u16(hi)};
 }
 static inline vec v_load_i8(const int8_t *p) { return from_i8(vld1q_s8(p)); }
 static inline vec v_load_u16(const uint16_t *p) { return from_u16(vld1q_u16(p), vld1q_u16(p + 8)); }
 static inline void v_store_i8(int8_t *p, vec a) { vst1q_u8((uint8_t *)p, to_bytes(a)); }
 
-BOTH(v_add, vaddq_s32)
-BOTH(v_sub, vsubq_s32)
-BOTH(v_mul, vmulq_s32)
-BOTH(v_mul16, vmulq_s32)
-BOTH(v_and, vandq_s32)
-BOTH(v_or, vorrq_s32)
-BOTH(v_xor, veorq_s32)
-BOTH(v_min, vminq_s32)
-BOTH(v_max, vmaxq_s32)
-ONE(v_abs, vabsq_s32)
+BOTH(v_add, vaddq_u32)
+BOTH(v_sub, vsubq_u32)
+BOTH(v_mul, vmulq_u32)
+BOTH(v_mul16, vmulq_u32)
+BOTH(v_and, vandq_u32)
+BOTH(v_or, vorrq_u32)
+BOTH(v_xor, veorq_u32)
+#define SIGNED_MIN(A, B) (uint32x4_t)vminq_s32((int32x4_t)(A), (int32x4_t)(B))
+#define SIGNED_MAX(A, B) (uint32x4_t)vmaxq_s32((int32x4_t)(A), (int32x4_t)(B))
+#define SIGNED_ABS(A) (uint32x4_t)vabsq_s32((int32x4_t)(A))
+#define FLOAT_BITS(A) (uint32x4_t)vcvtq_f32_s32((int32x4_t)(A))
+BOTH(v_min, SIGNED_MIN)
+BOTH(v_max, SIGNED_MAX)
+ONE(v_abs, SIGNED_ABS)
+ONE(v_float_bits, FLOAT_BITS)
 /* operators, so that a shift by a constant is one instruction and needs no register */
 #define SHIFT(NAME, TYPE, OP)                                                                                          \
     static inline vec NAME(vec a, int n)                                                                               \
     {                                                                                                                  \
-        return (vec){(int32x4_t)((TYPE)a.q0 OP n), (int32x4_t)((TYPE)a.q1 OP n), (int32x4_t)((TYPE)a.q2 OP n),         \
-                     (int32x4_t)((TYPE)a.q3 OP n)};                                                                    \
+        return (vec){(uint32x4_t)((TYPE)a.q0 OP n), (uint32x4_t)((TYPE)a.q1 OP n), (uint32x4_t)((TYPE)a.q2 OP n),      \
+                     (uint32x4_t)((TYPE)a.q3 OP n)};                                                                   \
     }
 SHIFT(v_srl, uint32x4_t, >>)
 SHIFT(v_sll, uint32x4_t, <<)
@@ -73,8 +80,8 @@ static inline uint32x4_t spread(mask m, int first)
 }
 static inline vec v_blend(mask m, vec no, vec yes)
 {
-    return (vec){vbslq_s32(spread(m, 0), yes.q0, no.q0), vbslq_s32(spread(m, 4), yes.q1, no.q1),
-                 vbslq_s32(spread(m, 8), yes.q2, no.q2), vbslq_s32(spread(m, 12), yes.q3, no.q3)};
+    return (vec){vbslq_u32(spread(m, 0), yes.q0, no.q0), vbslq_u32(spread(m, 4), yes.q1, no.q1),
+                 vbslq_u32(spread(m, 8), yes.q2, no.q2), vbslq_u32(spread(m, 12), yes.q3, no.q3)};
 }
 /* a bit for every byte, all of whose bits are the same */
 static inline mask bits_of(uint8x16_t bytes)
@@ -86,30 +93,24 @@ static inline mask bits_of(uint8x16_t bytes)
     return vgetq_lane_u16((uint16x8_t)sum, 0);
 }
 static inline mask v_mask(const uint8_t *p) { return bits_of(vld1q_u8(p)); }
-static inline int32x4_t less(int32x4_t a, int32x4_t b) { return (int32x4_t)vcltq_u32((uint32x4_t)a, (uint32x4_t)b); }
-static inline int32x4_t equal(int32x4_t a, int32x4_t b) { return (int32x4_t)vceqq_s32(a, b); }
-BOTH(lanes_less, less)
-BOTH(lanes_equal, equal)
+BOTH(lanes_less, vcltq_u32)
+BOTH(lanes_equal, vceqq_u32)
 static inline mask v_less(vec a, vec b) { return bits_of(to_bytes(lanes_less(a, b))); }
 static inline mask v_equal(vec a, vec b) { return bits_of(to_bytes(lanes_equal(a, b))); }
-static inline int32x4_t float_bits(int32x4_t a) { return (int32x4_t)vcvtq_f32_s32(a); }
-ONE(v_float_bits, float_bits)
 
-static inline int32x4_t gather(const uint32_t *base, int32x4_t i)
+static inline uint32x4_t gather(const uint32_t *base, uint32x4_t at)
 {
-    const uint32x4_t at = (uint32x4_t)i;
     uint32x4_t r = vld1q_dup_u32(base + vgetq_lane_u32(at, 0));
     r = vld1q_lane_u32(base + vgetq_lane_u32(at, 1), r, 1);
     r = vld1q_lane_u32(base + vgetq_lane_u32(at, 2), r, 2);
-    return (int32x4_t)vld1q_lane_u32(base + vgetq_lane_u32(at, 3), r, 3);
+    return vld1q_lane_u32(base + vgetq_lane_u32(at, 3), r, 3);
 }
 static inline vec v_gather(const uint32_t *base, vec i)
 {
     return (vec){gather(base, i.q0), gather(base, i.q1), gather(base, i.q2), gather(base, i.q3)};
 }
-static inline uint16x8_t gather16(const uint16_t *base, int32x4_t a, int32x4_t b)
+static inline uint16x8_t gather16(const uint16_t *base, uint32x4_t lo, uint32x4_t hi)
 {
-    const uint32x4_t lo = (uint32x4_t)a, hi = (uint32x4_t)b;
     uint16x8_t r = vld1q_dup_u16(base + vgetq_lane_u32(lo, 0));
     r = vld1q_lane_u16(base + vgetq_lane_u32(lo, 1), r, 1);
     r = vld1q_lane_u16(base + vgetq_lane_u32(lo, 2), r, 2);

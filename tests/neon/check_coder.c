@@ -10,7 +10,8 @@
 typedef struct { int models, channels, tables, precision, share_predicted, strength; } family;
 
 static const family families[] = {
-    {2, 3, 7, 11, 50, 1}, {1, 2, 3, 12, 100, 100}, {2, 2, 128, 8, 0, 1}, {1, 1, 1, 10, 100, 1}, {1, 12, 20, 11, 25, 1},
+    {2, 3, 7, 11, 50, 1},  {1, 2, 3, 12, 100, 100}, {2, 2, 128, 8, 0, 1},
+    {1, 1, 1, 10, 100, 1}, {1, 12, 20, 11, 25, 1},
 };
 /* every number of lanes, sides of one, planes narrower than two columns a lane */
 static const int shapes[][2] = {{1, 1},   {1, 9},   {9, 1},   {1, 300}, {300, 1}, {2, 2},   {17, 31}, {32, 32}, {36, 36},

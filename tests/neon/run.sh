@@ -2,7 +2,7 @@
 # The vector paths of this machine and of aarch64 give the same bytes: each is compared with the portable path where it
 # runs, and the two machines by a hash of everything.  Elsewhere than on aarch64 that takes a cross compiler and QEMU's
 # user mode (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user); without them: status 77 and the reason.
-# CC, CROSS_CC, QEMU: commands to use instead of those found.
+# CC, CROSS_CC, QEMU: commands to use instead of those found. CFLAGS: more flags, such as -fsanitize=undefined.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kernel=$here/../../codecs/kernel
@@ -32,7 +32,7 @@ for source in "$kernel"/*.c; do
     case $(basename "$source") in py_*.c | module.c) ;; *) sources+=("$source") ;; esac
 done
 # as setup.py compiles the kernel
-flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra)
+flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra ${CFLAGS:-})
 
 "${CC:-cc}" "${flags[@]}" "${sources[@]}" -lm -o "$build/here"
 "$build/here" | tee "$build/hashes"
