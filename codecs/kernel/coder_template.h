@@ -1,5 +1,5 @@
 /* The inner loops of the entropy coder, written once over the 16-lane vectors of coder_vec_*.h and
- * compiled once for each path.  Included by coder_portable.c, coder_avx2.c and coder_avx512.c. */
+ * compiled once for each path.  Included by coder_portable.c, coder_avx2.c, coder_avx512.c and coder_neon.c. */
 
 #include <stddef.h>
 #include <string.h>
