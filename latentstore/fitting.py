@@ -25,10 +25,10 @@ Int8s = npt.NDArray[np.int8]
 Tensors = dict[str, npt.NDArray[Any]]
 
 # Steps at which entropy models are fitted, and the knob: between these the step falls by a constant factor a unit of
-# quality. PSNR of photographs is about 25 dB at quality 1, 31 dB at 50, 35 dB at 90; 100 is what the channels can hold.
+# quality. PSNR of photographs is about 25 dB at quality 1, 31 dB at 49, 35 dB at 90; 100 is what the channels can hold.
 MODEL_STEPS = (110.0, 50.0, 24.0, 9.0)
 QUALITY_STEPS = ((1, 240.0), (50, 49.0), (90, 20.0), (100, 4.0))
-DEFAULT_QUALITY = 50
+DEFAULT_QUALITY = 49
 PRECISION = 12
 TABLES = 48
 PREDICTED = 3
