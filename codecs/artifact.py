@@ -51,6 +51,11 @@ class Artifact:
         return str(self.facts["name"])
 
 
+def is_name(value: Any) -> bool:
+    """Whether an artifact can be called that."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def make_artifact(facts: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
     """The bytes of an artifact; the same facts and tensors give the same bytes."""
     text = json.dumps({"version": ARTIFACT_VERSION, **facts}, sort_keys=True, ensure_ascii=False)
@@ -73,18 +78,13 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
         header = json.loads(content[8 : 8 + size])
         facts = json.loads(header["__metadata__"][METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(
-            f"{where} is not a latentstore artifact ({_short(error)}); fetch it again."
-        ) from error
+        raise ArtifactError(f"{where} is not a latentstore artifact ({_short(error)}); fetch it again.") from error
     version = facts.get("version") if isinstance(facts, dict) else None
     if not _whole(version, 1, 1 << 31):
-        raise ArtifactError(
-            f"{where} is not a latentstore artifact: it does not say its version; fetch it again."
-        )
+        raise ArtifactError(f"{where} is not a latentstore artifact: it does not say its version; fetch it again.")
     if version != ARTIFACT_VERSION:
         raise UnsupportedVersionError(
-            f"{where} is of artifact version {version}; this release reads {ARTIFACT_VERSION}: upgrade "
-            "latentstore."
+            f"{where} is of artifact version {version}; this release reads {ARTIFACT_VERSION}: upgrade latentstore."
         )
     problem = _problem(facts, tensors)
     if problem:
@@ -94,7 +94,7 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
 
 def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     """What is wrong with an artifact's parts, or None."""
-    if not isinstance(facts.get("name"), str) or not _NAME.fullmatch(facts["name"]):
+    if not is_name(facts.get("name")):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
     if facts.get("mode") not in ("RGB", "L"):
         return f"mode {_short(facts.get('mode'))} is neither RGB nor L"
@@ -161,9 +161,7 @@ def _short(value: Any) -> str:
     return str(text)[:200]
 
 
-def _problem_of_tensors(
-    facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int
-) -> str | None:
+def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int) -> str | None:
     models = len(facts["model_steps"]) * (channels // group)
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "classes": ("int8", (channels,)),
@@ -186,9 +184,7 @@ def _problem_of_tensors(
         return f"tensors are missing or not expected: {_short(wrong)}"
     for name, (dtype, shape) in shapes.items():
         tensor = tensors[name]
-        right = tensor.ndim == len(shape) and all(
-            b in (None, a) for a, b in zip(tensor.shape, shape, strict=True)
-        )
+        right = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
         if tensor.dtype != dtype or not right:
             return f"{name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}"
     for name in ("analysis", "synthesis", "delta"):

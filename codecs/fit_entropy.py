@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from .artifact import BUCKETS, FRACTIONS, SYMBOLS
 from .entropy import backend
@@ -23,6 +22,7 @@ CONTEXTS = FRACTIONS * BUCKETS
 RADIUS = 31
 # Positions that a regression sees of each picture; more changes nothing.
 SAMPLE = 6000
+WEIGHTS = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")
 
 
 @dataclass
@@ -59,6 +59,26 @@ def causal(plane: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
 AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
+class Sites:
+    """The positions that a regression sees of one latent, and where their neighbours lie.
+
+    here: int64 (n,), places in a flat plane; causal (5, n) and around (9, n): places of the neighbours in a flat
+    plane behind one zero, which stands for a neighbour that the format takes as zero. Gathering at the sites,
+    and not from whole shifted planes, is what makes a fit quick.
+    """
+
+    def __init__(self, shape: tuple[int, int], rng: np.random.Generator) -> None:
+        size = shape[0] * shape[1]
+        self.here = np.sort(rng.choice(size, min(SAMPLE, size), replace=False))
+        places = np.arange(1, size + 1).reshape(shape)
+        self.causal = np.stack([v.ravel()[self.here] for v in causal(places)])
+        self.around = np.stack([shifted(places, dy, dx).ravel()[self.here] for dy, dx in AROUND])
+
+
+def _behind_zero(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(1, plane.dtype), plane.ravel()])
+
+
 def fit_weights(latents: Sequence[Int8s], predict: int, seed: int) -> Weights:
     """Weights of one model from latents of its group, int8 (c, h, w) each.
 
@@ -66,9 +86,7 @@ def fit_weights(latents: Sequence[Int8s], predict: int, seed: int) -> Weights:
     """
     count = len(latents[0])
     rng = np.random.default_rng(seed)
-    picks = [
-        np.sort(rng.choice(x[0].size, min(SAMPLE, x[0].size), replace=False)) for x in latents
-    ]
+    sites = [Sites(x.shape[1:], rng) for x in latents]
     w = Weights(
         np.zeros((count, 5), np.int32),
         np.zeros(count, np.int32),
@@ -77,13 +95,15 @@ def fit_weights(latents: Sequence[Int8s], predict: int, seed: int) -> Weights:
         np.zeros((count, 4), np.int32),
         np.zeros((count, count, 9), np.int32),
     )
-    residuals = [x.astype(np.int16) for x in latents]
+    # of every earlier channel, its magnitudes at the sites and around them
+    earlier = np.empty((2 * count, sum(len(site.here) for site in sites)))
     for k in range(count):
+        residuals: list[npt.NDArray[np.int16]] = [x[k].astype(np.int16) for x in latents]
         if k < predict:
-            _fit_prediction(w, k, latents, picks)
+            _fit_prediction(w, k, latents, sites)
             for x, r in zip(latents, residuals, strict=True):
-                r[k] = x[k] - predict_plane(w, k, x)
-        _fit_magnitudes(w, k, residuals, picks)
+                r -= predict_plane(w, k, x).astype(np.int16)
+        _fit_magnitudes(w, k, residuals, sites, earlier)
     return w
 
 
@@ -98,13 +118,16 @@ def predict_plane(w: Weights, k: int, latent: Int8s) -> npt.NDArray[np.int32]:
     return np.clip((total + 512) >> 10, -127, 127)
 
 
-def _fit_prediction(w: Weights, k: int, latents: Sequence[Int8s], picks: Sequence[npt.NDArray[Any]]) -> None:
-    gram, right = 0.0, 0.0
-    for x, pick in zip(latents, picks, strict=True):
-        features = [*causal(x[k])[:4], *(shifted(x[p], dy, dx) for p in range(k) for dy, dx in AROUND)]
-        f = np.stack([v.ravel()[pick] for v in features]).astype(np.float64)
-        gram, right = gram + f @ f.T, right + f @ x[k].ravel()[pick]
-    ridge = np.eye(len(gram)) * 1e-5 * np.trace(gram) / len(gram)
+def _fit_prediction(w: Weights, k: int, latents: Sequence[Int8s], sites: Sequence[Sites]) -> None:
+    features = 4 + 9 * k
+    gram, right = np.zeros((features, features)), np.zeros(features)
+    for x, site in zip(latents, sites, strict=True):
+        near = [_behind_zero(x[k])[site.causal[:4]], *(_behind_zero(x[p])[site.around] for p in range(k))]
+        f = np.concatenate(near).astype(np.float64)
+        gram, right = gram + f @ f.T, right + f @ x[k].ravel()[site.here]
+    if not gram.any():
+        return  # nothing but zeros: the channel stays without prediction
+    ridge = np.eye(features) * 1e-5 * np.trace(gram) / features
     weights = np.round(np.linalg.solve(gram + ridge, right) * UNIT).astype(np.int32)
     w.predicted[k] = 1
     w.signed_own[k] = weights[:4]
@@ -112,26 +135,32 @@ def _fit_prediction(w: Weights, k: int, latents: Sequence[Int8s], picks: Sequenc
 
 
 def _fit_magnitudes(
-    w: Weights, k: int, residuals: Sequence[npt.NDArray[np.int16]], picks: Sequence[npt.NDArray[Any]]
+    w: Weights, k: int, residuals: Sequence[npt.NDArray[np.int16]], sites: Sequence[Sites], earlier: Floats
 ) -> None:
-    """Non-negative least squares of |r|, weighted by its own variance as the fit sees it."""
-    features, targets = [], []
-    for r, pick in zip(residuals, picks, strict=True):
-        size = np.minimum(np.abs(r), 15)
-        planes = causal(size[k])
-        for p in range(k):
-            around = sum(shifted(size[p], dy, dx) for dy, dx in AROUND) - size[p]
-            planes += [size[p], around]
-        features.append(np.stack([v.ravel()[pick] for v in planes]))
-        targets.append(np.minimum(np.abs(r[k]).ravel()[pick], 40))
-    x = np.concatenate(features, 1).astype(np.float64)
-    x = np.vstack([x, np.ones(x.shape[1])])
-    y = np.concatenate(targets).astype(np.float64)
-    importance = np.ones(len(y))
+    """Non-negative least squares of |r|, weighted by its own variance as the fit sees it.
+
+    earlier: features of the channels before k; those of k are added.
+    """
+    from scipy.optimize import nnls
+
+    x = np.ones((5 + 2 * k + 1, earlier.shape[1]))
+    x[5:-1] = earlier[: 2 * k]
+    y, at = np.empty(earlier.shape[1]), 0
+    for r, site in zip(residuals, sites, strict=True):
+        part = slice(at, at := at + len(site.here))
+        size = np.abs(r).ravel()
+        limited = _behind_zero(np.minimum(size, 15))
+        x[:5, part] = limited[site.causal]
+        y[part] = np.minimum(size[site.here], 40)
+        centre = limited[1:][site.here]
+        earlier[2 * k, part] = centre
+        earlier[2 * k + 1, part] = limited[site.around].sum(0) - centre
+    weighted, importance = np.empty_like(x), np.ones(len(y))
     for _ in range(4):
-        gram = (x * importance) @ x.T
+        np.multiply(x, importance, out=weighted)
+        gram = weighted @ x.T
         root = np.linalg.cholesky(gram + np.eye(len(gram)) * 1e-7 * np.trace(gram) / len(gram))
-        solution, _ = nnls(root.T, np.linalg.solve(root, (x * importance) @ y))
+        solution, _ = nnls(root.T, np.linalg.solve(root, weighted @ y))
         importance = np.maximum(solution @ x, 0.01) ** -1.5
     w.own[k] = np.minimum(np.round(solution[:5] * UNIT), 32767)
     w.bias[k] = min(max(round(solution[-1] * UNIT), 1), 65535)
@@ -141,8 +170,7 @@ def _fit_magnitudes(
 
 def stacked(models: Sequence[Weights]) -> dict[str, npt.NDArray[Any]]:
     """The weights as the artifact's tensors, still without tables."""
-    names = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")
-    return {f"entropy.{name}": np.stack([getattr(m, name) for m in models]) for name in names}
+    return {f"entropy.{name}": np.stack([getattr(m, name) for m in models]) for name in WEIGHTS}
 
 
 def context_counts(tensors: dict[str, npt.NDArray[Any]], model: int, latents: Sequence[Int8s]) -> Floats:
@@ -150,13 +178,8 @@ def context_counts(tensors: dict[str, npt.NDArray[Any]], model: int, latents: Se
     models, count = tensors["entropy.own"].shape[:2]
     flat = np.zeros((1, SYMBOLS), np.int32)
     flat[0, [0, SYMBOLS - 1]] = 2048
-    coder = backend().coder_new(
-        bytes(32),
-        12,
-        *(tensors[f"entropy.{n}"] for n in ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")),
-        np.zeros((models, count, FRACTIONS, BUCKETS), np.uint8),
-        flat,
-    )
+    weights = [tensors[f"entropy.{name}"] for name in WEIGHTS]
+    coder = backend().coder_new(bytes(32), 12, *weights, np.zeros((models, count, FRACTIONS, BUCKETS), np.uint8), flat)
     counts = np.zeros((count, CONTEXTS * SYMBOLS))
     for latent in latents:
         codes = np.frombuffer(backend().coder_contexts(coder, model, np.ascontiguousarray(latent)), np.uint16)
@@ -186,7 +209,8 @@ def cluster(counts: Floats, tables: int, precision: int) -> tuple[npt.NDArray[np
         if np.array_equal(new, label):
             break
         label = new
-    freq = np.stack([quantised(counts[used][label == t].sum(0) + 0.3 * _typical(counts), precision) for t in range(tables)])
+    centres = np.stack([counts[used][label == t].sum(0) for t in range(tables)]) + 0.3 * _typical(counts)
+    freq = np.stack([quantised(centre, precision) for centre in centres])
     by_size = np.argsort((freq @ np.abs(np.arange(SYMBOLS) - RADIUS)), kind="stable")
     rank = np.argsort(by_size)
     # a context never seen in fitting takes the table of the nearest bucket that was

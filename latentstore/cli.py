@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the codecs that are shipped",
         description="Lists the shipped codecs and their measured figures.",
     )
+    _add_fit(commands)
     demo = commands.add_parser(
         "demo",
         help="the whole way, on a few bundled pictures",
@@ -148,6 +149,22 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
 
 
+def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="a codec of your own from a folder of pictures",
+        description="Fits a codec to the pictures of FOLDER, subfolders included, and writes its artifact. "
+        "It takes a minute or so for 40 megapixels; the same pictures give the same bytes.",
+    )
+    add = fit.add_argument
+    add("folder", metavar="FOLDER", help="pictures like those to be stored; some tens to a few hundred")
+    add("--name", required=True, help="what the codec is to be called: lower-case letters, digits, '.', '_', '-'")
+    add("--like", default="rgb-f8c48", metavar="CODEC", help="rgb-f8c48 or gray-f8c16 (%(default)s)")
+    add("--out", required=True, metavar="FILE", help="where the artifact is written: a name in .safetensors")
+    add("--licence", default="not stated", metavar="TEXT", help="said in the artifact; left out, it says 'not stated'")
+    add("--rounds", type=int, default=2, metavar="N", help="of fitting tables to optimised latents (%(default)s)")
+
+
 def _size(text: str) -> int | str:
     if text == "native":
         return text
@@ -223,6 +240,17 @@ def _codecs(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _fit(options: argparse.Namespace) -> int:
+    from latentstore.fitting import fit_file
+
+    codec = fit_file(
+        options.folder, options.out, options.name, options.like, options.licence, options.rounds,
+        lambda line: print(line, flush=True),
+    )  # fmt: skip
+    print(f"{codec.name}, SHA-256 {codec.sha256[:12]}..., in {options.out}")
+    return DONE
+
+
 def _demo(options: argparse.Namespace) -> int:
     from latentstore.demo import demo
 
@@ -237,6 +265,7 @@ COMMANDS = {
     "export": _export,
     "codecs": _codecs,
     "demo": _demo,
+    "fit": _fit,
 }
 
 

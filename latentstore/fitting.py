@@ -1,6 +1,7 @@
 """`latentstore fit`: a codec of one's own from a folder of pictures.
 
-The shipped artifacts are made by this command; the same pictures and options give the same bytes.
+The shipped artifacts are made by this command; the same pictures and options give the same bytes on machines whose
+processors add up alike.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs import Codec, OutlierWarning, projection
-from latentstore.codecs.artifact import make_artifact
+from latentstore.codecs.artifact import is_name, make_artifact
 from latentstore.codecs.errors import ArgumentError, PictureError
 from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights, stacked
 from latentstore.codecs.fit_projection import Projection, fit_projection
+from latentstore.codecs.shipped import SUFFIX
+from latentstore.progress import counted, printable
 
 Uint8s = npt.NDArray[np.uint8]
 Int8s = npt.NDArray[np.int8]
@@ -67,43 +71,103 @@ def fit(
     rounds: int = 2,
     say: Callable[[str], None] = lambda _: None,
 ) -> bytes:
-    """The bytes of an artifact fitted on every picture of a folder (files in order of their names).
+    """The bytes of an artifact fitted on every picture of a folder and its subfolders, in order of their paths.
 
-    rounds: of alternating between quantising against the tables and fitting the tables.
-    ArgumentError if the folder holds no picture.
+    name: lower-case letters, digits, '.', '_' and '-'. shape: mode, channels and groups. rounds: of alternating
+    between quantising against the tables and fitting the tables. say: called with every line of progress, among
+    them one for each file that is no picture.
+    ArgumentError if the folder holds no picture, an argument cannot be meant, or SciPy is not installed.
     """
-    pictures = _read_folder(Path(folder), shape.mode)
-    say(f"{len(pictures)} pictures, {sum(p.shape[0] * p.shape[1] for p in pictures) / 1e6:.1f} megapixels")
+    if not is_name(name):
+        raise ArgumentError(f"The name {name!r} is not lower-case letters, digits, '.', '_' and '-', at most 64.")
+    if rounds < 0:
+        raise ArgumentError(f"rounds is {rounds}; it is 0 or more.")
+    for needed in ("scipy", "threadpoolctl"):
+        if find_spec(needed) is None:
+            raise ArgumentError(f"Fitting needs {needed}, which is not here: pip install 'latentstore[train]'.")
+    from threadpoolctl import threadpool_limits
+
+    # one thread adds up in one order, however many cores there are; and products this small gain nothing by more
+    with threadpool_limits(1, "blas"):
+        return _fit(Path(folder), name, shape, licence, rounds, say)
+
+
+def fit_file(
+    folder: str | Path,
+    out: str | Path,
+    name: str,
+    like: str = "rgb-f8c48",
+    licence: str = "not stated",
+    rounds: int = 2,
+    say: Callable[[str], None] = lambda _: None,
+) -> Codec:
+    """`fit`, written to the file `out`; like: a name in SHAPES. Returns the codec.
+
+    Everything about the file is checked before the fit, and nothing is left of one that failed. ArgumentError.
+    """
+    target = Path(out)
+    if like not in SHAPES:
+        raise ArgumentError(f"A codec can be like {' or '.join(sorted(SHAPES))}, not {like!r}.")
+    if target.suffix != SUFFIX or target.is_dir():
+        raise ArgumentError(f"The file {out} is to end in {SUFFIX}, and to be no folder: codecs are loaded by that.")
+    if not target.parent.is_dir():
+        raise ArgumentError(f"{target.parent} is not a folder: make it, the artifact goes there.")
+    content = fit(folder, name, SHAPES[like], licence=licence, rounds=rounds, say=say)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(target)
+    return Codec.from_bytes(content, str(out))
+
+
+def _fit(folder: Path, name: str, shape: Shape, licence: str, rounds: int, say: Callable[[str], None]) -> bytes:
+    pictures = _read_folder(folder, shape.mode, say)
+    say(f"{counted(len(pictures), 'picture')}, {sum(p.shape[0] * p.shape[1] for p in pictures) / 1e6:.1f} megapixels")
     colours = 3 if shape.mode == "RGB" else 1
     found = fit_projection((projection.picture_planes(p) for p in pictures), colours, shape.channels, shape.group)
-    say("projection: " + " ".join(f"{d:.0f}" for d in found.deviation))
+    say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
     # tables see the pictures at full and at half size: stores of small pictures hold finer detail per pixel
-    scaled = pictures + [_halved(p) for p in pictures]
+    scaled = pictures + [_halved(p) for p in pictures if min(p.shape[:2]) > 1]
     facts = _facts(name, shape, found, len(pictures), licence)
     tensors = _projection_tensors(found)
-    tensors["delta"] = np.tile(np.array([0.05, 0.02], np.float32), (shape.channels, 1))
-    codec: Codec | None = None
-    for turn in range(rounds + 1):
-        latents = [_latents(scaled, facts, tensors, codec, step) for step in shape.model_steps]
-        tensors.update(_entropy_tensors(latents, shape))
-        tensors["delta"] = _delta(scaled, facts, tensors, latents[1], shape.model_steps[1])
-        codec = Codec.from_bytes(make_artifact(facts, tensors))
-        say(f"round {turn}: " + _summary(codec, latents))
-    assert codec is not None
+    latents = [_rounded(scaled, facts, tensors, step) for step in shape.model_steps]
+    codec = _refitted(scaled, facts, tensors, latents, shape)
+    say("tables from rounded latents: " + _summary(codec, latents))
+    for turn in range(1, rounds + 1):
+        latents = [_optimised(scaled, codec, step) for step in shape.model_steps]
+        codec = _refitted(scaled, facts, tensors, latents, shape)
+        say(f"round {turn} of {rounds}: " + _summary(codec, latents))
     facts["card"]["measured"] = _measured(codec, pictures)
     say(facts["card"]["measured"])
     return make_artifact(facts, tensors)
 
 
-def _read_folder(folder: Path, mode: str) -> list[Uint8s]:
-    from latentstore.pictures import read_picture
+def _refitted(
+    pictures: Sequence[Uint8s],
+    facts: dict[str, Any],
+    tensors: Tensors,
+    latents: Sequence[Sequence[Int8s]],
+    shape: Shape,
+) -> Codec:
+    """The codec whose entropy models and deltas are fitted to these latents; `tensors` is brought up to date."""
+    tensors.update(_entropy_tensors(latents, shape))
+    tensors["delta"] = _delta(pictures, facts, tensors, latents[1], shape.model_steps[1])
+    return Codec.from_bytes(make_artifact(facts, tensors))
 
+
+def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Uint8s]:
+    """Every picture below the folder; files that are none are named, and hidden ones left out."""
+    from latentstore.loaders.remote import Location
+    from latentstore.pictures import read_picture
+    from latentstore.sources.folder import list_folder
+
+    if not folder.is_dir():
+        raise ArgumentError(f"{folder} is not a folder: the pictures to fit on lie in one.")
     pictures = []
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+    for item in list_folder(Location(folder))[0]:
         try:
-            pictures.append(read_picture(path.read_bytes(), mode, None))
-        except PictureError:
-            continue
+            pictures.append(read_picture(item.read(), mode, None))
+        except PictureError as error:
+            say(f"left out: {printable(item.path)}: {error}")
     if not pictures:
         raise ArgumentError(f"{folder} holds no picture to fit on.")
     return pictures
@@ -134,7 +198,7 @@ def _facts(name: str, shape: Shape, found: Projection, pictures: int, licence: s
             for b, d in zip(found.bound, found.deviation, strict=True)
         ],
         "card": {
-            "fitted on": f"{pictures} pictures at full and half size",
+            "fitted on": f"{counted(pictures, 'picture')} at full and half size",
             "licence": licence,
             "transform": "sym6-10, 3 levels",
             "seed": SEED,
@@ -162,19 +226,20 @@ def _scale(facts: dict[str, Any], step: float) -> npt.NDArray[np.float32]:
     return np.maximum(np.float32(step), np.array(facts["floor"], np.float32))
 
 
-def _latents(
-    pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, codec: Codec | None, step: float
-) -> list[Int8s]:
-    """Latents at a step: rounded by themselves at first, then optimised against the codec's tables."""
-    if codec is not None:
-        quality = _quality_of(codec, step)
-        with warnings.catch_warnings():
-            # at the finest step some coefficients leave int8; the models are not fitted for them
-            warnings.simplefilter("ignore", OutlierWarning)
-            return [codec.encode(p[None], quality)[0] for p in pictures]
+def _rounded(pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, step: float) -> list[Int8s]:
+    """Latents at a step, every coefficient rounded by itself."""
     tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
     rounding = np.full(facts["channels"], facts["rounding"], np.float32)
     return [projection.picture_to_latent(p, tables, inverse, rounding)[0] for p in pictures]
+
+
+def _optimised(pictures: Sequence[Uint8s], codec: Codec, step: float) -> list[Int8s]:
+    """Latents at a step, optimised against the codec's tables."""
+    quality = _quality_of(codec, step)
+    with warnings.catch_warnings():
+        # at the finest step some coefficients leave int8; the models are not fitted for them
+        warnings.simplefilter("ignore", OutlierWarning)
+        return [codec.encode(p[None], quality)[0] for p in pictures]
 
 
 def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: Shape) -> dict[str, npt.NDArray[Any]]:
