@@ -46,20 +46,15 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "JPEG 4:2:0 optimised": Peer(lambda q: peers.Jpeg(level=int(q), subsampling="420", optimize=True), (5, "
-    "98)),
+    "JPEG 4:2:0 optimised": Peer(lambda q: peers.Jpeg(level=int(q), subsampling="420", optimize=True), (5, 98)),
     "JPEG 4:2:0": Peer(lambda q: peers.Jpeg(level=int(q), subsampling="420"), (5, 98)),
-    "WebP method 4": Peer(lambda q: peers.Webp(level=int(q), lossless=False, method=4, numthreads=1), (1, "
-    "99)),
-    "WebP method 6": Peer(lambda q: peers.Webp(level=int(q), lossless=False, method=6, numthreads=1), (1, "
-    "99)),
+    "WebP method 4": Peer(lambda q: peers.Webp(level=int(q), lossless=False, method=4, numthreads=1), (1, 99)),
+    "WebP method 6": Peer(lambda q: peers.Webp(level=int(q), lossless=False, method=6, numthreads=1), (1, 99)),
     "JPEG XL effort 7": Peer(
         lambda d: peers.Jpegxl(distance=-d, effort=7, lossless=False, numthreads=1), (-12.0, -0.2), whole=False
     ),
-    "JPEG 2000": Peer(lambda db: peers.Jpeg2k(level=db, reversible=False, numthreads=1), (22.0, 48.0), "
-    "whole=False),
-    "AVIF speed 6 4:2:0": Peer(lambda q: peers.Avif(level=int(q), speed=6, pixelformat="420", numthreads=1), "
-    "(10, 95)),
+    "JPEG 2000": Peer(lambda db: peers.Jpeg2k(level=db, reversible=False, numthreads=1), (22.0, 48.0), whole=False),
+    "AVIF speed 6 4:2:0": Peer(lambda q: peers.Avif(level=int(q), speed=6, pixelformat="420", numthreads=1), (10, 95)),
 }
 
 
@@ -155,8 +150,8 @@ def compare(bars: common.Bars) -> None:
     writes, reads, latent_reads = speeds(codec, x[:TIMED], arrays)
     print(
         f"\nArray uint8 ({COUNT}, {SIDE}, {SIDE}, 3), one thread; of the peers two levels around our PSNR: "
-        f"bytes are put between them at our PSNR, speeds are of the second, in seconds of the processor, on "
-        f"{TIMED} pictures"
+        f"bytes are put between them at our PSNR, speeds are of the second, "
+        f"in seconds of the processor, on {TIMED} pictures"
     )
     table = [[*cells, writes[cells[0]], reads[cells[0]]] for cells in rows]
     common.table(["codec", "PSNR dB", "bpp", "bytes to ours", "write MP/s", "read MP/s"], table)
@@ -172,12 +167,10 @@ def compare(bars: common.Bars) -> None:
     others = [writes[n] for n in PEERS if not n.startswith("JPEG 4")]
     bars.at_least("write speed to the fastest peer but JPEG", writes[ours] / max(others), 1)
     bars.at_least(
-        f"read of 12-channel latents, {BATCH} a chunk, to the fastest peer's pixels", max(first.values()) / "
-        f"best, 3
+        f"read of 12-channel latents, {BATCH} a chunk, to the fastest peer's pixels", max(first.values()) / best, 3
     )
     print(
-        f"stated: the same, one a chunk: {min(first.values()) / best:.2f}; read of pixels to the fastest "
-        f"peer's: "
+        f"stated: the same, one a chunk: {min(first.values()) / best:.2f}; read of pixels to the fastest peer's: "
         f"{reads[ours] / best:.2f}; PSNR {target:.2f} dB for all"
     )
 
