@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import latentstore
+from latentstore.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,3 +61,19 @@ def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "s3://bucket/photos.zarr", size=64, storage_options=s3_server)
     assert run_page("s3.md", {"storage_options": s3_server}) == 2
+
+
+def test_codecs(photos: Path) -> None:
+    """With the commands of the page between its blocks, in the order of the text."""
+    pytest.importorskip("scipy")
+    pytest.importorskip("threadpoolctl")
+    Image.open("photos/odd/01.png").save("photo.png")
+    text = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^latentstore .*$", text, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["fit", "convert"]
+    for command in commands:
+        assert main(command) == 0, command
+    names: dict[str, Any] = {}
+    assert run_page("codecs.md", names) == 4
+    assert names["codec"].name == "my-codec"
+    assert latentstore.open("photos.zarr").codec.sha256 == names["codec"].sha256
