@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,9 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     for i in range(1, 3000):
         os.link(source / "0.png", source / f"{i}.png")
     command = [sys.executable, "-m", "latentstore", "convert", str(source), str(tmp_path / "x.zarr")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell that runs this in the background ignores Ctrl-C for all that it starts
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds) as process:
         assert process.stderr is not None
         while "converting" not in process.stderr.readline():
             time.sleep(0.01)
