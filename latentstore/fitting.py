@@ -22,6 +22,7 @@ from latentstore.codecs.errors import ArgumentError, PictureError
 from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights, stacked
 from latentstore.codecs.fit_projection import Projection, fit_projection
 from latentstore.codecs.shipped import SUFFIX
+from latentstore.codecs.symmetry import SymmetryClass, symmetric_basis
 from latentstore.progress import counted, printable
 
 Uint8s = npt.NDArray[np.uint8]
@@ -31,7 +32,7 @@ Tensors = dict[str, npt.NDArray[Any]]
 # Steps at which entropy models are fitted, and the knob: between these the step falls by a constant factor a unit of
 # quality. PSNR of photographs is about 25 dB at quality 1, 31 dB at 49, 35 dB at 90; 100 is what the channels can hold.
 MODEL_STEPS = (110.0, 50.0, 24.0, 9.0)
-QUALITY_STEPS = ((1, 240.0), (50, 49.0), (90, 20.0), (100, 4.0))
+QUALITY_STEPS = ((1, 240.0), (50, 49.0), (90, 20.0), (100, 2.5))
 DEFAULT_QUALITY = 49
 PRECISION = 12
 TABLES = 48
@@ -39,6 +40,8 @@ PREDICTED = 3
 LAMBDA = 0.12
 ROUNDING = 0.36
 SEED = 0
+# of a histogram of coefficients, up to the largest possible
+BINS = 4096
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def _fit(folder: Path, name: str, shape: Shape, licence: str, rounds: int, say: 
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
     # tables see the pictures at full and at half size: stores of small pictures hold finer detail per pixel
     scaled = pictures + [_halved(p) for p in pictures if min(p.shape[:2]) > 1]
-    facts = _facts(name, shape, found, len(pictures), licence)
+    facts = _facts(name, shape, found, _floor(pictures, found, colours), len(pictures), licence)
     tensors = _projection_tensors(found)
     latents = [_rounded(scaled, facts, tensors, step) for step in shape.model_steps]
     codec = _refitted(scaled, facts, tensors, latents, shape)
@@ -179,7 +182,34 @@ def _halved(picture: Uint8s) -> Uint8s:
     return ((quads.sum((1, 3)) + 2) // 4).astype(np.uint8)
 
 
-def _facts(name: str, shape: Shape, found: Projection, pictures: int, licence: str) -> dict[str, Any]:
+def _floor(pictures: Sequence[Uint8s], found: Projection, colours: int) -> list[float]:
+    """The finest step of each channel: where rounding and the limit of int8 together cost least.
+
+    And coarse enough that a value seven times the channel's standard deviation, or the largest possible, fits:
+    pictures unlike those of the fit are not to be limited sooner.
+    """
+    tables = projection.analysis_tables(symmetric_basis(colours), found.classes, found.rows)
+    unit = np.ones(len(found.bound), np.float32)
+    counts, width = np.zeros((len(unit), BINS)), found.bound / BINS
+    for picture in pictures:
+        places = np.abs(projection.picture_to_coefs(picture, tables, unit)).reshape(len(unit), -1) / width[:, None]
+        for count, place in zip(counts, places.astype(np.int64), strict=True):
+            count += np.bincount(np.minimum(place, BINS - 1), minlength=BINS)
+    floor = []
+    for count, deviation, bound in zip(counts, found.deviation, found.bound, strict=True):
+        share, value = count / count.sum(), (np.arange(BINS) + 0.5) * bound / BINS
+        steps = np.geomspace(max(min(7.0 * deviation, bound), 0.127), max(bound, 0.127), 64) / 127.0
+        error = [step**2 / 12 + share @ np.maximum(value - 127.0 * step, 0) ** 2 for step in steps]
+        floor.append(round(float(steps[np.argmin(error)]), 6))
+    # both channels of a pair are treated alike
+    for k in np.flatnonzero(found.classes == SymmetryClass.EO):
+        floor[k] = floor[k + 1] = max(floor[k], floor[k + 1])
+    return floor
+
+
+def _facts(
+    name: str, shape: Shape, found: Projection, floor: Sequence[float], pictures: int, licence: str
+) -> dict[str, Any]:
     return {
         "name": name,
         "mode": shape.mode,
@@ -192,11 +222,7 @@ def _facts(name: str, shape: Shape, found: Projection, pictures: int, licence: s
         "lambda": LAMBDA,
         "rounding": ROUNDING,
         "bound": [round(float(b), 3) for b in found.bound],
-        # at this step a value seven times the channel's standard deviation, or the largest possible, fits int8
-        "floor": [
-            round(max(min(float(b), 7.0 * float(d)) / 127.0, 1e-3), 6)
-            for b, d in zip(found.bound, found.deviation, strict=True)
-        ],
+        "floor": floor,
         "card": {
             "fitted on": f"{counted(pictures, 'picture')} at full and half size",
             "licence": licence,
@@ -215,8 +241,6 @@ def _projection_tensors(found: Projection) -> dict[str, npt.NDArray[Any]]:
 
 
 def _analysis(facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> projection.AnalysisTables:
-    from latentstore.codecs.symmetry import symmetric_basis
-
     basis = symmetric_basis(3 if facts["mode"] == "RGB" else 1)
     ends = np.cumsum([basis.runs[kind][1] for kind in tensors["classes"]])
     return projection.analysis_tables(basis, tensors["classes"], np.split(tensors["analysis"], ends[:-1]))
