@@ -1,5 +1,6 @@
 """The entropy coder of docs/format.md in readable, slow Python: section 5 here, sections 2 and 4 in
-`reference_header`, section 6 in `reference_contexts`, the encoder's choices in `reference_optimise`.
+`reference_header`, section 6 in `reference_contexts`, the encoder's choices in `reference_optimise`; what
+docs/format-sound.md puts in their place in `reference_adaptive`.
 
 It is the oracle of the tests, and what runs where no kernel was built: its functions have the
 names, arguments and results of the kernel's, byte for byte. It knows nothing of the kernel.
@@ -13,6 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .reference_adaptive import (
+    AdaptiveChannel,
+    Row,
+    adaptive_new,
+    code_rows,
+    coder_optimise_many,
+    value_of,
+)
 from .reference_contexts import (
     ESCAPE,
     RADIUS,
@@ -32,6 +41,7 @@ from .reference_contexts import (
 from .reference_header import (
     CORRUPT,
     MAX_QUALITY,
+    MAX_STEP_CODE,
     OK,
     TRUNCATED,
     WRONG_SHAPE,
@@ -43,16 +53,19 @@ from .reference_header import (
     parse_group,
 )
 from .reference_model import Coder, Int8s, coder_new, require_group, require_model, require_plane
-from .reference_optimise import coder_cost, coder_optimise
+from .reference_optimise import coder_optimise
 
 __all__ = [
+    "adaptive_new",
     "coder_contexts",
     "coder_cost",
     "coder_decode",
     "coder_encode",
+    "coder_encode_many",
     "coder_lanes",
     "coder_new",
     "coder_optimise",
+    "coder_optimise_many",
     "crc32c",
 ]
 
@@ -126,6 +139,8 @@ def decode_group(coder: Coder, group: Group) -> Int8s:
     shape = (group.height, group.width)
     if not group.payload:
         return np.zeros((coder.channels, *shape), np.int8)
+    if coder.adaptive:
+        return decode_rows(coder.models[group.model], Reader(coder, group), group.width)
     reader, order = Reader(coder, group), coding_order(*shape, group.lanes)
     values: list[Ints] = []
     earlier: list[Ints] = []
@@ -135,6 +150,24 @@ def decode_group(coder: Coder, group: Group) -> Int8s:
         earlier.append(magnitudes(residual))
     reader.finish()
     return np.stack(values).astype(np.int8)
+
+
+def decode_rows(channels: Sequence[AdaptiveChannel], reader: Reader, width: int) -> Int8s:
+    """The latent int8 (channels, 1, width) of a group of sound."""
+    rows: list[Row] = []
+    for channel in channels:
+        row = Row(channel, width, rows)
+        for _ in range(width):
+            context = row.context()
+            symbol = reader.symbol(0, channel.table[context.level][context.bucket])
+            if symbol == ESCAPE:
+                value = reader.escape()
+                row.take(value, value - context.whole)
+            else:
+                row.take(*value_of(context, symbol))
+        rows.append(row)
+    reader.finish()
+    return np.array([[row.value] for row in rows], np.int8)
 
 
 def decode_plane(
@@ -171,14 +204,14 @@ def decode_plane(
 def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes:
     """The blob of a latent int8 (channels, height, width)."""
     height, width = latent.shape[1:]
-    lanes = coder_lanes(height, width)
+    lanes = 1 if coder.adaptive else coder_lanes(height, width)
     if not latent.any():
         return join_group(Group(lanes, model, quality, height, width, 0, b""), coder.sha256)
     order = np.array(coding_order(height, width, lanes))
     at = (order[:, 1], order[:, 2])
     coded: list[tuple[int, int, int]] = []
     escapes = b""
-    for channel, value, codes in code_group(coder, model, latent):
+    for channel, value, codes in (code_rows if coder.adaptive else code_group)(coder, model, latent):
         table = np.array(channel.table)[codes.level, codes.bucket]
         symbol = np.where(coder.freq_array[table, codes.symbol] == 0, ESCAPE, codes.symbol)
         escapes += value[at][symbol[at] == ESCAPE].astype(np.int8).tobytes()
@@ -213,9 +246,25 @@ def coder_encode(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
     """The blob of one group, int8 (channels, height, width), by one model."""
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
-    if not 0 <= quality <= MAX_QUALITY:
-        raise ValueError(f"quality {quality} is not 0 to {MAX_QUALITY}")
+    highest = MAX_STEP_CODE if coder.adaptive else MAX_QUALITY
+    if not 0 <= quality <= highest:
+        raise ValueError(f"quality {quality} is not 0 to {highest}")
     return encode_group(coder, model, quality, latent)
+
+
+def coder_encode_many(coder: Coder, models: npt.NDArray[np.int32], code: int, latents: Int8s) -> list[bytes]:
+    """The blobs of groups of sound, int8 (n, channels, 1, t); code: the step code."""
+    return [coder_encode(coder, model, code, x) for model, x in zip(models.tolist(), latents, strict=True)]
+
+
+def coder_cost(coder: Coder, model: int, latent: Int8s) -> float:
+    """The ideal length in bits of a group int8 (channels, height, width) under a model."""
+    require_model(coder, model)
+    require_group(coder, latent, "latent", np.int8)
+    total = 0
+    for channel, _, codes in (code_rows if coder.adaptive else code_group)(coder, model, latent):
+        total += int(coder.cost[np.array(channel.table)[codes.level, codes.bucket], codes.symbol].sum())
+    return total / 256
 
 
 def coder_decode(
@@ -243,7 +292,7 @@ def coder_decode(
     groups: list[Group] = []
     try:
         for i in range(len(blobs)):
-            groups.append(_expected(coder, parse_group(blobs[i], coder.sha256), out.shape[2:]))
+            groups.append(_expected(coder, parse_group(blobs[i], coder.sha256, coder.adaptive), out.shape[2:]))
         for i in range(len(blobs)):
             out[i] = decode_group(coder, groups[i])
     except RefusedError as refused:
@@ -263,7 +312,7 @@ def coder_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
     """uint16 (channels, height, width): (level * 64 + bucket) * 64 + symbol, for fitting."""
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
-    coded = code_group(coder, model, latent)
+    coded = (code_rows if coder.adaptive else code_group)(coder, model, latent)
     return (
         np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()
     )

@@ -11,7 +11,7 @@ VERSION = 1
 HAS_ESCAPES, RESERVED = 1, 14
 MAX_AREA = 1 << 22
 MAX_SIDE = 1 << 16
-MAX_QUALITY = 100
+MAX_QUALITY, MAX_STEP_CODE = 100, 255
 
 
 class RefusedError(Exception):
@@ -100,8 +100,11 @@ class Group:
     payload: bytes
 
 
-def parse_group(blob: bytes, sha256: bytes) -> Group:
-    """Takes a group blob apart; RefusedError if it breaks a rule that can be checked without decoding it."""
+def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
+    """Takes a group blob apart; RefusedError if it breaks a rule that can be checked without decoding it.
+
+    adaptive: it is one of sound, which has one row, one lane and a step code in the place of the quality.
+    """
     if not blob:
         raise RefusedError(TRUNCATED)
     if blob[0] >> 4 != VERSION:
@@ -118,11 +121,13 @@ def parse_group(blob: bytes, sha256: bytes) -> Group:
     crc, payload = int.from_bytes(blob[at : at + 4], "little"), blob[at + 4 :]
     if crc != crc32c(sha256 + blob[:at] + payload):
         raise RefusedError(BAD_CRC)
-    if blob[0] & RESERVED or (blob[0] & HAS_ESCAPES and not escapes) or blob[2] > MAX_QUALITY:
+    if blob[0] & RESERVED or (blob[0] & HAS_ESCAPES and not escapes):
         raise RefusedError(CORRUPT)
     if not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE or height * width > MAX_AREA:
         raise RefusedError(CORRUPT)
-    lanes = coder_lanes(height, width)
+    if height > 1 if adaptive else blob[2] > MAX_QUALITY:
+        raise RefusedError(CORRUPT)
+    lanes = 1 if adaptive else coder_lanes(height, width)
     words = len(payload) - 4 * lanes - escapes
     if words < 0 or words % 2 if payload else escapes:
         raise RefusedError(CORRUPT)

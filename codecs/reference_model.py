@@ -22,14 +22,16 @@ MAX_MODELS, MAX_GROUP, MAX_TABLES = 256, 32, 128
 class Coder:
     """Checked tables, in the forms that the loops read.
 
-    models: the channels of each; freq, start: per table and symbol; symbol_at: per table and slot;
+    models: the channels of each, `Channel` or, if adaptive, `reference_adaptive.AdaptiveChannel`; freq, start: per
+    table and symbol; symbol_at: per table and slot;
     cost: int (tables, 64), what the encoder takes a symbol to cost, in 1/256 bit.
     """
 
     sha256: bytes
     precision: int
     channels: int
-    models: list[list[Channel]]
+    adaptive: bool
+    models: list[list[Any]]
     freq_array: npt.NDArray[np.int32]
     freq: list[list[int]]
     start: list[list[int]]
@@ -59,17 +61,29 @@ def coder_new(sha256: bytes, precision: int, *tables: npt.NDArray[Any]) -> Coder
     for array, shape in zip(tables, [*shapes, (len(freq), SYMBOLS)], strict=True):
         if array.shape != shape:
             raise ValueError(f"an entropy table has shape {array.shape} where {shape} is expected")
-    ranges = [(own, 0, 32767), (bias, 0, 65535), (cross, 0, 127), (table, 0, len(freq) - 1)]
-    ranges += [(signed_own, -32767, 32767), (signed_cross, -32767, 32767), (freq, 0, (1 << precision) - 1)]
-    if any((array < low).any() or (array > high).any() for array, low, high in ranges) or (
-        (freq.sum(1) != 1 << precision).any() or (freq[:, ESCAPE] == 0).any()
-    ):
+    ranges = [(own, 0, 32767), (bias, 0, 65535), (cross, 0, 127)]
+    ranges += [(signed_own, -32767, 32767), (signed_cross, -32767, 32767)]
+    if any((array < low).any() or (array > high).any() for array, low, high in ranges):
         raise ValueError("entropy tables hold a weight or a frequency outside its range")
     listed = [[_channel(m, k, *tables[:7]) for k in range(channels)] for m in range(models)]
+    return coder_of(sha256, precision, listed, table, freq)
+
+
+def coder_of(
+    sha256: bytes, precision: int, models: list[list[Any]], table: npt.NDArray[Any], freq: npt.NDArray[Any]
+) -> Coder:
+    """A coder of channels whose own numbers are checked; ValueError for what all kinds of them share."""
+    if len(sha256) != 32 or not 8 <= precision <= 12:
+        raise ValueError("entropy tables have impossible sizes")
+    total = 1 << precision
+    bad = (freq < 0) | (freq >= total)
+    if bad.any() or (freq.sum(1) != total).any() or (freq[:, ESCAPE] == 0).any() or (table >= len(freq)).any():
+        raise ValueError("entropy tables hold a weight or a frequency outside its range")
     start = np.cumsum(freq, axis=1) - freq
     symbol_at = [np.repeat(np.arange(SYMBOLS), row).tolist() for row in freq]
+    adaptive = not isinstance(models[0][0], Channel)
     return Coder(
-        bytes(sha256), precision, channels, listed, freq, freq.tolist(), start.tolist(), symbol_at,
+        bytes(sha256), precision, len(models[0]), adaptive, models, freq, freq.tolist(), start.tolist(), symbol_at,
         np.array([_costs(row, precision) for row in freq.tolist()]),
     )  # fmt: skip
 

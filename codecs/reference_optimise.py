@@ -1,4 +1,4 @@
-"""What the encoder may choose: the cost of a group under a model, and rate-distortion-optimised quantisation.
+"""What the encoder may choose: rate-distortion-optimised quantisation.
 
 Nothing of this is part of the format; it gives what the kernel gives, so that a picture becomes the same
 bytes everywhere: float32 operations in the same order, and costs that are integers.
@@ -15,7 +15,6 @@ from .reference_contexts import (
     Channel,
     Ints,
     bucket_of,
-    code_plane,
     context_of,
     cross_contexts,
     cross_predictions,
@@ -27,20 +26,6 @@ from .reference_contexts import (
 from .reference_model import Coder, Int8s, require_group, require_model
 
 Floats = npt.NDArray[np.float32]
-
-
-def coder_cost(coder: Coder, model: int, latent: Int8s) -> float:
-    """The ideal length in bits of a group int8 (channels, height, width) under a model."""
-    require_model(coder, model)
-    require_group(coder, latent, "latent", np.int8)
-    values = list(latent.astype(np.int32))
-    earlier: list[Ints] = []
-    total = 0
-    for k, channel in enumerate(coder.models[model]):
-        codes = code_plane(channel, values[k], values[:k], earlier)
-        earlier.append(magnitudes(codes.residual))
-        total += int(coder.cost[np.array(channel.table)[codes.level, codes.bucket], codes.symbol].sum())
-    return total / 256
 
 
 def coder_optimise(
