@@ -20,6 +20,7 @@ __all__ = [
     "require_prefix",
     "require_quality",
     "require_size",
+    "require_sound",
 ]
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -65,6 +66,27 @@ def require_picture(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[
         )
     check_size(picture.shape[1], picture.shape[0])
     return picture
+
+
+def require_sound(signal: Any, inputs: int, codec: str) -> npt.NDArray[np.float32]:
+    """Sound float32 (n, inputs), full scale 1, from any float, or int16 or int32 whose full scale is their type's;
+    one input takes (n,) too."""
+    given = np.asarray(signal)
+    if inputs == 1 and given.ndim == 1:
+        given = given[:, None]
+    if given.ndim != 2 or given.shape[1] != inputs or not len(given):
+        raise ArgumentError(
+            f"The sound is {given.dtype} {given.shape}; {codec} takes (samples, {inputs}), one sample or more."
+        )
+    if given.dtype in (np.int16, np.int32):
+        return given.astype(np.float32) * np.float32(-1 / np.iinfo(given.dtype).min)
+    if given.dtype.kind != "f":
+        raise ArgumentError(f"The sound is {given.dtype}; {codec} takes float (full scale 1), int16 or int32.")
+    sound = np.ascontiguousarray(given, np.float32)
+    # beyond this, sums of squares are no longer numbers; full scale is 1
+    if not np.abs(sound).max() <= 1e6:
+        raise ArgumentError("The sound holds values that are not finite, or beyond a million times full scale.")
+    return sound
 
 
 def require_size(size: tuple[int, int] | None, latent: tuple[int, int]) -> tuple[int, int]:

@@ -27,6 +27,8 @@ MAX_BYTES = 64 << 20
 METADATA_KEY = "latentstore"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
+TAPS = 14
+SOUND = "sound"
 
 Array = npt.NDArray[Any]
 
@@ -96,8 +98,8 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     """What is wrong with an artifact's parts, or None."""
     if not is_name(facts.get("name")):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
-    if facts.get("mode") not in ("RGB", "L"):
-        return f"mode {_short(facts.get('mode'))} is neither RGB nor L"
+    if facts.get("mode") not in ("RGB", "L", SOUND):
+        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {SOUND}"
     if not isinstance(facts.get("card"), dict):
         return "it has no card"
     for key, low, high in (
@@ -108,6 +110,13 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     ):
         if not _whole(facts.get(key), low, high):
             return f"{key} is {_short(facts.get(key))}, not {low} to {high}"
+    if facts["mode"] == SOUND:
+        if not _whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
+            return "inputs is not 1 to 16, or relative neither true nor false"
+        if not _whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
+            return f"hop is {_short(facts.get('hop'))}, not even and 8 to 1024"
+        if not _whole(facts.get("rate"), 1, (1 << 28) - 1):
+            return f"rate is {_short(facts.get('rate'))}, not 1 hertz or more"
     channels, group = facts["channels"], facts["group_channels"]
     if channels % group:
         return f"{channels} channels do not fill groups of {group}"
@@ -164,19 +173,32 @@ def _short(value: Any) -> str:
 def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int) -> str | None:
     models = len(facts["model_steps"]) * (channels // group)
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "classes": ("int8", (channels,)),
-        "analysis": ("float32", (None,)),
-        "synthesis": ("float32", (None,)),
         "delta": ("float32", (channels, 2)),
         "entropy.own": ("int32", (models, group, 5)),
         "entropy.bias": ("int32", (models, group)),
         "entropy.cross": ("uint8", (models, group, group, 2)),
-        "entropy.predicted": ("uint8", (models, group)),
-        "entropy.signed_own": ("int32", (models, group, 4)),
-        "entropy.signed_cross": ("int32", (models, group, group, 9)),
         "entropy.table": ("uint8", (models, group, FRACTIONS, BUCKETS)),
         "entropy.freq": ("int32", (None, SYMBOLS)),
     }
+    if facts["mode"] == SOUND:
+        shapes |= {
+            "mix": ("float32", (facts["inputs"], facts["inputs"])),
+            "source": ("int8", (channels,)),
+            "basis": ("float32", (channels, 2 * facts["hop"])),
+            "entropy.taps": ("int32", (models, group, TAPS)),
+            "entropy.source": ("uint8", (models, group, 2)),
+            "entropy.rate": ("uint8", (models, group)),
+            "entropy.gain": ("int32", (None, BUCKETS)),
+        }
+    else:
+        shapes |= {
+            "classes": ("int8", (channels,)),
+            "analysis": ("float32", (None,)),
+            "synthesis": ("float32", (None,)),
+            "entropy.predicted": ("uint8", (models, group)),
+            "entropy.signed_own": ("int32", (models, group, 4)),
+            "entropy.signed_cross": ("int32", (models, group, group, 9)),
+        }
     if models > 256:
         return f"{models} entropy models are more than 256"
     if set(tensors) != set(shapes):
@@ -187,11 +209,14 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
         right = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
         if tensor.dtype != dtype or not right:
             return f"{name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}"
-    for name in ("analysis", "synthesis", "delta"):
-        if not np.isfinite(tensors[name]).all():
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float32 and not np.isfinite(tensor).all():
             return f"{name} holds values that are not finite"
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
+    if facts["mode"] == SOUND:
+        source = tensors["source"]
+        return "source is not one of the inputs" if (source < 0).any() or (source >= facts["inputs"]).any() else None
     if (tensors["entropy.predicted"] > 1).any():
         return "entropy.predicted holds values other than 0 and 1"
     return None

@@ -1,4 +1,5 @@
-"""The bytes around entropy-coded groups: headers of group blobs and sample blobs (docs/format.md sections 3, 4).
+"""The bytes around entropy-coded groups: headers of group blobs and sample blobs (docs/format.md sections 3, 4, and
+docs/format-sound.md sections S2, S3).
 
 This module and the kernel's coder_blob.c are the only ones that know these headers.
 """
@@ -9,15 +10,34 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from .checksum import crc32c
 from .errors import ArgumentError, CorruptError, TruncatedError, UnsupportedVersionError
 from .reference_header import HAS_ESCAPES, RESERVED, coder_lanes, varint
 
-__all__ = ["MAX_PIXELS", "GroupInfo", "SampleInfo", "group_info", "join_sample", "split_sample"]
+__all__ = [
+    "MAX_PIXELS",
+    "SEGMENT",
+    "SOUND",
+    "GroupInfo",
+    "SampleInfo",
+    "group_info",
+    "is_segmented",
+    "join_sample",
+    "join_segments",
+    "split_sample",
+    "split_segments",
+]
 
 MAGIC = b"LS"
 VERSION = 1
-MODES = ("L", "RGB")
+SOUND = "sound"
+MODES = {"L": 0, "RGB": 1, SOUND: 8}
+SEGMENT = 1024
+"""Instants of sound that a group blob holds at most; longer latents are cut into blobs of so many."""
+_SEGMENTED = 2
 FINGERPRINT_BYTES = 2
 REDUCTION = 8
 MAX_PIXELS = 1 << 28
@@ -46,7 +66,8 @@ class GroupInfo:
 
 @dataclass(frozen=True)
 class SampleInfo:
-    """The header of a sample blob: the picture's size in pixels, its mode, and where its groups lie in the blob."""
+    """The header of a sample blob: the picture's size in pixels, or 1 and the samples of sound and their rate in
+    hertz (0 of pictures), its mode, and where its groups lie in the blob."""
 
     width: int
     height: int
@@ -54,18 +75,14 @@ class SampleInfo:
     fingerprint: bytes
     starts: tuple[int, ...]
     ends: tuple[int, ...]
-
-    @property
-    def latent_size(self) -> tuple[int, int]:
-        """Height and width of the latent's planes."""
-        return -(-self.height // REDUCTION), -(-self.width // REDUCTION)
+    rate: int = 0
 
 
-def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, at: int, longest: int = 4) -> tuple[int, int]:
     """The number at `at` and the place after it; TruncatedError, or CorruptError for a spelling that is not the
-    shortest or is longer than four bytes."""
+    shortest or takes more bytes than the longest may."""
     value = 0
-    for shift in range(0, 28, 7):
+    for shift in range(0, 7 * longest, 7):
         if at >= len(data):
             raise TruncatedError("The header of the blob is cut short.")
         byte = data[at]
@@ -78,9 +95,10 @@ def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     raise CorruptError("The header of the blob holds a number that is not spelled as the format asks.")
 
 
-def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupInfo:
+def group_info(blob: bytes | memoryview, sha256: bytes | None = None, sound: bool = False) -> GroupInfo:
     """Reads the header of a group blob; checks its CRC-32C if the artifact's SHA-256 (32 bytes) is given.
 
+    sound: it is one of a codec of sound, and not of segments; `quality` then is the step code.
     UnsupportedVersionError, TruncatedError, CorruptError.
     """
     blob = memoryview(blob)
@@ -104,23 +122,34 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None) -> GroupIn
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
     unused = blob[0] & HAS_ESCAPES and not escapes
-    if blob[0] & RESERVED or unused or blob[2] > MAX_QUALITY or not _plane_fits(height, width):
+    bad = height != 1 if sound else blob[2] > MAX_QUALITY
+    if blob[0] & RESERVED or unused or bad or not _plane_fits(height, width):
         said = f"planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}"
         raise CorruptError(f"The group blob claims {said}.")
-    return GroupInfo(VERSION, coder_lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
+    lanes = 1 if sound else coder_lanes(height, width)
+    return GroupInfo(VERSION, lanes, blob[1], blob[2], height, width, escapes, at + 4)
 
 
-def join_sample(groups: Sequence[bytes], width: int, height: int, mode: str, sha256: bytes) -> bytes:
-    """A sample blob of a picture's groups, in order; sha256: of the artifact, 32 bytes."""
+def join_sample(
+    groups: Sequence[bytes], width: int, height: int, mode: str, sha256: bytes, rate: int = 0
+) -> bytes:
+    """A sample blob of a signal's groups, in order; sha256: of the artifact, 32 bytes.
+
+    Of sound, width is how many samples it has, height is 1, and rate is theirs in hertz.
+    """
     if mode not in MODES:
-        raise ArgumentError(f"mode is {mode!r}; it is one of {MODES}.")
+        raise ArgumentError(f"mode is {mode!r}; it is one of {sorted(MODES)}.")
     if not 1 <= len(groups) <= MAX_GROUPS:
         raise ArgumentError(f"A sample has 1 to {MAX_GROUPS} groups, not {len(groups)}.")
-    check_size(width, height)
+    if mode == SOUND:
+        check_sound(width, rate)
+    else:
+        check_size(width, height)
     if max(map(len, groups)) >= 1 << 28:
-        raise ArgumentError("A group blob of 2^28 bytes or more cannot be joined: cut the picture into tiles.")
-    head = MAGIC + bytes([VERSION << 4 | MODES.index(mode)]) + sha256[:FINGERPRINT_BYTES]
-    head += varint(width) + varint(height) + bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
+        raise ArgumentError("A group blob of 2^28 bytes or more cannot be joined: cut the signal into parts.")
+    head = MAGIC + bytes([VERSION << 4 | MODES[mode]]) + sha256[:FINGERPRINT_BYTES]
+    head += varint(width) + varint(rate if mode == SOUND else height)
+    head += bytes([len(groups)]) + b"".join(varint(len(g)) for g in groups)
     return b"".join([head, struct.pack("<I", crc32c(head)), *groups])
 
 
@@ -131,6 +160,44 @@ def check_size(width: int, height: int) -> None:
             f"A picture of {width} x {height} pixels cannot be coded: it has 1 to {MAX_PIXELS} pixels, and at most "
             f"{MAX_SIDE * REDUCTION} on a side; cut it into tiles."
         )
+
+
+def check_sound(samples: int, rate: int) -> None:
+    """ArgumentError unless sound of so many samples at this rate in hertz can be coded."""
+    if not 1 <= samples < 1 << 35:
+        raise ArgumentError(f"Sound of {samples} samples cannot be coded: it has at least 1.")
+    if not 1 <= rate < 1 << 28:
+        raise ArgumentError(f"The rate is {rate}; it is a whole number of hertz, at least 1.")
+
+
+def is_segmented(blob: bytes | memoryview) -> bool:
+    """Whether a group of sound is a row of segments, to be taken apart by `split_segments`."""
+    return len(blob) > 0 and blob[0] == VERSION << 4 | _SEGMENTED
+
+
+def join_segments(blobs: Sequence[bytes], instants: int, sha256: bytes) -> bytes:
+    """A group of sound of more than SEGMENT instants from the group blobs of its segments, in order."""
+    head = bytes([VERSION << 4 | _SEGMENTED]) + varint(instants) + b"".join(varint(len(b)) for b in blobs)
+    return b"".join([head, struct.pack("<I", crc32c(head, crc32c(sha256))), *blobs])
+
+
+def split_segments(blob: bytes | memoryview, sha256: bytes) -> tuple[int, npt.NDArray[np.int64]]:
+    """Instants of a segmented group, and where its segments' blobs begin and the last ends: int64 (segments + 1,).
+
+    The segments themselves may be missing: whoever takes one checks that. TruncatedError, CorruptError.
+    """
+    blob = memoryview(blob)
+    instants, at = read_varint(blob, 1)
+    if not SEGMENT < instants <= MAX_AREA:
+        raise CorruptError(f"The group blob claims segments of {instants} instants.")
+    sizes = np.empty(-(-instants // SEGMENT), np.int64)
+    for i in range(len(sizes)):
+        sizes[i], at = read_varint(blob, at)
+    if len(blob) < at + 4:
+        raise TruncatedError("The group blob ends inside its header.")
+    if crc32c(blob[:at], crc32c(sha256)) != int.from_bytes(blob[at : at + 4], "little"):
+        raise CorruptError("The CRC-32C of the group blob's header does not match: it is damaged.")
+    return instants, np.concatenate([[0], np.cumsum(sizes)]) + at + 4
 
 
 def _plane_fits(height: int, width: int) -> bool:
@@ -153,8 +220,10 @@ def split_sample(blob: bytes | memoryview) -> SampleInfo:
         raise UnsupportedVersionError(
             f"The sample blob is of format version {blob[2] >> 4}; this release reads version {VERSION}."
         )
-    width, at = read_varint(blob, 3 + FINGERPRINT_BYTES)
+    sound = blob[2] & 15 == MODES[SOUND]
+    width, at = read_varint(blob, 3 + FINGERPRINT_BYTES, 5 if sound else 4)
     height, at = read_varint(blob, at)
+    height, rate = (1, height) if sound else (height, 0)
     if at >= len(blob):
         raise TruncatedError("The sample blob ends inside its header.")
     count, at = blob[at], at + 1
@@ -168,12 +237,15 @@ def split_sample(blob: bytes | memoryview) -> SampleInfo:
         raise TruncatedError("The sample blob ends inside its header.")
     if crc32c(blob[:at]) != int.from_bytes(blob[at : at + 4], "little"):
         raise CorruptError("The CRC-32C of the sample blob's header does not match: it is damaged.")
-    mode = blob[2] & 15
-    if mode >= len(MODES) or not _plane_fits(-(-height // REDUCTION), -(-width // REDUCTION)):
-        raise CorruptError(f"The sample blob claims a picture of {width} x {height} pixels in mode {mode}.")
+    mode = {number: name for name, number in MODES.items()}.get(blob[2] & 15)
+    if sound and (not width or not rate):
+        raise CorruptError(f"The sample blob claims {width} samples of sound at {rate} hertz.")
+    if mode is None or not (sound or _plane_fits(-(-height // REDUCTION), -(-width // REDUCTION))):
+        raise CorruptError(f"The sample blob claims a picture of {width} x {height} pixels in mode {blob[2] & 15}.")
     starts, ends, at = [], [], at + 4
     for size in sizes:
         starts.append(at)
         at += size
         ends.append(at)
-    return SampleInfo(width, height, MODES[mode], bytes(blob[3 : 3 + FINGERPRINT_BYTES]), tuple(starts), tuple(ends))
+    fingerprint = bytes(blob[3 : 3 + FINGERPRINT_BYTES])
+    return SampleInfo(width, height, mode, fingerprint, tuple(starts), tuple(ends), rate)

@@ -141,8 +141,6 @@ def _fit_magnitudes(
 
     earlier: features of the channels before k; those of k are added.
     """
-    from scipy.optimize import nnls
-
     x = np.ones((5 + 2 * k + 1, earlier.shape[1]))
     x[5:-1] = earlier[: 2 * k]
     y, at = np.empty(earlier.shape[1]), 0
@@ -155,17 +153,25 @@ def _fit_magnitudes(
         centre = limited[1:][site.here]
         earlier[2 * k, part] = centre
         earlier[2 * k + 1, part] = limited[site.around].sum(0) - centre
-    weighted, importance = np.empty_like(x), np.ones(len(y))
+    solution = nonnegative_fit(x, y)
+    w.own[k] = np.minimum(np.round(solution[:5] * UNIT), 32767)
+    w.bias[k] = min(max(round(solution[-1] * UNIT), 1), 65535)
+    pairs = solution[5:-1].reshape(k, 2) * (UNIT / 4, UNIT)
+    w.cross[k, :k] = np.minimum(np.round(pairs), 127)
+
+
+def nonnegative_fit(x: Floats, y: Floats) -> Floats:
+    """Non-negative least squares of y (n,) by features x (features, n), weighted by y's variance as the fit sees it."""
+    from scipy.optimize import nnls
+
+    weighted, importance, solution = np.empty_like(x), np.ones(len(y)), np.zeros(len(x))
     for _ in range(4):
         np.multiply(x, importance, out=weighted)
         gram = weighted @ x.T
         root = np.linalg.cholesky(gram + np.eye(len(gram)) * 1e-7 * np.trace(gram) / len(gram))
         solution, _ = nnls(root.T, np.linalg.solve(root, weighted @ y))
         importance = np.maximum(solution @ x, 0.01) ** -1.5
-    w.own[k] = np.minimum(np.round(solution[:5] * UNIT), 32767)
-    w.bias[k] = min(max(round(solution[-1] * UNIT), 1), 65535)
-    pairs = solution[5:-1].reshape(k, 2) * (UNIT / 4, UNIT)
-    w.cross[k, :k] = np.minimum(np.round(pairs), 127)
+    return solution
 
 
 def stacked(models: Sequence[Weights]) -> dict[str, npt.NDArray[Any]]:

@@ -113,7 +113,7 @@ class Row:
         self.value: list[int] = []
         self.size: list[int] = []
         self._sources = [earlier[p].value if p < len(earlier) else [0] * width for p in channel.source]
-        self._sizes = [(row.size, *pair) for row, pair in zip(earlier, channel.cross, strict=False) if any(pair)]
+        self._sizes = [(row.size, pair[0], pair[1]) for row, pair in zip(earlier, channel.cross, strict=False)]
         self._weights = list(channel.taps)
         self._fast = self._slow = 0
 

@@ -146,11 +146,11 @@ def reference_latent(codec: Codec, blob: bytes) -> np.ndarray:
     coder = reference.coder_new(bytes.fromhex(codec.sha256), codec.artifact.facts["precision"], *tables)
     info = split_sample(blob)
     n = codec.groups
-    out = np.empty((n, codec.group_channels, *info.latent_size), np.int8)
+    out = np.empty((n, codec.group_channels, *codec.latent_shape(info.height, info.width)[1:]), np.int8)
     starts, ends = np.array(info.starts), np.array(info.ends)
     source = np.zeros(n, np.int32)
     assert reference.coder_decode(coder, [blob], source, starts, ends - starts, out) == (0, -1)
-    return out.reshape(codec.channels, *info.latent_size)
+    return out.reshape(codec.channels, *codec.latent_shape(info.height, info.width)[1:])
 
 
 @pytest.mark.parametrize(("version", "name"), names("fails"))

@@ -1,0 +1,223 @@
+"""`PictureCodec`: pictures to latents to blobs, and back, by one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import projection
+from .arguments import (
+    Buffer,
+    Effort,
+    require_blob,
+    require_effort,
+    require_picture,
+    require_prefix,
+    require_quality,
+    require_size,
+)
+from .artifact import Artifact
+from .bitstream import check_size, group_info, join_sample
+from .codec import Codec
+from .errors import ArgumentError, ArtifactError, CorruptError
+from .symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
+from .transform import REDUCTION
+
+Uint8s = npt.NDArray[np.uint8]
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+
+class PictureCodec(Codec):
+    """A codec of 8-bit pictures; mode: "RGB" or "L"."""
+
+    reduction = REDUCTION
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
+        self.classes = artifact.tensors["classes"]
+        self._analysis, self._synthesis = self._projection()
+
+    @property
+    def in_channels(self) -> int:
+        return 3 if self.mode == "RGB" else 1
+
+    def _projection(self) -> tuple[projection.AnalysisTables, projection.SynthesisTables]:
+        basis = symmetric_basis(self.in_channels)
+        try:
+            check_classes(self.classes)
+            ends = np.cumsum([basis.runs[kind][1] for kind in self.classes])
+            weights = []
+            for name in ("analysis", "synthesis"):
+                tensor = self.artifact.tensors[name]
+                if tensor.size != ends[-1]:
+                    raise ArgumentError(f"{name} has {tensor.size} weights, not {ends[-1]}.")
+                weights.append(np.split(tensor, ends[:-1]))
+            self._check_pairs(weights)
+            return (
+                projection.analysis_tables(basis, self.classes, weights[0]),
+                projection.synthesis_tables(basis, self.classes, weights[1]),
+            )
+        except ArgumentError as error:
+            raise ArtifactError(f"Artifact {self.name} contradicts itself: {error}") from error
+
+    def _check_pairs(self, weights: list[list[Floats]]) -> None:
+        """A quarter turn swaps the channels of a pair: it is exact only if both are treated alike."""
+        for k in np.flatnonzero(self.classes == SymmetryClass.EO):
+            each: list[Any] = [*weights, self._delta, self._floor]
+            for values in each:
+                if not np.array_equal(values[k], values[k + 1]):
+                    raise ArgumentError(f"Channels {k} and {k + 1} are a pair, but not treated alike.")
+
+    # pictures and latents
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """The latent's shape of a picture of this size."""
+        return self.channels, projection.latent_side(height), projection.latent_side(width)
+
+    def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
+        """Pictures uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H/8), ceil(W/8)).
+
+        effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every
+        coefficient is rounded by itself, and then the latent of a flipped or turned picture is exactly
+        `transform` of the latent. Raises ArgumentError on another dtype or shape; warns (OutlierWarning) if a
+        value does not fit int8.
+        """
+        pictures, q = np.asarray(images), require_quality(quality, self.default_quality)
+        if pictures.ndim != 4 or pictures.dtype != np.uint8 or pictures.shape[3] != self.in_channels:
+            raise ArgumentError(
+                f"The images are {pictures.dtype} {pictures.shape}; {self.name} takes uint8 "
+                f"(N, height, width, {self.in_channels})."
+            )
+        require_effort(effort)
+        height, width = pictures.shape[1:3]
+        check_size(width, height)
+        out = np.empty((len(pictures), *self.latent_shape(height, width)), np.int8)
+        outside = 0
+        for picture, latent in zip(pictures, out, strict=True):
+            latent[...], limited = self._encode_one(picture, q, effort)
+            outside += limited
+        self._warn(outside, q)
+        return out
+
+    def decode(
+        self,
+        latents: npt.ArrayLike,
+        channels: int | None = None,
+        quality: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Uint8s:
+        """Latents int8 (N, c, h, w), or their first channels, to pictures uint8 (N, H, W, C).
+
+        quality: the one they were encoded at. size: (H, W) of the pictures, where their sides were not
+        multiples of 8.
+        """
+        codes = np.asarray(latents)
+        if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
+            raise ArgumentError(
+                f"latents are {codes.dtype} {codes.shape}; int8 (N, 1 to {self.channels}, h, w) is expected."
+            )
+        height, width = require_size(size, (codes.shape[2], codes.shape[3]))
+        kept = require_prefix(channels, codes.shape[1])
+        q = require_quality(quality, self.default_quality)
+        out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
+        for i, latent in enumerate(codes):
+            out[i] = self._to_picture(latent[:kept], q, (height, width))
+        return out
+
+    def transform(self, latent: npt.ArrayLike, symmetry: str) -> Int8s:
+        """The latent of the flipped or turned picture, from that of the picture.
+
+        latent: int8 (..., c, h, w), or its first channels. symmetry: one of `symmetry.SYMMETRIES`, which are
+        named as NumPy's functions are. Exact where both sides of the picture are multiples of 8; see
+        `symmetry.transform_latent`.
+        """
+        codes = np.asarray(latent)
+        if codes.ndim < 3 or codes.dtype != np.int8 or not 1 <= codes.shape[-3] <= self.channels:
+            raise ArgumentError(
+                f"The latent is {codes.dtype} {codes.shape}; int8 (..., 1 to {self.channels}, h, w) is "
+                "expected."
+            )
+        return transform_latent(codes, symmetry, self.classes[: codes.shape[-3]])
+
+    # pictures and blobs
+
+    def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
+        """A picture uint8 (H, W, C), or (H, W) for mode L, to a sample blob."""
+        picture = require_picture(image, self.mode, self.name)
+        groups, outliers = self.compress_counted(picture, quality, effort)
+        self._warn(outliers, quality)
+        return self.join_groups(groups, picture.shape[0], picture.shape[1])
+
+    def compress_counted(
+        self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default"
+    ) -> tuple[list[bytes], int]:
+        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+        picture = require_picture(image, self.mode, self.name)
+        q = require_quality(quality, self.default_quality)
+        latent, outliers = self._encode_one(picture, q, require_effort(effort))
+        return self.encode_latent_groups(latent, q), outliers
+
+    def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
+        """The group blobs of a latent, int8 (channels, h, w), without loss.
+
+        quality: the one it was encoded at; left out, the blobs do not say it and the best models are looked
+        for.
+        """
+        codes = self._require_latent(latent)
+        check_size(codes.shape[2] * REDUCTION, codes.shape[1] * REDUCTION)
+        n = self.group_channels
+        q = None if quality is None else require_quality(quality, self.default_quality)
+        band = None if q is None else self._band(q)
+        return [self.entropy.encode(codes[g * n : (g + 1) * n], g, band, q or 0) for g in range(self.groups)]
+
+    def join_groups(self, groups: Sequence[bytes], height: int, width: int) -> bytes:
+        """The sample blob of group blobs that `compress_groups` made of a picture of this size."""
+        return join_sample(groups, width, height, self.mode, self.fingerprint)
+
+    def decompress(self, blob: Buffer, channels: int | None = None) -> Uint8s:
+        """A sample blob, or the part of it that holds its first channels, to a picture uint8 (H, W, C).
+
+        ArgumentError if the blob does not say its quality: `encode_latent_groups` was not told it.
+        """
+        data = require_blob(blob)
+        info = self._sample(data)
+        latent = self._read([data], [info], channels)[0]
+        groups = -(-len(latent) // self.group_channels)
+        qualities = {group_info(data[info.starts[g] : info.ends[g]]).quality for g in range(groups)}
+        if len(qualities) > 1:
+            raise CorruptError(f"The blob's groups are of the qualities {sorted(qualities)}, not of one.")
+        quality = qualities.pop()
+        if not quality:
+            raise ArgumentError(
+                "The blob does not say its quality: read its latent, and decode that at the right one."
+            )
+        return self._to_picture(latent, quality, (info.height, info.width))
+
+    def _encode_one(self, picture: Uint8s, quality: int, effort: Effort) -> tuple[Int8s, int]:
+        """The latent, and how many of its values were limited to +-127."""
+        facts, scale = self.artifact.facts, self.scale(quality)
+        inverse = (np.float32(1) / scale).astype(np.float32)
+        if effort == "fast":
+            rounding = np.full(self.channels, facts["rounding"], np.float32)
+            return projection.picture_to_latent(picture, self._analysis, inverse, rounding)
+        coefficients = projection.picture_to_coefs(picture, self._analysis, inverse)
+        # counted only where some picture has such a coefficient
+        outside = int((np.abs(coefficients) >= 127.5).sum()) if (self._bound > 127 * scale).any() else 0
+        weight = (scale / scale.max()).astype(np.float32) ** 2
+        trade = float(facts["lambda"]) * float(np.float32(self.step(quality)) / scale.max()) ** 2
+        n, band = self.group_channels, self._band(quality)
+        latent = np.empty(coefficients.shape, np.int8)
+        for group in range(self.groups):
+            k = slice(group * n, (group + 1) * n)
+            latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], trade, self._delta[k])
+        return latent, outside
+
+    def _to_picture(self, latent: Int8s, quality: int, size: tuple[int, int]) -> Uint8s:
+        delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
+        return projection.latent_to_picture(
+            latent, self._synthesis, self.scale(quality), delta1, delta2, size
+        )

@@ -1,0 +1,215 @@
+"""`SoundCodec`: waveforms to latents to blobs, and back, by one artifact (docs/format-sound.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Buffer, Effort, require_blob, require_effort, require_prefix, require_quality, require_sound
+from .artifact import Artifact
+from .bitstream import MAX_AREA, SampleInfo, check_sound, join_sample
+from .codec import Codec
+from .errors import ArgumentError, ArtifactError, CorruptError
+from .lapped import LappedTransform
+
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+# what the level of silence is taken for
+LOWEST_LEVEL = 2.0**-20
+HIGHEST_CODE, CODE_OF_ONE, CODES_AN_OCTAVE = 255, 224, 8
+
+
+class SoundCodec(Codec):
+    """A codec of sound; mode: "sound". Signals are float, full scale -1 to 1, or int16 or int32, full scale their
+    type's; (n, in_channels), or (n,) where there is one.
+
+    rate: in hertz, what signals are taken for that do not say theirs. relative: the step goes with the level of each
+    signal. reduction: samples an instant.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
+        facts, tensors = artifact.facts, artifact.tensors
+        self.reduction = int(facts["hop"])
+        self.rate = int(facts["rate"])
+        self.relative = bool(facts["relative"])
+        self.sources = tensors["source"]
+        try:
+            self.lapped = LappedTransform(self.reduction, tensors["mix"], self.sources, tensors["basis"])
+        except ArgumentError as error:
+            raise ArtifactError(f"Artifact {self.name} contradicts itself: {error}") from error
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.artifact.facts["inputs"])
+
+    # steps
+
+    def step_code(self, level: float, quality: int | None = None) -> int:
+        """The step code (docs/format-sound.md section S3) for a signal of this level: root mean square, full scale 1.
+
+        The level says nothing where the codec is not relative.
+        """
+        step = self.step(quality) * (max(level, LOWEST_LEVEL) if self.relative else 1.0)
+        return min(max(round(CODES_AN_OCTAVE * float(np.log2(step))) + CODE_OF_ONE, 1), HIGHEST_CODE)
+
+    def scale_of(self, code: int) -> Floats:
+        """float32 (channels,): latents times this are coefficients, for a step code from 1 to 255."""
+        return self._scale(step_of(code))
+
+    # signals and latents
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """The latent's shape of `width` samples of sound; height: 1."""
+        return self.channels, height, -(-width // self.reduction)
+
+    def encode(self, signals: Any, quality: int | None = None, effort: Effort = "default") -> Int8s:
+        """Signals (N, n, in_channels) to latents int8 (N, channels, 1, ceil(n / reduction)).
+
+        effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every coefficient is
+        rounded by itself, and then the latent of the negated signal is the negated latent, and that of exchanged
+        left and right has the channels of source 1 negated. ArgumentError on another dtype or shape.
+        """
+        batch = [require_sound(signal, self.in_channels, self.name) for signal in signals]
+        if len({len(signal) for signal in batch}) != 1:
+            raise ArgumentError("Signals encoded together have one length; there is none, or there are several.")
+        q = require_quality(quality, self.default_quality)
+        made = [self._encode_one(signal, q, require_effort(effort)) for signal in batch]
+        self._warn(sum(outside for _, _, outside in made), q)
+        return np.stack([latent for latent, _, _ in made])
+
+    def decode(
+        self,
+        latents: npt.ArrayLike,
+        channels: int | None = None,
+        quality: int | None = None,
+        size: int | None = None,
+        codes: npt.ArrayLike | None = None,
+    ) -> Floats:
+        """Latents int8 (N, c, 1, t), or their first channels, to signals float32 (N, n, in_channels).
+
+        quality: the one they were encoded at. codes: (N,), the step codes of the signals, which a relative codec
+        cannot do without. size: n, where it is not t times the reduction.
+        """
+        given = np.asarray(latents)
+        if given.ndim != 4 or given.dtype != np.int8 or given.shape[2] != 1 or not 1 <= given.shape[1] <= self.channels:
+            raise ArgumentError(
+                f"latents are {given.dtype} {given.shape}; int8 (N, 1 to {self.channels}, 1, t) is expected."
+            )
+        kept, t = require_prefix(channels, given.shape[1]), given.shape[3]
+        n = t * self.reduction if size is None else size
+        if -(-n // self.reduction) != t:
+            raise ArgumentError(f"size is {size}; {t} instants are of {(t - 1) * self.reduction + 1} samples or more.")
+        if codes is None and self.relative:
+            raise ArgumentError(f"The steps of {self.name} go with each signal's level: decoding takes `codes`.")
+        steps = [self.step_code(1.0, quality)] * len(given) if codes is None else np.asarray(codes).tolist()
+        out = np.empty((len(given), n, self.in_channels), np.float32)
+        for signal, latent, code in zip(out, given, steps, strict=True):
+            signal[...] = self._to_signal(latent[:kept], code, n)
+        return out
+
+    # signals and blobs
+
+    def compress(
+        self, signal: Any, quality: int | None = None, effort: Effort = "default", rate: int | None = None
+    ) -> bytes:
+        """A signal to a sample blob; rate: of its samples in hertz."""
+        sound = require_sound(signal, self.in_channels, self.name)
+        return self.join_groups(self.compress_groups(sound, quality, effort), 1, len(sound), rate)
+
+    def compress_counted(
+        self, signal: Any, quality: int | None = None, effort: Effort = "default"
+    ) -> tuple[list[bytes], int]:
+        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+        q = require_quality(quality, self.default_quality)
+        sound = require_sound(signal, self.in_channels, self.name)
+        latent, code, outside = self._encode_one(sound, q, require_effort(effort))
+        return self.entropy.encode_sound(latent, self._band(q), code), outside
+
+    def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
+        """The group blobs of a latent, int8 (channels, 1, t), without loss.
+
+        quality: the one it was encoded at; left out, the blobs do not say it and the best models are looked for. The
+        blobs of a relative codec never say it.
+        """
+        codes = self._require_latent(latent)
+        if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
+            raise ArgumentError(f"The latent is {codes.shape}; sound has one row and 1 to {MAX_AREA} instants.")
+        if quality is None:
+            return self.entropy.encode_sound(codes, None, 0)
+        q = require_quality(quality, self.default_quality)
+        return self.entropy.encode_sound(codes, self._band(q), 0 if self.relative else self.step_code(1.0, q))
+
+    def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
+        """The sample blob of group blobs that `compress_groups` made of `width` samples of sound; height: 1."""
+        return join_sample(groups, width, height, self.mode, self.fingerprint, self.rate if rate is None else rate)
+
+    def decompress(
+        self, blob: Buffer, channels: int | None = None, start: int = 0, stop: int | None = None
+    ) -> Floats:
+        """A sample blob, or the part of it that holds its first channels, to a signal float32 (n, in_channels).
+
+        start, stop: only the samples from `start` to before `stop`, as in a slice; of a long signal no more is
+        decoded than they need. ArgumentError if the blob does not say its step: `encode_latent_groups` was not told
+        the quality.
+        """
+        data = require_blob(blob)
+        info = self.info(data)
+        begin, end, _ = slice(start, stop).indices(info.width)
+        if end <= begin:
+            return np.zeros((0, self.in_channels), np.float32)
+        kept = require_prefix(channels, self.channels)
+        t = self._size_of(info)[1]
+        first, last = self.lapped.needed(begin, end, t)
+        count = -(-kept // self.group_channels)
+        self._check_end(data, info, count, "the blob", None)
+        groups = [data[info.starts[g] : info.ends[g]] for g in range(count)]
+        latent, at, code = self.entropy.decode_instants(groups, t, first, last)
+        if not code:
+            raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
+        part = np.ascontiguousarray(latent[:kept, 0, first - at : last - at])
+        return self.lapped.latent_to_samples(
+            part, first, t, begin, end, self.scale_of(code), self._delta
+        )
+
+    def info(self, blob: Buffer) -> SampleInfo:
+        """What the header of a sample blob says: its `width` is the number of samples, `rate` theirs in hertz.
+
+        ArtifactError if it is of another codec; CorruptError and its kin if it cannot be read.
+        """
+        info = self._sample(require_blob(blob))
+        if self._size_of(info)[1] > MAX_AREA:
+            raise CorruptError(f"The blob claims {info.width} samples: more than {MAX_AREA} instants.")
+        return info
+
+    # inside
+
+    def _encode_one(self, sound: Floats, quality: int, effort: Effort) -> tuple[Int8s, int, int]:
+        """The latent (channels, 1, t), its step code, and how many of its values were limited to +-127."""
+        check_sound(len(sound), self.rate)
+        level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if self.relative else 1.0
+        code = self.step_code(level, quality)
+        scale = self.scale_of(code)
+        inverse = (np.float32(1) / scale).astype(np.float32)
+        facts = self.artifact.facts
+        if effort == "fast":
+            rounding = np.full(self.channels, facts["rounding"], np.float32)
+            latent, outside = self.lapped.signal_to_latent(sound, inverse, rounding)
+            return latent[:, None], code, outside
+        coefficients = self.lapped.signal_to_coefficients(sound, inverse)[:, None]
+        outside = int((np.abs(coefficients) >= 127.5).sum())
+        weight = (scale / scale.max()).astype(np.float32) ** 2
+        trade = float(facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
+        latent = self.entropy.optimise_sound(coefficients, self._band(quality), weight, trade, self._delta)
+        return latent, code, outside
+
+    def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
+        return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
+
+
+def step_of(code: int) -> float:
+    """The step of a step code (docs/format-sound.md section S3)."""
+    return float(2.0 ** ((code - CODE_OF_ONE) / CODES_AN_OCTAVE))
