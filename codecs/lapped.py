@@ -7,6 +7,7 @@ with it: signals of any length go through in pieces, and any part of one can be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,15 @@ import numpy.typing as npt
 
 from . import lapped_reference as reference
 from .errors import ArgumentError
+from .native import kernel
 
 __all__ = ["LappedTransform", "mdct_basis"]
 
 Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
 Latent = npt.NDArray[np.int8]
 
+PANEL = 16  # as in lapped.h
 RUN_SAMPLES = 1 << 15  # analysed at a time: a copy of so many stays in cache
 RUN_STEP = 48  # instants in a run are a multiple of this, so that the kernel's blocks are full
 
@@ -29,7 +33,7 @@ RUN_STEP = 48  # instants in a run are a multiple of this, so that the kernel's 
 def mdct_basis(hop: int) -> npt.NDArray[np.float64]:
     """The MDCT with the sine window, float64 (hop, 2 * hop): orthonormal, and the identity there and back."""
     places, bands = np.arange(2.0 * hop), np.arange(float(hop))[:, None]
-    window = np.sqrt(2 / hop) * np.sin(np.pi * (2 * places + 1) / (4 * hop))
+    window = math.sqrt(2 / hop) * np.sin(np.pi * (2 * places + 1) / (4 * hop))
     return window * np.cos(np.pi / hop * (places + 0.5 + hop / 2) * (bands + 0.5))
 
 
@@ -50,13 +54,17 @@ class LappedTransform:
 
     def __post_init__(self) -> None:
         inputs, c = len(self.mix), len(self.source)
-        if self.hop < 2 or self.hop % 2:
-            raise ArgumentError(f"A hop of {self.hop} samples is not an even number from 2 on.")
+        if not 8 <= self.hop <= 1024 or self.hop % 2:
+            raise ArgumentError(f"A hop of {self.hop} samples is not an even number from 8 to 1024.")
+        if not 1 <= inputs <= 16:
+            raise ArgumentError(f"A signal has 1 to 16 inputs, not {inputs}.")
         _check("mix", self.mix, np.float32, (inputs, inputs))
         _check("source", self.source, np.int8, (c,))
         _check("basis", self.basis, np.float32, (c, 2 * self.hop))
-        if inputs == 0 or not ((self.source >= 0) & (self.source < inputs)).all():
+        if not ((self.source >= 0) & (self.source < inputs)).all():
             raise ArgumentError(f"A channel's source is not one of {inputs} mixed signals.")
+        for name in ("mix", "source", "basis"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     @property
     def inputs(self) -> int:
@@ -66,6 +74,24 @@ class LappedTransform:
     def fold(self) -> Floats:
         """S6.3: float32 (hop,)."""
         return np.sin(np.pi * (2 * np.arange(self.hop) + 1) / (4 * self.hop)).astype(np.float32)
+
+    @cached_property
+    def panels(self) -> tuple[Floats, Integers, Integers]:
+        """The basis as the kernel takes it: channels of one source side by side, PANEL at a time.
+
+        Returns float32 (panels, 2 * hop, PANEL), the channel of each lane or -1, int32 (panels, PANEL), and the source
+        of each panel, int32 (panels,).
+        """
+        lanes, sources = [], []
+        for source in range(self.inputs):
+            channels = np.flatnonzero(self.source == source)
+            for at in range(0, len(channels), PANEL):
+                lanes.append(np.full(PANEL, -1, np.int32))
+                lanes[-1][: len(channels) - at] = channels[at : at + PANEL]
+                sources.append(source)
+        table = np.array(lanes, np.int32).reshape(-1, PANEL)
+        basis = np.where(table[..., None] < 0, np.float32(0), self.basis[table])
+        return np.ascontiguousarray(basis.transpose(0, 2, 1)), table, np.array(sources, np.int32)
 
     def instants(self, samples: int) -> int:
         """Instants of a signal of so many samples."""
@@ -127,7 +153,11 @@ class LappedTransform:
                 f"Samples {start} to {stop} take instants {low} to {high} of {t}, not {first} to {last}."
             )
         tables = (self.mix, self.source, self.basis, self.fold)
-        return reference.samples(latent, (first, t, start, stop), *tables, scale, delta)
+        if kernel is None:
+            return reference.samples(latent, (first, t, start, stop), *tables, scale, delta)
+        out = np.empty((stop - start, self.inputs), np.float32)
+        kernel.lapped_samples((first, t, start), *map(np.ascontiguousarray, (latent, *tables, scale, delta)), out)
+        return out
 
     def _runs(self, blocks: Iterable[Floats]) -> Iterator[Floats]:
         """Places of as many instants r as are known, and once more at the end: float32 ((r + 1) * hop, inputs)."""
@@ -167,11 +197,20 @@ class LappedTransform:
 
     def _coefficients(self, places: Floats, inverse: Floats) -> Floats:
         _check("inverse", inverse, np.float32, (len(self.source),))
-        return reference.coefficients(places, self.mix, self.source, self.basis, inverse)
+        if kernel is None:
+            return reference.coefficients(places, self.mix, self.source, self.basis, inverse)
+        out = np.empty((len(self.source), len(places) // self.hop - 1), np.float32)
+        kernel.lapped_coefs(places, self.mix, *self.panels, np.ascontiguousarray(inverse), out)
+        return out
 
     def _latent(self, places: Floats, inverse: Floats, rounding: Floats) -> tuple[Latent, int]:
+        _check("inverse", inverse, np.float32, (len(self.source),))
         _check("rounding", rounding, np.float32, (len(self.source),))
-        return reference.quantised(self._coefficients(places, inverse), rounding)
+        if kernel is None:
+            return reference.quantised(self._coefficients(places, inverse), rounding)
+        out = np.empty((len(self.source), len(places) // self.hop - 1), np.int8)
+        steps = map(np.ascontiguousarray, (inverse, rounding))
+        return out, kernel.lapped_latent(places, self.mix, *self.panels, *steps, out)
 
 
 def _reflected(held: Floats, more: int, n: int) -> Floats:

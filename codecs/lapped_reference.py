@@ -30,8 +30,8 @@ def quantised(coefs: Floats, rounding: Floats) -> tuple[Latent, int]:
     """sign(x) * floor(|x| + rounding) limited to +-127, and how many values were limited."""
     with np.errstate(all="ignore"):
         size = np.abs(coefs) + rounding[:, None]
-        fits = size < 128
-        symbols = np.where(fits, size, 127).astype(np.int8)
+        fits = size < np.float32(128)
+        symbols = np.where(fits, size, np.float32(127)).astype(np.int8)
     return np.where(np.signbit(coefs), -symbols, symbols), int(np.count_nonzero(~fits))
 
 

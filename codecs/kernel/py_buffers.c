@@ -34,6 +34,21 @@ int take_array(PyObject *object, const char *name, enum value_type type, int ndi
     return -1;
 }
 
+int take_arguments(PyObject *args, const struct argument *arguments, Py_ssize_t count, Py_buffer *views)
+{
+    memset(views, 0, (size_t)count * sizeof *views);
+    if (PyTuple_Size(args) != count) {
+        PyErr_Format(PyExc_TypeError, "%zd arrays are expected, not %zd", count, PyTuple_Size(args));
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const struct argument *a = &arguments[i];
+        if (take_array(PyTuple_GetItem(args, i), a->name, a->type, a->ndim, a->writable, &views[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 void release_arrays(Py_buffer *views, size_t count)
 {
     for (size_t i = 0; i < count; i++)

@@ -7,28 +7,6 @@
 
 #include <string.h>
 
-/* One array argument: where it is, what it must be. */
-struct argument {
-    const char *name;
-    enum value_type type;
-    int ndim, writable;
-};
-
-static int take_arguments(PyObject *args, const struct argument *arguments, Py_ssize_t count, Py_buffer *views)
-{
-    memset(views, 0, (size_t)count * sizeof *views);
-    if (PyTuple_Size(args) != count) {
-        PyErr_Format(PyExc_TypeError, "%zd arrays are expected, not %zd", count, PyTuple_Size(args));
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        const struct argument *a = &arguments[i];
-        if (take_array(PyTuple_GetItem(args, i), a->name, a->type, a->ndim, a->writable, &views[i]) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int take_size(const Py_buffer *image, struct picture_size *size)
 {
     const Py_ssize_t *shape = image->shape;

@@ -9,6 +9,9 @@
 #define LANES 8
 #include "rows_template.h"
 
+#define LAPPED_NAME lapped_avx2
+#include "lapped_template.h"
+
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

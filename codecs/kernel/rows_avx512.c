@@ -9,6 +9,9 @@
 #define LANES 16
 #include "rows_template.h"
 
+#define LAPPED_NAME lapped_avx512
+#include "lapped_template.h"
+
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

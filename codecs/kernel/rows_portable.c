@@ -5,6 +5,9 @@
 #define LANES 4
 #include "rows_template.h"
 
+#define LAPPED_NAME lapped_portable
+#include "lapped_template.h"
+
 const struct row_ops *row_ops(void)
 {
     switch (kernel_path()) {
