@@ -27,6 +27,9 @@ float any_float(void);
 /* memory of exactly this size, so that a sanitizer sees the first byte past it; never fails */
 void *take(size_t bytes);
 
+/* numbers from -2 to 2, or any if wild */
+float *floats(size_t count, int wild);
+
 /* says what and which seed it was, and stops */
 _Noreturn void fail(const char *file, int line, const char *expected);
 
@@ -34,5 +37,6 @@ _Noreturn void fail(const char *file, int line, const char *expected);
 
 void fuzz_coder(void);
 void fuzz_front(void);
+void fuzz_lapped(void);
 
 #endif

@@ -10,14 +10,6 @@ static int32_t index_below(int64_t limit, int wild)
     return (int32_t)(wild && one_in(50) ? between(INT32_MIN, INT32_MAX) : between(0, limit > 0 ? limit - 1 : 0));
 }
 
-static float *floats(size_t count, int wild)
-{
-    float *f = take(count * sizeof *f);
-    for (size_t i = 0; i < count; i++)
-        f[i] = wild ? any_float() : (float)between(-1000, 1000) / 500;
-    return f;
-}
-
 /* steps and rounding: anything but negative, which artifacts are refused for */
 static float *positive(size_t count, int wild)
 {

@@ -48,6 +48,14 @@ void *take(size_t bytes)
     return memory;
 }
 
+float *floats(size_t count, int wild)
+{
+    float *f = take(count * sizeof *f);
+    for (size_t i = 0; i < count; i++)
+        f[i] = wild ? any_float() : (float)between(-1000, 1000) / 500;
+    return f;
+}
+
 /* run.sh has the sanitizers abort, too */
 static void tell_seed(int signal_number)
 {
@@ -69,6 +77,8 @@ static void iterate(uint64_t seed)
     force_path(path_available(path) ? path : -1);
     if (one_in(4))
         fuzz_front();
+    else if (one_in(4))
+        fuzz_lapped();
     else
         fuzz_coder();
 }
