@@ -12,6 +12,9 @@ static inline int one_in(int n) { return between(1, n) == 1; }
 /* memory; never fails */
 void *take(size_t bytes);
 
+/* numbers from -1.4 to 1.4 */
+float *floats(size_t count);
+
 /* Names what is being done, for messages. */
 void doing(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -23,5 +26,6 @@ void expect(const char *what, int good);
 
 void check_coder(void);
 void check_front(void);
+void check_lapped(void);
 
 #endif

@@ -7,14 +7,6 @@
 
 static const size_t sizes[][2] = {{1, 1}, {1, 9}, {8, 8}, {33, 70}, {64, 48}, {7, 2100}, {190, 17}};
 
-static float *floats(size_t count)
-{
-    float *f = take(count * sizeof *f);
-    for (size_t i = 0; i < count; i++)
-        f[i] = (float)between(-1000, 1000) / 700;
-    return f;
-}
-
 static int32_t *combinations(size_t count, size_t limit)
 {
     int32_t *c = take(3 * count * sizeof *c);

@@ -41,6 +41,14 @@ void *take(size_t bytes)
     return memory;
 }
 
+float *floats(size_t count)
+{
+    float *f = take(count * sizeof *f);
+    for (size_t i = 0; i < count; i++)
+        f[i] = (float)between(-1000, 1000) / 700;
+    return f;
+}
+
 void doing(const char *format, ...)
 {
     va_list values;
@@ -101,6 +109,7 @@ int main(void)
         at = 0;
         check_coder();
         check_front();
+        check_lapped();
         doing("the end");
         expect("as many bytes as from the portable path", at == recorded);
         printf("%s %016llx %zu\n", path, (unsigned long long)hash_of_record(), recorded);
