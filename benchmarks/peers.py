@@ -204,6 +204,27 @@ def walloc_encoder(channels: int) -> Callable[[np.ndarray], object]:
     return encode
 
 
+def walloc_sound_encoder(channels: int) -> Callable[[np.ndarray], object]:
+    """The 1-D encoder of PyPI walloc, stereo, J = 8: float32 (n, 2) -> rounded latent; as `walloc_encoder`."""
+    import torch
+
+    torch.set_num_threads(1)
+    walloc = _walloc()
+    torch.manual_seed(0)
+    codec = walloc.Codec1D(
+        channels=2, J=8, Ne=channels, Nd=channels, latent_dim=channels, latent_bits=8, lightweight_encode=True,
+        post_filter=False,
+    ).eval()  # fmt: skip
+
+    def encode(signal: np.ndarray) -> object:
+        with torch.inference_mode():
+            whole = len(signal) // 256 * 256
+            x = torch.from_numpy(signal[:whole].T.copy())[None]
+            return codec.encoder(codec.wavelet_analysis(x, J=8))
+
+    return encode
+
+
 def _walloc() -> ModuleType:
     import diffusers.models.autoencoders  # noqa: F401  (looks for torchvision itself: before the stand-in)
 

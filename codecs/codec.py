@@ -259,7 +259,7 @@ class OutlierWarning(UserWarning):
 def warn_outliers(count: int, quality: int, name: str) -> None:
     warnings.warn(
         f"{count} coefficients do not fit int8 at quality {quality} of {name} and were limited to +-127: ask "
-        "for a lower quality for this picture.",
+        "for a lower quality here.",
         OutlierWarning,
         stacklevel=4,  # whoever called `encode`, `compress` or `compress_groups`
     )

@@ -97,36 +97,37 @@ class EntropyCoder:
 
         band: as in `encode`. code: the step code, 0 if unknown.
         """
-        runs = [self._encode_run(part, band, code) for part in _segments(latent)]
+        runs = [blobs for run in _runs(latent, self.groups) for blobs in self._encode_run(run, band, code)]
         if len(runs) == 1:
             return runs[0]
         instants = latent.shape[2]
         return [join_segments(blobs, instants, self.sha256) for blobs in zip(*runs, strict=True)]
 
-    def _encode_run(self, latent: Int8s, band: int | None, code: int) -> list[bytes]:
-        grouped = np.ascontiguousarray(latent).reshape(self.groups, self.group_channels, 1, -1)
+    def _encode_run(self, run: Int8s, band: int | None, code: int) -> list[list[bytes]]:
+        """Blobs of every group of every segment; run: int8 (segments, groups, group_channels, 1, t)."""
+        flat = run.reshape(-1, *run.shape[2:])
         if band is None:
-            return [self.encode(group, quality=code) for group in grouped]
-        return list(backend().coder_encode_many(self._coder, self._models(band, 1), code, grouped))
+            blobs = [self.encode(group, quality=code) for group in flat]
+        else:
+            blobs = list(backend().coder_encode_many(self._coder, self._models(band, len(run)), code, flat))
+        return [blobs[at : at + self.groups] for at in range(0, len(blobs), self.groups)]
 
-    def optimise_sound(
-        self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats
-    ) -> Int8s:
-        """`optimise` for all groups of sound, float32 (channels, 1, t), at once; int8 of that shape."""
-        out = np.empty(coefficients.shape, np.int8)
-        n = self.group_channels
-        at = 0
-        for part in _segments(coefficients):
-            grouped = np.ascontiguousarray(part).reshape(self.groups, n, 1, -1)
+    def optimise_sound(self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats) -> Int8s:
+        """`optimise` for all groups of sound, float32 (channels, 1, t); int8 of that shape."""
+        made = []
+        for run in _runs(coefficients, self.groups):
+            out = np.empty(run.shape, np.int8)
+            models = self._models(band, len(run)).reshape(-1, self.groups)
             for g in range(self.groups):
-                made = np.empty((1, *grouped.shape[1:]), np.int8)
-                k = slice(g * n, (g + 1) * n)
+                k = slice(g * self.group_channels, (g + 1) * self.group_channels)
+                part = np.empty(run[:, g].shape, np.int8)
                 backend().coder_optimise_many(
-                    self._coder, self._models(band, 1)[g : g + 1], grouped[g : g + 1], weight[k], trade, delta[k], made
-                )
-                out[k, :, at : at + part.shape[2]] = made[0]
-            at += part.shape[2]
-        return out
+                    self._coder, np.ascontiguousarray(models[:, g]), np.ascontiguousarray(run[:, g]),
+                    weight[k], trade, delta[k], part,
+                )  # fmt: skip
+                out[:, g] = part
+            made.append(out.transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
+        return np.concatenate(made, axis=2)
 
     def _models(self, band: int, segments: int) -> npt.NDArray[np.int32]:
         return np.tile(np.arange(self.groups, dtype=np.int32) + band * self.groups, segments)
@@ -136,30 +137,38 @@ class EntropyCoder:
     ) -> tuple[Int8s, int, int]:
         """Of the first groups of a latent of sound, int8 (channels, 1, instants), as many segments as hold the instants
         from `first` to before `last`: int8 (channels, 1, some), the instant where they begin, and their step code."""
-        begin, end = (first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants))
+        begin, end = first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants)
+        tables = [self._bounds(group, g, instants) for g, group in enumerate(groups)]
         out = np.empty((len(groups), self.group_channels, 1, end - begin), np.int8)
+        whole, rest = divmod(end - begin, SEGMENT)
         code = 0
-        for at in range(begin, end, SEGMENT):
-            blobs = [self._segment(group, g, instants, at // SEGMENT) for g, group in enumerate(groups)]
-            code = group_info(blobs[0], sound=True).quality
-            part = np.empty((*out.shape[:3], min(SEGMENT, end - at)), np.int8)
-            lengths = np.array([len(blob) for blob in blobs], np.int64)
-            self._decode(blobs, np.arange(len(blobs), dtype=np.int32), lengths * 0, lengths, part, "Group {}".format)
-            out[..., at - begin : at - begin + part.shape[3]] = part
+        # as many segments at once as fill the decoder's lanes a few times over
+        runs = [(at, min(16, whole - at), SEGMENT) for at in range(0, whole, 16)] + [(whole, 1, rest)] * (rest > 0)
+        for at, count, width in runs:
+            places = range(begin // SEGMENT + at, begin // SEGMENT + at + count)
+            start = np.array([bounds[i] for i in places for bounds in tables], np.int64)
+            length = np.array([bounds[i + 1] - bounds[i] for i in places for bounds in tables], np.int64)
+            source = np.tile(np.arange(len(groups), dtype=np.int32), count)
+            part = np.empty((len(source), self.group_channels, 1, width), np.int8)
+            self._decode(groups, source, start, length, part, lambda i: f"Group {i % len(groups)}")
+            code = group_info(groups[0][start[0] : start[0] + length[0]], sound=True).quality
+            shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
+            out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
         return out.reshape(-1, *out.shape[2:]), begin, code
 
-    def _segment(self, group: memoryview, index: int, instants: int, segment: int) -> memoryview:
-        """The blob of a segment of a group."""
+    def _bounds(self, group: memoryview, index: int, instants: int) -> npt.NDArray[np.int64]:
+        """Where the blobs of a group's segments begin, and the last ends."""
         if instants <= SEGMENT:
-            return group
+            return np.array([0, len(group)], np.int64)
         if not is_segmented(group):
             raise CorruptError(f"Group {index} is not cut into segments, and has {instants} instants.", index)
         found, bounds = split_segments(group, self.sha256)
         if found != instants:
             raise CorruptError(f"Group {index} has {found} instants where {instants} are expected.", index)
-        if bounds[segment + 1] > len(group):
-            raise TruncatedError(f"Segment {segment} of group {index} is cut short.", index)
-        return group[bounds[segment] : bounds[segment + 1]]
+        if bounds[-1] != len(group):
+            kind = TruncatedError if bounds[-1] > len(group) else CorruptError
+            raise kind(f"Group {index} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
+        return bounds
 
     def decode(
         self,
@@ -233,5 +242,14 @@ class EntropyCoder:
         return CorruptError(f"{where} contradicts itself (status {status}).", index)
 
 
-def _segments(planes: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    return [planes[..., at : at + SEGMENT] for at in range(0, planes.shape[-1], SEGMENT)]
+def _runs(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
+    """(channels, 1, t) as (segments, groups, group_channels, 1, SEGMENT), and what is left over as one shorter."""
+    grouped = planes.reshape(groups, -1, *planes.shape[1:])
+    whole = planes.shape[-1] // SEGMENT * SEGMENT
+    runs = []
+    if whole:
+        cut = grouped[..., :whole].reshape(*grouped.shape[:3], -1, SEGMENT)
+        runs.append(np.ascontiguousarray(cut.transpose(3, 0, 1, 2, 4)))
+    if whole < planes.shape[-1]:
+        runs.append(np.ascontiguousarray(grouped[None, ..., whole:]))
+    return runs

@@ -172,7 +172,7 @@ def _fit_magnitudes(found: Tensors, sizes: Sequence[npt.NDArray[np.int16]]) -> N
     target = gathered([np.minimum(size, 40).astype(np.float64) for size in sizes])
     cross = np.stack([here, around], axis=1)
     for k in range(count):
-        features = np.concatenate([near[k], cross[:k].reshape(2 * k, -1), np.ones((1, len(kept)))])
+        features = np.concatenate([near[k], cross[:k].reshape(2 * k, len(kept)), np.ones((1, len(kept)))])
         solution = nonnegative_fit(features, target[k])
         found["own"][k] = np.minimum(np.round(solution[:5] * UNIT), 32767)
         found["bias"][k] = min(max(round(solution[-1] * UNIT), 1), 65535)

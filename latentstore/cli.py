@@ -152,14 +152,14 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit = commands.add_parser(
         "fit",
-        help="a codec of your own from a folder of pictures",
-        description="Fits a codec to the pictures of FOLDER, subfolders included, and writes its artifact. "
-        "It takes a minute or so for 40 megapixels; the same pictures give the same bytes.",
+        help="a codec of your own from a folder of pictures or recordings",
+        description="Fits a codec to the pictures or recordings of FOLDER, subfolders included, and writes its "
+        "artifact. It takes a minute or so for 40 megapixels or a minute of music; the same files give the same bytes.",
     )
     add = fit.add_argument
-    add("folder", metavar="FOLDER", help="pictures like those to be stored; some tens to a few hundred")
+    add("folder", metavar="FOLDER", help="files like those to be stored; some tens to a few hundred")
     add("--name", required=True, help="what the codec is to be called: lower-case letters, digits, '.', '_', '-'")
-    add("--like", default="rgb-f8c48", metavar="CODEC", help="rgb-f8c48 or gray-f8c16 (%(default)s)")
+    add("--like", default="rgb-f8c48", metavar="CODEC", help="a shipped codec whose geometry it gets (%(default)s)")
     add("--out", required=True, metavar="FILE", help="where the artifact is written: a name in .safetensors")
     add("--licence", default="not stated", metavar="TEXT", help="said in the artifact; left out, it says 'not stated'")
     add("--rounds", type=int, default=2, metavar="N", help="of fitting tables to optimised latents (%(default)s)")

@@ -1,4 +1,4 @@
-"""`latentstore fit`: a codec of one's own from a folder of pictures.
+"""`latentstore fit`: a codec of one's own from a folder of pictures, or of recordings (`fit_sound`).
 
 The shipped artifacts are made by this command; the same pictures and options give the same bytes on machines whose
 processors add up alike.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,11 @@ from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights,
 from latentstore.codecs.fit_projection import Projection, fit_projection
 from latentstore.codecs.shipped import SUFFIX
 from latentstore.codecs.symmetry import SymmetryClass, symmetric_basis
+from latentstore.fit_sound import SOUND_SHAPES, SoundShape, fit_sound
 from latentstore.progress import counted, printable
+
+if TYPE_CHECKING:
+    from latentstore.sources import Item
 
 Uint8s = npt.NDArray[np.uint8]
 Int8s = npt.NDArray[np.int8]
@@ -68,7 +72,7 @@ SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12, 1.0), "gray-f8c16": Shape("L", 16, 8
 def fit(
     folder: str | Path,
     name: str,
-    shape: Shape,
+    shape: Shape | SoundShape,
     *,
     licence: str = "not stated",
     rounds: int = 2,
@@ -76,9 +80,9 @@ def fit(
 ) -> bytes:
     """The bytes of an artifact fitted on every picture of a folder and its subfolders, in order of their paths.
 
-    name: lower-case letters, digits, '.', '_' and '-'. shape: mode, channels and groups. rounds: of alternating
-    between quantising against the tables and fitting the tables. say: called with every line of progress, among
-    them one for each file that is no picture.
+    name: lower-case letters, digits, '.', '_' and '-'. shape: a value of SHAPES; one of SOUND_SHAPES takes recordings
+    in the place of pictures. rounds: of alternating between quantising against the tables and fitting the tables. say:
+    called with every line of progress, among them one for each file that is no picture.
     ArgumentError if the folder holds no picture, an argument cannot be meant, or SciPy is not installed.
     """
     if not is_name(name):
@@ -92,6 +96,9 @@ def fit(
 
     # one thread adds up in one order, however many cores there are; and products this small gain nothing by more
     with threadpool_limits(1, "blas"):
+        if isinstance(shape, SoundShape):
+            signals = _read_recordings(Path(folder), shape, say)
+            return fit_sound(signals, name, shape, licence, rounds, say)
         return _fit(Path(folder), name, shape, licence, rounds, say)
 
 
@@ -104,18 +111,19 @@ def fit_file(
     rounds: int = 2,
     say: Callable[[str], None] = lambda _: None,
 ) -> Codec:
-    """`fit`, written to the file `out`; like: a name in SHAPES. Returns the codec.
+    """`fit`, written to the file `out`; like: a name in SHAPES or SOUND_SHAPES. Returns the codec.
 
     Everything about the file is checked before the fit, and nothing is left of one that failed. ArgumentError.
     """
     target = Path(out)
-    if like not in SHAPES:
-        raise ArgumentError(f"A codec can be like {' or '.join(sorted(SHAPES))}, not {like!r}.")
+    shapes: dict[str, Shape | SoundShape] = {**SHAPES, **SOUND_SHAPES}
+    if like not in shapes:
+        raise ArgumentError(f"A codec can be like {' or '.join(sorted(shapes))}, not {like!r}.")
     if target.suffix != SUFFIX or target.is_dir():
         raise ArgumentError(f"The file {out} is to end in {SUFFIX}, and to be no folder: codecs are loaded by that.")
     if not target.parent.is_dir():
         raise ArgumentError(f"{target.parent} is not a folder: make it, the artifact goes there.")
-    content = fit(folder, name, SHAPES[like], licence=licence, rounds=rounds, say=say)
+    content = fit(folder, name, shapes[like], licence=licence, rounds=rounds, say=say)
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(content)
     partial.replace(target)
@@ -159,14 +167,10 @@ def _refitted(
 
 def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Uint8s]:
     """Every picture below the folder; files that are none are named, and hidden ones left out."""
-    from latentstore.loaders.remote import Location
     from latentstore.pictures import read_picture
-    from latentstore.sources.folder import list_folder
 
-    if not folder.is_dir():
-        raise ArgumentError(f"{folder} is not a folder: the pictures to fit on lie in one.")
     pictures = []
-    for item in list_folder(Location(folder))[0]:
+    for item in _files(folder):
         try:
             pictures.append(read_picture(item.read(), mode, None))
         except PictureError as error:
@@ -174,6 +178,31 @@ def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Ui
     if not pictures:
         raise ArgumentError(f"{folder} holds no picture to fit on.")
     return pictures
+
+
+def _files(folder: Path) -> list[Item]:
+    """Every file below a folder, in order; hidden ones are left out."""
+    from latentstore.loaders.remote import Location
+    from latentstore.sources.folder import list_folder
+
+    if not folder.is_dir():
+        raise ArgumentError(f"{folder} is not a folder: what to fit on lies in one.")
+    return list_folder(Location(folder))[0]
+
+
+def _read_recordings(folder: Path, shape: SoundShape, say: Callable[[str], None]) -> list[npt.NDArray[np.float32]]:
+    """Every recording below the folder, at the rate of the shape; files that are none are named."""
+    from latentstore.sounds import read_sound
+
+    recordings = []
+    for item in _files(folder):
+        try:
+            recordings.append(read_sound(item.read(), shape.inputs, shape.rate)[0])
+        except PictureError as error:
+            say(f"left out: {printable(item.path)}: {error}")
+    if not recordings:
+        raise ArgumentError(f"{folder} holds no recording to fit on.")
+    return recordings
 
 
 def _halved(picture: Uint8s) -> Uint8s:
