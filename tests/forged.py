@@ -9,9 +9,9 @@ from latentstore.codecs.checksum import crc32c
 from random_models import SHA256
 
 
-def reseal(blob: bytes, sha256: bytes = SHA256, **changes: Any) -> bytes:
+def reseal(blob: bytes, sha256: bytes = SHA256, sound: bool = False, **changes: Any) -> bytes:
     """The group blob with fields of its header changed, and a checksum that matches."""
-    info = group_info(blob)
+    info = group_info(blob, sound=sound)
     old = {
         "version": 1, "flags": blob[0] & 15, "model": info.model, "quality": info.quality,
         "height": info.height, "width": info.width, "escapes": info.escapes,

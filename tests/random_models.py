@@ -43,6 +43,45 @@ def random_tables(
     ]
 
 
+def random_adaptive_tables(
+    seed: int,
+    models: int = 2,
+    channels: int = 3,
+    tables: int = 7,
+    precision: int = 11,
+    filtered: float = 0.7,
+    strength: float = 1.0,
+) -> Tables:
+    """The arrays that `adaptive_new` takes after the precision.
+
+    filtered: share of channels with taps or gains that are not zero. strength: 1 predicts about as fitted models do,
+    100 has the largest weights, whose sums wrap.
+    """
+    rng = np.random.default_rng(seed)
+    group = (models, channels)
+
+    def integers(high: float, limit: int, *shape: int) -> npt.NDArray[np.int32]:
+        return np.clip(np.rint(rng.uniform(0, high, shape) * strength), 0, limit).astype(np.int32)
+
+    gain = integers(3000, 65535, 4, 64)
+    gain[0] = 0
+    taps = np.clip(rng.normal(0, 20000 * strength, (*group, 14)), -(1 << 20), 1 << 20).astype(np.int32)
+    rate = rng.integers(0, 4, group).astype(np.uint8)
+    plain = rng.random(group) >= filtered
+    taps[plain], rate[plain] = 0, 0
+    return [
+        integers(5000, 32767, *group, 5),
+        integers(3000, 65535, *group),
+        integers(30, 127, *group, channels, 2).astype(np.uint8),
+        taps,
+        rng.choice([*range(channels), 255], (*group, 2)).astype(np.uint8),
+        rate,
+        gain,
+        rng.integers(0, tables, (*group, 4, 64)).astype(np.uint8),
+        np.stack([_frequencies(rng, precision) for _ in range(tables)]),
+    ]
+
+
 def _frequencies(rng: np.random.Generator, precision: int) -> npt.NDArray[np.int32]:
     """A Laplacian of any width with gaps: symbols without a frequency go by the escape."""
     width = rng.choice([0.1, 0.5, 2.0, 10.0])

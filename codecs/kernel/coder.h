@@ -1,4 +1,5 @@
-/* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6).
+/* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6), and with contexts that
+ * adapt, for planes of one row (docs/format-sound.md sections S3 to S5).
  *
  * Everything here works on "flat" planes: the symbols of a plane in the order in which they are
  * coded.  Step t of lane k holds row r = band*L + k, column t - band*P - 2k (P = period), and a
@@ -21,6 +22,10 @@
 #define LS_FRACTIONS 4
 #define LS_MAX_TABLES 128
 #define LS_MAX_GROUP 32
+#define LS_OWN_TAPS 8
+#define LS_SOURCES 2
+#define LS_TAPS (LS_OWN_TAPS + 3 * LS_SOURCES)
+#define LS_MAX_GAINS 16
 #define LS_STATE_LOW 65536u
 
 enum { LS_OK = 0, LS_NO_MEMORY = -1, LS_TRUNCATED = -2, LS_CORRUPT = -3, LS_BAD_ARGUMENT = -4 };
@@ -37,6 +42,11 @@ typedef struct {
   uint8_t table[LS_FRACTIONS][LS_BUCKETS];
   uint16_t table16[LS_FRACTIONS][LS_BUCKETS];
   uint16_t table16_end[2]; /* vector loads of entries may read past the last */
+  /* of adaptive coders, whose own[1..4] stand for other things, and whose channels are not `predicted` */
+  int32_t taps[LS_TAPS];
+  uint32_t gain_at; /* where its row of ls_coder's gain begins */
+  uint8_t source[LS_SOURCES];
+  int filtered; /* its predictions are not all 0 */
 } ls_channel;
 
 typedef struct {
@@ -45,6 +55,7 @@ typedef struct {
   int tables;
   int kept;      /* channels whose values others are predicted from, in any model */
   int precision; /* log2 of the sum of a table's frequencies */
+  int adaptive;
   ls_channel *channel;   /* models * channels */
   uint16_t *freq;        /* tables * LS_SYMBOLS */
   uint16_t *start;
@@ -52,6 +63,7 @@ typedef struct {
   uint32_t *reciprocal;
   uint32_t *slots;       /* tables << precision: symbol << 24 | freq << 12 | slot - start */
   uint16_t *cost;        /* tables * LS_SYMBOLS: bits * 256 */
+  uint32_t gain[LS_MAX_GAINS * LS_BUCKETS];
 } ls_coder;
 
 typedef struct {
@@ -77,13 +89,27 @@ typedef struct {
   const uint8_t *table;
 } ls_weights;
 
-/* Both give LS_CORRUPT where a number is outside its range. */
+/* The same of codecs for sound (docs/format-sound.md section S7), which make an adaptive coder. */
+typedef struct {
+  const int32_t *own, *bias;
+  const uint8_t *cross;
+  const int32_t *taps;
+  const uint8_t *source, *rate;
+  const int32_t *gain;
+  const uint8_t *table;
+  int gains;
+} ls_adaptive_weights;
+
+/* All give LS_CORRUPT where a number is outside its range. */
 int ls_coder_channels(ls_coder *coder, const ls_weights *weights);
+int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *weights);
 int ls_coder_tables(ls_coder *coder, const int32_t *freq);
 
 int ls_plane_fits(int64_t height, int64_t width); /* within the format's limits */
 int ls_lanes(int height, int width);
 int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide);
+/* one row, and a lane for each of `wide` streams; it has no masks */
+void ls_geometry_row(ls_geometry *g, int width, int wide);
 void ls_geometry_free(ls_geometry *g);
 void ls_to_flat(const ls_geometry *g, int stream, const int8_t *plane, int8_t *flat);
 void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *plane);
@@ -97,13 +123,14 @@ typedef struct {
 /* A plane of the streams that fill 16 lanes; flat planes are given by their first symbol. */
 typedef struct {
   const ls_channel *channel[LS_MAX_LANES]; /* of each lane */
-  int predicted;                           /* at least one of them is */
+  int predicted;                           /* at least one of them is, or is filtered */
   int mixed;                               /* they are not all the same */
   const uint16_t *cross;
   const int32_t *prediction;
   uint32_t *states; /* 16 */
   ls_stream *streams;
-  int8_t *residual, *value;
+  int8_t *residual, *value; /* of adaptive coders, the residuals' magnitudes */
+  const int8_t *source[LS_SOURCES];
 } ls_plane;
 
 /* One path (portable, avx2, avx512, neon) of the inner loops. */
@@ -124,6 +151,11 @@ typedef struct {
   /* codes one plane backwards; words grow downwards from *end */
   void (*encode_plane)(const ls_coder *coder, const ls_geometry *g, const uint16_t *codes, uint32_t *states,
                        uint8_t **end);
+  /* the same for one row a stream, 16 of them, of an adaptive coder */
+  int (*row_magnitudes)(const ls_geometry *g, const int8_t *magnitude, uint8_t *pairs);
+  int (*decode_rows)(const ls_coder *coder, const ls_geometry *g, ls_plane *plane);
+  /* magnitudes of residuals, and codes as of ls_group_codes, of a plane whose values stand */
+  void (*code_rows)(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, int contexts, uint16_t *codes);
   const char *name;
 } ls_path;
 
@@ -144,12 +176,23 @@ int ls_optimise_group(const ls_coder *coder, int model, int height, int width, c
 int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
                    uint16_t *codes);
 
+/* Groups of an adaptive coder, (count, channels, 1, width); payloads are malloc'd, and those of nothing but zeros empty. */
+typedef struct {
+  uint8_t *bytes;
+  size_t size, escapes;
+} ls_payload;
+
+int ls_encode_rows(const ls_coder *coder, const int32_t *models, int count, int width, const int8_t *latents,
+                   ls_payload *payloads);
+int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *latent, int contexts, uint16_t *codes);
+
 /* Positions of a plane, pictures of 2^28 pixels, and of its sides: what a forged header can ask for. A plane narrower
  * than 32 is decoded at up to 32 times its area, so a side must have a bound of its own. */
 #define LS_MAX_AREA (1 << 22)
 #define LS_MAX_SIDE (1 << 16)
 
 #define LS_MAX_QUALITY 100 /* 0: not known */
+#define LS_MAX_STEP_CODE 255 /* what adaptive coders have in its place */
 
 /* A group blob taken apart (docs/format.md section 4). */
 typedef struct {
@@ -161,7 +204,8 @@ typedef struct {
 
 enum { LS_BAD_VERSION = -5, LS_WRONG_SHAPE = -7, LS_BAD_CRC = -8 };
 
-int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32]);
+/* adaptive: the blob is one of an adaptive coder */
+int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32], int adaptive);
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32]);
 
 /* A blob to decode; `index` is its place in the output. */

@@ -11,6 +11,7 @@
 #define VARIANTS_BY_STREAMS 0
 #define SIDE_BY_SIDE 1
 #include "coder_template.h"
+#include "coder_adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)
@@ -33,7 +34,8 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
     }
 }
 
-const ls_path ls_path_avx2 = {magnitudes, cross, signed_cross, own_predictions, own_contexts, decode_planes, encode_plane_scalar, "avx2"};
+const ls_path ls_path_avx2 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
+                              encode_plane_scalar, row_magnitudes, decode_rows,     code_rows,    "avx2"};
 #else
 typedef int ls_no_avx2;
 #endif

@@ -11,6 +11,7 @@
 #define VARIANTS_BY_STREAMS 1
 #define SIDE_BY_SIDE 1
 #include "coder_template.h"
+#include "coder_adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)
@@ -69,7 +70,8 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
     *end = to;
 }
 
-const ls_path ls_path_avx512 = {magnitudes, cross, signed_cross, own_predictions, own_contexts, decode_planes, encode_plane, "avx512"};
+const ls_path ls_path_avx512 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
+                                encode_plane, row_magnitudes, decode_rows,     code_rows,    "avx512"};
 #else
 typedef int ls_no_avx512;
 #endif

@@ -36,7 +36,7 @@ static uint32_t blob_crc(const uint8_t sha256[32], const uint8_t *blob, size_t b
     return ls_crc32c(ls_crc32c(ls_crc32c(0, sha256, 32), blob, before), after, after_size);
 }
 
-int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32])
+int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32], int adaptive)
 {
     const uint8_t *at, *end = blob + size;
     uint32_t height, width, escapes = 0;
@@ -65,10 +65,11 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
     uint32_t crc = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
     if (crc != blob_crc(sha256, blob, (size_t)(at - blob), group->payload, group->payload_size))
         return LS_BAD_CRC;
-    if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || group->quality > LS_MAX_QUALITY ||
-        !ls_plane_fits(height, width))
+    if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || !ls_plane_fits(height, width))
         return LS_CORRUPT;
-    group->lanes = ls_lanes(group->height, group->width);
+    if (adaptive ? height != 1 : group->quality > LS_MAX_QUALITY)
+        return LS_CORRUPT;
+    group->lanes = adaptive ? 1 : ls_lanes(group->height, group->width);
     if (group->payload_size) {
         size_t states = 4 * (size_t)group->lanes;
         if (group->payload_size < states + escapes || (group->payload_size - states - escapes) % 2)

@@ -81,8 +81,10 @@ static ls_plane plane_of(const ls_coder *coder, ls_work *w, bundle *b, int k)
     for (int lane = 0; lane < LS_MAX_LANES; lane++) {
         const int model = b->model[lane / w->g->lanes];
         plane.channel[lane] = coder->channel + (size_t)model * (size_t)coder->channels + k;
-        plane.predicted |= plane.channel[lane]->predicted;
+        plane.predicted |= plane.channel[lane]->predicted | plane.channel[lane]->filtered;
     }
+    if (coder->adaptive)
+        ls_sources(w, plane.channel, k, plane.source);
     plane.cross = w->context;
     plane.prediction = w->prediction;
     plane.states = b->states;
@@ -92,16 +94,17 @@ static ls_plane plane_of(const ls_coder *coder, ls_work *w, bundle *b, int k)
     return plane;
 }
 
-static void write_plane(const ls_work *w, int predicted, const bundle *b, int k, size_t area, int kept)
+/* in_values: the values stand in a plane of their own, else they are the residuals */
+static void write_plane(const ls_work *w, int in_values, const bundle *b, int k, size_t area, int kept)
 {
-    const int8_t *plane = predicted ? w->value[k] : w->residual;
-    if (!predicted && k < kept)
+    const int8_t *plane = in_values ? w->value[k] : w->residual;
+    if (!in_values && k < kept)
         memcpy(w->value[k], w->residual, (size_t)w->g->size);
     for (int s = 0; s < b->count; s++)
         ls_from_flat(w->g, s, plane, b->out[s] + (size_t)k * area);
 }
 
-/* One or two bundles of one shape, channel by channel. */
+/* One or two bundles of one shape, one of an adaptive coder, channel by channel. */
 static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles, int count, int *failed)
 {
     const ls_path *path = ls_current_path();
@@ -117,7 +120,8 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
             ls_earlier(works + i, path, planes[i].channel, k);
         }
         int which = 0;
-        const int status = path->decode_planes(coder, g, planes, count, &which);
+        const int status = coder->adaptive ? path->decode_rows(coder, g, planes)
+                                           : path->decode_planes(coder, g, planes, count, &which);
         if (status) { /* the stream that gave up has no words any more; one that repeats another stands for it */
             const bundle *b = bundles + which;
             *failed = b->index[b->count - 1];
@@ -127,7 +131,7 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
             return status;
         }
         for (int i = 0; i < count; i++) {
-            write_plane(works + i, planes[i].predicted, bundles + i, k, area, coder->kept);
+            write_plane(works + i, planes[i].predicted || coder->adaptive, bundles + i, k, area, coder->kept);
             if (k + 1 < coder->channels)
                 ls_finish_plane(works + i, path, k);
         }
@@ -145,7 +149,7 @@ static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *j
     int kept = 0;
     for (int i = 0; i < *count; i++) {
         ls_job *j = jobs + i;
-        int status = ls_group_parse(&j->group, j->blob, j->size, sha256);
+        int status = ls_group_parse(&j->group, j->blob, j->size, sha256, coder->adaptive);
         *failed = j->index;
         if (!status && (j->group.height != height || j->group.width != width))
             status = LS_WRONG_SHAPE;
@@ -168,20 +172,24 @@ int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs
                    int8_t *out, int *failed)
 {
     const size_t group_size = (size_t)coder->channels * (size_t)height * (size_t)width;
-    const int lanes = ls_lanes(height, width);
+    /* side by side adaptive bundles gain nothing: a step has more to do than to wait for */
+    const int lanes = coder->adaptive ? 1 : ls_lanes(height, width), together = coder->adaptive ? 1 : 2;
     ls_geometry g;
     ls_work works[2] = {{0}, {0}};
     int status = parse_jobs(coder, sha256, jobs, &count, height, width, out, group_size, failed);
     if (status || !count)
         return status;
     qsort(jobs, (size_t)count, sizeof *jobs, by_model);
-    status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
+    if (coder->adaptive) /* all blobs have one row, or none is left */
+        ls_geometry_row(&g, width, LS_MAX_LANES);
+    else
+        status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
     if (!status)
         status = ls_work_make(works, coder, &g);
     for (int at = 0; !status && at < count;) {
         bundle bundles[2];
         int n = 0;
-        while (!status && n < 2 && at < count) {
+        while (!status && n < together && at < count) {
             if (n && !works[1].memory)
                 status = ls_work_make(works + 1, coder, &g);
             if (!status && !(status = fill_bundle(bundles + n, jobs + at, count - at, lanes, out, group_size)))

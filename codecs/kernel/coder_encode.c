@@ -115,6 +115,13 @@ int ls_encode_group(const ls_coder *coder, int model, int height, int width, int
     ls_work w = {0};
     *payload = NULL;
     *payload_size = *escape_count = 0;
+    if (coder->adaptive) {
+        const int32_t only = model;
+        ls_payload p;
+        const int failed = ls_encode_rows(coder, &only, 1, width, latent, &p);
+        *payload = p.bytes, *payload_size = p.size, *escape_count = p.escapes;
+        return failed;
+    }
     int status = ls_geometry_make(&g, height, width, lanes, lanes);
     if (status || (status = ls_work_make(&w, coder, &g)))
         goto done;
@@ -172,6 +179,8 @@ int ls_group_codes(const ls_coder *coder, int model, int height, int width, cons
     const ls_channel *channels = coder->channel + (size_t)model * coder->channels;
     ls_geometry g;
     ls_work w = {0};
+    if (coder->adaptive)
+        return ls_row_codes(coder, model, width, latent, contexts, codes);
     int status = ls_geometry_make(&g, height, width, 1, 1);
     if (!status)
         status = ls_work_make(&w, coder, &g);

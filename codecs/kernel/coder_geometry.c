@@ -75,6 +75,17 @@ int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide)
     return LS_OK;
 }
 
+/* Filters look back LS_OWN_TAPS + 1 steps, and a step ahead. */
+void ls_geometry_row(ls_geometry *g, int width, int wide)
+{
+    memset(g, 0, sizeof *g);
+    g->height = g->lanes = 1;
+    g->width = g->period = g->steps = g->wrap = width;
+    g->wide = wide;
+    g->size = (ptrdiff_t)width * wide;
+    g->pad = (LS_OWN_TAPS + 4) * LS_MAX_LANES;
+}
+
 void ls_geometry_free(ls_geometry *g)
 {
     free(g->memory);

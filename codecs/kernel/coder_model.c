@@ -54,6 +54,27 @@ static int copy_in_range(int32_t *to, const int32_t *from, size_t count, int32_t
     return LS_OK;
 }
 
+static int copy_tables(ls_channel *c, const uint8_t *table, int tables)
+{
+    for (int f = 0; f < LS_FRACTIONS; f++)
+        for (int b = 0; b < LS_BUCKETS; b++, table++) {
+            if (*table >= tables)
+                return LS_CORRUPT;
+            c->table[f][b] = *table;
+            c->table16[f][b] = *table;
+        }
+    return LS_OK;
+}
+
+static int copy_cross(ls_channel *c, const uint8_t *cross, size_t channels)
+{
+    memcpy(c->cross, cross, 2 * channels);
+    for (size_t p = 0; p < channels; p++)
+        if (c->cross[p][0] > 127 || c->cross[p][1] > 127)
+            return LS_CORRUPT;
+    return LS_OK;
+}
+
 /* The bounds keep every sum within 32 bits: 16 bits of a weight times 8 of a value, 9 * 31 + 4 times. */
 int ls_coder_channels(ls_coder *coder, const ls_weights *w)
 {
@@ -67,18 +88,38 @@ int ls_coder_channels(ls_coder *coder, const ls_weights *w)
         c->predicted = w->predicted[i] != 0;
         if (c->predicted && (int)(i % n) >= coder->kept)
             coder->kept = (int)(i % n) + 1;
-        memcpy(c->cross, w->cross + 2 * n * i, 2 * n);
-        for (size_t p = 0; p < n; p++)
-            if (c->cross[p][0] > 127 || c->cross[p][1] > 127)
-                return LS_CORRUPT;
-        for (int f = 0; f < LS_FRACTIONS; f++)
-            for (int b = 0; b < LS_BUCKETS; b++) {
-                const uint8_t table = w->table[(i * LS_FRACTIONS + (size_t)f) * LS_BUCKETS + (size_t)b];
-                if (table >= coder->tables)
-                    return LS_CORRUPT;
-                c->table[f][b] = table;
-                c->table16[f][b] = table;
-            }
+        if (copy_cross(c, w->cross + 2 * n * i, n) ||
+            copy_tables(c, w->table + i * LS_FRACTIONS * LS_BUCKETS, coder->tables))
+            return LS_CORRUPT;
+    }
+    return LS_OK;
+}
+
+/* Every value is kept: of each channel the next instant needs them, and of those that are a source later ones. */
+int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *w)
+{
+    const size_t n = (size_t)coder->channels, count = (size_t)coder->models * n;
+    coder->adaptive = 1;
+    coder->kept = coder->channels;
+    for (size_t i = 0; i < (size_t)w->gains * LS_BUCKETS; i++) {
+        if (w->gain[i] < 0 || w->gain[i] > 65535)
+            return LS_CORRUPT;
+        coder->gain[i] = (uint32_t)w->gain[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        ls_channel *c = coder->channel + i;
+        if (copy_in_range(c->own, w->own + 5 * i, 5, 0, 32767) || copy_in_range(&c->bias, w->bias + i, 1, 0, 65535) ||
+            copy_in_range(c->taps, w->taps + LS_TAPS * i, LS_TAPS, -(1 << 20), 1 << 20) || w->rate[i] >= w->gains ||
+            copy_cross(c, w->cross + 2 * n * i, n) ||
+            copy_tables(c, w->table + i * LS_FRACTIONS * LS_BUCKETS, coder->tables))
+            return LS_CORRUPT;
+        memcpy(c->source, w->source + LS_SOURCES * i, LS_SOURCES);
+        c->gain_at = (uint32_t)w->rate[i] * LS_BUCKETS;
+        c->filtered = 0;
+        for (int j = 0; j < LS_TAPS; j++)
+            c->filtered |= c->taps[j] != 0;
+        for (uint32_t b = 0; b < LS_BUCKETS; b++)
+            c->filtered |= coder->gain[c->gain_at + b] != 0;
     }
     return LS_OK;
 }

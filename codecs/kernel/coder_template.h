@@ -251,7 +251,7 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
                                                             int *failed, const int predicted, const int streams,
                                                             const int count, const int mixed)
 {
-    flight f[2];
+    flight f[2] = {0}; /* nothing reads these zeros, but gcc 12 cannot see it and warns */
     uint32_t order[16];
     for (int k = 0; k < 16; k++)
         order[k] = k % g->lanes ? (uint32_t)(k - 1) : (uint32_t)(16 + k + g->lanes - 1);

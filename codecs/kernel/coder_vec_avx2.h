@@ -31,6 +31,10 @@ static inline vec v_load_u16(const uint16_t *p)
     return (vec){_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
                  _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 8)))};
 }
+static inline void v_store_u16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(_mm256_packus_epi32(a.lo, a.hi), 0xd8));
+}
 static inline void v_store_i8(int8_t *p, vec a)
 {
     /* packing works within halves of 128 bits: the quarters come out as 0 2 1 3 */

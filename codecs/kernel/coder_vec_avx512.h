@@ -11,6 +11,10 @@ static inline vec v_load_u16(const uint16_t *p)
 {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
 }
+static inline void v_store_u16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
+}
 static inline void v_store_i8(int8_t *p, vec a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); }
 static inline vec v_add(vec a, vec b) { return _mm512_add_epi32(a, b); }
 static inline vec v_sub(vec a, vec b) { return _mm512_sub_epi32(a, b); }

@@ -45,6 +45,11 @@ static inline vec from_u16(uint16x8_t lo, uint16x8_t hi)
 }
 static inline vec v_load_i8(const int8_t *p) { return from_i8(vld1q_s8(p)); }
 static inline vec v_load_u16(const uint16_t *p) { return from_u16(vld1q_u16(p), vld1q_u16(p + 8)); }
+static inline void v_store_u16(uint16_t *p, vec a)
+{
+    vst1q_u16(p, vuzp1q_u16((uint16x8_t)a.q0, (uint16x8_t)a.q1));
+    vst1q_u16(p + 8, vuzp1q_u16((uint16x8_t)a.q2, (uint16x8_t)a.q3));
+}
 static inline void v_store_i8(int8_t *p, vec a) { vst1q_u8((uint8_t *)p, to_bytes(a)); }
 
 BOTH(v_add, vaddq_u32)

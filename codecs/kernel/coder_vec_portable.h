@@ -9,6 +9,7 @@ static inline void v_store(uint32_t *p, vec a) { memcpy(p, a.e, 64); }
 static inline vec v_set(uint32_t x) { vec r; EACH r.e[k] = x; return r; }
 static inline vec v_load_i8(const int8_t *p) { vec r; EACH r.e[k] = (uint32_t)(int32_t)p[k]; return r; }
 static inline vec v_load_u16(const uint16_t *p) { vec r; EACH r.e[k] = p[k]; return r; }
+static inline void v_store_u16(uint16_t *p, vec a) { EACH p[k] = (uint16_t)a.e[k]; }
 static inline void v_store_i8(int8_t *p, vec a) { EACH p[k] = (int8_t)a.e[k]; }
 static inline vec v_add(vec a, vec b) { EACH a.e[k] += b.e[k]; return a; }
 static inline vec v_sub(vec a, vec b) { EACH a.e[k] -= b.e[k]; return a; }

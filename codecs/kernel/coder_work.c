@@ -9,6 +9,7 @@ int ls_work_make(ls_work *w, const ls_coder *coder, const ls_geometry *g)
     const int kept = coder->kept;
     memset(w, 0, sizeof *w);
     w->g = g;
+    w->adaptive = coder->adaptive;
     w->memory = calloc(1, 3 * padded + (size_t)(kept + 1) * padded + (size_t)coder->channels * 2 * block + 6 * block + 64);
     if (!w->memory)
         return LS_NO_MEMORY;
@@ -25,7 +26,7 @@ int ls_work_make(ls_work *w, const ls_coder *coder, const ls_geometry *g)
     at += padded;
     for (int k = 0; k <= kept; k++, at += padded)
         w->value[k] = (int8_t *)(at + pad);
-    for (int k = kept; k < coder->channels; k++)
+    for (int k = kept; k <= LS_MAX_GROUP; k++)
         w->value[k] = w->value[kept];
     return LS_OK;
 }
@@ -59,5 +60,43 @@ void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *const channel
 
 void ls_finish_plane(ls_work *w, const ls_path *path, int k)
 {
-    w->used[k] = path->magnitudes(w->g, w->residual, w->scratch, w->pairs[k]) ? w->pairs[k] : NULL;
+    const int any = w->adaptive ? path->row_magnitudes(w->g, w->residual, w->pairs[k])
+                                : path->magnitudes(w->g, w->residual, w->scratch, w->pairs[k]);
+    w->used[k] = any ? w->pairs[k] : NULL;
+}
+
+/* One of LS_MAX_GROUP, at whose place a plane of zeros lies (nothing is written there), stands for none. */
+static int source_of(const ls_channel *c, int which, int k)
+{
+    return c->source[which] < k ? c->source[which] : LS_MAX_GROUP;
+}
+
+void ls_sources(ls_work *w, const ls_channel *const channel[LS_MAX_LANES], int k, const int8_t *source[LS_SOURCES])
+{
+    const ptrdiff_t n = w->g->size, pad = w->g->pad;
+    for (int which = 0; which < LS_SOURCES; which++) {
+        const int first = source_of(channel[0], which, k);
+        int8_t *merged = (int8_t *)w->scratch + pad + which * (n + 2 * pad);
+        uint64_t done = 0;
+        source[which] = w->value[first];
+        for (int lane = 0; lane < LS_MAX_LANES; lane++)
+            if (source_of(channel[lane], which, k) != first)
+                source[which] = merged;
+        if (source[which] != merged)
+            continue;
+        memset(merged, 0, (size_t)n);
+        for (int lane = 0; lane < LS_MAX_LANES; lane++) {
+            const int p = source_of(channel[lane], which, k);
+            const int8_t *restrict from = w->value[p];
+            int8_t mask[LS_MAX_LANES];
+            if (p == LS_MAX_GROUP || done >> p & 1)
+                continue;
+            done |= (uint64_t)1 << p;
+            for (int i = 0; i < LS_MAX_LANES; i++)
+                mask[i] = source_of(channel[i], which, k) == p ? -1 : 0;
+            for (ptrdiff_t at = 0; at < n; at += LS_MAX_LANES)
+                for (int i = 0; i < LS_MAX_LANES; i++)
+                    merged[at + i] |= from[at + i] & mask[i];
+        }
+    }
 }

@@ -6,9 +6,10 @@
 
 typedef struct {
     const ls_geometry *g;
+    int adaptive;
     uint8_t *memory;
     uint8_t *scratch;                /* two padded byte planes */
-    int8_t *residual;                /* interior of a padded plane */
+    int8_t *residual;                /* interior of a padded plane; of adaptive coders, magnitudes */
     int8_t *value[LS_MAX_GROUP + 1]; /* of channels that others are predicted from, then one that the rest share */
     uint8_t *pairs[LS_MAX_GROUP];
     const uint8_t *used[LS_MAX_GROUP]; /* NULL for planes of zeros */
@@ -26,5 +27,7 @@ void ls_work_free(ls_work *w);
 void ls_earlier(ls_work *w, const ls_path *path, const ls_channel *const channel[LS_MAX_LANES], int k);
 /* keeps of channel k, whose residual stands, what later ones need */
 void ls_finish_plane(ls_work *w, const ls_path *path, int k);
+/* of an adaptive coder: the values of each lane's sources for channel k, in planes with zeros around them */
+void ls_sources(ls_work *w, const ls_channel *const channel[LS_MAX_LANES], int k, const int8_t *source[LS_SOURCES]);
 
 #endif

@@ -1,33 +1,61 @@
 /* Python's view of the entropy coder: a capsule of tables, and functions that take arrays. */
-#include "py_buffers.h"
+#include "py_coder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "coder.h"
-
 #define CAPSULE "latentstore.codecs._kernel.coder"
 
-typedef struct {
-    ls_coder *tables;
-    uint8_t sha256[32];
-} handle;
-
-static void handle_free(PyObject *capsule)
+void coder_handle_free(coder_handle *h)
 {
-    handle *h = PyCapsule_GetPointer(capsule, CAPSULE);
-    if (h) {
+    if (h)
         ls_coder_free(h->tables);
-        free(h);
-    }
+    free(h);
 }
 
-static handle *take_handle(PyObject *capsule)
+static void capsule_free(PyObject *capsule)
+{
+    coder_handle_free(PyCapsule_GetPointer(capsule, CAPSULE));
+}
+
+coder_handle *coder_handle_new(const char *sha256, Py_ssize_t sha256_size, int precision, Py_ssize_t models,
+                               Py_ssize_t channels, Py_ssize_t tables)
+{
+    if (sha256_size != 32 || precision < 8 || precision > 12 || models < 1 || models > 256 || channels < 1 ||
+        channels > LS_MAX_GROUP || tables < 1 || tables > LS_MAX_TABLES) {
+        PyErr_SetString(PyExc_ValueError, "entropy tables have impossible sizes");
+        return NULL;
+    }
+    coder_handle *h = calloc(1, sizeof *h);
+    if (h)
+        h->tables = ls_coder_new((int)models, (int)channels, (int)tables, precision);
+    if (!h || !h->tables) {
+        free(h);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memcpy(h->sha256, sha256, 32);
+    return h;
+}
+
+PyObject *coder_handle_capsule(coder_handle *h, int status)
+{
+    PyObject *capsule = NULL;
+    if (status)
+        PyErr_SetString(PyExc_ValueError, "entropy tables hold a weight or a frequency outside its range");
+    else
+        capsule = PyCapsule_New(h, CAPSULE, capsule_free);
+    if (!capsule)
+        coder_handle_free(h);
+    return capsule;
+}
+
+coder_handle *coder_handle_take(PyObject *capsule)
 {
     return PyCapsule_GetPointer(capsule, CAPSULE);
 }
 
-static PyObject *raise_status(int status)
+PyObject *raise_status(int status)
 {
     if (status == LS_NO_MEMORY)
         return PyErr_NoMemory();
@@ -47,10 +75,10 @@ static PyObject *coder_new(PyObject *self, PyObject *args)
     static const int dims[8] = {3, 2, 4, 2, 3, 4, 4, 2};
     const char *sha;
     Py_ssize_t sha_size;
-    int precision;
+    int precision, status;
     PyObject *o[8], *result = NULL;
     Py_buffer v[8];
-    handle *h = NULL;
+    coder_handle *h = NULL;
     (void)self;
     memset(v, 0, sizeof v);
     if (!PyArg_ParseTuple(args, "y#iOOOOOOOO", &sha, &sha_size, &precision, &o[0], &o[1], &o[2], &o[3], &o[4], &o[5],
@@ -60,11 +88,8 @@ static PyObject *coder_new(PyObject *self, PyObject *args)
         if (take_array(o[i], names[i], types[i], dims[i], 0, &v[i]))
             goto done;
     const Py_ssize_t models = v[0].shape[0], channels = v[0].shape[1], tables = v[7].shape[0];
-    if (sha_size != 32 || precision < 8 || precision > 12 || models < 1 || models > 256 || channels < 1 ||
-        channels > LS_MAX_GROUP || tables < 1 || tables > LS_MAX_TABLES) {
-        PyErr_SetString(PyExc_ValueError, "entropy tables have impossible sizes");
+    if (!(h = coder_handle_new(sha, sha_size, precision, models, channels, tables)))
         goto done;
-    }
     const Py_ssize_t expected[8][4] = {{models, channels, 5},         {models, channels},
                                        {models, channels, channels, 2}, {models, channels},
                                        {models, channels, 4},         {models, channels, channels, 9},
@@ -73,43 +98,38 @@ static PyObject *coder_new(PyObject *self, PyObject *args)
         for (int d = 0; d < dims[i]; d++)
             if (check_side(&v[i], names[i], d, expected[i][d]))
                 goto done;
-    h = calloc(1, sizeof *h);
-    if (h)
-        h->tables = ls_coder_new((int)models, (int)channels, (int)tables, precision);
-    if (!h || !h->tables) {
-        free(h);
-        PyErr_NoMemory();
-        goto done;
-    }
-    memcpy(h->sha256, sha, 32);
     const ls_weights weights = {v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf};
-    if (ls_coder_channels(h->tables, &weights) || ls_coder_tables(h->tables, v[7].buf)) {
-        PyErr_SetString(PyExc_ValueError, "entropy tables hold a weight or a frequency outside its range");
-        ls_coder_free(h->tables);
-        free(h);
-        goto done;
-    }
-    result = PyCapsule_New(h, CAPSULE, handle_free);
+    status = ls_coder_channels(h->tables, &weights);
+    if (!status)
+        status = ls_coder_tables(h->tables, v[7].buf);
+    result = coder_handle_capsule(h, status);
+    h = NULL;
 done:
+    coder_handle_free(h);
     release_arrays(v, 8);
     return result;
 }
 
-/* a (channels, height, width) array of the coder's group; 0 or -1 */
-static int take_group(PyObject *o, const char *name, enum value_type type, const handle *h, int writable, Py_buffer *v)
+int check_plane(const char *name, Py_ssize_t height, Py_ssize_t width)
+{
+    if (ls_plane_fits(height, width))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s: a plane of %zd x %zd is empty, or beyond %d positions or %d on a side", name,
+                 height, width, LS_MAX_AREA, LS_MAX_SIDE);
+    return -1;
+}
+
+/* a (channels, height, width) array of the coder's group, of one row if that is adaptive; 0 or -1 */
+static int take_group(PyObject *o, const char *name, enum value_type type, const coder_handle *h, int writable, Py_buffer *v)
 {
     if (take_array(o, name, type, 3, writable, v) || check_side(v, name, 0, h->tables->channels))
         return -1;
-    const Py_ssize_t height = v->shape[1], width = v->shape[2];
-    if (!ls_plane_fits(height, width)) {
-        PyErr_Format(PyExc_ValueError, "%s: a plane of %zd x %zd is empty, or beyond %d positions or %d on a side", name,
-                     height, width, LS_MAX_AREA, LS_MAX_SIDE);
-        return -1;
-    }
-    return 0;
+    if (!h->tables->adaptive || v->shape[1] == 1)
+        return check_plane(name, v->shape[1], v->shape[2]);
+    return check_side(v, name, 1, 1);
 }
 
-static int check_model(const handle *h, int model)
+int check_model(const coder_handle *h, int model)
 {
     if (model >= 0 && model < h->tables->models)
         return 0;
@@ -117,46 +137,47 @@ static int check_model(const handle *h, int model)
     return -1;
 }
 
+PyObject *join_blob(const coder_handle *h, ls_group *group, const ls_payload *payload)
+{
+    uint8_t header[32];
+    group->payload = payload->bytes;
+    group->payload_size = payload->size;
+    group->escapes = payload->escapes;
+    const size_t size = ls_group_header(header, group, h->sha256);
+    PyObject *blob = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + payload->size));
+    if (blob) {
+        char *to = PyBytes_AsString(blob);
+        memcpy(to, header, size);
+        if (payload->size)
+            memcpy(to + size, payload->bytes, payload->size);
+    }
+    return blob;
+}
+
 static PyObject *coder_encode(PyObject *self, PyObject *args)
 {
     PyObject *capsule, *o, *result = NULL;
     int model, quality;
     Py_buffer v = {0};
-    handle *h;
+    coder_handle *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiiO", &capsule, &model, &quality, &o) || !(h = take_handle(capsule)) ||
+    if (!PyArg_ParseTuple(args, "OiiO", &capsule, &model, &quality, &o) || !(h = coder_handle_take(capsule)) ||
         check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
-    if (quality < 0 || quality > LS_MAX_QUALITY) {
-        PyErr_Format(PyExc_ValueError, "quality %d is not 0 to %d", quality, LS_MAX_QUALITY);
+    const int highest = h->tables->adaptive ? LS_MAX_STEP_CODE : LS_MAX_QUALITY;
+    if (quality < 0 || quality > highest) {
+        PyErr_Format(PyExc_ValueError, "quality %d is not 0 to %d", quality, highest);
         goto done;
     }
-    ls_group group = {0};
-    group.height = (int)v.shape[1];
-    group.width = (int)v.shape[2];
-    group.lanes = ls_lanes(group.height, group.width);
-    group.model = model;
-    group.quality = quality;
-    uint8_t *payload = NULL, header[32];
+    ls_group group = {.model = model, .quality = quality, .height = (int)v.shape[1], .width = (int)v.shape[2]};
+    ls_payload payload;
     int status;
     Py_BEGIN_ALLOW_THREADS
-    status = ls_encode_group(h->tables, model, group.height, group.width, group.lanes, v.buf, &payload,
-                             &group.payload_size, &group.escapes);
+    status = ls_encode_group(h->tables, model, group.height, group.width, ls_lanes(group.height, group.width), v.buf,
+                             &payload.bytes, &payload.size, &payload.escapes);
     Py_END_ALLOW_THREADS
-    if (status) {
-        raise_status(status);
-        goto done;
-    }
-    group.payload = payload;
-    const size_t size = ls_group_header(header, &group, h->sha256);
-    result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + group.payload_size));
-    if (result) {
-        char *to = PyBytes_AsString(result);
-        memcpy(to, header, size);
-        if (payload)
-            memcpy(to + size, payload, group.payload_size);
-    }
-    free(payload);
+    result = status ? raise_status(status) : join_blob(h, &group, &payload);
+    free(payload.bytes);
 done:
     release_arrays(&v, 1);
     return result;
@@ -172,11 +193,11 @@ static PyObject *coder_decode(PyObject *self, PyObject *args)
     Py_buffer v[4], *held = NULL;
     Py_ssize_t taken = 0;
     ls_job *jobs = NULL;
-    handle *h;
+    coder_handle *h;
     (void)self;
     memset(v, 0, sizeof v);
     if (!PyArg_ParseTuple(args, "OO!OOOO", &capsule, &PyList_Type, &buffers, &o[0], &o[1], &o[2], &o[3]) ||
-        !(h = take_handle(capsule)) || take_array(o[0], "source", TYPE_INT32, 1, 0, &v[0]) ||
+        !(h = coder_handle_take(capsule)) || take_array(o[0], "source", TYPE_INT32, 1, 0, &v[0]) ||
         take_array(o[1], "start", TYPE_INT64, 1, 0, &v[1]) || take_array(o[2], "length", TYPE_INT64, 1, 0, &v[2]) ||
         take_array(o[3], "out", TYPE_INT8, 4, 1, &v[3]))
         goto done;
@@ -233,9 +254,9 @@ static PyObject *coder_cost(PyObject *self, PyObject *args)
     int model, status;
     double bits = 0;
     Py_buffer v = {0};
-    handle *h;
+    coder_handle *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = take_handle(capsule)) || check_model(h, model) ||
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) || check_model(h, model) ||
         take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
     Py_BEGIN_ALLOW_THREADS
@@ -258,17 +279,21 @@ static PyObject *coder_optimise(PyObject *self, PyObject *args)
     float lambda;
     double bits = 0;
     Py_buffer v[4];
-    handle *h;
+    coder_handle *h;
     (void)self;
     memset(v, 0, sizeof v);
     if (!PyArg_ParseTuple(args, "OiOOfOO", &capsule, &model, &o[0], &o[1], &lambda, &o[2], &o[3]) ||
-        !(h = take_handle(capsule)) || check_model(h, model) ||
+        !(h = coder_handle_take(capsule)) || check_model(h, model) ||
         take_group(o[0], "coefficients", TYPE_FLOAT32, h, 0, &v[0]) ||
         take_array(o[1], "weight", TYPE_FLOAT32, 1, 0, &v[1]) || take_array(o[2], "delta", TYPE_FLOAT32, 2, 0, &v[2]) ||
         take_group(o[3], "out", TYPE_INT8, h, 1, &v[3]) || check_side(&v[1], "weight", 0, h->tables->channels) ||
         check_side(&v[2], "delta", 0, h->tables->channels) || check_side(&v[2], "delta", 1, 2) ||
         check_side(&v[3], "out", 1, v[0].shape[1]) || check_side(&v[3], "out", 2, v[0].shape[2]))
         goto done;
+    if (h->tables->adaptive) {
+        PyErr_SetString(PyExc_ValueError, "what an adaptive coder is to code, coder_optimise_many makes");
+        goto done;
+    }
     Py_BEGIN_ALLOW_THREADS
     status = ls_optimise_group(h->tables, model, (int)v[0].shape[1], (int)v[0].shape[2], v[0].buf, v[1].buf, lambda,
                                v[2].buf, v[3].buf, &bits);
@@ -284,9 +309,9 @@ static PyObject *coder_contexts(PyObject *self, PyObject *args)
     PyObject *capsule, *o, *result = NULL;
     int model, status = LS_NO_MEMORY;
     Py_buffer v = {0};
-    handle *h;
+    coder_handle *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = take_handle(capsule)) || check_model(h, model) ||
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) || check_model(h, model) ||
         take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
     const Py_ssize_t symbols = v.shape[0] * v.shape[1] * v.shape[2];

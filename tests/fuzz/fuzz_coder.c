@@ -134,7 +134,7 @@ static blob mutated(blob b, const uint8_t sha256[32])
     ls_group group;
     blob result = {take(b.size + 16), b.size};
     memcpy(result.bytes, b.bytes, b.size);
-    if (ls_group_parse(&group, b.bytes, b.size, sha256) || one_in(10)) {
+    if (ls_group_parse(&group, b.bytes, b.size, sha256, 0) || one_in(10)) {
         for (int64_t i = between(1, 4); i > 0 && b.size; i--)
             result.bytes[between(0, (int64_t)b.size - 1)] = (uint8_t)chance();
         if (one_in(2))
