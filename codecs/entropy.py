@@ -133,41 +133,57 @@ class EntropyCoder:
         return np.tile(np.arange(self.groups, dtype=np.int32) + band * self.groups, segments)
 
     def decode_instants(
-        self, groups: Sequence[memoryview], instants: int, first: int, last: int
+        self,
+        groups: Sequence[memoryview],
+        instants: int,
+        first: int,
+        last: int,
+        name: Callable[[int], str] = "Group {}".format,
     ) -> tuple[Int8s, int, int]:
-        """Of the first groups of a latent of sound, int8 (channels, 1, instants), as many segments as hold the instants
-        from `first` to before `last`: int8 (channels, 1, some), the instant where they begin, and their step code."""
+        """Of groups of sound, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
+        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and the first one's step code.
+
+        Errors are as in `decode`.
+        """
         begin, end = first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants)
-        tables = [self._bounds(group, g, instants) for g, group in enumerate(groups)]
+        tables = [self._bounds(group, g, name(g), instants) for g, group in enumerate(groups)]
         out = np.empty((len(groups), self.group_channels, 1, end - begin), np.int8)
         whole, rest = divmod(end - begin, SEGMENT)
         code = 0
         # as many segments at once as fill the decoder's lanes a few times over
-        runs = [(at, min(16, whole - at), SEGMENT) for at in range(0, whole, 16)] + [(whole, 1, rest)] * (rest > 0)
+        most = max(1, 64 // len(groups))
+        runs = [(at, min(most, whole - at), SEGMENT) for at in range(0, whole, most)] + [(whole, 1, rest)] * (rest > 0)
         for at, count, width in runs:
             places = range(begin // SEGMENT + at, begin // SEGMENT + at + count)
             start = np.array([bounds[i] for i in places for bounds in tables], np.int64)
             length = np.array([bounds[i + 1] - bounds[i] for i in places for bounds in tables], np.int64)
             source = np.tile(np.arange(len(groups), dtype=np.int32), count)
             part = np.empty((len(source), self.group_channels, 1, width), np.int8)
-            self._decode(groups, source, start, length, part, lambda i: f"Group {i % len(groups)}")
+            try:
+                self._decode(groups, source, start, length, part, lambda i: name(i % len(groups)))
+            except LatentstoreError as error:
+                error.index = None if error.index is None else error.index % len(groups)
+                raise
             code = group_info(groups[0][start[0] : start[0] + length[0]], sound=True).quality
             shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
             out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
-        return out.reshape(-1, *out.shape[2:]), begin, code
+        return out, begin, code
 
-    def _bounds(self, group: memoryview, index: int, instants: int) -> npt.NDArray[np.int64]:
+    def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
         """Where the blobs of a group's segments begin, and the last ends."""
         if instants <= SEGMENT:
             return np.array([0, len(group)], np.int64)
         if not is_segmented(group):
-            raise CorruptError(f"Group {index} is not cut into segments, and has {instants} instants.", index)
-        found, bounds = split_segments(group, self.sha256)
+            raise CorruptError(f"{name} is not cut into segments, and has {instants} instants.", index)
+        try:
+            found, bounds = split_segments(group, self.sha256)
+        except LatentstoreError as error:
+            raise type(error)(f"{name} cannot be read: {error}", index) from error
         if found != instants:
-            raise CorruptError(f"Group {index} has {found} instants where {instants} are expected.", index)
+            raise CorruptError(f"{name} has {found} instants where {instants} are expected.", index)
         if bounds[-1] != len(group):
             kind = TruncatedError if bounds[-1] > len(group) else CorruptError
-            raise kind(f"Group {index} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
+            raise kind(f"{name} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
         return bounds
 
     def decode(
@@ -185,12 +201,9 @@ class EntropyCoder:
         what `name` calls it.
         """
         if self.sound and out.shape[3] > SEGMENT:
-            for i, s in enumerate(source):
-                blob = memoryview(buffers[s])[start[i] : start[i] + length[i]]
-                try:
-                    out[i] = self.decode_instants([blob], out.shape[3], 0, out.shape[3])[0]
-                except LatentstoreError as error:
-                    raise type(error)(f"{name(i)}: {error}", i) from error
+            places = zip(source.tolist(), start.tolist(), length.tolist(), strict=True)
+            groups = [memoryview(buffers[s]).cast("B")[first : first + size] for s, first, size in places]
+            out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
             return
         self._decode(buffers, source, start, length, out, name)
 

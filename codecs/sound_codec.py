@@ -170,7 +170,8 @@ class SoundCodec(Codec):
         latent, at, code = self.entropy.decode_instants(groups, t, first, last)
         if not code:
             raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
-        part = np.ascontiguousarray(latent[:kept, 0, first - at : last - at])
+        joined = latent.reshape(-1, latent.shape[3])
+        part = np.ascontiguousarray(joined[:kept, first - at : last - at])
         return self.lapped.latent_to_samples(
             part, first, t, begin, end, self.scale_of(code), self._delta
         )
