@@ -152,6 +152,40 @@ def test_the_widest_row() -> None:
     np.testing.assert_array_equal(out, values)
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.sampled_from([1, 2, 5, 16, 17]),
+    width=st.integers(1, 40),
+    filtered=st.sampled_from([0.0, 0.7, 1.0]),
+    strength=st.sampled_from([1.0, 8.0, 100.0]),
+    trade=st.floats(0, 1, width=32),
+)
+def test_optimised_values_are_the_same(
+    seed: int, count: int, width: int, filtered: float, strength: float, trade: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    tables = random_adaptive_tables(seed, filtered=filtered, strength=strength)
+    slow, fast = (b.adaptive_new(SHA256, 11, *tables) for b in (reference, kernel))
+    models = rng.integers(0, 2, count, np.int32)
+    coefficients = rng.laplace(0, rng.choice([0.3, 3, 80, 1e6]), (count, 3, 1, width)).astype(np.float32)
+    weight, delta = rng.random(3).astype(np.float32), (rng.random((3, 2)) * 0.4).astype(np.float32)
+    expected = np.empty(coefficients.shape, np.int8)
+    reference.coder_optimise_many(slow, models, coefficients, weight, trade, delta, expected)
+    for path in paths():
+        out = np.empty(coefficients.shape, np.int8)
+        kernel.coder_optimise_many(fast, models, coefficients, weight, trade, delta, out)
+        np.testing.assert_array_equal(out, expected, err_msg=path)
+
+
+def test_optimising_without_a_trade_rounds() -> None:
+    coder = kernel.adaptive_new(SHA256, 11, *random_adaptive_tables(0))
+    coefficients = np.random.default_rng(0).normal(0, 60, (3, 3, 1, 50)).astype(np.float32)
+    none, out = np.zeros((3, 2), np.float32), np.empty(coefficients.shape, np.int8)
+    kernel.coder_optimise_many(coder, np.zeros(3, np.int32), coefficients, np.ones(3, np.float32), 0.0, none, out)
+    np.testing.assert_array_equal(out, np.clip(np.rint(coefficients), -127, 127))
+
+
 # bad blobs
 
 SHAPE = (3, 1, 90)
@@ -273,12 +307,24 @@ def test_arguments_that_cannot_be_meant() -> None:
     ]:  # fmt: skip
         with pytest.raises(ValueError):
             kernel.coder_encode_many(coder, bad_models, code, np.ascontiguousarray(array))
+    floats, out = values.astype(np.float32), np.empty_like(values)
+    weight, delta = np.ones(3, np.float32), np.zeros((3, 2), np.float32)
+    for bad in [
+        (models + 2, floats, weight, 0, delta, out), (models, values, weight, 0, delta, out),
+        (models, floats[:1], weight, 0, delta, out), (models, floats, weight[:2], 0, delta, out),
+        (models, floats, weight, 0, delta[:2], out), (models, floats, weight, 0, delta, out[:1]),
+        (models, floats, weight, 0, delta, np.empty((2, 3, 1, 8), np.int8)),
+        (models, floats, weight, 0, delta, np.empty((2, 3, 3, 3), np.int8)),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError):
+            kernel.coder_optimise_many(coder, *bad)
     two_rows = np.zeros((3, 2, 9), np.int8)
     for call in (
         lambda: kernel.coder_encode(coder, 0, 0, two_rows),
         lambda: kernel.coder_cost(coder, 0, two_rows),
         lambda: kernel.coder_contexts(coder, 0, two_rows),
         lambda: kernel.coder_encode(coder, 0, 256, values[0]),
+        lambda: kernel.coder_optimise(coder, 0, floats[0], weight, 0, delta, out[0]),
         lambda: kernel.coder_encode_many(kernel.coder_new(SHA256, 11, *random_tables(0)), models, 0, values),
     ):
         with pytest.raises(ValueError):

@@ -133,6 +133,13 @@ typedef struct {
   const int8_t *source[LS_SOURCES];
 } ls_plane;
 
+/* A flat plane of coefficients to choose values for: the weight of a unit's squared error and that of 1/256 bit, and how
+ * far 1 and larger values are rebuilt towards zero. */
+typedef struct {
+  const float *coefficients;
+  float weight, lambda, delta[2];
+} ls_choices;
+
 /* One path (portable, avx2, avx512, neon) of the inner loops. */
 typedef struct {
   /* magnitude (4a, B) pairs of a plane of residuals; returns whether any is non-zero */
@@ -156,6 +163,8 @@ typedef struct {
   int (*decode_rows)(const ls_coder *coder, const ls_geometry *g, ls_plane *plane);
   /* magnitudes of residuals, and codes as of ls_group_codes, of a plane whose values stand */
   void (*code_rows)(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, int contexts, uint16_t *codes);
+  /* chooses the values of a plane */
+  void (*choose_rows)(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, const ls_choices *choices);
   const char *name;
 } ls_path;
 
@@ -184,6 +193,8 @@ typedef struct {
 
 int ls_encode_rows(const ls_coder *coder, const int32_t *models, int count, int width, const int8_t *latents,
                    ls_payload *payloads);
+int ls_optimise_rows(const ls_coder *coder, const int32_t *models, int count, int width, const float *coefficients,
+                     const float *weight, float lambda, const float *delta, int8_t *latents);
 int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *latent, int contexts, uint16_t *codes);
 
 /* Positions of a plane, pictures of 2^28 pixels, and of its sides: what a forged header can ask for. A plane narrower

@@ -1,6 +1,8 @@
 /* Contexts that adapt, of planes of one row: docs/format-sound.md section S5.  A lane holds a stream, and the sixteen go
  * in lock-step, one instant after another.  Included after coder_template.h, and compiled once for each path like it. */
 
+#include <math.h>
+
 /* Magnitudes of a plane of one row, whose neighbours above and below repeat it; returns whether any is not zero. */
 static int row_magnitudes(const ls_geometry *g, const int8_t *restrict magnitude, uint8_t *restrict pairs)
 {
@@ -182,11 +184,18 @@ static int decode_rows(const ls_coder *coder, const ls_geometry *g, ls_plane *pl
     return plane->mixed ? decode_rows_any(coder, g, plane, 0, 1) : decode_rows_any(coder, g, plane, 0, 0);
 }
 
+/* The symbols of residuals, less their sign where they are predicted. */
+static inline __attribute__((always_inline)) vec symbol_of(const expectation *e, vec residual, const int filtered)
+{
+    const vec coded = filtered ? v_sub(v_xor(residual, e->flip), e->flip) : residual;
+    const vec symbol = v_add(coded, v_set(LS_RADIUS));
+    return v_blend(v_less(symbol, v_set(2 * LS_RADIUS + 1)), v_set(LS_ESCAPE), symbol);
+}
+
 static inline __attribute__((always_inline)) void code_rows_any(const ls_coder *coder, const ls_geometry *g,
                                                                 const ls_plane *plane, uint16_t *codes,
                                                                 const int filtered, const int contexts)
 {
-    const vec radius = v_set(LS_RADIUS);
     learner l;
     start(&l, coder, plane, filtered, 1);
     for (ptrdiff_t at = 0; at < g->size; at += 16) {
@@ -194,11 +203,8 @@ static inline __attribute__((always_inline)) void code_rows_any(const ls_coder *
         expect_value(&l, &e, coder, plane, at, filtered);
         const vec value = v_load_i8(plane->value + at), residual = filtered ? v_sub(value, e.whole) : value;
         const vec magnitude = v_min(v_abs(residual), v_set(15));
-        const vec coded = filtered ? v_sub(v_xor(residual, e.flip), e.flip) : residual;
-        const vec symbol = v_add(coded, radius);
-        const mask near = v_less(symbol, v_set(2 * LS_RADIUS + 1));
         const vec table = contexts ? e.bucket : table_of(&l, coder, e.bucket, filtered, 1);
-        v_store_u16(codes + at, v_or(v_sll(table, 6), v_blend(near, v_set(LS_ESCAPE), symbol)));
+        v_store_u16(codes + at, v_or(v_sll(table, 6), symbol_of(&e, residual, filtered)));
         v_store_i8(plane->residual + at, magnitude);
         learn(&l, &e, value, magnitude, filtered);
     }
@@ -210,4 +216,65 @@ static void code_rows(const ls_coder *coder, const ls_geometry *g, const ls_plan
         code_rows_any(coder, g, plane, codes, 1, contexts);
     else
         code_rows_any(coder, g, plane, codes, 0, contexts);
+}
+
+static inline vec v_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return v_set(bits);
+}
+
+static inline vec v_float_sub(vec a, vec b)
+{
+    return v_float_add(a, v_xor(b, v_set(0x80000000u)));
+}
+
+/* What coder_optimise.c does, operation by operation: of the nearest integer and the two next towards zero the first that
+ * costs least; 0 where no cost is a number. */
+static inline __attribute__((always_inline)) void choose_rows_any(const ls_coder *coder, const ls_geometry *g,
+                                                                  const ls_plane *plane, const ls_choices *choices,
+                                                                  const int filtered)
+{
+    const vec lambda = v_float(choices->lambda), weight = v_float(choices->weight), zero = v_set(0);
+    const vec delta1 = v_float(choices->delta[0]), delta2 = v_float(choices->delta[1]);
+    learner l;
+    start(&l, coder, plane, filtered, 1);
+    for (ptrdiff_t at = 0; at < g->size; at += 16) {
+        expectation e;
+        expect_value(&l, &e, coder, plane, at, filtered);
+        const vec table = v_sll(table_of(&l, coder, e.bucket, filtered, 1), 6), whole = filtered ? e.whole : zero;
+        const vec z = v_load((const uint32_t *)(const void *)(choices->coefficients + at));
+        const vec size = v_and(z, v_set(0x7fffffffu));
+        const mask negative = v_float_less(z, zero);
+        vec above = v_float_add(v_float_add(size, v_float(0.5f)),
+                                v_blend(v_float_less(size, v_float(1.5f)), delta2, delta1));
+        const mask fits = v_float_less(above, v_float(128.0f)) & (mask)~v_float_less(above, zero);
+        const vec top = v_float_to_int(v_blend(fits, v_float(127.0f), above));
+        vec best = zero, least = v_float(INFINITY);
+        for (uint32_t j = 0; j < 3; j++) {
+            const vec n = v_sub(top, v_set(j)), value = v_blend(negative, n, v_sub(zero, n));
+            const vec delta = v_blend(v_equal(n, v_set(1)), delta2, delta1);
+            const vec rebuilt = v_blend(v_equal(n, zero), v_float_sub(v_float_bits(n), delta), zero);
+            const vec error = v_float_sub(size, rebuilt);
+            const vec bits = v_gather16(coder->cost, v_or(table, symbol_of(&e, v_sub(value, whole), filtered)));
+            const vec loss = v_float_add(v_float_mul(v_float_mul(weight, error), error),
+                                         v_float_mul(lambda, v_float_bits(bits)));
+            const mask better = v_float_less(loss, least) & v_less(n, v_set(128)); /* n is not negative */
+            best = v_blend(better, best, value);
+            least = v_blend(better, least, loss);
+        }
+        const vec magnitude = v_min(v_abs(v_sub(best, whole)), v_set(15));
+        v_store_i8(plane->value + at, best);
+        v_store_i8(plane->residual + at, magnitude);
+        learn(&l, &e, best, magnitude, filtered);
+    }
+}
+
+static void choose_rows(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, const ls_choices *choices)
+{
+    if (plane->predicted)
+        choose_rows_any(coder, g, plane, choices, 1);
+    else
+        choose_rows_any(coder, g, plane, choices, 0);
 }

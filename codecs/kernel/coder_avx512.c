@@ -71,7 +71,8 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
 }
 
 const ls_path ls_path_avx512 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
-                                encode_plane, row_magnitudes, decode_rows,     code_rows,    "avx512"};
+                                encode_plane, row_magnitudes, decode_rows,     code_rows,    choose_rows,
+                                "avx512"};
 #else
 typedef int ls_no_avx512;
 #endif

@@ -35,7 +35,7 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
     coder->freq_start = calloc(symbols, sizeof *coder->freq_start);
     coder->reciprocal = calloc(symbols, sizeof *coder->reciprocal);
     coder->slots = calloc((size_t)tables << precision, sizeof *coder->slots);
-    coder->cost = calloc(symbols, sizeof *coder->cost);
+    coder->cost = calloc(symbols + 1, sizeof *coder->cost); /* one more for v_gather16 */
     if (!coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
         !coder->cost) {
         ls_coder_free(coder);

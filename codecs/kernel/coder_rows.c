@@ -172,3 +172,46 @@ int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *late
     ls_work_free(&w);
     return status;
 }
+
+/* coefficients: of the bundle's streams, a flat plane for one channel; see ls_optimise_group for the rest */
+static void choose_bundle(const ls_coder *coder, ls_work *w, const row_bundle *b, const float *coefficients,
+                          const float *weight, float lambda, const float *delta, float *flat, int8_t *latents)
+{
+    const ls_path *path = ls_current_path();
+    const size_t width = (size_t)w->g->width, group = (size_t)coder->channels * width;
+    for (int k = 0; k < coder->channels; k++) {
+        const ls_choices choices = {flat, weight[k], lambda / 256, {delta[2 * k], delta[2 * k + 1]}};
+        ls_plane plane;
+        for (size_t i = 0; i < width; i++)
+            for (int s = 0; s < b->count; s++)
+                flat[i * LS_MAX_LANES + (size_t)s] = coefficients[(size_t)b->index[s] * group + (size_t)k * width + i];
+        plane_of(coder, w, b, k, &plane);
+        ls_earlier(w, path, plane.channel, k);
+        path->choose_rows(coder, w->g, &plane, &choices);
+        for (int s = 0; s < b->count; s++)
+            ls_from_flat(w->g, s, w->value[k], latents + (size_t)b->index[s] * group + (size_t)k * width);
+        if (k + 1 < coder->channels)
+            ls_finish_plane(w, path, k);
+    }
+}
+
+int ls_optimise_rows(const ls_coder *coder, const int32_t *models, int count, int width, const float *coefficients,
+                     const float *weight, float lambda, const float *delta, int8_t *latents)
+{
+    ls_geometry g;
+    ls_work w = {0};
+    ls_geometry_row(&g, width, LS_MAX_LANES);
+    float *flat = calloc((size_t)g.size, sizeof *flat);
+    const int status = flat ? ls_work_make(&w, coder, &g) : LS_NO_MEMORY;
+    for (int next = 0; !status && next < count;) {
+        row_bundle b = {0};
+        for (; next < count && b.count < LS_MAX_LANES; next++) {
+            b.index[b.count] = next;
+            b.model[b.count++] = models[next];
+        }
+        choose_bundle(coder, &w, &b, coefficients, weight, lambda, delta, flat, latents);
+    }
+    free(flat);
+    ls_work_free(&w);
+    return status;
+}

@@ -82,6 +82,24 @@ static inline vec v_float_bits(vec a)
 {
     return (vec){_mm256_castps_si256(_mm256_cvtepi32_ps(a.lo)), _mm256_castps_si256(_mm256_cvtepi32_ps(a.hi))};
 }
+static inline vec v_float_to_int(vec a)
+{
+    return (vec){_mm256_cvttps_epi32(_mm256_castsi256_ps(a.lo)), _mm256_cvttps_epi32(_mm256_castsi256_ps(a.hi))};
+}
+#define FLOATS(OP, A, B) _mm256_castps_si256(OP(_mm256_castsi256_ps(A), _mm256_castsi256_ps(B)))
+#define FLOAT_LESS(A, B) _mm256_cmp_ps(A, B, _CMP_LT_OQ)
+static inline vec v_float_add(vec a, vec b)
+{
+    return (vec){FLOATS(_mm256_add_ps, a.lo, b.lo), FLOATS(_mm256_add_ps, a.hi, b.hi)};
+}
+static inline vec v_float_mul(vec a, vec b)
+{
+    return (vec){FLOATS(_mm256_mul_ps, a.lo, b.lo), FLOATS(_mm256_mul_ps, a.hi, b.hi)};
+}
+static inline mask v_float_less(vec a, vec b)
+{
+    return bits_of(FLOATS(FLOAT_LESS, a.lo, b.lo), FLOATS(FLOAT_LESS, a.hi, b.hi));
+}
 static inline vec v_gather(const uint32_t *base, vec i)
 {
     return (vec){_mm256_i32gather_epi32((const int *)base, i.lo, 4), _mm256_i32gather_epi32((const int *)base, i.hi, 4)};

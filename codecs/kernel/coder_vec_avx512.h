@@ -34,6 +34,19 @@ static inline mask v_less(vec a, vec b) { return _mm512_cmplt_epu32_mask(a, b); 
 static inline mask v_equal(vec a, vec b) { return _mm512_cmpeq_epi32_mask(a, b); }
 static inline mask v_mask(const uint8_t *p) { return _mm_movepi8_mask(_mm_loadu_si128((const __m128i *)p)); }
 static inline vec v_float_bits(vec a) { return _mm512_castps_si512(_mm512_cvtepi32_ps(a)); }
+static inline vec v_float_to_int(vec a) { return _mm512_cvttps_epi32(_mm512_castsi512_ps(a)); }
+static inline vec v_float_add(vec a, vec b)
+{
+    return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+}
+static inline vec v_float_mul(vec a, vec b)
+{
+    return _mm512_castps_si512(_mm512_mul_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+}
+static inline mask v_float_less(vec a, vec b)
+{
+    return _mm512_cmp_ps_mask(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), _CMP_LT_OQ);
+}
 static inline vec v_gather(const uint32_t *base, vec i) { return _mm512_i32gather_epi32(i, base, 4); }
 static inline vec v_shuffle(vec a, vec order, vec b) { return _mm512_permutex2var_epi32(a, order, b); }
 /* the two bytes behind an entry are read too: a table is followed by two more (ls_channel) */

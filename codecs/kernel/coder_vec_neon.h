@@ -102,6 +102,15 @@ BOTH(lanes_less, vcltq_u32)
 BOTH(lanes_equal, vceqq_u32)
 static inline mask v_less(vec a, vec b) { return bits_of(to_bytes(lanes_less(a, b))); }
 static inline mask v_equal(vec a, vec b) { return bits_of(to_bytes(lanes_equal(a, b))); }
+#define FLOAT_TO_INT(A) (uint32x4_t)vcvtq_s32_f32((float32x4_t)(A))
+ONE(v_float_to_int, FLOAT_TO_INT)
+#define FLOAT_ADD(A, B) (uint32x4_t)vaddq_f32((float32x4_t)(A), (float32x4_t)(B))
+#define FLOAT_MUL(A, B) (uint32x4_t)vmulq_f32((float32x4_t)(A), (float32x4_t)(B))
+#define FLOAT_LESS(A, B) vcltq_f32((float32x4_t)(A), (float32x4_t)(B))
+BOTH(v_float_add, FLOAT_ADD)
+BOTH(v_float_mul, FLOAT_MUL)
+BOTH(lanes_float_less, FLOAT_LESS)
+static inline mask v_float_less(vec a, vec b) { return bits_of(to_bytes(lanes_float_less(a, b))); }
 
 static inline uint32x4_t gather(const uint32_t *base, uint32x4_t at)
 {

@@ -37,6 +37,27 @@ static inline vec v_float_bits(vec a)
     EACH { float f = (float)(int32_t)a.e[k]; memcpy(&a.e[k], &f, 4); }
     return a;
 }
+static inline vec v_float_to_int(vec a)
+{
+    EACH { float f; memcpy(&f, &a.e[k], 4); a.e[k] = (uint32_t)(int32_t)f; }
+    return a;
+}
+static inline vec v_float_add(vec a, vec b)
+{
+    EACH { float x, y; memcpy(&x, &a.e[k], 4), memcpy(&y, &b.e[k], 4); x += y; memcpy(&a.e[k], &x, 4); }
+    return a;
+}
+static inline vec v_float_mul(vec a, vec b)
+{
+    EACH { float x, y; memcpy(&x, &a.e[k], 4), memcpy(&y, &b.e[k], 4); x *= y; memcpy(&a.e[k], &x, 4); }
+    return a;
+}
+static inline mask v_float_less(vec a, vec b)
+{
+    mask m = 0;
+    EACH { float x, y; memcpy(&x, &a.e[k], 4), memcpy(&y, &b.e[k], 4); m |= (mask)((x < y) << k); }
+    return m;
+}
 static inline vec v_gather(const uint32_t *base, vec i) { EACH i.e[k] = base[i.e[k]]; return i; }
 static inline vec v_shuffle(vec a, vec order, vec b)
 {

@@ -132,10 +132,46 @@ done:
     return result;
 }
 
+static const char coder_optimise_many_doc[] =
+    "coder_optimise_many(coder, models int32 (n,), coefficients float32 (n,c,1,w), weight float32 (c,), lambda,\n"
+    "delta float32 (c,2), out int8 (n,c,1,w))";
+
+static PyObject *coder_optimise_many(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *o[5], *result = NULL;
+    float lambda;
+    Py_buffer v[5];
+    coder_handle *h;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "OOOOfOO", &capsule, &o[0], &o[1], &o[2], &lambda, &o[3], &o[4]) ||
+        !(h = coder_handle_take(capsule)) || take_rows(o[0], o[1], "coefficients", TYPE_FLOAT32, h, v) ||
+        take_array(o[2], "weight", TYPE_FLOAT32, 1, 0, &v[2]) || take_array(o[3], "delta", TYPE_FLOAT32, 2, 0, &v[3]) ||
+        take_array(o[4], "out", TYPE_INT8, 4, 1, &v[4]) || check_side(&v[2], "weight", 0, h->tables->channels) ||
+        check_side(&v[3], "delta", 0, h->tables->channels) || check_side(&v[3], "delta", 1, 2))
+        goto done;
+    for (int d = 0; d < 4; d++)
+        if (check_side(&v[4], "out", d, v[1].shape[d]))
+            goto done;
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ls_optimise_rows(h->tables, v[0].buf, (int)v[0].shape[0], (int)v[1].shape[3], v[1].buf, v[2].buf, lambda,
+                              v[3].buf, v[4].buf);
+    Py_END_ALLOW_THREADS
+    if (status)
+        raise_status(status);
+    else
+        result = Py_NewRef(Py_None);
+done:
+    release_arrays(v, 5);
+    return result;
+}
+
 extern PyMethodDef adaptive_methods[];
 
 PyMethodDef adaptive_methods[] = {
     {"adaptive_new", adaptive_new, METH_VARARGS, adaptive_new_doc},
     {"coder_encode_many", coder_encode_many, METH_VARARGS, coder_encode_many_doc},
+    {"coder_optimise_many", coder_optimise_many, METH_VARARGS, coder_optimise_many_doc},
     {NULL, NULL, 0, NULL},
 };
