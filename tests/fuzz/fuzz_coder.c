@@ -43,27 +43,55 @@ static int32_t *frequencies(int tables, int precision)
     return freq;
 }
 
-static ls_coder *random_coder(void)
+/* half of the sources are none: those not below their channel, and numbers beyond the group */
+static int fill_adaptive(ls_coder *coder)
+{
+    const size_t n = (size_t)(coder->models * coder->channels), pairs = n * (size_t)coder->channels;
+    const int gains = (int)between(1, LS_MAX_GAINS);
+    const ls_adaptive_weights w = {weights(5 * n, 0, 32767),
+                                   weights(n, 0, 65535),
+                                   bytes(2 * pairs, 127),
+                                   weights(LS_TAPS * n, -(1 << 20), 1 << 20),
+                                   bytes(LS_SOURCES * n, one_in(4) ? 255 : coder->channels),
+                                   bytes(n, gains - 1),
+                                   weights((size_t)gains * LS_BUCKETS, 0, one_in(4) ? 0 : 65535),
+                                   bytes(n * LS_FRACTIONS * LS_BUCKETS, coder->tables - 1),
+                                   gains};
+    const int status = ls_coder_adaptive(coder, &w);
+    const void *given[8] = {w.own, w.bias, w.cross, w.taps, w.source, w.rate, w.gain, w.table};
+    for (int i = 0; i < 8; i++)
+        free((void *)given[i]);
+    return status;
+}
+
+static int fill_still(ls_coder *coder)
+{
+    const size_t n = (size_t)(coder->models * coder->channels), pairs = n * (size_t)coder->channels;
+    const ls_weights w = {weights(5 * n, 0, 32767),
+                          weights(n, 0, 65535),
+                          bytes(2 * pairs, 127),
+                          bytes(n, one_in(3) ? 0 : 1),
+                          weights(4 * n, -32767, 32767),
+                          weights(9 * pairs, -32767, 32767),
+                          bytes(n * LS_FRACTIONS * LS_BUCKETS, coder->tables - 1)};
+    const int status = ls_coder_channels(coder, &w);
+    const void *given[7] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table};
+    for (int i = 0; i < 7; i++)
+        free((void *)given[i]);
+    return status;
+}
+
+static ls_coder *random_coder(int adaptive)
 {
     const int channels = one_in(30) ? LS_MAX_GROUP : (int)between(1, 5), models = (int)between(1, 3);
     const int tables = (int)between(1, one_in(10) ? LS_MAX_TABLES : 6), precision = (int)between(8, 12);
-    const size_t n = (size_t)(models * channels), pairs = n * (size_t)channels;
-    ls_weights w = {weights(5 * n, 0, 32767),
-                    weights(n, 0, 65535),
-                    bytes(2 * pairs, 127),
-                    bytes(n, one_in(3) ? 0 : 1),
-                    weights(4 * n, -32767, 32767),
-                    weights(9 * pairs, -32767, 32767),
-                    bytes(n * LS_FRACTIONS * LS_BUCKETS, tables - 1)};
     int32_t *freq = frequencies(tables, precision);
     ls_coder *coder = ls_coder_new(models, channels, tables, precision);
     EXPECT(coder);
-    EXPECT(!ls_coder_channels(coder, &w));
+    EXPECT(!(adaptive ? fill_adaptive : fill_still)(coder));
     /* a table of one symbol alone is refused: its frequency does not fit */
     const int refused = ls_coder_tables(coder, freq);
-    const void *given[8] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table, freq};
-    for (int i = 0; i < 8; i++)
-        free((void *)given[i]);
+    free(freq);
     if (!refused)
         return coder;
     ls_coder_free(coder);
@@ -83,7 +111,7 @@ static int8_t *random_latent(size_t size)
     return latent;
 }
 
-static void random_shape(int *height, int *width)
+static void random_shape(int adaptive, int *height, int *width)
 {
     static const int sides[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 45, 46, 64, 65, 127};
     const int count = (int)(sizeof sides / sizeof *sides);
@@ -93,6 +121,8 @@ static void random_shape(int *height, int *width)
         *width = (int)between(1, 3000), *height = (int)between(1, 3);
     if (one_in(40))
         *height = (int)between(1, 3000), *width = (int)between(1, 3);
+    if (adaptive)
+        *height = 1;
 }
 
 typedef struct {
@@ -116,7 +146,7 @@ static blob encode(const ls_coder *coder, int height, int width, const int8_t *l
 {
     ls_group group = {.lanes = ls_lanes(height, width),
                       .model = (int)between(0, coder->models - 1),
-                      .quality = (int)between(0, LS_MAX_QUALITY),
+                      .quality = (int)between(0, coder->adaptive ? LS_MAX_STEP_CODE : LS_MAX_QUALITY),
                       .height = height,
                       .width = width};
     uint8_t *payload;
@@ -129,12 +159,12 @@ static blob encode(const ls_coder *coder, int height, int width, const int8_t *l
 }
 
 /* Changes a few bytes, the length, or fields of the header; in most cases with a checksum that matches. */
-static blob mutated(blob b, const uint8_t sha256[32])
+static blob mutated(blob b, const uint8_t sha256[32], int adaptive)
 {
     ls_group group;
     blob result = {take(b.size + 16), b.size};
     memcpy(result.bytes, b.bytes, b.size);
-    if (ls_group_parse(&group, b.bytes, b.size, sha256, 0) || one_in(10)) {
+    if (ls_group_parse(&group, b.bytes, b.size, sha256, adaptive) || one_in(10)) {
         for (int64_t i = between(1, 4); i > 0 && b.size; i--)
             result.bytes[between(0, (int64_t)b.size - 1)] = (uint8_t)chance();
         if (one_in(2))
@@ -188,7 +218,7 @@ static void decode(const ls_coder *coder, int height, int width, const uint8_t s
         blobs[i] = encode(coder, height, width, latents[i], sha256);
         if (lies && one_in(count)) {
             blob true_one = blobs[i];
-            blobs[i] = mutated(true_one, sha256);
+            blobs[i] = mutated(true_one, sha256, coder->adaptive);
             free(true_one.bytes);
         }
         jobs[i] = (ls_job){.blob = blobs[i].bytes, .size = blobs[i].size, .index = i};
@@ -235,15 +265,63 @@ static void optimise(const ls_coder *coder, int height, int width)
     free(codes);
 }
 
+/* Groups in lock-step are coded and optimised as each alone. */
+static void together(const ls_coder *coder, int width)
+{
+    const size_t n = (size_t)coder->channels, size = n * (size_t)width;
+    const int count = (int)between(0, size > 10000 ? 3 : 20), wild = one_in(3);
+    int32_t *models = take((size_t)count * sizeof *models);
+    int8_t *latents = take((size_t)count * size), *alone = take(size);
+    float *coefficients = take((size_t)count * size * sizeof(float)), *weight_of = take(n * sizeof(float));
+    float *delta = take(2 * n * sizeof(float)), lambda = wild ? any_float() : 0.1f;
+    ls_payload *payloads = take((size_t)count * sizeof *payloads), one;
+    uint16_t *codes = take(size * 2 + 64);
+    double bits;
+    for (int i = 0; i < count; i++)
+        models[i] = (int32_t)between(0, coder->models - 1);
+    for (size_t i = 0; i < (size_t)count * size; i++)
+        coefficients[i] = wild ? any_float() : (float)between(-4000, 4000) / 1000;
+    for (size_t i = 0; i < n; i++)
+        weight_of[i] = wild ? any_float() : 1.0f;
+    for (size_t i = 0; i < 2 * n; i++)
+        delta[i] = wild ? any_float() : (float)between(0, 49) / 100;
+    EXPECT(!ls_optimise_rows(coder, models, count, width, coefficients, weight_of, lambda, delta, latents));
+    EXPECT(!ls_encode_rows(coder, models, count, width, latents, payloads));
+    for (int i = 0; i < count; i++) {
+        const int8_t *latent = latents + (size_t)i * size;
+        EXPECT(!ls_optimise_rows(coder, models + i, 1, width, coefficients + (size_t)i * size, weight_of, lambda, delta,
+                                 alone));
+        EXPECT(!memcmp(alone, latent, size));
+        EXPECT(!ls_encode_rows(coder, models + i, 1, width, latent, &one));
+        EXPECT(one.size == payloads[i].size && one.escapes == payloads[i].escapes);
+        EXPECT(!one.size || !memcmp(one.bytes, payloads[i].bytes, one.size));
+        EXPECT(!ls_cost_group(coder, models[i], 1, width, latent, &bits));
+        EXPECT(!ls_group_codes(coder, models[i], 1, width, latent, 1, codes));
+        free(one.bytes);
+        free(payloads[i].bytes);
+    }
+    free(models);
+    free(latents);
+    free(alone);
+    free(coefficients);
+    free(weight_of);
+    free(delta);
+    free(payloads);
+    free(codes);
+}
+
 void fuzz_coder(void)
 {
     uint8_t sha256[32];
     int height, width;
-    ls_coder *coder = random_coder();
+    const int adaptive = one_in(2);
+    ls_coder *coder = random_coder(adaptive);
     for (int i = 0; i < 32; i++)
         sha256[i] = (uint8_t)chance();
-    random_shape(&height, &width);
-    if (coder && one_in(5))
+    random_shape(adaptive, &height, &width);
+    if (coder && adaptive && one_in(4))
+        together(coder, width);
+    else if (coder && !adaptive && one_in(5))
         optimise(coder, height, width);
     else if (coder)
         decode(coder, height, width, sha256);

@@ -6,7 +6,7 @@
 
 #include "../../codecs/kernel/coder.h"
 
-/* share_predicted in percent; strength 1 is as fitted, 100 gives weights at the edge of what is allowed */
+/* share_predicted, or filtered, in percent; strength 1 is as fitted, 100 gives weights at the edge of what is allowed */
 typedef struct { int models, channels, tables, precision, share_predicted, strength; } family;
 
 static const family families[] = {
@@ -16,6 +16,12 @@ static const family families[] = {
 /* every number of lanes, sides of one, planes narrower than two columns a lane */
 static const int shapes[][2] = {{1, 1},   {1, 9},   {9, 1},   {1, 300}, {300, 1}, {2, 2},   {17, 31}, {32, 32}, {36, 36},
                                 {33, 70}, {45, 46}, {48, 48}, {512, 3}, {150, 9}, {64, 64}, {70, 64}, {3, 700}};
+
+/* of sound */
+static const family adaptive_families[] = {
+    {2, 3, 7, 11, 70, 1}, {1, 2, 3, 12, 100, 100}, {3, 12, 128, 8, 80, 8}, {1, 4, 5, 10, 0, 1}, {1, LS_MAX_GROUP, 9, 11, 90, 1},
+};
+static const int widths[] = {1, 2, 3, 9, 40, 300, 1024};
 
 enum { ZEROS, CONSTANT, NOISE, EXTREME, SPARSE, PLAIN, KINDS };
 static const char *const kinds[KINDS] = {"zeros", "constant", "noise", "extreme", "sparse", "plain"};
@@ -74,6 +80,34 @@ static ls_coder *new_coder(const family *f)
     return coder;
 }
 
+static ls_coder *new_adaptive_coder(const family *f)
+{
+    const size_t n = (size_t)(f->models * f->channels), pairs = n * (size_t)f->channels;
+    const int gains = 4;
+    ls_adaptive_weights w = {weights(5 * n, 0, 5000, 32767, f->strength),
+                             weights(n, 0, 3000, 65535, f->strength),
+                             bytes(2 * pairs, f->strength > 1 ? 127 : 60),
+                             weights(LS_TAPS * n, -20000, 20000, 1 << 20, f->strength),
+                             bytes(LS_SOURCES * n, f->channels),
+                             bytes(n, gains - 1),
+                             weights((size_t)gains * LS_BUCKETS, 0, 3000, 65535, f->strength),
+                             bytes(n * LS_FRACTIONS * LS_BUCKETS, f->tables - 1),
+                             gains};
+    int32_t *freq = frequencies(f->tables, f->precision);
+    memset((int32_t *)w.gain, 0, LS_BUCKETS * sizeof *w.gain);
+    for (size_t i = 0; i < n; i++)
+        if (!(between(0, 99) < f->share_predicted)) {
+            memset((int32_t *)w.taps + LS_TAPS * i, 0, LS_TAPS * sizeof *w.taps);
+            ((uint8_t *)w.rate)[i] = 0;
+        }
+    ls_coder *coder = ls_coder_new(f->models, f->channels, f->tables, f->precision);
+    expect("an adaptive coder", coder && !ls_coder_adaptive(coder, &w) && !ls_coder_tables(coder, freq));
+    const void *given[9] = {w.own, w.bias, w.cross, w.taps, w.source, w.rate, w.gain, w.table, freq};
+    for (int i = 0; i < 9; i++)
+        free((void *)given[i]);
+    return coder;
+}
+
 static void fill(int8_t *latent, size_t size, int kind)
 {
     static const int8_t extremes[] = {-128, -127, -1, 0, 1, 126, 127};
@@ -110,7 +144,7 @@ static void join(sample *s)
 static sample encode(const ls_coder *coder, int height, int width, int kind)
 {
     const size_t size = (size_t)coder->channels * (size_t)height * (size_t)width;
-    const int lanes = ls_lanes(height, width), model = between(0, coder->models - 1);
+    const int lanes = coder->adaptive ? 1 : ls_lanes(height, width), model = between(0, coder->models - 1);
     uint16_t *codes = take(size * 2 + 64);
     double bits;
     sample s = {take(size), {.lanes = lanes, .model = model, .quality = 7, .height = height, .width = width}, 0, 0, 0};
@@ -226,8 +260,57 @@ static void optimise(const ls_coder *coder, int height, int width)
     free(latent);
 }
 
+/* Groups of several models in lock-step. */
+static void together(const ls_coder *coder, int count, int width)
+{
+    const size_t n = (size_t)coder->channels, size = n * (size_t)width;
+    float *coefficients = take((size_t)count * size * sizeof(float)), *weight = take(n * sizeof(float));
+    float *delta = take(2 * n * sizeof(float));
+    int8_t *latents = take((size_t)count * size);
+    int32_t *models = take((size_t)count * sizeof *models);
+    ls_payload *payloads = take((size_t)count * sizeof *payloads);
+    const int strong = one_in(3);
+    for (size_t i = 0; i < (size_t)count * size; i++)
+        coefficients[i] = (float)between(-4000, 4000) * (float)(strong ? 40 : 1) / 1000;
+    for (size_t i = 0; i < n; i++)
+        weight[i] = (float)between(1, 3000) / 1000;
+    for (size_t i = 0; i < 2 * n; i++)
+        delta[i] = (float)between(0, 49) / 100;
+    for (int i = 0; i < count; i++)
+        models[i] = between(0, coder->models - 1);
+    doing("optimising %d rows of %d", count, width);
+    expect("optimising", !ls_optimise_rows(coder, models, count, width, coefficients, weight,
+                                           (float)between(0, 400) / 1000, delta, latents));
+    same("optimised latents", latents, (size_t)count * size);
+    expect("encoding", !ls_encode_rows(coder, models, count, width, latents, payloads));
+    for (int i = 0; i < count; i++) {
+        same("a payload", payloads[i].bytes, payloads[i].size);
+        free(payloads[i].bytes);
+    }
+    free(coefficients);
+    free(weight);
+    free(delta);
+    free(latents);
+    free(models);
+    free(payloads);
+}
+
+static void check_adaptive(void)
+{
+    for (size_t f = 0; f < sizeof adaptive_families / sizeof *adaptive_families; f++) {
+        doing("adaptive family %zu", f);
+        ls_coder *coder = new_adaptive_coder(adaptive_families + f);
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+            code(coder, 1, widths[i]);
+            together(coder, between(1, 18), widths[i]);
+        }
+        ls_coder_free(coder);
+    }
+}
+
 void check_coder(void)
 {
+    check_adaptive();
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
         doing("family %zu", f);
         ls_coder *coder = new_coder(families + f);
