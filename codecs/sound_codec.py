@@ -193,19 +193,39 @@ class SoundCodec(Codec):
         check_sound(len(sound), self.rate)
         level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if self.relative else 1.0
         code = self.step_code(level, quality)
-        scale = self.scale_of(code)
-        inverse = (np.float32(1) / scale).astype(np.float32)
-        facts = self.artifact.facts
         if effort == "fast":
-            rounding = np.full(self.channels, facts["rounding"], np.float32)
-            latent, outside = self.lapped.signal_to_latent(sound, inverse, rounding)
+            latent, outside = self._rounded(sound, code)
+            if outside:
+                code = self._fitting_code(sound, code)
+                latent, outside = self._rounded(sound, code)
             return latent[:, None], code, outside
-        coefficients = self.lapped.signal_to_coefficients(sound, inverse)[:, None]
+        scale = self.scale_of(code)
+        coefficients = self.lapped.signal_to_coefficients(sound, 1 / scale)[:, None]
         outside = int((np.abs(coefficients) >= 127.5).sum())
+        if outside:
+            code = self._fitting_code(sound, code)
+            scale = self.scale_of(code)
+            coefficients = self.lapped.signal_to_coefficients(sound, 1 / scale)[:, None]
+            outside = int((np.abs(coefficients) >= 127.5).sum())
         weight = (scale / scale.max()).astype(np.float32) ** 2
-        trade = float(facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
+        trade = float(self.artifact.facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
         latent = self.entropy.optimise_sound(coefficients, self._band(quality), weight, trade, self._delta)
         return latent, code, outside
+
+    def _rounded(self, sound: Floats, code: int) -> tuple[Int8s, int]:
+        rounding = np.full(self.channels, self.artifact.facts["rounding"], np.float32)
+        return self.lapped.signal_to_latent(sound, 1 / self.scale_of(code), rounding)
+
+    def _fitting_code(self, sound: Floats, code: int) -> int:
+        """The step code from `code` on with which limiting to int8 costs no more than rounding does."""
+        coefficients = self.lapped.signal_to_coefficients(sound, np.ones(self.channels, np.float32))
+        power = np.square(coefficients)
+        for raised in range(code, HIGHEST_CODE, 2):
+            scale = self.scale_of(raised)[:, None]
+            lost = np.square(np.maximum(np.abs(coefficients) - 127.5 * scale, 0)).sum()
+            if lost <= np.minimum(power, scale**2 / 12).sum():
+                return raised
+        return HIGHEST_CODE
 
     def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
         return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)

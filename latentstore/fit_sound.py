@@ -29,7 +29,7 @@ Tensors = dict[str, npt.NDArray[Any]]
 PRECISION = 12
 TABLES = 64
 ROUNDING = 0.4
-LAMBDA = 0.1
+LAMBDA = 0.12
 SEED = 0
 # of a histogram of coefficients, up to the largest possible
 BINS = 1 << 15
@@ -56,11 +56,11 @@ class SoundShape:
 SOUND_SHAPES = {
     "stereo-f256c108": SoundShape(
         2, 256, 108, 27, 44100, False,
-        (0.3, 0.12, 0.05, 0.02), ((1, 1.0), (50, 0.08), (90, 0.016), (100, 0.006)), 50,
+        (0.3, 0.12, 0.05, 0.02), ((1, 1.0), (50, 0.075), (90, 0.016), (100, 0.006)), 50,
     ),
     "mono-f32c32": SoundShape(
         1, 32, 32, 16, 8000, True,
-        (2.4, 1.1, 0.5, 0.22), ((1, 5.0), (50, 1.1), (90, 0.25), (100, 0.15)), 50,
+        (2.2, 1.0, 0.45, 0.2), ((1, 4.5), (50, 0.95), (90, 0.22), (100, 0.13)), 50,
     ),
 }  # fmt: skip
 
