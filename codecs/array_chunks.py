@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .checksum import crc32c
 from .errors import ArgumentError, ArtifactError, CorruptError, TruncatedError, UnsupportedVersionError
 
-__all__ = ["ChunkIndex", "Grid", "PartCoder", "header_bytes", "pack", "read_index", "stored_shape"]
+__all__ = ["ChunkIndex", "Grid", "PartCoder", "Parts", "header_bytes", "pack", "read_index", "stored_shape"]
 
 MAGIC = b"LA"
 VERSION = 1
@@ -52,11 +52,19 @@ class Grid:
 
     def block(self, part: int) -> tuple[slice, ...]:
         """Where part number `part` lies in the chunk."""
-        at = np.unravel_index(part, self.counts)
-        return tuple(
-            slice(int(i) * c, min((int(i) + 1) * c, n))
-            for i, c, n in zip(at, self.cell, self.shape, strict=True)
-        )
+        slices = []
+        for count, c, n in zip(reversed(self.counts), reversed(self.cell), reversed(self.shape), strict=True):
+            part, i = divmod(part, count)
+            slices.append(slice(i * c, min((i + 1) * c, n)))
+        return tuple(reversed(slices))
+
+
+class Parts(NamedTuple):
+    """Parts of a chunk: where it is put together, their numbers, ascending, and their blobs."""
+
+    chunk: npt.NDArray[Any]
+    numbers: Sequence[int]
+    blobs: Sequence[Any]
 
 
 class PartCoder(Protocol):
@@ -74,8 +82,11 @@ class PartCoder(Protocol):
     def encode(self, block: npt.NDArray[Any], part: int) -> bytes:
         """The blob of part number `part`; b"" if it holds the fill value alone and is not bare."""
 
-    def decode(self, chunk: npt.NDArray[Any], parts: Sequence[int], blobs: Sequence[Any]) -> None:
-        """Decodes these parts, none of them empty, into their places in `chunk`."""
+    at_once: int
+    """How many parts are worth decoding in one call."""
+
+    def decode(self, chunks: Sequence[Parts]) -> None:
+        """Decodes parts of some chunks, none of them empty, into their places."""
 
     def loses_nothing_outside(self, blob: Any) -> tuple[int, ...] | None:
         """The shape, from the part's first corner, outside which the part comes back exactly as it was
@@ -202,22 +213,24 @@ def decode_chunk(coder: PartCoder, data: Uint8s) -> npt.NDArray[Any]:
         kind = TruncatedError if index.total_bytes > data.size else CorruptError
         raise kind(f"the chunk has {data.size} bytes where its index announces {index.total_bytes}")
     chunk = np.empty(coder.grid.shape, coder.dtype)
-    decode_parts(
-        coder,
-        chunk,
-        range(coder.grid.parts),
-        [data[a:b] for a, b in zip(index.starts, index.ends, strict=True)],
-    )
+    blobs = [data[a:b] for a, b in zip(index.starts.tolist(), index.ends.tolist(), strict=True)]
+    decode_parts(coder, [Parts(chunk, range(coder.grid.parts), blobs)])
     return np.asfortranarray(chunk) if index.fortran else chunk
 
 
-def decode_parts(
-    coder: PartCoder, chunk: npt.NDArray[Any], parts: Sequence[int], blobs: Sequence[Any]
-) -> None:
-    """Decodes these parts into their places in `chunk`; empty ones become the fill value."""
-    full = [(p, b) for p, b in zip(parts, blobs, strict=True) if len(b) or coder.bare]
-    for part, blob in zip(parts, blobs, strict=True):
-        if not len(blob) and not coder.bare:
-            chunk[coder.grid.block(part)] = coder.fill
-    if full:
-        coder.decode(chunk, [p for p, _ in full], [b for _, b in full])
+def decode_parts(coder: PartCoder, chunks: Sequence[Parts]) -> None:
+    """Decodes these parts into their places; empty ones become the fill value."""
+    full = [parts if coder.bare else _filled(coder, parts) for parts in chunks]
+    if full := [parts for parts in full if parts.numbers]:
+        coder.decode(full)
+
+
+def _filled(coder: PartCoder, parts: Parts) -> Parts:
+    """Those that are not empty; the others get their values."""
+    if all(len(blob) for blob in parts.blobs):
+        return parts
+    for number, blob in zip(parts.numbers, parts.blobs, strict=True):
+        if not len(blob):
+            parts.chunk[coder.grid.block(number)] = coder.fill
+    there = [i for i, blob in enumerate(parts.blobs) if len(blob)]
+    return Parts(parts.chunk, [parts.numbers[i] for i in there], [parts.blobs[i] for i in there])

@@ -81,6 +81,8 @@ class Selection:
         if self._axes is None:
             assert self._mask is not None
             return [p for p in range(grid.parts) if self._mask[grid.block(p)].any()]
+        if grid.parts == 1:  # most often; then this is a good part of what a small chunk takes
+            return [0] if all(a.any() for a in self._axes) else []
         cells = [np.unique(np.flatnonzero(a) // c) for a, c in zip(self._axes, grid.cell, strict=True)]
         if not math.prod(len(c) for c in cells):
             return []

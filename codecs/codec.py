@@ -152,14 +152,7 @@ class Codec(ABC):
             data = require_blob(blob)
             return self._read([data], [self._sample(data)], channels)[0]
         blobs = [require_blob(b, i) for i, b in enumerate(blob)]
-        infos = [self._sample(b, i) for i, b in enumerate(blobs)]
-        if len({self._size_of(info) for info in infos}) == 1:
-            return self._read(blobs, infos, channels, 0)
-        return [
-            self._read([b], [info], channels, i)[0]
-            for i, (b, info) in enumerate(zip(blobs, infos, strict=True))
-        ]
-
+        return self._read_list(blobs, [self._sample(b, i) for i, b in enumerate(blobs)], channels)
     def read_groups(
         self,
         buffers: Sequence[Any],
@@ -222,6 +215,15 @@ class Codec(ABC):
         if end > len(blob) or (groups == self.groups and end != len(blob)):
             kind = TruncatedError if end > len(blob) else CorruptError
             raise kind(f"The first {groups} groups of {name} take {end} bytes, and it has {len(blob)}.", index)
+
+    def _read_list(self, blobs: list[memoryview], infos: list[SampleInfo], channels: int | None) -> Any:
+        """The latents of a list of blobs, as `read_latent` gives them."""
+        if len({self._size_of(info) for info in infos}) == 1:
+            return self._read(blobs, infos, channels, 0)
+        return [
+            self._read([b], [info], channels, i)[0]
+            for i, (b, info) in enumerate(zip(blobs, infos, strict=True))
+        ]
 
     def _read(
         self, blobs: list[memoryview], infos: list[SampleInfo], channels: int | None, first: int | None = None

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .array_chunks import Grid, check_size
+from .array_chunks import Grid, Parts, check_size
 from .array_options import LATENT
+from .bitstream import at_once
 from .bitstream import check_size as check_picture
 from .errors import ArgumentError
 
@@ -38,6 +39,7 @@ class LatentChunks:
         self.fill = fill
         self.grid = Grid(shape, (1, codec.group_channels, *shape[2:]))
         self.bare = shape[:2] == (1, codec.group_channels)
+        self.at_once = at_once(*shape[2:])
 
     def encode(self, block: Int8s, part: int) -> bytes:
         if not self.bare and (block == self.fill).all():
@@ -52,17 +54,20 @@ class LatentChunks:
         group = part % groups if groups == self.codec.groups else None
         return self.codec.entropy.encode(np.ascontiguousarray(latent), group)
 
-    def decode(self, chunk: Int8s, parts: Sequence[int], blobs: Sequence[Any]) -> None:
+    def decode(self, chunks: Sequence[Parts]) -> None:
         n = self.codec.group_channels
-        whole = len(parts) == self.grid.parts and chunk.shape[1] % n == 0 and chunk.flags.c_contiguous
-        out = chunk if whole else np.empty((len(parts), n, *chunk.shape[2:]), np.int8)
-        source = np.arange(len(blobs), dtype=np.int32)
+        blobs = [blob for parts in chunks for blob in parts.blobs]
+        chunk = chunks[0].chunk
+        whole = len(chunks) == 1 and len(blobs) == self.grid.parts
+        straight = whole and chunk.shape[1] % n == 0 and chunk.flags.c_contiguous
+        out = chunk if straight else np.empty((len(blobs), n, *chunk.shape[2:]), np.int8)
         length = np.array([len(blob) for blob in blobs], np.int64)
-        self.codec.read_groups(list(blobs), source, np.zeros_like(length), length, out)
-        if not whole:
-            for part, group in zip(parts, out, strict=True):
-                place = chunk[self.grid.block(part)]
-                place[0] = group[: place.shape[1]]
+        self.codec.read_groups(blobs, np.arange(len(blobs), dtype=np.int32), np.zeros_like(length), length, out)
+        if straight:
+            return
+        places = (parts.chunk[self.grid.block(part)] for parts in chunks for part in parts.numbers)
+        for place, group in zip(places, out, strict=True):
+            place[0] = group[: place.shape[1]]
 
     def loses_nothing_outside(self, blob: Any) -> None:
         return None

@@ -20,7 +20,7 @@ from .arguments import (
     require_size,
 )
 from .artifact import Artifact
-from .bitstream import check_size, group_info, join_sample
+from .bitstream import SampleInfo, check_size, group_info, join_sample
 from .codec import Codec
 from .errors import ArgumentError, ArtifactError, CorruptError
 from .symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
@@ -186,8 +186,33 @@ class PictureCodec(Codec):
         data = require_blob(blob)
         info = self._sample(data)
         latent = self._read([data], [info], channels)[0]
-        groups = -(-len(latent) // self.group_channels)
-        qualities = {group_info(data[info.starts[g] : info.ends[g]]).quality for g in range(groups)}
+        return self._to_picture(latent, self._quality(data, info, len(latent)), (info.height, info.width))
+
+    def decompress_into(self, blobs: Sequence[Buffer], pictures: Sequence[Uint8s]) -> None:
+        """Sample blobs to pictures: blob i into pictures[i], uint8 (H, W, C) of its size.
+
+        Small pictures take less time many at once than one by one: see `bitstream.at_once`.
+        """
+        data = [require_blob(blob, i) for i, blob in enumerate(blobs)]
+        infos = [self._sample(blob, i) for i, blob in enumerate(data)]
+        latents = self._read_list(data, infos, None)
+        for blob, info, latent, picture in zip(data, infos, latents, pictures, strict=True):
+            size = info.height, info.width
+            if picture.shape != (*size, self.in_channels) or picture.dtype != np.uint8:
+                raise ArgumentError(
+                    f"The picture's place is {picture.dtype} {picture.shape}; uint8 {(*size, self.in_channels)} is "
+                    "expected."
+                )
+            quality = self._quality(blob, info, len(latent))
+            if picture.flags.c_contiguous:
+                self._to_picture(latent, quality, size, picture)
+            else:
+                picture[...] = self._to_picture(latent, quality, size)
+
+    def _quality(self, blob: memoryview, info: SampleInfo, channels: int) -> int:
+        """The quality that the groups of the first channels say."""
+        groups = -(-channels // self.group_channels)
+        qualities = {group_info(blob[info.starts[g] : info.ends[g]]).quality for g in range(groups)}
         if len(qualities) > 1:
             raise CorruptError(f"The blob's groups are of the qualities {sorted(qualities)}, not of one.")
         quality = qualities.pop()
@@ -195,7 +220,7 @@ class PictureCodec(Codec):
             raise ArgumentError(
                 "The blob does not say its quality: read its latent, and decode that at the right one."
             )
-        return self._to_picture(latent, quality, (info.height, info.width))
+        return quality
 
     def _encode_one(self, picture: Uint8s, quality: int, effort: Effort) -> tuple[Int8s, int]:
         """The latent, and how many of its values were limited to +-127."""
@@ -216,8 +241,10 @@ class PictureCodec(Codec):
             latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], trade, self._delta[k])
         return latent, outside
 
-    def _to_picture(self, latent: Int8s, quality: int, size: tuple[int, int]) -> Uint8s:
+    def _to_picture(
+        self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None
+    ) -> Uint8s:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
         return projection.latent_to_picture(
-            latent, self._synthesis, self.scale(quality), delta1, delta2, size
+            latent, self._synthesis, self.scale(quality), delta1, delta2, size, out
         )

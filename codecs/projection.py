@@ -170,20 +170,23 @@ def latent_to_picture(
     delta1: Floats,
     delta2: Floats,
     size: tuple[int, int],
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """A picture from a latent or its first channels: int8 (K' <= K, h, w) to uint8 (H, W, C).
 
     A value q stands for sign(q) * (|q| - delta) * step, where delta is delta1 for |q| = 1 and delta2 beyond;
-    all three are float32 (K,). size: (H, W).
+    all three are float32 (K,). size: (H, W). out: where to put it, C-contiguous; it is returned.
     """
     height, width = size
     if height < 1 or width < 1 or latent.shape[1:] != (latent_side(height), latent_side(width)):
         raise ArgumentError(f"A picture of {height} by {width} pixels has no latent of shape {latent.shape}.")
     colours = len(tables.assembly) // 64
     arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
+    if out is None:
+        out = np.empty((height, width, colours), np.uint8)
     if kernel is None:
-        return reference.latent_to_picture(latent, *arrays, size)
-    out = np.empty((height, width, colours), np.uint8)
+        out[...] = reference.latent_to_picture(latent, *arrays, size)
+        return out
     kernel.latent_to_picture(np.ascontiguousarray(latent), *arrays, out)
     return out
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .array_chunks import Grid, check_size
+from .array_chunks import Grid, Parts, check_size
 from .array_options import SIGNAL, SignalOptions
+from .bitstream import at_once, split_sample
 from .bitstream import check_size as check_picture
-from .bitstream import split_sample
 from .errors import ArgumentError, CorruptError
+from .picture_codec import PictureCodec
 
 if TYPE_CHECKING:
     from .codec import Codec
@@ -38,6 +39,7 @@ class SignalChunks:
 
     def __init__(self, options: SignalOptions, codec: Codec, shape: tuple[int, ...], fill: int) -> None:
         check_pictures(options, shape, codec)
+        assert isinstance(codec, PictureCodec)
         self.options = options
         self.codec = codec
         self.sha256 = codec.sha256
@@ -45,6 +47,8 @@ class SignalChunks:
         self.grid = Grid(
             shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True))
         )
+        sides = codec.latent_shape(shape[options.height], shape[options.width])[1:]
+        self.at_once = max(1, at_once(*sides) // codec.groups)
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
@@ -66,13 +70,18 @@ class SignalChunks:
         written = np.ascontiguousarray(picture[:height, :width])
         return self.codec.compress(written, self.options.quality, self.options.effort)  # type: ignore[arg-type]
 
-    def decode(self, chunk: Uint8s, parts: Sequence[int], blobs: Sequence[Any]) -> None:
-        for part, blob in zip(parts, blobs, strict=True):
-            out = self._picture(chunk[self.grid.block(part)])
-            height, width = self._size(blob, part)
-            if (height, width) != out.shape[:2]:
-                out[...] = self.fill
-            out[:height, :width] = self.codec.decompress(memoryview(blob))
+    def decode(self, chunks: Sequence[Parts]) -> None:
+        places, blobs = [], []
+        for chunk, numbers, coded in chunks:
+            for part, blob in zip(numbers, coded, strict=True):
+                place = self._picture(chunk[self.grid.block(part)])
+                height, width = self._size(blob, part)
+                if (height, width) != place.shape[:2]:
+                    place[...] = self.fill
+                places.append(place[:height, :width])
+                blobs.append(memoryview(blob))
+        for i in range(0, len(blobs), self.at_once):
+            self.codec.decompress_into(blobs[i : i + self.at_once], places[i : i + self.at_once])
 
     def _size(self, blob: Any, part: int) -> tuple[int, int]:
         info = split_sample(memoryview(blob))
@@ -114,6 +123,8 @@ def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec 
             f"codec {SIGNAL!r}: axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}; "
             f"give a letter each"
         )
+    if codec and not isinstance(codec, PictureCodec):
+        raise ArgumentError(f"codec {SIGNAL!r} stores pictures, and {codec.name} codes {codec.mode}")
     check_size(shape)
     channels = 1 if options.channel is None else shape[options.channel]
     wanted = {codec.in_channels} if codec else {1, 3}

@@ -7,12 +7,14 @@ for itself."""
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from latentstore.codecs.array_chunks import (
     PartCoder,
+    Parts,
     decode_chunk,
     decode_parts,
     encode_chunk,
@@ -29,6 +31,7 @@ from latentstore.codecs.errors import (
     LatentstoreError,
     TruncatedError,
 )
+from latentstore.codecs.gather import decode_gathered
 from latentstore.codecs.resolve import registered, resolve
 from zarr.abc.codec import (
     ArrayBytesCodec,
@@ -90,10 +93,13 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             blobs = await _fetch(byte_getter, coder, chosen, chunk_spec)
             if blobs is None:
                 return None
-            values = await asyncio.to_thread(_decode_selected, coder, chosen, blobs)
+            # The whole chunk's room, of which only the chosen parts are ever touched: NumPy's own indexing then
+            # does the rest.
+            chunk = np.empty(coder.grid.shape, coder.dtype)
+            await decode_gathered(coder, Parts(chunk, chosen.touched, blobs))
         except LatentstoreError as error:
             raise _at(byte_getter, error) from error
-        return chunk_spec.prototype.nd_buffer.from_numpy_array(values)
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(np.asarray(chunk[chosen.key]))
 
     async def _encode_partial_single(
         self, byte_setter: ByteSetter, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
@@ -137,10 +143,10 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             blob = blobs[part]
             core = coder.loses_nothing_outside(blob) if len(blob) else None
             if len(blob) and core is None:
-                decode_parts(coder, chunk, [part], [blob])
+                decode_parts(coder, [Parts(chunk, [part], [blob])])
             elif core is not None and not chosen.covers(part, core):
                 self._allow_partial(part)
-                decode_parts(coder, chunk, [part], [blob])
+                decode_parts(coder, [Parts(chunk, [part], [blob])])
             else:
                 chunk[grid.block(part)] = coder.fill
         if values.ndim:
@@ -162,7 +168,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     # ---- checks and look-ups
 
     def _coder(self, chunk_spec: ArraySpec) -> PartCoder:
-        return self.coder(resolve(self.artifact, self.sha256), chunk_spec.shape, int(chunk_spec.fill_value))
+        return _coder(self, resolve(self.artifact, self.sha256), chunk_spec.shape, int(chunk_spec.fill_value))
 
     async def _coder_at(self, place: Any, chunk_spec: ArraySpec) -> PartCoder:
         """As `_coder`; looks for the artifact in the groups around the chunk too, where Zarr says where that
@@ -175,7 +181,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
                 codec = await embedded_codec(place, self.sha256)
                 if codec is None:
                     raise
-        return self.coder(codec, chunk_spec.shape, int(chunk_spec.fill_value))
+        return _coder(self, codec, chunk_spec.shape, int(chunk_spec.fill_value))
 
     def _checked(
         self, values: npt.NDArray[Any], shape: tuple[int, ...], coder: PartCoder
@@ -192,10 +198,16 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
         raise NotImplementedError
 
 
+@lru_cache(maxsize=64)
+def _coder(options: ChunkCodec, codec: Codec, shape: tuple[int, ...], fill: int) -> PartCoder:
+    """One for all chunks of an array: they are decoded together by it, and small ones take less time than it does."""
+    return options.coder(codec, shape, fill)
+
+
 async def _fetch(
     byte_getter: ByteGetter, coder: PartCoder, chosen: Selection, spec: ArraySpec
-) -> dict[int, npt.NDArray[np.uint8]] | None:
-    """The blobs of the chosen parts by number; None if the chunk was never written."""
+) -> list[npt.NDArray[np.uint8]] | None:
+    """The blobs of the chosen parts; None if the chunk was never written."""
     size = header_bytes(coder)
     # A chunk of a shard is in memory already, and zarr before 3.1.6 gives out no parts of it.
     whole = 2 * len(chosen.touched) > coder.grid.parts or hasattr(byte_getter, "chunk_coords")
@@ -212,7 +224,7 @@ async def _fetch(
     for run in _runs([w for w in wanted if w[1] > head.size and w[0] < w[1]]):
         more = await byte_getter.get(spec.prototype, RangeByteRequest(*run))
         pieces[run] = np.zeros(0, np.uint8) if more is None else _bytes(more)
-    return {p: _cut(pieces, w) for p, w in zip(chosen.touched, wanted, strict=True)}
+    return [_cut(pieces, w) for w in wanted]
 
 
 def _runs(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -238,16 +250,6 @@ def _cut(
                 break
             return data[start - first : end - first]
     raise TruncatedError(f"the chunk is cut short: it has no bytes {start} to {end}")
-
-
-def _decode_selected(
-    coder: PartCoder, chosen: Selection, blobs: dict[int, npt.NDArray[np.uint8]]
-) -> npt.NDArray[Any]:
-    # The whole chunk's room, of which only the chosen parts are ever touched: NumPy's own indexing then does
-    # the rest.
-    chunk = np.empty(coder.grid.shape, coder.dtype)
-    decode_parts(coder, chunk, list(blobs), list(blobs.values()))
-    return np.asarray(chunk[chosen.key])
 
 
 def _fitted(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -14,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from latentstore.codecs import Codec, load_codec
 from latentstore.codecs.bitstream import group_info, split_sample
+from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.native import kernel
+from latentstore.codecs.picture_codec import PictureCodec
 
 NAMES = ("gray-f8c16", "rgb-f8c48")
 SHAPES = {"gray-f8c16": ("L", 1, 16, 8), "rgb-f8c48": ("RGB", 3, 48, 12)}
@@ -151,6 +153,23 @@ def test_lists_of_mixed_sizes(codec: Codec) -> None:
         assert isinstance(latents, list)
         for picture, latent in zip(pictures, latents, strict=True):
             np.testing.assert_array_equal(latent, codec.encode(picture[None])[0, :channels])
+
+
+def test_pictures_put_where_they_belong(codec: Codec) -> None:
+    assert isinstance(codec, PictureCodec)
+    sizes = [(40, 56)] * 5 + [(9, 70)]
+    given = [drawn(KINDS[i % len(KINDS)], *size, codec.in_channels) for i, size in enumerate(sizes)]
+    for images in (given[:5], given):
+        blobs = [codec.compress(image, 40 + i) for i, image in enumerate(images)]
+        room = np.zeros((len(images), 2, 64, 80, codec.in_channels), np.uint8)
+        places = [one[1, : image.shape[0], : image.shape[1]] for one, image in zip(room, images, strict=True)]
+        places[0] = np.empty_like(images[0])
+        codec.decompress_into(blobs, places)
+        for blob, place in zip(blobs, places, strict=True):
+            assert np.array_equal(place, codec.decompress(blob))
+        assert not room[:, 0].any() and not room[:, 1, 40:].any()
+    with pytest.raises(ArgumentError, match=r"uint8 \(40, 56, .\) is expected"):
+        codec.decompress_into(blobs[:1], [room[0, 0]])
 
 
 def test_prefixes(codec: Codec) -> None:

@@ -12,7 +12,6 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import Codec
 from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
 from latentstore.codecs.zarr_codec import SignalCodec
 from zarr.storage import MemoryStore
@@ -216,7 +215,7 @@ def test_only_what_is_asked_for_is_decoded(codec: Any, monkeypatch: pytest.Monke
     z = make(codec, x.shape, (6, 16, 16, 3))
     z[...] = x
     whole = z[...]
-    with counted(monkeypatch, Codec, "decompress") as calls:
+    with counted(monkeypatch, type(codec), "decompress_into") as calls:
         for selection, decoded in (
             (np.s_[3], 1),
             (np.s_[3, 2:5, ::2, 0], 1),
@@ -227,16 +226,16 @@ def test_only_what_is_asked_for_is_decoded(codec: Any, monkeypatch: pytest.Monke
         ):
             calls.clear()
             assert np.array_equal(z[selection], whole[selection])
-            assert len(calls) == decoded, selection
+            assert sum(map(len, calls)) == decoded, selection
         calls.clear()
         assert np.array_equal(z.oindex[[9, 1], :, [3, 4]], whole[np.ix_([9, 1], range(16), [3, 4])])
-        assert len(calls) == 2
+        assert sum(map(len, calls)) == 2
         calls.clear()
         assert np.array_equal(
             z.vindex[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]],
             whole[[9, 1, 9], [1, 2, 3], [3, 4, 5], [0, 1, 2]],
         )
-        assert len(calls) == 2
+        assert sum(map(len, calls)) == 2
 
 
 class Counting(MemoryStore):
