@@ -1,0 +1,65 @@
+"""The kernel codes without the interpreter's lock, so that Python's threads run at once."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from latentstore.codecs.native import kernel
+
+pytestmark = pytest.mark.skipif(kernel is None, reason="the reference holds the lock")
+
+
+@pytest.fixture
+def no_switching() -> Iterator[None]:
+    """Python takes the lock from no thread that does not give it up."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(before)
+
+
+def calls(codec: Any) -> dict[str, Callable[[], Any]]:
+    """Functions of the kernel on inputs that take them tens of milliseconds at least."""
+    x = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3)).astype(np.uint8)
+    scale = codec.scale(60)
+    analysis, synthesis = codec._analysis, codec._synthesis
+    coefficients = np.empty(codec.latent_shape(2048, 2048), np.float32)
+    tables = (analysis.basis, analysis.runs, analysis.weights, (1 / scale).astype(np.float32))
+    kernel.picture_to_coefs(x, *tables, coefficients)
+    latent = np.clip(np.rint(coefficients), -127, 127).astype(np.int8)
+    group = np.ascontiguousarray(latent[:12])
+    blob = kernel.coder_encode(codec.entropy._coder, 0, 60, group)
+    place, none, length = np.empty_like(group)[None], np.zeros(1, np.int64), np.array([len(blob)])
+    weight, deltas = np.ones(12, np.float32), np.ascontiguousarray(codec._delta[:12])
+    steps = [np.ascontiguousarray(codec._delta[:, i]) for i in (0, 1)]
+    back = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly, scale, *steps)
+    first = np.ascontiguousarray(coefficients[:12])
+    coder = codec.entropy._coder
+    return {
+        "picture_to_coefs": lambda: kernel.picture_to_coefs(x, *tables, coefficients),
+        "coder_optimise": lambda: kernel.coder_optimise(coder, 0, first, weight, 0.1, deltas, np.empty_like(group)),
+        "coder_encode": lambda: kernel.coder_encode(coder, 0, 60, group),
+        "coder_decode": lambda: kernel.coder_decode(coder, [blob], none.astype(np.int32), none, length, place),
+        "latent_to_picture": lambda: kernel.latent_to_picture(latent, *back, x),
+    }
+
+
+def test_other_threads_run_while_the_kernel_works(codec: Any, no_switching: None) -> None:
+    for name, call in calls(codec).items():
+        order: list[str] = []
+
+        def work(call: Callable[[], Any] = call, order: list[str] = order) -> None:
+            order.append("begin")
+            call()
+            order.append("end")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        order.append("here")  # before the end only if the lock was given up on the way
+        thread.join()
+        assert order.index("here") < order.index("end"), name
