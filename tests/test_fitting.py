@@ -130,7 +130,7 @@ def test_flat_and_tiny_pictures(value: int, size: tuple[int, int], tmp_path: Pat
         ({"folder": "file.png"}, "file.png is not a folder"),
         ({"name": "My Codec"}, "lower-case letters"),
         ({"name": ""}, "lower-case letters"),
-        ({"like": "rgb-f16c100"}, "gray-f8c16 or rgb-f8c48, not 'rgb-f16c100'"),
+        ({"like": "rgb-f16c100"}, "gray-f8c16 or mono-f32c32 or rgb-f8c48 or stereo-f256c108, not 'rgb-f16c100'"),
         ({"out": "mine"}, r"is to end in \.safetensors"),
         ({"out": "folder.safetensors"}, "no folder"),
         ({"out": "nowhere/mine.safetensors"}, "nowhere is not a folder"),
@@ -163,7 +163,7 @@ def test_without_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shipped_artifacts_are_of_these_settings() -> None:
     """A setting that is changed asks for a new fit of what is shipped."""
-    assert sorted(fitting.SHAPES) == shipped()
+    assert sorted([*fitting.SHAPES, *fitting.SOUND_SHAPES]) == shipped()
     for name, shape in fitting.SHAPES.items():
         codec = load_codec(name)
         facts = codec.artifact.facts

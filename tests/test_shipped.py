@@ -20,7 +20,7 @@ import latentstore
 
 
 def test_names() -> None:
-    assert shipped() == ["gray-f8c16", "rgb-f8c48"]
+    assert shipped() == ["gray-f8c16", "mono-f32c32", "rgb-f8c48", "stereo-f256c108"]
     for name in shipped():
         codec = load_codec(name)
         assert codec.name == name
@@ -69,7 +69,7 @@ def test_an_object_store(codec: Codec, s3_server: dict[str, Any], monkeypatch: p
     "name", ["rgb-f8c49", "RGB-F8C48", "", "rgb-f8c48.zarr", "./rgb-f8c48", "s3://bucket/codec"]
 )
 def test_unknown_names_list_what_there_is(name: str) -> None:
-    with pytest.raises(ArgumentError, match=r"ships gray-f8c16, rgb-f8c48; .* ends in .safetensors"):
+    with pytest.raises(ArgumentError, match=rf"ships {', '.join(shipped())}; .* ends in .safetensors"):
         load_codec(name)
 
 
