@@ -1,14 +1,18 @@
-"""JPEG at the PSNR that a codec reached: what the demo puts beside it."""
+"""Other codecs at the PSNR that one of ours reached, or at the bytes that it took."""
 
 from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["JpegMatch", "match_jpeg", "psnr"]
+__all__ = ["PICTURE_PEERS", "JpegMatch", "PicturePeer", "match_jpeg", "nearest_bytes", "psnr"]
+
+# of the bytes: near enough not to look for a nearer setting
+CLOSE = 0.005
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,54 @@ def match_jpeg(pictures: np.ndarray, target_psnr: float, timed: np.ndarray) -> J
     for data in coded:
         _decode(data)
     return JpegMatch(low, size, reached, at_psnr, encoded - start, time.perf_counter() - encoded)
+
+
+def nearest_bytes(encode: Callable[[int], bytes], low: int, high: int, wanted: int) -> bytes:
+    """What `encode` makes at the level, `low` to `high`, whose size is nearest to `wanted`; it rises with the level."""
+    best = encode(low)
+    if len(best) >= wanted:
+        return best
+    while low < high and abs(len(best) - wanted) > CLOSE * wanted:
+        middle = (low + high + 1) // 2
+        made = encode(middle)
+        best = min(best, made, key=lambda data: abs(len(data) - wanted))
+        if len(made) <= wanted:
+            low = middle
+        else:
+            high = middle - 1
+    return best
+
+
+@dataclass(frozen=True)
+class PicturePeer:
+    """A format of Pillow's. longest: the largest side, in pixels, that it can hold. options: for `Image.save`."""
+
+    format: str
+    longest: int
+    options: dict[str, object]
+
+    def nearest(self, picture: np.ndarray, wanted_bytes: int) -> tuple[int, np.ndarray] | None:
+        """The size of the file nearest to `wanted_bytes`, and what it decodes to; None where it is too large for this.
+
+        picture: uint8 (H, W, 3), or (H, W, 1) for gray.
+        """
+        from PIL import Image
+
+        if max(picture.shape) > self.longest:
+            return None
+        whole = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+
+        def encode(quality: int) -> bytes:
+            out = io.BytesIO()
+            whole.save(out, self.format, quality=quality, **self.options)
+            return out.getvalue()
+
+        data = nearest_bytes(encode, 1, 100, wanted_bytes)
+        decoded = np.asarray(Image.open(io.BytesIO(data)).convert(whole.mode))
+        return len(data), decoded.reshape(picture.shape)
+
+
+PICTURE_PEERS = {
+    "JPEG": PicturePeer("JPEG", 65535, {"optimize": True, "subsampling": "4:2:0"}),
+    "WebP": PicturePeer("WEBP", 16383, {"method": 6}),
+}

@@ -192,7 +192,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["", "convert", "info", "verify", "export", "codecs", "demo"])
+@pytest.mark.parametrize("command", ["", "convert", "info", "verify", "export", "codecs", "demo", "evaluate"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])

@@ -1,0 +1,83 @@
+"""Opus, Ogg Vorbis and MP3, by libsndfile, at the number of bytes that a codec of ours took."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.errors import LatentstoreError
+from latentstore.compare import nearest_bytes
+from latentstore.sound_metrics import aligned
+
+__all__ = ["PEERS", "Peer"]
+
+Floats = npt.NDArray[np.float32]
+
+# libsndfile's compression level in this many steps; at exactly 1, its MP3 encoder refuses
+LEVELS = 1000
+# libsndfile's Vorbis encoder puts what it is given on its stack: no more than this many frames a call
+BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A codec of libsndfile. rates: in hertz, that it works at; none for any."""
+
+    name: str
+    format: str
+    subtype: str
+    rates: tuple[int, ...] = ()
+    bitrate_mode: str | None = None
+
+    def rate_for(self, rate: int) -> int:
+        """The rate that sound of this rate is coded at: its own, the next above it, or the highest there is."""
+        return min((r for r in self.rates if r >= rate), default=max(self.rates)) if self.rates else rate
+
+    def nearest(self, signal: Floats, rate: int, wanted_bytes: int) -> tuple[int, Floats] | None:
+        """The size of the file nearest to `wanted_bytes`, and what it decodes to, aligned with `signal`.
+
+        signal: float32 (n, channels) at `rate` hertz, resampled (soxr) where the codec does not work at that. None
+        where the codec refuses: so many channels, or so short a sound.
+        """
+        import soundfile
+
+        own = self.rate_for(rate)
+        given = signal if own == rate else _resampled(signal, rate, own)
+        try:
+            data = nearest_bytes(lambda level: self._encode(given, own, level), 1, LEVELS, wanted_bytes)
+            decoded = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0]
+        except soundfile.LibsndfileError:
+            return None
+        return len(data), aligned(signal, decoded if own == rate else _resampled(decoded, own, rate))
+
+    def _encode(self, signal: Floats, rate: int, level: int) -> bytes:
+        import soundfile
+
+        out = io.BytesIO()
+        with soundfile.SoundFile(
+            out, "w", rate, signal.shape[1], self.subtype, format=self.format,
+            compression_level=1 - level / LEVELS, bitrate_mode=self.bitrate_mode,
+        ) as file:  # fmt: skip
+            for at in range(0, len(signal), BLOCK):
+                file.write(signal[at : at + BLOCK])
+        return out.getvalue()
+
+
+PEERS = (
+    Peer("Opus", "OGG", "OPUS", (8000, 12000, 16000, 24000, 48000)),
+    Peer("Ogg Vorbis", "OGG", "VORBIS"),
+    Peer(
+        "MP3", "MP3", "MPEG_LAYER_III", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), "AVERAGE"
+    ),
+)  # fmt: skip
+
+
+def _resampled(signal: Floats, own: int, rate: int) -> Floats:
+    try:
+        import soxr
+    except ImportError as error:
+        raise LatentstoreError("resampling needs soxr: pip install 'latentstore[sound]'") from error
+    return np.asarray(soxr.resample(signal, own, rate, quality="VHQ"), np.float32)
