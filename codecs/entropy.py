@@ -5,7 +5,7 @@ The kernel does it; without one `reference` does, with the same results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,16 +92,20 @@ class EntropyCoder:
 
     # sound
 
-    def encode_sound(self, latent: Int8s, band: int | None, code: int) -> list[bytes]:
-        """The group blobs of a latent of sound, int8 (channels, 1, t), in segments where it is long.
+    def encode_sound(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
+        """The group blobs of a latent of sound, in segments where it is long.
 
-        band: as in `encode`. code: the step code, 0 if unknown.
+        runs: int8 (channels, 1, r) one after another, all but the last of whole segments. band: as in `encode`. code:
+        the step code, 0 if unknown.
         """
-        runs = [blobs for run in _runs(latent, self.groups) for blobs in self._encode_run(run, band, code)]
-        if len(runs) == 1:
-            return runs[0]
-        instants = latent.shape[2]
-        return [join_segments(blobs, instants, self.sha256) for blobs in zip(*runs, strict=True)]
+        instants, segments = 0, []
+        for run in runs:
+            instants += run.shape[2]
+            for part in _segmented(run, self.groups):
+                segments += self._encode_run(part, band, code)
+        if len(segments) == 1:
+            return segments[0]
+        return [join_segments(blobs, instants, self.sha256) for blobs in zip(*segments, strict=True)]
 
     def _encode_run(self, run: Int8s, band: int | None, code: int) -> list[list[bytes]]:
         """Blobs of every group of every segment; run: int8 (segments, groups, group_channels, 1, t)."""
@@ -115,7 +119,7 @@ class EntropyCoder:
     def optimise_sound(self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats) -> Int8s:
         """`optimise` for all groups of sound, float32 (channels, 1, t); int8 of that shape."""
         made = []
-        for run in _runs(coefficients, self.groups):
+        for run in _segmented(coefficients, self.groups):
             out = np.empty(run.shape, np.int8)
             models = self._models(band, len(run)).reshape(-1, self.groups)
             for g in range(self.groups):
@@ -255,7 +259,7 @@ class EntropyCoder:
         return CorruptError(f"{where} contradicts itself (status {status}).", index)
 
 
-def _runs(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
+def _segmented(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
     """(channels, 1, t) as (segments, groups, group_channels, 1, SEGMENT), and what is left over as one shorter."""
     grouped = planes.reshape(groups, -1, *planes.shape[1:])
     whole = planes.shape[-1] // SEGMENT * SEGMENT

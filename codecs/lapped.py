@@ -108,8 +108,7 @@ class LappedTransform:
 
     def signal_to_coefficients(self, signal: Floats, inverse: Floats) -> Floats:
         """Coefficients times inverse: float32 (n, inputs), n >= 1, to float32 (c, t). inverse: float32 (c,)."""
-        runs = [self._coefficients(places, inverse) for places in self._runs([signal])]
-        return np.concatenate(runs, axis=1)
+        return np.concatenate(list(self.coefficients([signal], inverse)), axis=1)
 
     def signal_to_latent(self, signal: Floats, inverse: Floats, rounding: Floats) -> tuple[Latent, int]:
         """Quantised channels, each value by itself: sign(x) * floor(|x| + rounding), x = coefficient * inverse.
@@ -119,6 +118,11 @@ class LappedTransform:
         """
         runs = list(self.latents([signal], inverse, rounding))
         return np.concatenate([latent for latent, _ in runs], axis=1), sum(outside for _, outside in runs)
+
+    def coefficients(self, blocks: Iterable[Floats], inverse: Floats) -> Iterator[Floats]:
+        """signal_to_coefficients for a signal that comes in blocks, as `latents`."""
+        for places in self._runs(blocks):
+            yield self._coefficients(places, inverse)
 
     def latents(self, blocks: Iterable[Floats], inverse: Floats, rounding: Floats) -> Iterator[tuple[Latent, int]]:
         """signal_to_latent for a signal that comes in blocks of any sizes: latents of the next instants, as they

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .arguments import Buffer, Effort, require_blob, require_effort, require_prefix, require_quality, require_sound
 from .artifact import Artifact
-from .bitstream import MAX_AREA, SampleInfo, check_sound, join_sample
+from .bitstream import MAX_AREA, SEGMENT, SampleInfo, join_sample
 from .codec import Codec
 from .errors import ArgumentError, ArtifactError, CorruptError
 from .lapped import LappedTransform
@@ -20,6 +21,28 @@ Floats = npt.NDArray[np.float32]
 # what the level of silence is taken for
 LOWEST_LEVEL = 2.0**-20
 HIGHEST_CODE, CODE_OF_ONE, CODES_AN_OCTAVE = 255, 224, 8
+# Segments encoded together: as many as fill the coder's lanes.
+RUN = 16 * SEGMENT
+
+Blocks = Callable[[], Iterable[Any]]
+Made = TypeVar("Made")
+
+
+class Tally:
+    """What a pass over a signal counts: its samples, and the values that were limited to +-127."""
+
+    def __init__(self) -> None:
+        self.samples = self.outside = 0
+
+    def counted(self, blocks: Iterable[Floats]) -> Iterator[Floats]:
+        for block in blocks:
+            self.samples += len(block)
+            yield block
+
+    def limited(self, latents: Iterable[tuple[Int8s, int]]) -> Iterator[Int8s]:
+        for latent, outside in latents:
+            self.outside += outside
+            yield latent
 
 
 class SoundCodec(Codec):
@@ -76,10 +99,14 @@ class SoundCodec(Codec):
         batch = [require_sound(signal, self.in_channels, self.name) for signal in signals]
         if len({len(signal) for signal in batch}) != 1:
             raise ArgumentError("Signals encoded together have one length; there is none, or there are several.")
-        q = require_quality(quality, self.default_quality)
-        made = [self._encode_one(signal, q, require_effort(effort)) for signal in batch]
-        self._warn(sum(outside for _, _, outside in made), q)
-        return np.stack([latent for latent, _, _ in made])
+        q, effort = require_quality(quality, self.default_quality), require_effort(effort)
+
+        def joined(runs: Iterator[Int8s], code: int) -> Int8s:
+            return np.concatenate(list(runs), axis=2)
+
+        made = [self._encode(_whole(sound), q, effort, joined) for sound in batch]
+        self._warn(sum(tally.outside for _, tally in made), q)
+        return np.stack([latent for latent, _ in made])
 
     def decode(
         self,
@@ -118,16 +145,36 @@ class SoundCodec(Codec):
     ) -> bytes:
         """A signal to a sample blob; rate: of its samples in hertz."""
         sound = require_sound(signal, self.in_channels, self.name)
-        return self.join_groups(self.compress_groups(sound, quality, effort), 1, len(sound), rate)
+        return self.compress_blocks(_whole(sound), quality, effort, rate)
+
+    def compress_blocks(
+        self, blocks: Blocks, quality: int | None = None, effort: Effort = "default", rate: int | None = None
+    ) -> bytes:
+        """A signal that comes in blocks of any lengths, (n, in_channels) each, to the sample blob that `compress` makes
+        of all of it; memory grows with the blob only.
+
+        blocks: called for every pass over the signal: one, and more where the codec is relative or int8 cannot hold
+        the signal.
+        """
+        groups, tally = self._compress(blocks, quality, effort)
+        self._warn(tally.outside, quality)
+        return self.join_groups(groups, 1, tally.samples, rate)
 
     def compress_counted(
         self, signal: Any, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
         """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
-        q = require_quality(quality, self.default_quality)
         sound = require_sound(signal, self.in_channels, self.name)
-        latent, code, outside = self._encode_one(sound, q, require_effort(effort))
-        return self.entropy.encode_sound(latent, self._band(q), code), outside
+        groups, tally = self._compress(_whole(sound), quality, effort)
+        return groups, tally.outside
+
+    def _compress(self, blocks: Blocks, quality: int | None, effort: Effort) -> tuple[list[bytes], Tally]:
+        q = require_quality(quality, self.default_quality)
+
+        def coded(runs: Iterator[Int8s], code: int) -> list[bytes]:
+            return self.entropy.encode_sound(runs, self._band(q), code)
+
+        return self._encode(blocks, q, require_effort(effort), coded)
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
         """The group blobs of a latent, int8 (channels, 1, t), without loss.
@@ -139,9 +186,9 @@ class SoundCodec(Codec):
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
             raise ArgumentError(f"The latent is {codes.shape}; sound has one row and 1 to {MAX_AREA} instants.")
         if quality is None:
-            return self.entropy.encode_sound(codes, None, 0)
+            return self.entropy.encode_sound([codes], None, 0)
         q = require_quality(quality, self.default_quality)
-        return self.entropy.encode_sound(codes, self._band(q), 0 if self.relative else self.step_code(1.0, q))
+        return self.entropy.encode_sound([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
         """The sample blob of group blobs that `compress_groups` made of `width` samples of sound; height: 1."""
@@ -188,47 +235,78 @@ class SoundCodec(Codec):
 
     # inside
 
-    def _encode_one(self, sound: Floats, quality: int, effort: Effort) -> tuple[Int8s, int, int]:
-        """The latent (channels, 1, t), its step code, and how many of its values were limited to +-127."""
-        check_sound(len(sound), self.rate)
-        level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if self.relative else 1.0
-        code = self.step_code(level, quality)
+    def _encode(
+        self, blocks: Blocks, quality: int, effort: Effort, take: Callable[[Iterator[Int8s], int], Made]
+    ) -> tuple[Made, Tally]:
+        """What `take` makes of the latent, given in runs, and of its step code."""
+        code = self.step_code(self._level(blocks) if self.relative else 1.0, quality)
+        tally = Tally()
+        made = take(self._runs(blocks, code, quality, effort, tally), code)
+        if tally.outside:
+            raised = self._fitting_code(blocks, code)
+            if raised != code:
+                tally = Tally()
+                made = take(self._runs(blocks, raised, quality, effort, tally), raised)
+        return made, tally
+
+    def _runs(self, blocks: Blocks, code: int, quality: int, effort: Effort, tally: Tally) -> Iterator[Int8s]:
+        """The latent in runs int8 (channels, 1, r), all but the last of whole segments."""
+        scale, given = self.scale_of(code), tally.counted(self._sound(blocks))
+        inverse = np.reciprocal(scale)
         if effort == "fast":
-            latent, outside = self._rounded(sound, code)
-            if outside:
-                code = self._fitting_code(sound, code)
-                latent, outside = self._rounded(sound, code)
-            return latent[:, None], code, outside
-        scale = self.scale_of(code)
-        coefficients = self.lapped.signal_to_coefficients(sound, 1 / scale)[:, None]
-        outside = int((np.abs(coefficients) >= 127.5).sum())
-        if outside:
-            code = self._fitting_code(sound, code)
-            scale = self.scale_of(code)
-            coefficients = self.lapped.signal_to_coefficients(sound, 1 / scale)[:, None]
-            outside = int((np.abs(coefficients) >= 127.5).sum())
+            rounding = np.full(self.channels, self.artifact.facts["rounding"], np.float32)
+            yield from _gathered(tally.limited(self.lapped.latents(given, inverse, rounding)))
+            return
         weight = (scale / scale.max()).astype(np.float32) ** 2
         trade = float(self.artifact.facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
-        latent = self.entropy.optimise_sound(coefficients, self._band(quality), weight, trade, self._delta)
-        return latent, code, outside
+        for run in _gathered(self.lapped.coefficients(given, inverse)):
+            tally.outside += int((np.abs(run) >= 127.5).sum())
+            yield self.entropy.optimise_sound(run, self._band(quality), weight, trade, self._delta)
 
-    def _rounded(self, sound: Floats, code: int) -> tuple[Int8s, int]:
-        rounding = np.full(self.channels, self.artifact.facts["rounding"], np.float32)
-        return self.lapped.signal_to_latent(sound, 1 / self.scale_of(code), rounding)
+    def _sound(self, blocks: Blocks) -> Iterator[Floats]:
+        for block in blocks():
+            yield require_sound(block, self.in_channels, self.name)
 
-    def _fitting_code(self, sound: Floats, code: int) -> int:
+    def _level(self, blocks: Blocks) -> float:
+        """Root mean square of all samples."""
+        power = count = 0.0
+        for block in self._sound(blocks):
+            power, count = power + float(np.square(block, dtype=np.float64).sum()), count + block.size
+        return (power / max(count, 1)) ** 0.5
+
+    def _fitting_code(self, blocks: Blocks, code: int) -> int:
         """The step code from `code` on with which limiting to int8 costs no more than rounding does."""
-        coefficients = self.lapped.signal_to_coefficients(sound, np.ones(self.channels, np.float32))
-        power = np.square(coefficients)
+        unit = np.ones(self.channels, np.float32)
         for raised in range(code, HIGHEST_CODE, 2):
-            scale = self.scale_of(raised)[:, None]
-            lost = np.square(np.maximum(np.abs(coefficients) - 127.5 * scale, 0)).sum()
-            if lost <= np.minimum(power, scale**2 / 12).sum():
+            scale, lost, rounded = self.scale_of(raised)[:, None], 0.0, 0.0
+            for coefficients in self.lapped.coefficients(self._sound(blocks), unit):
+                lost += float(np.square(np.maximum(np.abs(coefficients) - 127.5 * scale, 0)).sum())
+                rounded += float(np.minimum(np.square(coefficients), scale**2 / 12).sum())
+            if lost <= rounded:
                 return raised
         return HIGHEST_CODE
 
     def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
         return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
+
+
+def _whole(sound: Floats) -> Blocks:
+    return lambda: [sound]
+
+
+def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
+    """Planes (channels, r) one after another as (channels, 1, RUN) and one shorter rest."""
+    held: list[npt.NDArray[Any]] = []
+    length = 0
+    for part in parts:
+        held.append(part)
+        length += part.shape[1]
+        while length >= RUN:
+            joined = np.concatenate(held, axis=1)
+            yield joined[:, None, :RUN]
+            held, length = [joined[:, RUN:]], length - RUN
+    if length:
+        yield np.concatenate(held, axis=1)[:, None]
 
 
 def step_of(code: int) -> float:

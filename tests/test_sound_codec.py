@@ -176,6 +176,39 @@ def test_a_relative_step_follows_the_level() -> None:
         codec.decode(latents)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("effort", ["default", "fast"])
+@pytest.mark.parametrize("level", [1.0, 200.0])  # the second cannot be held by int8 at its first step
+def test_blocks_of_any_length(name: str, effort: Any, level: float) -> None:
+    codec = codec_of(name)
+    signal = level * music(600_000 if codec.reduction < 64 else 300_000, codec.in_channels)
+    cuts = np.sort(np.random.default_rng(2).integers(0, len(signal), 20))
+    passes = []
+
+    def blocks() -> list[np.ndarray]:
+        passes.append(1)
+        return np.split(signal, cuts)
+
+    assert codec.compress_blocks(blocks, 80, effort, 8000) == codec.compress(signal, 80, effort, 8000)
+    assert len(passes) == 1 or codec.relative or level > 1
+
+
+def test_long_sound_takes_little_memory() -> None:
+    """An hour of speech, made as it is asked for: 115 MB of float32."""
+    import tracemalloc
+
+    codec = codec_of("mono-f32c32")
+    second = music(8000, 1)
+    tracemalloc.start()
+    blob = codec.compress_blocks(lambda: (second for _ in range(3600)), effort="fast")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert codec.info(blob).width == 3600 * 8000
+    # the blob, a few times over, and what is being worked on
+    assert peak < 24e6 + 4 * len(blob)
+    np.testing.assert_array_equal(codec.decompress(blob, start=8000 * 1800, stop=8000 * 1801).shape, (8000, 1))
+
+
 def test_integers_are_full_scale() -> None:
     codec = codec_of("mono-f32c32")
     signal = (music(4000, 1) * 20_000).astype(np.int16)
