@@ -30,6 +30,7 @@ __all__ = [
     "join_segments",
     "split_sample",
     "split_segments",
+    "step_code_of",
 ]
 
 MAGIC = b"LS"
@@ -206,6 +207,17 @@ def split_segments(blob: bytes | memoryview, sha256: bytes) -> tuple[int, npt.ND
     if crc32c(blob[:at], crc32c(sha256)) != int.from_bytes(blob[at : at + 4], "little"):
         raise CorruptError("The CRC-32C of the group blob's header does not match: it is damaged.")
     return instants, np.concatenate([[0], np.cumsum(sizes)]) + at + 4
+
+
+def step_code_of(group: bytes | memoryview) -> int:
+    """The step code that a group blob of sound says, in segments or not; 0 where the writer was not told it."""
+    blob = memoryview(group)
+    if is_segmented(blob):
+        instants, at = read_varint(blob, 1)
+        for _ in range(-(-instants // SEGMENT)):
+            _, at = read_varint(blob, at)
+        blob = blob[at + 4 :]
+    return group_info(blob, sound=True).quality
 
 
 def _plane_fits(height: int, width: int) -> bool:

@@ -11,6 +11,8 @@ __all__ = [
     "CorruptError",
     "LatentstoreError",
     "PictureError",
+    "SignalError",
+    "SoundError",
     "StoreError",
     "TruncatedError",
     "UnsupportedVersionError",
@@ -52,5 +54,13 @@ class StoreError(LatentstoreError):
     """A store that is missing, unfinished, or lacks one of its parts."""
 
 
-class PictureError(LatentstoreError):
-    """A file or array that cannot be read as a picture; the message is the reason alone, without its name."""
+class SignalError(LatentstoreError):
+    """An entry of a source that cannot be read; the message is the reason alone, without its name."""
+
+
+class PictureError(SignalError):
+    """A file or array that cannot be read as a picture."""
+
+
+class SoundError(SignalError):
+    """A file or array that cannot be read as sound."""

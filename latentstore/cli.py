@@ -15,18 +15,20 @@ __all__ = ["main"]
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 CONVERT_NOTES = """\
-A picture that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store;
+An entry that cannot be read is named on the screen and, by default, in quarantine.jsonl inside the store;
 all others are stored. The store grows in TARGET.partial and appears at TARGET when it is complete. A
 conversion that was stopped, by Ctrl-C, a crash or a full disk, goes on with --resume and ends with the same
 bytes. --overwrite keeps the old store until the new one is complete; on object stores the new one is then
 copied into its place, and for the time of that copy there is no store. A second run on one TARGET is refused.
 
-Exit status: 0 all pictures stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some
-pictures were left out; 130 stopped by Ctrl-C.
+Exit status: 0 all entries stored; 1 an error, nothing published; 2 wrong usage; 3 published, but some
+entries were left out; 130 stopped by Ctrl-C.
 
 Examples:
   latentstore convert photos photos.zarr
   latentstore convert photos photos-latents --format wds --size native --quality 80
+  latentstore convert songs songs.zarr --codec stereo-f256c108 --seconds 5
+  latentstore convert digits digits.zarr --codec mono-f32c32 --labels '{label}_{speaker}_{n}.wav'
   latentstore convert 's3://bucket/photos-{000..099}.tar' s3://bucket/photos.zarr --scheduler tcp://head:8786
 """
 
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="latentstore",
-        description="Data sets of pictures as latents: convert, look, check, and back to pictures.",
+        description="Data sets of pictures or sound as latents: convert, look, check, and back.",
     )
     parser.add_argument("--version", action="version", version=f"latentstore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -77,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     convert = commands.add_parser(
         "convert",
-        help="a data set of pictures to a store of latents",
-        description="Converts the pictures of SOURCE to the store TARGET.",
+        help="a data set of pictures or sound to a store of latents",
+        description="Converts the pictures or recordings of SOURCE to the store TARGET.",
         epilog=CONVERT_NOTES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -87,7 +89,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "source",
         metavar="SOURCE",
         help="a folder (class subfolders become labels), WebDataset tars (x-{000..099}.tar), or a Zarr array "
-        "of pictures; a path or any fsspec URL",
+        "of pictures or waveforms; a path or any fsspec URL",
     )
     add(
         "target",
@@ -98,14 +100,21 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--codec",
         default="rgb-f8c48",
         metavar="NAME",
-        help="a shipped codec, or an artifact's path or URL (%(default)s)",
+        help="a shipped codec, or an artifact's path or URL; it says whether SOURCE is of pictures or of sound "
+        "(%(default)s)",
     )
     add(
         "--size",
         type=_size,
-        default=256,
         metavar="256|native",
-        help="pixels the shorter side is scaled to, the centre cut out; or each its own size (%(default)s)",
+        help="of pictures: pixels the shorter side is scaled to, the centre cut out; or each its own size (256)",
+    )
+    add("--seconds", type=float, metavar="S", help="of sound: cuts it into windows; left out, recordings stay whole")
+    add(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="of sound: resamples it; left out, the codec's rate for windows, and else each recording's own",
     )
     add("--quality", type=int, metavar="Q", help="1 to 100; left out, the codec's default")
     add(
@@ -116,7 +125,10 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--format", choices=("zarr", "wds"), help="left out, TARGET's name decides")
     add(
-        "--labels", metavar="CSV", help="labels by path: a CSV with a header; its other columns become fields"
+        "--labels",
+        metavar="CSV|PATTERN",
+        help="labels by path: a CSV with a header, whose other columns become fields; or a pattern of the files' "
+        "names, such as '{label}_{speaker}_{n}.wav'",
     )
     add("--workers", type=int, metavar="N", help="how many at once on this machine; left out, one per core")
     add(
@@ -129,7 +141,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--on-error",
         choices=("quarantine", "skip", "raise"),
         default="quarantine",
-        help="pictures that cannot be read are left out and named, left out, or end it (%(default)s)",
+        help="entries that cannot be read are left out and named, left out, or end it (%(default)s)",
     )
     again = convert.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace the store at TARGET")
@@ -139,14 +151,15 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = commands.add_parser(
         "export",
-        help="back to PNG files",
-        description="Writes the pictures of a store as FOLDER/KEY.png. FOLDER must be new or empty.",
+        help="back to PNG or WAV files",
+        description="Writes the pictures of a store as FOLDER/KEY.png, or its sound as FOLDER/KEY.wav, 16 bits. "
+        "FOLDER must be new or empty.",
     )
     export.add_argument("store", metavar="STORE", help="path or URL of a store")
-    export.add_argument("folder", metavar="FOLDER", help="where the pictures go")
+    export.add_argument("folder", metavar="FOLDER", help="where the files go")
     export.add_argument("--limit", type=int, metavar="N", help="only the first N")
     export.add_argument(
-        "--channels", type=int, metavar="K", help="decode from the first K channels (12, 24, 36, 48)"
+        "--channels", type=int, metavar="K", help="decode from the first K channels only (rgb-f8c48: 12, 24, 36, 48)"
     )
 
 
@@ -250,7 +263,7 @@ def _export(options: argparse.Namespace) -> int:
     count = export(
         options.store, options.folder, limit=options.limit, channels=options.channels, progress=True
     )
-    print(f"{counted(count, 'picture')} in {options.folder}")
+    print(f"{counted(count, 'file')} in {options.folder}")
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""Converting a data set of pictures to a store of latents.
+"""Converting a data set of pictures or of sound to a store of latents.
 
 The source is listed and cut into shards; each shard is one Dask task, which reads, decodes, compresses and
 writes it. The store grows beside its target and is published last. What is finished survives anything:
@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from latentstore.codecs.bitstream import SOUND
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.plan import listing_digest, shard_bounds, shard_samples
 from latentstore.progress import Progress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+DEFAULT_SIDE = 256
 ON_ERROR = ("quarantine", "skip", "raise")
 EFFORTS = ("default", "fast")
 KEPT = "finished shards are kept; when the cause is gone, go on with --resume (in Python, resume=True)"
@@ -35,7 +37,9 @@ def convert(
     target: str | os.PathLike[str],
     *,
     codec: str | Codec = "rgb-f8c48",
-    size: int | str = 256,
+    size: int | str | None = None,
+    seconds: float | None = None,
+    rate: int | None = None,
     quality: int | None = None,
     format: str | None = None,
     labels: str | None = None,
@@ -48,19 +52,25 @@ def convert(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Report:
-    """Converts the pictures of `source` to the store `target`.
+    """Converts the pictures or recordings of `source` to the store `target`.
 
-    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of pictures; any fsspec URL.
+    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of pictures or waveforms; any fsspec
+        URL.
     target: ``x.zarr``, or a folder or ``x-{000000..}.tar`` pattern with format="wds".
-    codec: a name, URL or path for `load_codec`, or a codec.
-    size: pixels the shorter side is scaled to, the centre cut out; "native" keeps each picture's own size.
+    codec: a name, URL or path for `load_codec`, or a codec; it decides whether pictures or recordings are meant.
+    size: of pictures: pixels the shorter side is scaled to, the centre cut out; "native" keeps each picture's own
+        size. None is 256.
+    seconds: of sound: cuts recordings into windows of that length, see `latentstore.sources.windows`; None keeps them
+        whole.
+    rate: of sound: hertz, to which all of it is resampled. None is the codec's rate for windows, and else each
+        recording's own.
     quality: 1 to 100; None is the codec's default.
     format: "zarr" or "wds"; None goes by the target's name.
-    labels: a CSV of labels by path.
+    labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
     workers, scheduler: where it runs, see `latentstore.dispatch.Dispatch`.
-    on_error: what happens to a picture that cannot be read. "quarantine": left out, named in
+    on_error: what happens to an entry that cannot be read. "quarantine": left out, named in
         ``quarantine.jsonl`` of the store and on the screen; "skip": left out; "raise": the run ends with its
-        PictureError.
+        PictureError or SoundError.
     effort: "default", or "fast" for quicker encoding to more bytes.
     overwrite: replace a store at `target` once the new one is complete (on object stores by a copy of it,
         during which there is no store).
@@ -68,7 +78,7 @@ def convert(
     storage_options: for fsspec, both ends.
     progress: True, False, or None for only where stderr is a terminal.
 
-    Errors are LatentstoreErrors: ArgumentError for wrong options, PictureError, StoreError for the rest.
+    Errors are LatentstoreErrors: ArgumentError for wrong options, SignalError, StoreError for the rest.
     After any of them nothing is published and `resume=True` goes on from the last finished shard.
     """
     from latentstore.codecs import load_codec
@@ -80,7 +90,6 @@ def convert(
     from latentstore.work import Settings
 
     source, target = os.fspath(source), os.fspath(target)
-    side = _side(size)
     if on_error not in ON_ERROR:
         raise ArgumentError(f"on_error is {on_error!r}; it is one of {', '.join(ON_ERROR)}")
     if effort not in EFFORTS:
@@ -94,16 +103,17 @@ def convert(
     chosen = load_codec(codec) if isinstance(codec, str) else codec
     settings = Settings(
         chosen.mode,
-        side,
+        _side(size, seconds, chosen),
         chosen.default_quality if quality is None else quality,
         effort,
-        raise_errors=on_error == "raise",
+        on_error == "raise",
+        *_window(seconds, rate, chosen),
     )
     chosen.scale(settings.quality)  # refuses a quality out of range before anything is listed
     began = time.monotonic()
     options = dict(storage_options or {})
     with Progress(progress) as shown:
-        plan = _plan(source, labels, chosen, settings, options, shown)
+        plan = _plan(source, labels, rate, chosen, settings, options, shown)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
@@ -121,7 +131,15 @@ def convert(
                 raise
 
 
-def _side(size: int | str) -> int | None:
+def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | None:
+    """The side of the square that pictures are cut to, None for none."""
+    if size is not None and seconds is not None:
+        raise ArgumentError("size is of pictures and seconds are of sound; give one of them")
+    if codec.mode == SOUND:
+        if size is not None:
+            raise ArgumentError(f"size is of pictures, and {codec.name} is a codec of sound: --seconds cuts that")
+        return None
+    size = DEFAULT_SIDE if size is None else size
     if size == "native":
         return None
     try:
@@ -133,47 +151,86 @@ def _side(size: int | str) -> int | None:
     return side
 
 
+def _window(seconds: float | None, rate: int | None, codec: Codec) -> tuple[int | None, int | None]:
+    """Samples of a window, None for whole recordings, and the rate of all of them, None for each one's own."""
+    if codec.mode != SOUND:
+        for name, value in (("seconds", seconds), ("rate", rate)):
+            if value is not None:
+                raise ArgumentError(f"{name} is of sound, and {codec.name} is a codec of pictures: --size scales those")
+        return None, None
+    from latentstore.codecs import SoundCodec
+    from latentstore.sounds import MAX_VALUES
+
+    assert isinstance(codec, SoundCodec)
+    if rate is not None and not 1 <= rate < 1 << 28:
+        raise ArgumentError(f"rate is {rate}; it is a whole number of hertz, at least 1")
+    if seconds is None:
+        return None, rate
+    rate = codec.rate if rate is None else rate
+    window = round(seconds * rate) if 0 < seconds < float("inf") else 0
+    if not 1 <= window <= MAX_VALUES // codec.in_channels:
+        raise ArgumentError(
+            f"seconds is {seconds:g}; at {rate} hertz a window lasts {1 / rate:g} to "
+            f"{MAX_VALUES // codec.in_channels / rate:,.0f} seconds"
+        )
+    return window, rate
+
+
 def _plan(
     source: str,
     labels: str | None,
+    rate: int | None,
     codec: Codec,
     settings: Settings,
     options: dict[str, Any],
     shown: Progress,
 ) -> Plan:
     """Lists the source, and settles its shards and all that a resumed run must agree on."""
-    from PIL import __version__ as pillow
-
-    from latentstore import __version__
     from latentstore.job import Plan
     from latentstore.loaders.writer import StoreSpec
     from latentstore.sources import open_source
 
     shown.begin(f"listing {source}")
-    listed = open_source(source, labels, storage_options=options)
-    items, size = listed.items, settings.size
+    sound = codec.mode == SOUND
+    listed = open_source(source, labels, options, sound, rate)
+    items, size = listed.items, settings.fixed_size
     if not items:
-        raise LatentstoreError(f"the source {source} holds nothing that could be a picture")
+        raise LatentstoreError(f"the source {source} holds nothing that could be a {settings.words.one}")
+    if settings.window is not None and settings.rate is not None:
+        from latentstore.sources.windows import cut_windows
+
+        items = cut_windows(items, settings.window, settings.rate)
     if listed.ignored:
         shown.note(f"{listed.ignored:,} hidden or system files of {source} are left out")
     samples = shard_samples(len(items), size)
-    job = {
-        "resize": size or "native",
-        "effort": settings.effort,
-        "labels": labels,
-        "pictures": len(items),
-        "listing_sha256": listing_digest(items),
-        # Both are part of what decides the bytes: Pillow decodes and scales.
-        "latentstore": __version__,
-        "pillow": pillow,
-    }
+    job = {"effort": settings.effort, "labels": labels, "listing_sha256": listing_digest(items)}
+    job |= _sound_job(settings, len(items)) if sound else _picture_job(settings, len(items))
     spec = StoreSpec.of(
         codec,
         quality=settings.quality,
-        size=None if size is None else (size, size),
+        size=size,
         shard_samples=samples,
         source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
         classes=listed.classes,
         job=job,
     )
     return Plan(items, shard_bounds(items, samples, size), spec, settings)
+
+
+# What decides the bytes beside the listing; the libraries decode and scale.
+
+
+def _picture_job(settings: Settings, count: int) -> dict[str, Any]:
+    from PIL import __version__ as pillow
+
+    from latentstore import __version__
+
+    return {"resize": settings.size or "native", "pictures": count, "latentstore": __version__, "pillow": pillow}
+
+
+def _sound_job(settings: Settings, count: int) -> dict[str, Any]:
+    from latentstore import __version__
+    from latentstore.sounds import library_versions
+
+    cut: dict[str, Any] = {"window": settings.window, "rate": settings.rate, settings.words.many: count}
+    return {**cut, "latentstore": __version__, **library_versions(settings.rate is not None)}

@@ -1,9 +1,10 @@
-"""From a store back to PNG files, one per sample, named by its key."""
+"""From a store back to files, PNG or 16-bit WAV, one per sample, named by its key."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import wave
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.progress import Progress
+from latentstore.words import words_of
 
 if TYPE_CHECKING:
     from latentstore.loaders import LatentDataset
 
-__all__ = ["export", "png_path"]
+__all__ = ["export", "file_path"]
 
 BATCH = 32
+BATCH_SAMPLES = 1 << 24
 
 
 def export(
@@ -30,16 +33,18 @@ def export(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> int:
-    """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``; returns how many.
+    """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``, or sound as ``folder/KEY.wav``;
+    returns how many.
 
     channels: decode from that many channels only (a multiple of the codec's group), fetching only them; None
-    is all. The folder must be new or empty. Pictures have the size they were stored at. Raises StoreError,
+    is all. The folder must be new or empty. Pictures have the size they were stored at, sound the rate and the
+    length, without the zeros that filled up a window; beyond full scale it is clipped. Raises StoreError,
     CorruptError (naming shard and key), ArgumentError.
     """
     from latentstore import open as open_store
 
     if limit is not None and limit < 0:
-        raise ArgumentError(f"limit is {limit}; it is a count of pictures, 0 or more")
+        raise ArgumentError(f"limit is {limit}; it is a count of samples, 0 or more")
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{folder} exists and is not an empty folder; nothing is exported over other files")
@@ -48,41 +53,66 @@ def export(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Progress(progress) as shown, ThreadPoolExecutor() as pool:
-            shown.begin(f"exporting to {folder}", total=count, unit="pictures")
-            for start in range(0, count, BATCH):
-                indices = np.arange(start, min(start + BATCH, count))
-                for size in pool.map(lambda pair: _write(out, *pair), _pictures(dataset, indices)):
+            shown.begin(f"exporting to {folder}", total=count, unit=words_of(dataset.codec.mode).many)
+            batch = _batch(dataset)
+            for start in range(0, count, batch):
+                indices = np.arange(start, min(start + batch, count))
+                for size in pool.map(lambda one: _write(out, *one), _signals(dataset, indices)):
                     shown.advance(1, bytes_out=size)
     except OSError as error:
         raise StoreError(f"{folder}: could not be written: {error.strerror or error}") from error
     return count
 
 
-def _pictures(dataset: LatentDataset, indices: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    keys = dataset.keys(indices)
-    latents = dataset.read_latents(indices)
-    sizes = dataset.sizes(indices)
-    decode = dataset.codec.decode
-    return [
-        (key, decode(latent[None], quality=dataset.quality, size=(int(height), int(width)))[0])
-        for key, latent, (height, width) in zip(keys, latents, sizes, strict=True)
-    ]
+def _batch(dataset: LatentDataset) -> int:
+    """Samples to decode before any of them is written: fewer of long sound, to bound the memory."""
+    if not dataset.is_sound:
+        return BATCH
+    return max(1, min(BATCH, BATCH_SAMPLES // int(dataset.sizes()[:, 1].max(initial=1))))
 
 
-def _write(folder: Path, key: str, picture: np.ndarray) -> int:
-    from PIL import Image
+def _signals(dataset: LatentDataset, indices: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
+    """(key, picture or sound, rate in hertz of sound) of each sample."""
+    fields = dataset.fields(indices)
+    steps = dataset.step_codes(fields)
+    samples = zip(dataset.keys(indices), dataset.read_latents(indices), dataset.sizes(indices).tolist(), strict=True)
+    for i, (key, latent, (height, width)) in enumerate(samples):
+        signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
+        if dataset.is_sound:
+            signal = signal[: int(fields["samples"][i]) if "samples" in fields else width]
+        yield key, signal, int(fields["rate"][i]) if dataset.is_sound else 0
 
-    path = png_path(folder, key)
+
+def _write(folder: Path, key: str, signal: np.ndarray, rate: int) -> int:
+    path = file_path(folder, key, ".wav" if rate else ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Level 1 is three times faster than Pillow's 6 and a few percent larger.
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path, compress_level=1)
+    if rate:
+        _write_wav(path, signal, rate)
+    else:
+        _write_png(path, signal)
     return path.stat().st_size
 
 
-def png_path(folder: Path, key: str) -> Path:
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    # Level 1 is three times faster than Pillow's 6 and a few percent larger.
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path, compress_level=1)
+
+
+def _write_wav(path: Path, sound: np.ndarray, rate: int) -> None:
+    whole = np.clip(np.rint(sound * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(whole.tobytes())
+
+
+def file_path(folder: Path, key: str, extension: str = ".png") -> Path:
     """Where the sample `key` goes; CorruptError if that would leave the folder: stores come from anywhere."""
     parts = PurePosixPath(key).parts
     steers = "\0" in key or (os.name == "nt" and ("\\" in key or ":" in key))
     if not parts or key.startswith("/") or ".." in parts or steers:
         raise CorruptError(f"the store has the key {key!r}, which is no name for a file inside {folder}")
-    return folder.joinpath(*parts[:-1], parts[-1] + ".png")
+    return folder.joinpath(*parts[:-1], parts[-1] + extension)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from latentstore.codecs import Codec, OutlierWarning, projection
 from latentstore.codecs.artifact import is_name, make_artifact
-from latentstore.codecs.errors import ArgumentError, PictureError
+from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights, stacked
 from latentstore.codecs.fit_projection import Projection, fit_projection
 from latentstore.codecs.shipped import SUFFIX
@@ -173,7 +173,7 @@ def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Ui
     for item in _files(folder):
         try:
             pictures.append(read_picture(item.read(), mode, None))
-        except PictureError as error:
+        except SignalError as error:
             say(f"left out: {printable(item.path)}: {error}")
     if not pictures:
         raise ArgumentError(f"{folder} holds no picture to fit on.")
@@ -198,7 +198,7 @@ def _read_recordings(folder: Path, shape: SoundShape, say: Callable[[str], None]
     for item in _files(folder):
         try:
             recordings.append(read_sound(item.read(), shape.inputs, shape.rate)[0])
-        except PictureError as error:
+        except SignalError as error:
             say(f"left out: {printable(item.path)}: {error}")
     if not recordings:
         raise ArgumentError(f"{folder} holds no recording to fit on.")

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.codecs import SoundCodec
 from latentstore.progress import counted, megabytes, printable
+from latentstore.words import words_of
 
 if TYPE_CHECKING:
+    from latentstore.codecs import Codec
     from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["codecs_table", "store_table"]
 
 SHOWN_CLASSES = 12
+SHOWN_RATES = 4
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
@@ -33,10 +37,10 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
     rows = [
         ("store", printable(url)),
         ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
-        ("pictures", f"{_sizes(dataset)}, {about['mode']}"),
+        (words_of(str(about["mode"])).many, _signals(dataset)),
         ("latents", _latents(dataset)),
         ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(sum(objects.values()))} in all"),
-        ("bits per pixel", f"{8 * blob_bytes / pixels:.3f}, {blob_bytes / len(dataset):,.0f} bytes a sample"),
+        _rate(dataset, 8 * blob_bytes / pixels, f"{blob_bytes / len(dataset):,.0f} bytes a sample"),
         ("codec", codec.name),
         ("artifact sha256", codec.sha256),
         ("quality", f"{dataset.quality} of 100"),
@@ -46,6 +50,27 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
         ("kernel", _kernel()),
     ]
     return _table(rows)
+
+
+def _rate(dataset: LatentDataset, bits: float, rest: str) -> tuple[str, str]:
+    """Bits a pixel, or how much smaller than 16-bit PCM the sound is."""
+    if dataset.is_sound:
+        return "compression", f"{16 * dataset.codec.in_channels / bits:.1f} of 16-bit PCM, {rest}"
+    return "bits per pixel", f"{bits:.3f}, {rest}"
+
+
+def _signals(dataset: LatentDataset) -> str:
+    return _lengths(dataset) if dataset.is_sound else f"{_sizes(dataset)}, {dataset.info['mode']}"
+
+
+def _lengths(dataset: LatentDataset) -> str:
+    rates = np.asarray(dataset.fields()["rate"])
+    seconds = dataset.sizes()[:, 1] / rates
+    low, high = float(seconds.min()), float(seconds.max())
+    long = f"windows of {high:g} s" if dataset.size is not None else f"each its own length, {low:.3g} to {high:.3g} s"
+    said = " and ".join(f"{rate:,}" for rate in sorted(set(rates.tolist()))[:SHOWN_RATES])
+    more = " and more" if len(set(rates.tolist())) > SHOWN_RATES else ""
+    return f"{long}, {counted(dataset.codec.in_channels, 'input')}, {said}{more} hertz"
 
 
 def _sizes(dataset: LatentDataset) -> str:
@@ -59,7 +84,10 @@ def _sizes(dataset: LatentDataset) -> str:
 def _latents(dataset: LatentDataset) -> str:
     codec = dataset.codec
     shape = dataset.latent_shape
-    form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
+    if dataset.is_sound:
+        form = f"({codec.channels}, {shape[2] if shape else f'samples/{codec.reduction}'})"
+    else:
+        form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
     return f"int8 {form}, {codec.groups} groups of {codec.group_channels} channels"
 
 
@@ -80,6 +108,17 @@ def _kernel() -> str:
     return f"native ({name})"
 
 
+def _takes(codec: Codec) -> list[tuple[str, str]]:
+    """What a codec takes and what it makes of it."""
+    if isinstance(codec, SoundCodec):
+        said = f"{counted(codec.in_channels, 'input')}, made for {codec.rate:,} hertz"
+        return [("sound", said), ("latents", f"int8 ({codec.channels}, samples/{codec.reduction})")]
+    return [
+        ("pictures", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
+        ("latents", f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"),
+    ]
+
+
 def codecs_table() -> str:
     """The shipped codecs, with what their cards say."""
     from latentstore.codecs import load_codec, shipped
@@ -89,8 +128,7 @@ def codecs_table() -> str:
         codec = load_codec(name)
         rows = [
             ("codec", codec.name),
-            ("pictures", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
-            ("latents", f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"),
+            *_takes(codec),
             ("groups", f"{codec.groups} of {codec.group_channels} channels"),
             ("default quality", str(codec.default_quality)),
             ("artifact sha256", codec.sha256),

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentstore.codecs.errors import LatentstoreError, PictureError
+from latentstore.codecs.errors import LatentstoreError
 from latentstore.progress import Progress
 from latentstore.quarantine import file_name, write_lines
 from latentstore.report import Report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Plan"]
 
-# Named on the screen, so that a folder of something else than pictures does not fill it.
+# Named on the screen, so that a folder of something else does not fill it.
 MOST_NAMED = 500
 
 
@@ -54,7 +54,7 @@ class Job:
         self.shown.begin(
             f"converting on {dispatch.describe()}",
             total=len(plan.items),
-            unit="pictures",
+            unit=plan.settings.words.many,
             before=sum(result.entries for result in earlier),
         )
         for result in earlier:
@@ -76,7 +76,7 @@ class Job:
             self.writer.abort()
             raise LatentstoreError(
                 f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as a "
-                f"picture, so there is no store; the first: {failures[0]}"
+                f"{self.plan.settings.words.one}, so there is no store; the first: {failures[0]}"
             )
         self.shown.begin("publishing")
         if failures and self.on_error == "quarantine":
@@ -94,6 +94,7 @@ class Job:
             bytes_out=summary.bytes,
             pixels=summary.pixels,
             seconds=seconds,
+            words=self.plan.settings.words,
         )
 
     def _watch(self, index: int, counts: Counts) -> None:
@@ -112,7 +113,7 @@ class Job:
 
     def _show_failures(self, result: ShardResult) -> None:
         if result.failures and self.on_error == "raise":  # left out by an earlier run that was more lenient
-            raise PictureError(str(result.failures[0]))
+            raise self.plan.settings.words.error(str(result.failures[0]))
         if self.on_error == "quarantine":
             for failure in result.failures:
                 self._named += 1

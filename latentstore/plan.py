@@ -1,7 +1,7 @@
 """Which source items make which shard, and what tells one conversion from another.
 
 Both depend on the source and the options only, never on workers: so bytes do not depend on them either, and a
-bad picture leaves its own shard shorter without moving what the others hold.
+bad entry leaves its own shard shorter without moving what the others hold.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ __all__ = ["listing_digest", "shard_bounds", "shard_samples"]
 # again.
 WANTED_SHARDS = 64
 FEWEST_SAMPLES = 32
-# Pictures kept at their own size may be large: a shard ends after this much of the source, which bounds what
+# Signals kept at their own size may be large: a shard ends after this much of the source, which bounds what
 # a worker holds (the blobs of a shard take a fraction of its source).
 NATIVE_SOURCE_BYTES = 128 << 20
 
 
-def shard_samples(count: int, size: int | None) -> int:
-    """Samples of a full shard for `count` pictures of `size` by `size` pixels (None: their own sizes)."""
-    most = default_shard_samples(count, None if size is None else (size, size))
+def shard_samples(count: int, size: tuple[int, int] | None) -> int:
+    """Samples of a full shard for `count` signals of that size (None: their own sizes)."""
+    most = default_shard_samples(count, size)
     return min(most, max(FEWEST_SAMPLES, -(-count // WANTED_SHARDS)))
 
 
-def shard_bounds(items: Sequence[Any], samples: int, size: int | None) -> list[tuple[int, int]]:
+def shard_bounds(items: Sequence[Any], samples: int, size: tuple[int, int] | None) -> list[tuple[int, int]]:
     """(start, stop) of each shard's items: at most `samples`, and bounded bytes where sizes differ."""
     if size is not None:
         return [(start, min(start + samples, len(items))) for start in range(0, len(items), samples)]

@@ -1,7 +1,7 @@
-"""Pictures that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
+"""Entries that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
 
 The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored),
-`path` (where the picture lies in the source) and `reason`. It lies inside the store; in a Zarr store beside
+`path` (where it lies in the source) and `reason`. It lies inside the store; in a Zarr store beside
 the keys, since Zarr warns of other files in a group.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["Failure", "file_name", "read_lines", "write_lines"]
 
 @dataclass(frozen=True)
 class Failure:
-    """One picture that could not be stored."""
+    """One entry that could not be stored."""
 
     key: str
     path: str

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentstore.progress import clock, counted, megabytes, printable
 from latentstore.quarantine import Failure, file_name, read_lines
+from latentstore.words import PICTURES, Words, words_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -16,7 +17,7 @@ __all__ = ["Limited", "Report"]
 
 @dataclass(frozen=True)
 class Limited:
-    """A stored picture with coefficients that int8 cannot hold: there it is rebuilt too weakly."""
+    """A stored signal with coefficients that int8 cannot hold: there it is rebuilt too weakly."""
 
     key: str
     coefficients: int
@@ -35,9 +36,9 @@ class Report:
     """What a conversion did.
 
     url: of the store. stored: samples in it. failures: the entries left out, in source order. limited: the
-    stored pictures that ask for a lower quality. shards: of the store. resumed: how many of them an earlier
-    run had finished. bytes_in: read from the source; bytes_out: of all blobs, headers included. pixels: of
-    the stored pictures. seconds: of this run.
+    stored ones that ask for a lower quality. shards: of the store. resumed: how many of them an earlier run had
+    finished. bytes_in: read from the source; bytes_out: of all blobs, headers included. pixels: of the stored
+    pictures, or samples of the stored sound, inputs counted once. seconds: of this run. words: for what is stored.
     """
 
     url: str
@@ -51,6 +52,7 @@ class Report:
     bytes_out: int
     pixels: int
     seconds: float
+    words: Words = PICTURES
 
     @classmethod
     def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:
@@ -69,16 +71,17 @@ class Report:
             bytes_out=int(dataset.info["blob_bytes"]),
             pixels=int(dataset.info["pixels"]),
             seconds=seconds,
+            words=words_of(str(dataset.info["mode"]), dataset.size is not None),
         )
 
     def advice(self) -> str:
-        """One sentence on the pictures in `limited`; "" if there are none."""
+        """One sentence on what is in `limited`; "" if that is empty."""
         if not self.limited:
             return ""
         worst = max(self.limited, key=lambda one: one.coefficients)
         return printable(
-            f"{counted(len(self.limited), 'picture')} had coefficients too large for this quality, which were "
-            "limited, so edges there come back too weak: a lower quality avoids that; "
+            f"{counted(len(self.limited), self.words.one)} had coefficients too large for this quality, which were "
+            f"limited, so {self.words.weak} come back too weak: a lower quality avoids that; "
             f"the worst is {worst.key!r}, with {counted(worst.coefficients, 'coefficient')}"
         )
 
@@ -88,8 +91,8 @@ class Report:
 
     def __str__(self) -> str:
         text = (
-            f"{self.url}: {counted(self.stored, 'picture')} in {counted(self.shards, 'shard')}, "
+            f"{self.url}: {counted(self.stored, self.words.one)} in {counted(self.shards, 'shard')}, "
             f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out "
-            f"({self.bits_per_pixel:.3f} bits per pixel), {clock(self.seconds)}"
+            f"({self.bits_per_pixel:.3f} bits per {self.words.unit}), {clock(self.seconds)}"
         )
         return text + (f"; {counted(self.resumed, 'shard')} there already" if self.resumed else "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
+from latentstore.loaders.moments import Moments, scales_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -67,21 +68,18 @@ def verify(
     found += _caught(lambda: _check_artifact(dataset))
     found += _caught(lambda: _check_columns(dataset))
     found += _caught(lambda: _check_layout(dataset))
-    sums = np.zeros((2, dataset.channels), np.int64)
-    positions = 0
+    moments = Moments.none(dataset.channels)
     for indices in _batches(dataset):
         latents, problems = _decode(dataset, indices)
         found += problems
-        for latent in latents:
-            wide = latent.reshape(len(latent), -1).astype(np.int64)
-            sums += np.stack([wide.sum(axis=1), (wide * wide).sum(axis=1)])
-            positions += wide.shape[1]
+        if not found:  # the totals say something only of a store that is whole
+            moments = Moments.total([moments, *_moments(dataset, latents, indices)], dataset.channels)
         report.samples += len(indices)
         if progress is not None:
             progress(report.samples, len(dataset))
     if not found:
         report.bytes = int(dataset.group_bytes().sum())
-        found += _check_totals(dataset, report.bytes, sums, positions)
+        found += _check_totals(dataset, report.bytes, moments)
     return report
 
 
@@ -102,6 +100,14 @@ def _batches(dataset: LatentDataset) -> Iterator[np.ndarray]:
             rows = 16
         for a in range(first, last, rows):
             yield np.arange(a, min(last, a + rows), dtype=np.int64)
+
+
+def _moments(dataset: LatentDataset, latents: list[np.ndarray], indices: np.ndarray) -> list[Moments]:
+    steps = dataset.step_codes(dataset.fields(indices))
+    codes = np.zeros(len(indices), np.int64) if steps is None else steps
+    if dataset.size is not None:
+        return [Moments.of(np.stack(latents), codes)]
+    return [Moments.of(latent[None], code[None]) for latent, code in zip(latents, codes, strict=True)]
 
 
 def _decode(dataset: LatentDataset, indices: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
@@ -139,6 +145,7 @@ def _check_artifact(dataset: LatentDataset) -> list[str]:
 def _check_columns(dataset: LatentDataset) -> list[str]:
     problems = []
     keys = dataset.keys()
+    dataset.step_codes(dataset.fields())
     if len(set(keys)) != len(keys):
         problems.append(f"{dataset.url}: {len(keys) - len(set(keys))} keys are used more than once")
     for name, values in dataset.fields().items():
@@ -156,19 +163,16 @@ def _check_columns(dataset: LatentDataset) -> list[str]:
     return problems
 
 
-def _check_totals(dataset: LatentDataset, size: int, sums: np.ndarray, positions: int) -> list[str]:
+def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[str]:
     """Statistics and sizes in the manifest against what was read. Only meaningful when everything could
     be."""
     problems = []
     if size != dataset.info["blob_bytes"]:
         problems.append(f"{dataset.url}: {size} bytes of blobs, but it says {dataset.info['blob_bytes']}")
-    mean = sums[0] / positions
-    std = np.sqrt(np.maximum(0, sums[1] / positions - mean * mean))
-    scale = dataset.codec.scale(dataset.quality)
-    for name, stored, computed in zip(
-        ("mean", "std"), dataset.stats, (mean * scale, std * scale), strict=True
-    ):
-        if not np.allclose(stored, computed, rtol=1e-4, atol=1e-4 * float(scale.max())):
+    scales = scales_of(dataset.codec, dataset.quality)
+    least = 1e-4 * min(float(scales(int(code)).max()) for code in moments.codes)
+    for name, stored, computed in zip(("mean", "std"), dataset.stats, moments.mean_std(scales), strict=True):
+        if not np.allclose(stored, computed, rtol=1e-4, atol=least):
             problems.append(f"{dataset.url}: the {name} in its statistics is not that of its latents")
     return problems
 

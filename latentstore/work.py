@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
+from latentstore.codecs.bitstream import SOUND, step_code_of
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, SignalError
 from latentstore.codecs.resolve import codec_of
 from latentstore.dispatch import Monitor
 from latentstore.loaders.staged_writer import StagedWriter
 from latentstore.loaders.staging import ARTIFACT
-from latentstore.loaders.writer import Field, Sample, ShardSummary
-from latentstore.pictures import read_picture
+from latentstore.loaders.writer import Sample, ShardSummary
 from latentstore.quarantine import Failure
 from latentstore.report import Limited
+from latentstore.signals import Signal, signals_of
+from latentstore.words import Words, words_of
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -28,10 +28,11 @@ __all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every picture is treated.
+    """How every signal is treated.
 
-    mode: what the codec takes, "RGB" or "L". size: side of the square in pixels, or None for the picture's
-    own size. effort: "default" or "fast". raise_errors: a bad picture ends the run instead of being left out.
+    mode: what the codec takes, "RGB", "L" or "sound". size: side of the square in pixels, or None for the picture's
+    own size. effort: "default" or "fast". raise_errors: a bad entry ends the run instead of being left out. Of
+    sound, window: samples of a window, None for whole recordings; rate: in hertz, None for each one's own.
     """
 
     mode: str
@@ -39,6 +40,19 @@ class Settings:
     quality: int
     effort: Effort
     raise_errors: bool
+    window: int | None = None
+    rate: int | None = None
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) of every signal, None where they differ."""
+        if self.window is not None:
+            return 1, self.window
+        return None if self.size is None else (self.size, self.size)
+
+    @property
+    def words(self) -> Words:
+        return words_of(self.mode, self.window is not None)
 
 
 @dataclass(frozen=True)
@@ -88,16 +102,15 @@ class ShardWork:
         samples: list[Sample] = []
         failures: list[Failure] = []
         limited: list[Limited] = []
-        bytes_in = bytes_out = 0
+        bytes_out = 0
+        signals = signals_of(self.settings, codec)
         for done, item in enumerate(task.items):
-            monitor.report(task.index, (done, bytes_in, bytes_out))
+            monitor.report(task.index, (done, signals.bytes_in, bytes_out))
             try:
-                data, fields = item.load()
-                bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
-                sample, outliers = self._sample(codec, item.key, data, fields)
-            except PictureError as error:
+                sample, outliers = self._sample(codec, item.key, signals.read(item))
+            except SignalError as error:
                 if self.settings.raise_errors:
-                    raise PictureError(f"{item.path}: {error}") from error
+                    raise self.settings.words.error(f"{item.path}: {error}") from error
                 failures.append(Failure.of(item.key, item.path, str(error)))
                 continue
             except MemoryError as error:
@@ -106,23 +119,24 @@ class ShardWork:
             samples.append(sample)
             if outliers:
                 limited.append(Limited(item.key, outliers))
-        monitor.report(task.index, (len(task.items), bytes_in, bytes_out))
+        signals.close()
+        monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
         told: list[Failure | Limited] = [*failures, *limited]
-        notes = [*(one.note() for one in told), {"bytes_in": bytes_in}]
+        notes = [*(one.note() for one in told), {"bytes_in": signals.bytes_in}]
         return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
 
     def _artifact(self) -> bytes:
         # It lies beside the growing store, so that it need not travel with every task.
         return self.writer.staging.partial.read(ARTIFACT)
 
-    def _sample(
-        self, codec: Codec, key: str, data: bytes | np.ndarray, fields: dict[str, Field]
-    ) -> tuple[Sample, int]:
+    def _sample(self, codec: Codec, key: str, signal: Signal) -> tuple[Sample, int]:
         """The sample, and how many of its coefficients had to be limited."""
         settings = self.settings
-        picture = read_picture(data, settings.mode, settings.size)
         try:
-            groups, outliers = codec.compress_counted(picture, settings.quality, settings.effort)
-        except ArgumentError as error:  # the options were checked before: it is this picture's size
-            raise PictureError(str(error)) from error
-        return Sample(key, groups, picture.shape[1], picture.shape[0], fields), outliers
+            groups, outliers = codec.compress_counted(signal.values, settings.quality, settings.effort)
+        except ArgumentError as error:  # the options were checked before: it is this signal's size
+            raise SignalError(str(error)) from error
+        fields = signal.fields
+        if settings.mode == SOUND:
+            fields = {**fields, "step": step_code_of(groups[0])}
+        return Sample(key, groups, signal.width, signal.height, fields), outliers

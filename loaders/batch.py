@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.moments import scales_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-OUTPUTS = ("codes", "latents", "pixels")
+PICTURE_OUTPUTS = ("codes", "latents", "pixels")
+SOUND_OUTPUTS = ("codes", "latents", "waveforms")
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -19,8 +21,10 @@ class Collate:
     """Sample numbers to a batch; `LatentLoader` says what a batch holds. Thread-safe."""
 
     def __init__(self, ds: LatentDataset, output: str, dtype: torch.dtype | None) -> None:
-        if output not in OUTPUTS:
-            raise ArgumentError(f"output {output!r} is not one of {', '.join(OUTPUTS)}")
+        outputs = SOUND_OUTPUTS if ds.is_sound else PICTURE_OUTPUTS
+        if output not in outputs:
+            kind = "sound" if ds.is_sound else "pictures"
+            raise ArgumentError(f"output {output!r} is not one of {', '.join(outputs)}, and {ds.url} holds {kind}")
         if dtype is not None and (output != "latents" or dtype not in FLOATS):
             raise ArgumentError(
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
@@ -31,51 +35,97 @@ class Collate:
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,)."""
+        fields = self.ds.fields(indices)
+        steps = self.ds.step_codes(fields)
         shape = self.ds.latent_shape
-        name, values = self._many_sizes(indices) if shape is None else self._one_size(indices, shape)
-        batch: dict[str, Any] = {name: values}
-        for field, column in self.ds.fields(indices).items():
+        if shape is not None:
+            batch = self._one_size(indices, shape, steps)
+        elif steps is not None:
+            batch = self._many_lengths(indices, steps)
+        else:
+            batch = self._many_sizes(indices)
+        for field, column in fields.items():
             batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
         batch["key"] = self.ds.keys(indices)
         return batch
 
-    def _one_size(self, indices: np.ndarray, shape: tuple[int, int, int]) -> tuple[str, torch.Tensor]:
+    def _one_size(
+        self, indices: np.ndarray, shape: tuple[int, int, int], steps: np.ndarray | None
+    ) -> dict[str, Any]:
         codes = torch.empty((len(indices), *shape), dtype=torch.int8)
         self.ds.read_latents(indices, out=codes.numpy())
-        if self.normalise is not None:
-            return "latent", self.normalise(codes)
         if self.output == "pixels":
-            return "pixels", self._pixels(codes.numpy(), self.ds.size)
-        return "latent", codes
+            return {"pixels": self._pixels(codes.numpy(), self.ds.size)}
+        if self.output == "waveforms":
+            assert self.ds.size is not None
+            return {"waveform": torch.from_numpy(self.ds.decode(codes.numpy(), self.ds.size, steps))}
+        if steps is not None:
+            codes = codes[:, :, 0]
+        return {"latent": codes if self.normalise is None else self.normalise(codes, steps)}
 
-    def _many_sizes(self, indices: np.ndarray) -> tuple[str, list[torch.Tensor]]:
+    def _many_sizes(self, indices: np.ndarray) -> dict[str, Any]:
         latents = self.ds.read_latents(indices)
         if self.output == "pixels":
             sizes = self.ds.sizes(indices).tolist()
             pairs = zip(latents, sizes, strict=True)
-            return "pixels", [self._pixels(latent[None], tuple(size))[0] for latent, size in pairs]
+            return {"pixels": [self._pixels(latent[None], tuple(size))[0] for latent, size in pairs]}
         tensors = [torch.from_numpy(latent) for latent in latents]
         if self.normalise is not None:
-            tensors = [self.normalise(codes[None])[0] for codes in tensors]
-        return "latent", tensors
+            tensors = [self.normalise(codes[None], None)[0] for codes in tensors]
+        return {"latent": tensors}
+
+    def _many_lengths(self, indices: np.ndarray, steps: np.ndarray) -> dict[str, Any]:
+        """Zeros after the end of each; ``mask`` is True before it, ``lengths`` says where it is."""
+        latents = self.ds.read_latents(indices)
+        if self.output == "waveforms":
+            sizes = self.ds.sizes(indices).tolist()
+            signals = [
+                self.ds.decode(latent[None], (height, width), steps[i : i + 1])[0]
+                for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True))
+            ]
+            lengths = torch.tensor([len(signal) for signal in signals])
+            padded = torch.zeros((len(signals), int(lengths.max()), signals[0].shape[1]))
+            for row, signal in zip(padded, signals, strict=True):
+                row[: len(signal)] = torch.from_numpy(signal)
+            return {"waveform": padded, "lengths": lengths, "mask": _mask(lengths)}
+        lengths = torch.tensor([latent.shape[2] for latent in latents])
+        codes = torch.zeros((len(latents), self.ds.channels, int(lengths.max())), dtype=torch.int8)
+        for row, latent in zip(codes.numpy(), latents, strict=True):
+            row[:, : latent.shape[2]] = latent[:, 0]
+        mask = _mask(lengths)
+        if self.normalise is not None:
+            codes = self.normalise(codes, steps).masked_fill_(~mask[:, None], 0)
+        return {"latent": codes, "lengths": lengths, "mask": mask}
 
     def _pixels(self, codes: np.ndarray, size: tuple[int, int] | None) -> torch.Tensor:
-        pictures = self.ds.codec.decode(codes, quality=self.ds.quality, size=size)
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        assert size is not None
+        return torch.from_numpy(self.ds.decode(codes, size)).permute(0, 3, 1, 2)
+
+
+def _mask(lengths: torch.Tensor) -> torch.Tensor:
+    """bool (n, longest): True before the end of each."""
+    return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 class Normalise:
-    """int8 codes (n, c, h, w) to floats of zero mean and unit variance over the store, channel by channel."""
+    """int8 codes (n, c, h, w), or of sound (n, c, t), to floats of zero mean and unit variance over the store, channel
+    by channel."""
 
     def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
         mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
-        step = np.asarray(ds.codec.scale(ds.quality), np.float32)[: ds.channels]
+        scale_of = scales_of(ds.codec, ds.quality)
+        codes = range(1, 256) if ds.is_sound else [0]
+        steps = [np.asarray(scale_of(code), np.float32)[: ds.channels] for code in codes]
         # A channel that never changes has nothing to normalise: it becomes zeros.
         spread = np.where(std > 0, std, 1)
         self.dtype = dtype
-        self.scale = torch.from_numpy(step / spread).reshape(1, -1, 1, 1)
-        self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, 1, 1)
+        axes = (1,) if ds.is_sound else (1, 1)
+        # of pictures one row; of sound one for each step code from 1
+        self.scale = torch.from_numpy(np.stack(steps) / spread).reshape(len(steps), -1, *axes)
+        self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, *axes)
 
-    def __call__(self, codes: torch.Tensor) -> torch.Tensor:
+    def __call__(self, codes: torch.Tensor, steps: np.ndarray | None) -> torch.Tensor:
+        """steps: int64 (n,), the step codes of sound."""
+        scale = self.scale if steps is None else self.scale[torch.from_numpy(steps - 1)]
         # Computed in float32 and rounded once; in place, since fresh memory costs more than the arithmetic.
-        return codes.to(torch.float32).mul_(self.scale).add_(self.shift).to(self.dtype)
+        return codes.to(torch.float32).mul_(scale).add_(self.shift).to(self.dtype)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import operator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from latentstore.codecs.bitstream import SOUND
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of, register
 from latentstore.loaders import wds_layout, zarr_layout
 from latentstore.loaders.fetch import Fetched, Fetcher
+from latentstore.loaders.moments import step_codes
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote import Location
 from latentstore.loaders.wds_read import open_wds
 from latentstore.loaders.zarr_read import open_zarr
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
+    from latentstore.codecs import Codec, SoundCodec
 
 
 class Stats(NamedTuple):
-    """Per channel, float32 (channels,): mean and standard deviation of ``codec.scale(quality) * latent``."""
+    """Per channel, float32 (channels,): mean and standard deviation of ``codec.scale(quality) * latent``, or of
+    ``codec.scale_of(step) * latent`` with the field ``step`` of each sample of sound."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -67,7 +70,8 @@ class LatentDataset:
     all methods may be called from several threads at once.
 
     channels: how many of the latents' channels are read. quality: at which they were encoded. size: (height,
-    width) of the pictures, or None where sizes differ. classes: names of the values of field ``label``, or
+    width) of the pictures, (1, samples) of sound, or None where sizes differ. is_sound: whether it is sound;
+    then a sample's latent is (channels, instants). classes: names of the values of field ``label``, or
     None. shard_starts: int64 (shards+1,), the first sample of each shard, then the number of samples.
     """
 
@@ -79,6 +83,7 @@ class LatentDataset:
         self.groups = -(-self.channels // meta.group_channels)
         self.quality = meta.quality
         self.size = meta.size
+        self.is_sound = meta.attributes.get("mode") == SOUND
         self.classes = meta.classes
         self.url = reader.location.url
         self.info: dict[str, Any] = meta.attributes
@@ -103,6 +108,8 @@ class LatentDataset:
 
     def __repr__(self) -> str:
         size = "native sizes" if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        if self.is_sound:
+            size = "native lengths" if self.size is None else f"windows of {self.size[1]}"
         codec = self.reader.meta.codec
         return f"LatentDataset({self.url!r}: {len(self)} samples, {size}, {codec}, {self.channels} channels)"
 
@@ -143,14 +150,31 @@ class LatentDataset:
         return self.reader.meta.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """{"latent": int8 (channels, h, w), "key": str, "label": int, ...}; negative indexes count from the
-        end."""
+        """{"latent": int8 (channels, h, w), of sound (channels, t), "key": str, "label": int, ...}; negative indexes
+        count from the end."""
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} of {self.url}, which has {len(self)}")
         one = np.array([i % len(self)], np.int64)
         fields = {name: _python(values[0]) for name, values in self.fields(one).items()}
-        return {"latent": self.read_latents(one)[0], "key": self.keys(one)[0], **fields}
+        latent = self.read_latents(one)[0]
+        return {"latent": latent[:, 0] if self.is_sound else latent, "key": self.keys(one)[0], **fields}
+
+    def decode(self, latents: np.ndarray, size: tuple[int, int], steps: np.ndarray | None = None) -> np.ndarray:
+        """Latents of one size, int8 (n, channels, h, w), to pictures uint8 (n, H, W, C), or to sound float32 (n,
+        samples, inputs).
+
+        size: (height, width) of each, (1, samples) of sound. steps: int64 (n,), step codes, of sound (`step_codes`).
+        """
+        if self.is_sound:
+            codec = cast("SoundCodec", self.codec)
+            return codec.decode(latents, quality=self.quality, size=size[1], codes=steps)
+        return self.codec.decode(latents, quality=self.quality, size=size)
+
+    def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
+        """int64 (n,): the step codes of samples with these `fields`, of sound; None of pictures. CorruptError where
+        they are none."""
+        return step_codes(fields, self.url) if self.is_sound else None
 
     # ---- in bulk; indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed
 
@@ -247,7 +271,7 @@ class LatentDataset:
         return self.reader.fields(self._indices(indices))
 
     def sizes(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """int64 (n, 2): height and width of the pictures as stored."""
+        """int64 (n, 2): height and width of the pictures as stored; of sound, 1 and the number of samples."""
         return self.reader.sizes(self._indices(indices))
 
     def _indices(self, indices: np.ndarray | None) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
+from latentstore.loaders.buckets import Buckets
 from latentstore.loaders.held import HeldShards
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
 
@@ -51,7 +52,10 @@ class LatentLoader:
     of ``"latents"``: torch.float32 (default), bfloat16 or float16. rank, world_size: this process among
     those that share the epoch.
 
-    A store of pictures of many sizes gives a list of tensors instead of one.
+    A store of pictures of many sizes gives a list of tensors instead of one. Of sound, "latent" is (b, c, t), and
+    output ``"waveforms"`` decodes it: float32 (b, n, inputs) under the name "waveform". Where lengths differ,
+    batches are padded with zeros, "lengths" is int64 (b,) and "mask", bool (b, longest), is True where there is
+    sound; shuffled batches are of samples of like lengths (`loaders.buckets`), and `padding` says what is padded.
 
     Iterating over the loader reads one epoch and moves on to the next; stopped earlier, the next iteration
     begins the same epoch again. `state_dict` says where the last batch that was handed out ended, and
@@ -83,6 +87,8 @@ class LatentLoader:
         mode = "block" if shuffle == "block" else "full" if shuffle else "none"
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
         self._collate = Collate(ds, output, dtype)
+        self._bucketed = ds.is_sound and ds.size is None and mode != "none"
+        self._padded = self._places = 0
         self._slice(0)  # refuses impossible ranks now
         self._epoch = 0
         self._position = self._start = 0
@@ -103,6 +109,11 @@ class LatentLoader:
         """Batches of a whole epoch."""
         return self._batches_of(self._slice(0).count)
 
+    @property
+    def padding(self) -> float:
+        """The share, 0 to 1, of padding in the batches handed out since the last iteration began."""
+        return self._padded / self._places if self._places else 0.0
+
     def state_dict(self) -> dict[str, Any]:
         """Where the last batch that was handed out ended: JSON, the same on every rank that has made as
         many."""
@@ -121,8 +132,8 @@ class LatentLoader:
                 f"loader state of version {state.get('version')!r}; this one reads {STATE_VERSION}"
             )
         for name, own in self._identity().items():
-            if state[name] != own:
-                raise ArgumentError(f"loader state is of {name} {state[name]!r}, this loader has {own!r}")
+            if state.get(name) != own:
+                raise ArgumentError(f"loader state is of {name} {state.get(name)!r}, this loader has {own!r}")
         if self._order.contiguous and state["position"] and state["world_size"] != self.world_size:
             raise ArgumentError(
                 f"loader state is of {state['world_size']} ranks, there are {self.world_size}: only under "
@@ -131,30 +142,40 @@ class LatentLoader:
         self._epoch, self._position, self._start = state["epoch"], state["position"], state["position"]
 
     def _identity(self) -> dict[str, Any]:
-        return {"order": self._order.mode, "seed": self._order.seed, "samples": self._order.samples}
+        own = {"order": self._order.mode, "seed": self._order.seed, "samples": self._order.samples}
+        return {**own, "batch_size": self.batch_size} if self._bucketed else own
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         first, self._start = self._start, 0
         self._position = first
+        self._padded = self._places = 0
         return self._read(self._epoch, first)
 
     def _read(self, epoch: int, first: int) -> Iterator[dict[str, Any]]:
         order, cut = self._order.epoch(epoch), self._slice(first)
-        last = order.windows(cut.positions(cut.count - 1, cut.count)).max(initial=-1)
-        shards = HeldShards(self.ds, order, int(last), ahead=self.num_workers > 0)
-        jobs = self._jobs(order, cut, first)
+        last = cut.positions(cut.count - 1, cut.count)
+        if self._bucketed:
+            last = np.minimum((last + 1) * self.batch_size, self._order.samples) - 1
+        shards = HeldShards(self.ds, order, int(order.windows(last).max(initial=-1)), ahead=self.num_workers > 0)
+        jobs = self._bucketed_jobs(epoch, cut, first) if self._bucketed else self._jobs(order, cut, first)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:
             for job, batch in batches:
                 if self._epoch == epoch:
                     self._position = job.position
                 shards.passed(job.windows)
+                self._count(batch)
                 yield batch
         finally:
             batches.close()
             shards.close()
         if self._epoch == epoch:
             self._epoch, self._position = epoch + 1, 0
+
+    def _count(self, batch: dict[str, Any]) -> None:
+        if "mask" in batch:
+            self._places += batch["mask"].numel()
+            self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
     def _one_by_one(self, jobs: Iterator[Job], shards: HeldShards) -> Batches:
         for job in jobs:
@@ -182,10 +203,26 @@ class LatentLoader:
     def _slice(self, first: int) -> RankSlice:
         contiguous = self._order.contiguous
         first = 0 if contiguous else first
-        return RankSlice(self._order.samples, self.rank, self.world_size, self.drop_last, contiguous, first)
+        units = self._order.samples
+        if self._bucketed:  # ranks share batches, not samples
+            units = units // self.batch_size if self.drop_last else -(-units // self.batch_size)
+        return RankSlice(units, self.rank, self.world_size, self.drop_last, contiguous, first)
 
     def _batches_of(self, count: int) -> int:
+        if self._bucketed:
+            return count
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def _bucketed_jobs(self, epoch: int, cut: RankSlice, first: int) -> Iterator[Job]:
+        """As `_jobs`, where positions are those of batches."""
+        buckets = Buckets(self._order, epoch, self.batch_size, self._lengths)
+        begin = first // self.world_size if self._order.contiguous else 0
+        for own, number in enumerate(cut.positions(begin, cut.count).tolist(), begin + 1):
+            indices, windows = buckets.batch(number)
+            yield Job(indices, windows, cut.first + own * self.world_size)
+
+    def _lengths(self, indices: np.ndarray) -> np.ndarray:
+        return self.ds.sizes(indices)[:, 1]
 
     def _jobs(self, order: EpochOrder, cut: RankSlice, first: int) -> Iterator[Job]:
         """The batches of this rank that are left after `first` samples of all ranks together."""
@@ -205,7 +242,7 @@ class LatentLoader:
 @dataclass(frozen=True)
 class Job:
     """One batch to make. indices: of its samples. windows: of the order that they lie in. position: in the
-    epoch, counted over all ranks, after it."""
+    epoch, counted over all ranks, after it: in samples, or in batches where lengths are bucketed."""
 
     indices: np.ndarray
     windows: list[int]

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from latentstore.codecs.errors import StoreError
@@ -24,6 +24,8 @@ FIRST_PAUSE_SECONDS = 0.1
 # Two ranges this near are fetched as one: at 100 MB/s and 5 ms a request, reading over half a megabyte costs
 # no more than a second request.
 MERGE_GAP_BYTES = 512 << 10
+# Fetched at a time from an object that is read in pieces: a header is within the first.
+PIECE_BYTES = 64 << 10
 
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _LASTING_ERRNO = {errno.EINVAL, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EPERM, errno.EDQUOT}
@@ -77,6 +79,13 @@ class Location:
     def read(self, name: str) -> bytes:
         """The whole object `name`; StoreError naming it if it is missing."""
         return self.read_ranges([(name, 0, None)])[0]
+
+    def opened(self, name: str) -> BinaryIO:
+        """The object `name`, to read pieces of: OSError where that fails. The caller closes it."""
+        if self.local is not None:
+            return self.path(name).open("rb")
+        file: BinaryIO = self._filesystem().open(self._at(name), "rb", block_size=PIECE_BYTES)
+        return file
 
     def read_ranges(self, ranges: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
         """The bytes of each (name, start, end); end None is the end; start < 0 with end None counts from the

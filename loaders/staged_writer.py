@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from latentstore.codecs.bitstream import SOUND
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.resolve import codec_of
 from latentstore.loaders.columns import Column, same_names
 from latentstore.loaders.lock import Lock
 from latentstore.loaders.manifest import FORMAT_VERSION
+from latentstore.loaders.moments import RATE, STEP, Moments, scales_of
 from latentstore.loaders.remote import Location
 from latentstore.loaders.staging import ARTIFACT, Staging
 from latentstore.loaders.writer import Sample, ShardSummary, StoreSpec, StoreSummary
@@ -217,7 +219,7 @@ class StagedWriter(ABC):
     ) -> ShardSummary:
         """Decode every blob, in chunks of samples, for exact sums over the int8 codes."""
         spec, codec = self.spec, self._codec()
-        sums, squares, positions = np.zeros(spec.channels, np.int64), np.zeros(spec.channels, np.int64), 0
+        moments = []
         for first, run in _runs(samples):
             height, width = run[0].height, run[0].width
             if spec.size is not None and (height, width) != spec.size:
@@ -239,19 +241,16 @@ class StagedWriter(ABC):
                     raise
                 at = error.index // spec.groups + first
                 raise type(error)(f"shard {index}, {samples[at].key}: {error}") from error
-            flat = latents.reshape(len(run), spec.channels, h * w)
-            sums += flat.sum(axis=(0, 2), dtype=np.int64)
-            wide = flat.astype(np.int32)
-            squares += np.einsum("ncp,ncp->c", wide, wide, dtype=np.int64)
-            positions += len(run) * h * w
+            moments.append(Moments.of(latents.reshape(len(run), spec.channels, h * w), _steps(spec.mode, run, index)))
         total = sum(len(blob) for s in samples for blob in s.groups)
         pixels = sum(s.width * s.height for s in samples)
-        return ShardSummary(index, len(samples), total, pixels, positions, sums, squares, list(notes))
+        return ShardSummary(index, len(samples), total, pixels, Moments.total(moments, spec.channels), list(notes))
 
     def _attributes(self, summaries: list[ShardSummary], columns: dict[str, Column]) -> dict[str, Any]:
         """What the manifest says of the store, the same in every layout."""
         spec = self.spec
-        mean, std = statistics(summaries, self._codec().scale(spec.quality))
+        moments = Moments.total((s.moments for s in summaries), spec.channels)
+        mean, std = moments.mean_std(scales_of(self._codec(), spec.quality))
         return {
             "format_version": FORMAT_VERSION,
             "codec": spec.codec,
@@ -272,20 +271,15 @@ class StagedWriter(ABC):
         }
 
 
-def statistics(summaries: Sequence[ShardSummary], scale: np.ndarray) -> tuple[list[float], list[float]]:
-    """(mean, standard deviation) per channel of the dequantised latents: int8 codes times `scale`.
-
-    From exact integer sums, so they do not depend on how samples were dealt to shards and tasks.
-    """
-    n = max(1, sum(s.positions for s in summaries))
-    sums = [sum(int(s.sums[k]) for s in summaries) for k in range(len(scale))]
-    squares = [sum(int(s.squares[k]) for s in summaries) for k in range(len(scale))]
-    mean = [float(f) * (a / n) for f, a in zip(scale, sums, strict=True)]
-    # n * squares - sums^2 in Python's integers: no cancellation
-    std = [
-        float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)
-    ]
-    return mean, std
+def _steps(mode: str, run: Sequence[Sample], index: int) -> np.ndarray:
+    """The step codes of samples; ArgumentError where sound does not say them, or its rate."""
+    if mode != SOUND:
+        return np.zeros(len(run), np.int64)
+    for sample in run:
+        for name in (STEP, RATE):
+            if not isinstance(sample.fields.get(name), int):
+                raise ArgumentError(f"shard {index}, {sample.key}: sound needs the field {name!r}, a whole number")
+    return np.array([sample.fields[STEP] for sample in run], np.int64)
 
 
 def _runs(samples: Sequence[Sample], pixels: int = 1 << 24) -> list[tuple[int, list[Sample]]]:

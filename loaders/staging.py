@@ -21,6 +21,7 @@ import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
 from latentstore.loaders.lock import LOCK
+from latentstore.loaders.moments import Moments
 from latentstore.loaders.remote import Location
 from latentstore.loaders.writer import ShardSummary, StoreSpec
 
@@ -149,9 +150,10 @@ class Staging:
         self, summary: ShardSummary, columns: dict[str, Column], arrays: dict[str, np.ndarray]
     ) -> None:
         """Record that shard ``summary.index`` is written; after this it counts as done."""
-        numbers = [summary.index, summary.count, summary.bytes, summary.pixels, summary.positions]
+        numbers = [summary.index, summary.count, summary.bytes, summary.pixels]
+        moments = {f"moments_{name}": array for name, array in vars(summary.moments).items()}
         notes = np.frombuffer(json.dumps(summary.notes, ensure_ascii=False).encode(), np.uint8)
-        own = {"numbers": np.array(numbers, np.int64), "sums": summary.sums, "squares": summary.squares}
+        own = {"numbers": np.array(numbers, np.int64), **moments}
         self.partial.write(part_name(summary.index), pack(columns, {**own, "notes": notes, **arrays}))
 
     def summaries(self) -> list[int]:
@@ -164,10 +166,10 @@ class Staging:
         columns, arrays = unpack(self.partial.read(name), self.partial.at(name))
         if "numbers" not in arrays:
             raise CorruptError(f"{self.partial.at(name)} is not the summary of a shard")
-        index, count, size, pixels, positions = (int(v) for v in arrays.pop("numbers"))
+        index, count, size, pixels = (int(v) for v in arrays.pop("numbers"))
         notes = json.loads(arrays.pop("notes").tobytes())
-        sums, squares = arrays.pop("sums"), arrays.pop("squares")
-        summary = ShardSummary(index, count, size, pixels, positions, sums, squares, notes)
+        moments = Moments(*(arrays.pop(f"moments_{one.name}") for one in fields(Moments)))
+        summary = ShardSummary(index, count, size, pixels, moments, notes)
         return summary, columns, arrays
 
     # ---- end

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from latentstore.codecs.bitstream import join_sample, split_sample
+from latentstore.codecs.bitstream import SOUND, join_sample, split_sample
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders.columns import Column, pack, unpack
 from latentstore.loaders.writer import Sample
@@ -82,7 +82,8 @@ def encode_tar(
                 raise ArgumentError(
                     f"{sample.key!r}: the last part of a key in a WebDataset has no dots, and is not empty"
                 )
-            blob = join_sample(list(sample.groups), sample.width, sample.height, mode, artifact)
+            rate = int(sample.fields["rate"]) if mode == SOUND else 0
+            blob = join_sample(list(sample.groups), sample.width, sample.height, mode, artifact, rate)
             starts.append(_add(tar, f"{sample.key}.latent", blob))
             info = split_sample(blob)
             bounds.append([*info.starts, info.ends[-1]])

@@ -27,8 +27,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.moments import Moments
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -45,12 +45,14 @@ BITS_PER_PIXEL = 0.6
 
 @dataclass(frozen=True)
 class Sample:
-    """One encoded picture.
+    """One encoded picture or piece of sound.
 
     groups: the codec's group blobs, in order (`Codec.compress_groups`). width, height: of the picture, in
-    pixels. fields: what else belongs to the sample. Every sample of a store has the same names, and under one
+    pixels; of sound, its samples and 1.
+
+    fields: what else belongs to the sample. Every sample of a store has the same names, and under one
     name values of one type (int and float may mix). ``label`` (int) is the class; str and bytes are kept as
-    they are.
+    they are. Sound has ``rate`` (int), in hertz, and ``step`` (int), the step code of its blobs.
     """
 
     key: str
@@ -65,8 +67,9 @@ class StoreSpec:
     """What is settled before the first shard is written. Stored while the store grows; resuming needs it
     equal.
 
-    size: (height, width) of every picture, or None where sizes differ ("native"). shard_samples: samples of a
-    full shard. job: whatever else a resumed run must agree on, JSON (the digest of the source list, ...).
+    size: (height, width) of every picture, (1, samples) of all sound, or None where sizes differ ("native").
+    shard_samples: samples of a full shard. job: whatever else a resumed run must agree on, JSON (the digest of
+    the source list, ...).
     """
 
     codec: str
@@ -127,18 +130,15 @@ class StoreSpec:
 class ShardSummary:
     """What a written shard reports; small, picklable.
 
-    bytes: of all group blobs. pixels: of the pictures as stored. sums, squares: int64 (channels,), over the
-    int8 codes; positions: values per channel they run over. notes: as given to `write_shard` (for a resumed
-    run's report).
+    bytes: of all group blobs. pixels: of the pictures as stored, or samples of sound. moments: of the latents.
+    notes: as given to `write_shard` (for a resumed run's report).
     """
 
     index: int
     count: int
     bytes: int
     pixels: int
-    positions: int
-    sums: np.ndarray
-    squares: np.ndarray
+    moments: Moments
     notes: list[dict[str, Any]]
 
 

@@ -200,7 +200,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "usage: latentstore" in told
     if command == "convert":
-        assert "Exit status: 0 all pictures stored" in told
+        assert "Exit status: 0 all entries stored" in told
 
 
 def test_a_closed_pipe_is_quiet(store: Path) -> None:

@@ -243,11 +243,11 @@ def test_codec_for_gray(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_shards_are_planned_over_the_source() -> None:
-    assert shard_samples(10, 256) == 10
-    assert shard_samples(600, 256) == 32
-    assert shard_samples(100_000, 256) == 1563
-    assert 4000 < shard_samples(10**8, 256) < 9000
-    assert shard_bounds(range(7), 3, 256) == [(0, 3), (3, 6), (6, 7)]
+    assert shard_samples(10, (256, 256)) == 10
+    assert shard_samples(600, (256, 256)) == 32
+    assert shard_samples(100_000, (256, 256)) == 1563
+    assert 4000 < shard_samples(10**8, (256, 256)) < 9000
+    assert shard_bounds(range(7), 3, (256, 256)) == [(0, 3), (3, 6), (6, 7)]
 
 
 def test_native_shards_are_bounded_in_bytes() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 import latentstore
 from latentstore.cli import main
-from latentstore.export import export, png_path
+from latentstore.export import export, file_path
 from latentstore.pictures import read_picture
 
 
@@ -79,9 +79,9 @@ def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "", "a\0b", ".."])
 def test_keys_stay_inside_the_folder(key: str, tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match="no name for a file"):
-        png_path(tmp_path, key)
+        file_path(tmp_path, key)
 
 
 def test_ordinary_keys_keep_their_names(tmp_path: Path) -> None:
-    assert png_path(tmp_path, "cat/naïve 图片 (1)") == tmp_path / "cat" / "naïve 图片 (1).png"
-    assert png_path(tmp_path, "12:30 a..b") == tmp_path / "12:30 a..b.png"
+    assert file_path(tmp_path, "cat/naïve 图片 (1)") == tmp_path / "cat" / "naïve 图片 (1).png"
+    assert file_path(tmp_path, "12:30 a..b") == tmp_path / "12:30 a..b.png"

@@ -29,7 +29,8 @@ CHANNELS, SIDE = 3, 2
 class Memory:
     """Answers like `LatentDataset`; sample i is full of i modulo 100."""
 
-    codec = SimpleNamespace(scale=lambda quality: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    codec = SimpleNamespace(mode="RGB", scale=lambda quality: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    url, is_sound = "memory", False
     quality, channels, classes = 50, CHANNELS, None
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
 
@@ -74,6 +75,9 @@ class Memory:
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         return {"label": indices % 5, "caption": [f"c{i}" for i in indices.tolist()]}
+
+    def step_codes(self, fields: dict[str, Any]) -> None:
+        return None
 
     def keys(self, indices: np.ndarray) -> list[str]:
         return [f"k{i}" for i in indices.tolist()]

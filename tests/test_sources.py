@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentstore import ArgumentError, PictureError, StoreError
+from latentstore import ArgumentError, SignalError, StoreError
 from latentstore.pictures import read_picture
 from latentstore.sources import BadItem, Source, open_source
 from latentstore.sources.item import key_of, unique_keys
@@ -31,7 +31,7 @@ def png(seed: int) -> bytes:
 
 
 def reason(item: Any) -> str:
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(SignalError) as caught:
         read_picture(item.read())
     return str(caught.value)
 
@@ -227,7 +227,7 @@ def test_rows_and_pictures_without_each_other_are_reported(tmp_path: Path) -> No
     [
         ("path,label\n", "no rows"),
         ("path,label\na.png\n", "row 2 has 1 cells"),
-        ("path,label\nz.png,1\n", "no row names a picture"),
+        ("path,label\nz.png,1\n", "no row names an entry"),
         ("path,label\na.png,1\na,2\n", "two rows name"),
         ("path,latent\na.png,1\n", "'latent'"),
         ("path,x,x\na.png,1,2\n", "one name"),

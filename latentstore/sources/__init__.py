@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, WebDataset tars or a Zarr array, each by any fsspec URL."""
+"""Where pictures and recordings come from: a folder, WebDataset tars or a Zarr array, each by any fsspec URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from latentstore.loaders.remote import Location
-from latentstore.sources.item import BadItem, Field, Item
+from latentstore.sources.item import PICTURE_EXTENSIONS, SOUND_EXTENSIONS, BadItem, Field, Item
+from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
 
 __all__ = ["BadItem", "Field", "Item", "Source", "open_source"]
@@ -19,8 +20,8 @@ class Source:
     """All entries of a source, in an order that depends on nothing but the source.
 
     kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for
-    them. ignored: number of entries left out (hidden files and the like). Entries that are no pictures are
-    among the items: reading them raises a PictureError.
+    them. ignored: number of entries left out (hidden files and the like). Entries that cannot be read are
+    among the items: reading them raises a SignalError.
     """
 
     url: str
@@ -43,28 +44,35 @@ def open_source(
     url: str | os.PathLike[str] | Sequence[str],
     labels: str | os.PathLike[str] | None = None,
     storage_options: dict[str, Any] | None = None,
+    sound: bool = False,
+    rate: int | None = None,
 ) -> Source:
     """Lists a source.
 
-    url: a folder of pictures; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a list of
-    those; or a Zarr array or group. labels: a CSV by path or URL, see `latentstore.sources.labels`.
-    storage_options: for fsspec, for both. Raises StoreError where it cannot be listed, ArgumentError where it
-    is no source.
+    url: a folder of pictures or recordings; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a
+    list of those; or a Zarr array or group. labels: a CSV by path or URL, or a pattern of file names, see
+    `latentstore.sources.labels`. storage_options: for fsspec, for both. sound: recordings are looked for, not
+    pictures. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
+    listed, ArgumentError where it is no source.
     """
     options = dict(storage_options or {})
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else " ".join(url)
-    beside = split_file(os.fspath(labels), options) if labels is not None else None
+    names = None if labels is None else os.fspath(labels)
+    pattern = names if names is not None and is_pattern(names) else None
+    beside = split_file(names, options) if names is not None and pattern is None else None
     classes = None
-    tars = find_tars(url, options)
+    extensions = SOUND_EXTENSIONS if sound else PICTURE_EXTENSIONS
+    tars = find_tars(url, options, extensions)
     if tars is not None:
         from latentstore.sources.tars import list_tars
 
-        items, ignored = list_tars(tars)
+        items, ignored = list_tars(tars, extensions, "recording" if sound else "picture")
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        from latentstore.sources.zarr_array import list_array
+        from latentstore.sources.zarr_array import PICTURES, WAVEFORMS, list_array
 
-        kind, items, ignored = "zarr", list_array(location.url, options), 0
+        arrays = WAVEFORMS if sound else PICTURES
+        kind, items, ignored = "zarr", list_array(location.url, options, arrays, rate), 0
     else:
         from latentstore.sources.folder import list_folder
 
@@ -75,11 +83,14 @@ def open_source(
 
         items, named = apply_labels(items, *beside)
         classes = named or classes
+    if pattern is not None:
+        items, named = match_names(items, pattern)
+        classes = named if "{label}" in pattern else classes
     return Source(text, kind, items, classes, ignored)
 
 
 def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:
-    """The name of a file relative to a folder that holds it: labels among the pictures are no picture."""
+    """The name of a file relative to a folder that holds it: labels among the entries are no entry."""
     if file is None:
         return None
     if folder.local is None:

@@ -1,6 +1,6 @@
-"""A folder of pictures, local or by any fsspec URL. Its first level of subfolders are the classes.
+"""A folder of pictures or recordings, local or by any fsspec URL. Its first level of subfolders are the classes.
 
-Every file is an entry, whatever it is called: content decides what is a picture. Left out, and counted, are
+Every file is an entry, whatever it is called: content decides what it is. Left out, and counted, are
 hidden files and folders and what systems leave behind (`JUNK`). Links to folders are followed.
 """
 
@@ -11,11 +11,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from latentstore.codecs.errors import ArgumentError, PictureError, StoreError
+from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
 from latentstore.loaders.remote import Location, MissingError
 from latentstore.pictures import MAX_FILE_BYTES
 from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, unique_keys
@@ -23,7 +23,7 @@ from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, uniq
 __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
 
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
-# Pictures beside the class folders have a class too: none.
+# What lies beside the class folders has a class too: none.
 NO_CLASS = -1
 # What backends call the thing that changes with an object's content, best first.
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
@@ -39,20 +39,24 @@ class FileItem(Item):
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
         assert self.location is not None
         if self.size_bytes is not None and self.size_bytes > MAX_FILE_BYTES:
-            raise PictureError(f"{self.size_bytes} bytes; a picture file has at most {MAX_FILE_BYTES}")
+            raise SignalError(f"{self.size_bytes} bytes; a file has at most {MAX_FILE_BYTES}")
         try:
             return self.location.read(self.name), self.fields
         except MissingError as error:
-            raise PictureError("it is gone: it was there when the source was listed") from error
+            raise SignalError("it is gone: it was there when the source was listed") from error
         except StoreError as error:
             if self.location.local is None:
                 raise
-            raise PictureError(f"cannot be read: {_cause(error)}") from error
+            raise SignalError(f"cannot be read: {_cause(error)}") from error
+
+    def opened(self) -> BinaryIO:
+        assert self.location is not None
+        return self.location.opened(self.name)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a listing tells of one file. name: relative to the folder. reason: why it is no picture."""
+    """What a listing tells of one file. name: relative to the folder. reason: why it cannot be read."""
 
     name: str
     size_bytes: int | None

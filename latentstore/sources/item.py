@@ -1,4 +1,4 @@
-"""One entry of a source: where its picture lies, its key, what is known about it, and how to read it."""
+"""One entry of a source: where its signal lies, its key, what is known about it, and how to read it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from latentstore.codecs.errors import PictureError
+from latentstore.codecs.errors import SignalError
 
-__all__ = ["PICTURE_EXTENSIONS", "BadItem", "Field", "Item", "key_of", "text_of", "unique_keys"]
+__all__ = [
+    "PICTURE_EXTENSIONS",
+    "SOUND_EXTENSIONS",
+    "BadItem",
+    "Field",
+    "Item",
+    "key_of",
+    "text_of",
+    "unique_keys",
+]
 
 Field = int | float | str | bytes
 
-# What pictures are called where a name has to decide: in tars. In folders content decides.
+# What pictures and recordings are called where a name has to decide: in tars. In folders content decides.
 # fmt: off
 PICTURE_EXTENSIONS = {
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "ppm", "pgm", "pbm",
     "pnm", "avif", "jp2", "j2k", "jpx", "tga", "qoi", "pcx", "ico", "sgi",
 }
+SOUND_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc"}
 # fmt: on
 
 
@@ -41,13 +51,17 @@ class Item:
     fields: dict[str, Field] = field(default_factory=dict)
 
     def read(self) -> bytes | np.ndarray:
-        """The picture, for `read_picture`. Raises PictureError where there is none, StoreError where what
-        holds the source does not answer."""
+        """The picture or recording, for `read_picture` or `read_sound`. Raises SignalError where there is none,
+        StoreError where what holds the source does not answer."""
         return self.load()[0]
 
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
-        """The picture and all its fields, also those that lie beside it, in one go. Errors as in `read`."""
-        raise PictureError("nothing is stored for it")
+        """The signal and all its fields, also those that lie beside it, in one go. Errors as in `read`."""
+        raise SignalError("nothing is stored for it")
+
+    def opened(self) -> BinaryIO:
+        """Its file, to read a header from. Errors as in `read`, and OSError."""
+        raise SignalError("it is no file")
 
     def with_(self, **changes: Any) -> Self:
         """A copy with other values."""
@@ -56,12 +70,12 @@ class Item:
 
 @dataclass(frozen=True)
 class BadItem(Item):
-    """An entry that is known to hold no picture before it is read, so that it is reported like any other."""
+    """An entry that is known to hold no signal before it is read, so that it is reported like any other."""
 
     reason: str = ""
 
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
-        raise PictureError(self.reason)
+        raise SignalError(self.reason)
 
 
 def text_of(name: str) -> str:

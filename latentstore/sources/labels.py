@@ -1,6 +1,6 @@
-"""Labels from a CSV (or tab-separated .tsv): a row for each picture, by path or key; columns become fields.
+"""Labels from a CSV (or tab-separated .tsv): a row for each entry, by path or key; columns become fields.
 
-The pictures' column is the one called as in `NAMES`, or else the first. It holds the path in the source, with
+The entries' column is the one called as in `NAMES`, or else the first. It holds the path in the source, with
 or without extension, or the key. The column ``label`` is the class: whole numbers stay, text is numbered in
 alphabetical order and its values become the store's classes. Other columns are int or float where all their
 values are, str otherwise; empty cells among floats are not-a-number.
@@ -11,14 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.remote import Location
 from latentstore.sources.item import BadItem, Field, Item
 
-__all__ = ["apply_labels"]
+__all__ = ["apply_labels", "field_values"]
 
 NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "id")
 RESERVED = {"key", "latent"}
@@ -36,7 +36,7 @@ def apply_labels(
 ) -> tuple[list[Item], tuple[str, ...] | None]:
     """(items with the columns of a CSV as fields, classes or None).
 
-    A picture without a row, and a row without a picture, become entries that cannot be read: they are
+    An entry without a row, and a row without an entry, become entries that cannot be read: they are
     reported as such, never left out in silence.
     """
     where = location.at(name)
@@ -46,15 +46,7 @@ def apply_labels(
     columns = {column.strip(): i for i, column in enumerate(header) if i != at}
     if reserved := sorted(RESERVED & set(columns)):
         raise ArgumentError(f"{where}: a column cannot be called {reserved[0]!r}; rename it")
-    values: dict[str, list[Field]] = {}
-    classes = None
-    for column, i in columns.items():
-        cells = [row[i].strip() for row in rows]
-        if column == "label" and not all(map(WHOLE.fullmatch, cells)):
-            classes = tuple(sorted(set(cells)))
-            values[column] = [classes.index(cell) for cell in cells]
-        else:
-            values[column] = list(map(_reader(cells), cells))
+    values, classes = field_values({column: [row[i].strip() for row in rows] for column, i in columns.items()})
     find = _finder(items)
     fields: dict[int, dict[str, Field]] = {}
     strays = []
@@ -63,13 +55,13 @@ def apply_labels(
         if found is None:
             strays.append(BadItem(row[at], row[at], reason=f"named in {where}, but not in the source"))
         elif found in fields:
-            raise ArgumentError(f"{where}: two rows name the same picture {items[found].path}")
+            raise ArgumentError(f"{where}: two rows name the same entry {items[found].path}")
         else:
             fields[found] = {column: cells[r] for column, cells in values.items()}
     if not fields:
         example = f"{items[0].path!r}" if items else "nothing"
         raise ArgumentError(
-            f"{where}: no row names a picture of the source; column {header[at]!r} holds "
+            f"{where}: no row names an entry of the source; column {header[at]!r} holds "
             f"{rows[0][at] if rows else 'nothing'!r}, the source {example}"
         )
     labelled: list[Item] = []
@@ -80,6 +72,21 @@ def apply_labels(
             reason = f"no row of {where} names it"
             labelled.append(BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, reason))
     return labelled + strays, classes
+
+
+def field_values(columns: Mapping[str, list[str]]) -> tuple[dict[str, list[Field]], tuple[str, ...] | None]:
+    """(the values of columns of text, classes or None): numbers where all of a column are, and of ``label`` else the
+    number of its class."""
+    values: dict[str, list[Field]] = {}
+    classes = None
+    for column, cells in columns.items():
+        if column == "label" and not all(map(WHOLE.fullmatch, cells)):
+            classes = tuple(sorted(set(cells)))
+            number = {name: i for i, name in enumerate(classes)}
+            values[column] = [number[cell] for cell in cells]
+        else:
+            values[column] = list(map(_reader(cells), cells))
+    return values, classes
 
 
 def _table(where: str, content: bytes, delimiter: str) -> tuple[list[str], list[list[str]]]:
@@ -121,7 +128,7 @@ def _finder(items: Sequence[Item]) -> Callable[[str], int | None]:
     by_stem: dict[str, int | None] = {}
     for i, item in enumerate(items):
         stem = str(PurePosixPath(item.path).with_suffix("")) if PurePosixPath(item.path).name else item.path
-        by_stem[stem] = None if stem in by_stem else i  # two pictures of one stem: the extension is needed
+        by_stem[stem] = None if stem in by_stem else i  # two entries of one stem: the extension is needed
 
     def find(cell: str) -> int | None:
         for names in (by_path, by_key, by_stem):

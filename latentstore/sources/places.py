@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote import Location
 from latentstore.sources.folder import left_out
-from latentstore.sources.item import PICTURE_EXTENSIONS
 
 __all__ = ["expand_braces", "find_tars", "is_zarr", "split_file"]
 
@@ -28,9 +27,12 @@ def is_zarr(location: Location) -> bool:
 
 
 def find_tars(
-    url: str | os.PathLike[str] | Sequence[str], options: dict[str, Any]
+    url: str | os.PathLike[str] | Sequence[str], options: dict[str, Any], extensions: Collection[str]
 ) -> list[tuple[Location, str]] | None:
-    """Each tar as its folder and its name in it; None where the source is no tars."""
+    """Each tar as its folder and its name in it; None where the source is no tars.
+
+    extensions: of files that, beside tars, could be meant as well.
+    """
     if not isinstance(url, str | os.PathLike):
         urls = [tar for pattern in url for tar in expand_braces(pattern)]
         if not urls or not all(tar.endswith(".tar") for tar in urls):
@@ -44,17 +46,17 @@ def find_tars(
     if text.endswith(".tar") and not Path(text).is_dir():
         return [split_file(tar, options) for tar in expand_braces(text)]
     location = Location(text, options)
-    names = _tars_in(location)
+    names = _tars_in(location, extensions)
     return [(location, name) for name in names] if names else None
 
 
-def _tars_in(location: Location) -> list[str]:
+def _tars_in(location: Location, extensions: Collection[str]) -> list[str]:
     """Names of the tars directly in a folder, which then holds nothing else that could be meant."""
     files, folders = _level(location)
     tars = [name for name in files if name.endswith(".tar") and not left_out(name)]
     if tars:
-        pictures = [name for name in files if PurePosixPath(name).suffix[1:].lower() in PICTURE_EXTENSIONS]
-        for other in [*pictures, *folders]:
+        signals = [name for name in files if PurePosixPath(name).suffix[1:].lower() in extensions]
+        for other in [*signals, *folders]:
             if not left_out(other):
                 raise ArgumentError(
                     f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern, or "

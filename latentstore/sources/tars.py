@@ -4,25 +4,26 @@ The headers are scanned once, so that each sample can be read by itself: local t
 reading them through. A tar that ends early is refused as a whole: what is missing cannot be told from what
 never was.
 
-A sample's picture is its first member with the extension of a picture. Its other members are fields by their
-extensions: ``cls`` becomes ``label`` (int), ``json``, ``txt`` and the like become str, everything else bytes.
-A store has the same fields everywhere: a sample that lacks one gets -1, "" or b"".
+A sample's signal is its first member with the extension of a picture, or of a recording. Its other members are
+fields by their extensions: ``cls`` becomes ``label`` (int), ``json``, ``txt`` and the like become str, everything else
+bytes. A store has the same fields everywhere: a sample that lacks one gets -1, "" or b"".
 """
 
 from __future__ import annotations
 
+import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from latentstore.codecs.errors import ArgumentError, PictureError, StoreError
+from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
 from latentstore.loaders.remote import Location
 from latentstore.pictures import MAX_FILE_BYTES
-from latentstore.sources.item import PICTURE_EXTENSIONS, BadItem, Field, Item, unique_keys
+from latentstore.sources.item import BadItem, Field, Item, unique_keys
 
 __all__ = ["TarItem", "list_tars"]
 
@@ -52,51 +53,93 @@ class TarItem(Item):
 
     location: Location | None = None
     tar: str = ""
-    picture: Member | None = None
+    signal: Member | None = None
     others: tuple[Member, ...] = ()
     lacking: tuple[str, ...] = ()
 
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
-        assert self.location is not None and self.picture is not None
-        if self.picture.length > MAX_FILE_BYTES:
-            raise PictureError(f"{self.picture.length} bytes; a picture file has at most {MAX_FILE_BYTES}")
-        members = (self.picture, *self.others)
+        assert self.location is not None and self.signal is not None
+        if self.signal.length > MAX_FILE_BYTES:
+            raise SignalError(f"{self.signal.length} bytes; a file has at most {MAX_FILE_BYTES}")
+        members = (self.signal, *self.others)
         data, *rest = self.location.read_ranges([(self.tar, m.start, m.start + m.length) for m in members])
         fields = {name: _filling(name) for name in self.lacking}
         for member, content in zip(self.others, rest, strict=True):
             fields[_field_name(member.extension)] = _field_value(member.extension, content)
         return data, {**fields, **self.fields}
 
+    def opened(self) -> BinaryIO:
+        assert self.location is not None and self.signal is not None
+        part = _Part(self.location.opened(self.tar), self.signal.start, self.signal.length)
+        return io.BufferedReader(part)
+
+
+class _Part(io.RawIOBase):
+    """A run of bytes of a file, as a file of its own."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._file, self._start, self._length, self._at = file, start, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(0, min(len(buffer), self._length - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
 
 @dataclass(frozen=True)
 class _Sample:
     name: str
-    picture: Member | None
-    others: tuple[Member, ...]
+    members: tuple[Member, ...]
 
-    @classmethod
-    def of(cls, name: str, members: list[Member]) -> _Sample:
-        picture = next((m for m in members if m.extension in PICTURE_EXTENSIONS), None)
-        return cls(name, picture, tuple(m for m in members if m is not picture))
+    def split(self, extensions: Collection[str]) -> tuple[Member | None, tuple[Member, ...]]:
+        """The signal, and the other members."""
+        signal = next((m for m in self.members if m.extension in extensions), None)
+        return signal, tuple(m for m in self.members if m is not signal)
 
 
-def list_tars(tars: Sequence[tuple[Location, str]]) -> tuple[list[Item], int]:
-    """(items in the tars' order, number of members left out) of tars: each a folder and a name in it."""
+def list_tars(
+    tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str
+) -> tuple[list[Item], int]:
+    """(items in the tars' order, number of members left out) of tars: each a folder and a name in it.
+
+    extensions: of the members that are signals, each of which is `one`.
+    """
     with ThreadPoolExecutor(TARS_AT_A_TIME) as pool:
         scanned = list(pool.map(lambda tar: _scan(*tar), tars))
-    found = [(tar, sample) for tar, (samples, _) in zip(tars, scanned, strict=True) for sample in samples]
-    names = {_field_name(m.extension) for _, sample in found if sample.picture for m in sample.others}
-    keys = unique_keys((sample.name, _stem(name)) for (_, name), sample in found)
+    found = [
+        (tar, sample.name, *sample.split(extensions))
+        for tar, (samples, _) in zip(tars, scanned, strict=True)
+        for sample in samples
+    ]
+    names = {_field_name(m.extension) for _, _, signal, others in found if signal for m in others}
+    keys = unique_keys((sample, _stem(name)) for (_, name), sample, _, _ in found)
     items: list[Item] = []
-    for key, ((location, tar), sample) in zip(keys, found, strict=True):
-        path, picture, others = f"{tar}/{sample.name}", sample.picture, sample.others
-        if picture is None:
+    for key, ((location, tar), sample, signal, others) in zip(keys, found, strict=True):
+        path = f"{tar}/{sample}"
+        if signal is None:
             has = ", ".join(m.extension or "one without extension" for m in others)
-            items.append(BadItem(key, path, reason=f"the sample has no picture among its members ({has})"))
+            items.append(BadItem(key, path, reason=f"the sample has no {one} among its members ({has})"))
             continue
         lacking = tuple(sorted(names - {_field_name(m.extension) for m in others}))
-        stamp = " ".join(f"{m.start}+{m.length}@{m.time:g}" for m in (picture, *others))
-        items.append(TarItem(key, path, picture.length, stamp, {}, location, tar, picture, others, lacking))
+        stamp = " ".join(f"{m.start}+{m.length}@{m.time:g}" for m in (signal, *others))
+        items.append(TarItem(key, path, signal.length, stamp, {}, location, tar, signal, others, lacking))
     return items, sum(ignored for _, ignored in scanned)
 
 
@@ -109,12 +152,12 @@ def _field_value(extension: str, content: bytes) -> Field:
         try:
             return int(content)
         except ValueError as error:
-            raise PictureError(f"its class {content[:40]!r} (.{CLASS}) is not a whole number") from error
+            raise SignalError(f"its class {content[:40]!r} (.{CLASS}) is not a whole number") from error
     if extension.rpartition(".")[2] in TEXTS:
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise PictureError(f"its field .{extension} is not UTF-8 text") from error
+            raise SignalError(f"its field .{extension} is not UTF-8 text") from error
     return content
 
 
@@ -147,7 +190,7 @@ def _scan(location: Location, tar: str) -> tuple[list[_Sample], int]:
                     continue
                 if key != name:
                     if members:
-                        done.append(_Sample.of(name, members))
+                        done.append(_Sample(name, tuple(members)))
                     if key in seen:
                         raise StoreError(f"{where}: the members of sample {key} do not follow each other")
                     seen.add(key)
@@ -165,7 +208,7 @@ def _scan(location: Location, tar: str) -> tuple[list[_Sample], int]:
     except OSError as error:
         raise StoreError(f"the source {where} cannot be read: {error.strerror or error}") from error
     if members:
-        done.append(_Sample.of(name, members))
+        done.append(_Sample(name, tuple(members)))
     return done, ignored
 
 

@@ -1,0 +1,119 @@
+"""From the items of a source to what the codec takes, one after the other: pictures, recordings, windows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from latentstore.codecs.bitstream import MAX_AREA, SOUND
+from latentstore.codecs.errors import ArgumentError, SoundError
+from latentstore.sources.item import Field, Item
+
+if TYPE_CHECKING:
+    from latentstore.codecs import Codec
+    from latentstore.sounds import SoundReader
+    from latentstore.work import Settings
+
+__all__ = ["Pictures", "Signal", "Signals", "Sounds", "signals_of"]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What one sample is encoded from: a picture (H, W, C), or sound (n, inputs), and its fields."""
+
+    values: np.ndarray
+    width: int
+    height: int
+    fields: dict[str, Field]
+
+
+class Signals(Protocol):
+    """Reads the items of one task. bytes_in: of the source that were read so far."""
+
+    bytes_in: int
+
+    def read(self, item: Item) -> Signal:
+        """The signal of an item; SignalError where it cannot be read."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+
+
+def signals_of(settings: Settings, codec: Codec) -> Signals:
+    """The reader of what this codec takes."""
+    return Sounds(settings, codec) if codec.mode == SOUND else Pictures(settings)
+
+
+class Pictures:
+    """See `Signals`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.bytes_in = settings, 0
+
+    def read(self, item: Item) -> Signal:
+        from latentstore.pictures import read_picture
+
+        data, fields = item.load()
+        self.bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
+        picture = read_picture(data, self.settings.mode, self.settings.size)
+        return Signal(picture, picture.shape[1], picture.shape[0], fields)
+
+    def close(self) -> None:
+        pass
+
+
+class Sounds:
+    """See `Signals`. A recording stays open while its windows follow each other, and is decoded once for them."""
+
+    def __init__(self, settings: Settings, codec: Codec) -> None:
+        self.settings, self.codec, self.bytes_in = settings, codec, 0
+        self._key = ""
+        self._reader: SoundReader | None = None
+        self._fields: dict[str, Field] = {}
+
+    def read(self, item: Item) -> Signal:
+        from latentstore.sources.windows import WindowItem
+
+        if not isinstance(item, WindowItem):
+            reader = self._opened(item)
+            values = reader.whole()
+        else:
+            assert item.whole is not None and self.settings.window is not None
+            is_open = self._reader is not None and self._key == item.whole.key
+            reader = self._reader if is_open and self._reader is not None else self._opened(item.whole)
+            if item.stop > reader.samples:
+                self.close()
+                raise SoundError(f"it has {reader.samples:,} samples, fewer than when the source was listed")
+            values = np.zeros((self.settings.window, self.codec.in_channels), np.float32)
+            values[: item.stop - item.start] = reader.read(item.start, item.stop)
+        if -(-len(values) // self.codec.reduction) > MAX_AREA:
+            raise SoundError(f"{len(values):,} samples are more than the format has room for: cut it into windows")
+        fields: dict[str, Field] = {**self._fields, "rate": reader.rate}
+        if isinstance(item, WindowItem):
+            fields["samples"] = item.stop - item.start
+        return Signal(values, len(values), 1, fields)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._key, self._reader = "", None
+
+    def _opened(self, item: Item) -> SoundReader:
+        from latentstore.sounds import SoundReader
+
+        self.close()
+        data, fields = item.load()
+        self.bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
+        fields = dict(fields)
+        own = int(fields.pop("rate")) if isinstance(data, np.ndarray) else None
+        for name in ("rate", "step", "samples"):
+            if name in fields:
+                raise ArgumentError(
+                    f"{item.path} has a field {name!r}, which sound in a store has of its own: rename that column"
+                )
+        self._reader = SoundReader(data, self.codec.in_channels, self.settings.rate, own)
+        self._key, self._fields = item.key, fields
+        return self._reader

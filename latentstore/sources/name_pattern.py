@@ -1,0 +1,79 @@
+"""Fields from the names of files: ``{label}_{speaker}_{n}.wav`` reads 7_theo_12.wav.
+
+A pattern with slashes is matched with as many parts of the path, from its end. A field takes as few characters as
+fit, at least one, and none of them a slash; ``{_}`` is passed over. Extensions are compared where both the pattern and
+the name have one (names in tars and Zarr have none). Values become numbers and classes as those of a CSV do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from latentstore.codecs.errors import ArgumentError
+from latentstore.sources.item import BadItem, Field, Item, text_of
+from latentstore.sources.labels import RESERVED, field_values
+
+__all__ = ["is_pattern", "match_names"]
+
+FIELD = re.compile(r"\{([^{}]*)\}")
+PASSED_OVER = "_"
+
+
+def is_pattern(labels: str) -> bool:
+    """Whether `--labels` is a pattern, not a file."""
+    return FIELD.search(labels) is not None
+
+
+def match_names(items: Sequence[Item], pattern: str) -> tuple[list[Item], tuple[str, ...] | None]:
+    """(items with the fields of their names, classes or None: of a field ``label`` that is text).
+
+    An item whose name does not fit becomes an entry that cannot be read. ArgumentError if none fits, or the pattern
+    cannot be meant.
+    """
+    path = PurePosixPath(pattern)
+    extension = "" if "{" in path.suffix else path.suffix
+    expression, parts = _expression(pattern.removesuffix(extension)), len(path.parts)
+    found: list[dict[str, str] | None] = []
+    for item in items:
+        name = PurePosixPath(*text_of(item.path).split("/")[-parts:])
+        other = bool(extension and name.suffix) and name.suffix.lower() != extension.lower()
+        match = None if other else expression.fullmatch(str(name.with_suffix("")))
+        found.append(None if match is None else match.groupdict())
+    fitting = [one for one in found if one is not None]
+    if not fitting:
+        example = repr(items[0].path) if items else "nothing"
+        raise ArgumentError(f"no name in the source fits the pattern {pattern!r}; the first is {example}")
+    values, classes = field_values({name: [one[name] for one in fitting] for name in fitting[0]})
+    rows = iter([dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)])
+    named: list[Item] = []
+    for item, one in zip(items, found, strict=True):
+        if one is not None:
+            fields: dict[str, Field] = {**item.fields, **next(rows, {})}
+            named.append(item.with_(fields=fields))
+        elif isinstance(item, BadItem):
+            named.append(item)
+        else:
+            reason = f"its name does not fit the pattern {pattern}"
+            named.append(BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, reason))
+    return named, classes
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    names: list[str] = []
+    parts = FIELD.split(pattern)
+    for i, name in enumerate(parts):
+        if i % 2 == 0:
+            parts[i] = re.escape(name)
+        elif name == PASSED_OVER:
+            parts[i] = "[^/]+?"
+        elif not name.isidentifier() or not name.isascii() or name in names or name in RESERVED:
+            raise ArgumentError(
+                f"the pattern {pattern!r}: {{{name}}} is no name for a field; those are letters, digits and _, each "
+                f"once, and none of {', '.join(sorted(RESERVED))}"
+            )
+        else:
+            names.append(name)
+            parts[i] = f"(?P<{name}>[^/]+?)"
+    return re.compile("".join(parts))

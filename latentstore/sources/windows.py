@@ -1,0 +1,80 @@
+"""Recordings cut into windows of one length, each an entry of the plan.
+
+Window i of a recording holds the samples from i * length on, at the store's rate. The last one is kept if at least
+half of it is sound, or if it is the only one, so that no recording is left out for being short; zeros fill it up.
+How long recordings are is read from their headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from latentstore.codecs.errors import SignalError, StoreError
+from latentstore.sounds import SoundLength, resampled_length, sound_length
+from latentstore.sources.item import BadItem, Item, unique_keys
+from latentstore.sources.zarr_array import ArrayItem
+
+__all__ = ["WindowItem", "cut_windows"]
+
+HEADERS_AT_A_TIME = 16
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class WindowItem(Item):
+    """A window of a recording. start, stop: its samples, at the store's rate; fewer than a window's at the end."""
+
+    whole: Item | None = None
+    start: int = 0
+    stop: int = 0
+
+
+def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
+    """The windows of all recordings, in order, under the keys KEY_00000, KEY_00001, ...
+
+    length: samples of a window at `rate`, in hertz. A recording whose header cannot be read becomes an entry that
+    cannot be read. Raises StoreError where what holds the source does not answer.
+    """
+    with ThreadPoolExecutor(HEADERS_AT_A_TIME) as pool:
+        headers = list(pool.map(_header, items))
+    cut: list[Item] = []
+    for item, header in zip(items, headers, strict=True):
+        if not isinstance(header, SoundLength):
+            bad = item if isinstance(item, BadItem) else None
+            cut.append(bad or BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, header))
+            continue
+        samples = resampled_length(header.samples, header.rate, rate)
+        count = max(1, (2 * samples + length) // (2 * length))
+        share = None if item.size_bytes is None else item.size_bytes // count
+        for i in range(count):
+            start, stop = i * length, min((i + 1) * length, samples)
+            stamp = f"{item.stamp} {start}+{length}@{rate}"
+            path = f"{item.path} [{start / rate:g} s]"
+            key = f"{item.key}_{i:0{DIGITS}d}"
+            cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop))
+    keys = unique_keys((item.key, "") for item in cut)
+    return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
+
+
+def _header(item: Item) -> SoundLength | str:
+    """How long a recording is, or the reason why that cannot be told."""
+    try:
+        if isinstance(item, ArrayItem):
+            assert item.source is not None
+            samples, channels = item.source.length
+            return SoundLength(samples, int(item.fields["rate"]), channels)
+        with item.opened() as file:
+            return sound_length(file)
+    except SignalError as error:
+        return str(error)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and not _is_local(item):
+            raise StoreError(f"{item.path} cannot be read: {error}") from error
+        return f"cannot be read: {error.strerror or error}"
+
+
+def _is_local(item: Any) -> bool:
+    return item.location.local is not None

@@ -1,0 +1,34 @@
+"""What an entry of a data set is called on the screen, by the mode of its codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latentstore.codecs.bitstream import SOUND
+from latentstore.codecs.errors import PictureError, SignalError, SoundError
+
+__all__ = ["PICTURES", "Words", "words_of"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """one, many: entries. unit: what their size is counted in; a sample frame is one sample of all inputs. error: for
+    one that cannot be read. weak: what comes back too weak where coefficients were limited."""
+
+    one: str
+    many: str
+    unit: str
+    error: type[SignalError]
+    weak: str
+
+
+PICTURES = Words("picture", "pictures", "pixel", PictureError, "edges there")
+RECORDINGS = Words("recording", "recordings", "sample frame", SoundError, "their loudest places")
+WINDOWS = Words("window", "windows", "sample frame", SoundError, "their loudest places")
+
+
+def words_of(mode: str, windows: bool = False) -> Words:
+    """The words for a codec's mode; windows: recordings are cut into windows."""
+    if mode != SOUND:
+        return PICTURES
+    return WINDOWS if windows else RECORDINGS

@@ -1,0 +1,57 @@
+"""Batches of samples of like lengths, so that little is padded: a pure function of seed, epoch and lengths.
+
+The order of the epoch is cut into pools of `POOL_BATCHES` batches. The samples of a pool are sorted by length and cut
+into batches, and the batches of a pool are permuted. A batch is what ranks share, so how many ranks there are changes
+neither the batches nor their order. The samples that fill no whole batch are the last of the epoch's order, of any
+length: so a loader that leaves them out leaves out others every epoch, and long ones no more often than short ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from latentstore.loaders.order import SampleOrder, permute, round_keys
+
+# Of lengths from 0.3 to 10 s, log-normal as of speech, in batches of 64, padding is 63 % unsorted, 7 % in pools of 16
+# batches, 4 % of 32, 2 % of 64. Small pools keep more of the shuffle.
+POOL_BATCHES = 32
+_BUCKETS = 4
+
+
+class Buckets:
+    """The batches of one epoch.
+
+    order: of the samples. lengths: int64 (n,), of samples given by their stored indices.
+    """
+
+    def __init__(
+        self, order: SampleOrder, epoch: int, batch_size: int, lengths: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self.order, self.samples, self.batch_size, self.lengths = order.epoch(epoch), order.samples, batch_size, lengths
+        self.seed, self.epoch = order.seed, epoch
+        self._pool, self._batches, self._windows = -1, np.zeros((0, 0), np.int64), [0]
+
+    def batch(self, number: int) -> tuple[np.ndarray, list[int]]:
+        """(stored indices int64 (b,), windows of the order that its pool lies in) of a batch of the epoch."""
+        whole = self.samples // self.batch_size
+        if number >= whole:
+            positions = np.arange(whole * self.batch_size, self.samples, dtype=np.int64)
+            return self.order.indices(positions), self._windows_of(positions)
+        pool, place = divmod(number, POOL_BATCHES)
+        if pool != self._pool:
+            self._fill(pool, min(whole - pool * POOL_BATCHES, POOL_BATCHES))
+        return self._batches[place], self._windows
+
+    def _fill(self, pool: int, batches: int) -> None:
+        start = pool * POOL_BATCHES * self.batch_size
+        positions = np.arange(start, start + batches * self.batch_size, dtype=np.int64)
+        indices = self.order.indices(positions)
+        ranked = indices[np.argsort(self.lengths(indices), kind="stable")].reshape(batches, self.batch_size)
+        keys = round_keys(_BUCKETS, self.seed, self.epoch, pool)
+        self._batches = ranked[permute(np.arange(batches), batches, keys)]
+        self._pool, self._windows = pool, self._windows_of(positions)
+
+    def _windows_of(self, positions: np.ndarray) -> list[int]:
+        # of the whole pool: a window let go of after one batch may be needed by the next
+        return [int(window) for window in np.unique(self.order.windows(positions))]

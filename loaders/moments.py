@@ -1,0 +1,107 @@
+"""Mean and standard deviation of dequantised latents, channel by channel, from exact sums of the codes.
+
+A latent is its int8 code times a scale. Of pictures the scale is that of the store's quality; of sound it is that of
+the sample's step code, in its field ``step``. Sums are kept for each step code, so they do not depend on how samples
+were dealt to shards and tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from latentstore.codecs.bitstream import SOUND
+from latentstore.codecs.errors import CorruptError
+
+if TYPE_CHECKING:
+    from latentstore.codecs import Codec, SoundCodec
+
+STEP = "step"
+"""The field of a sample of sound that holds its step code."""
+RATE = "rate"
+"""The field of a sample of sound that holds its rate in hertz."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """codes: int64 (k,), the step codes there are, ascending; [0] of pictures. positions: int64 (k,), values per
+    channel. sums, squares: int64 (k, channels), over the int8 codes of latents."""
+
+    codes: np.ndarray
+    positions: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def none(cls, channels: int) -> Moments:
+        """Of nothing."""
+        empty = np.zeros((0, channels), np.int64)
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), empty, empty)
+
+    @classmethod
+    def of(cls, latents: np.ndarray, codes: np.ndarray) -> Moments:
+        """Of latents int8 (n, channels, ...) with step codes int64 (n,)."""
+        flat = latents.reshape(len(latents), latents.shape[1], -1)
+        sums = flat.sum(axis=2, dtype=np.int64)
+        wide = flat.astype(np.int32)
+        squares = np.einsum("ncp,ncp->nc", wide, wide, dtype=np.int64)
+        return cls(codes, np.full(len(codes), flat.shape[2], np.int64), sums, squares)._joined()
+
+    @classmethod
+    def total(cls, parts: Iterable[Moments], channels: int) -> Moments:
+        """Of all parts together."""
+        every = [cls.none(channels), *parts]
+        return cls(
+            np.concatenate([m.codes for m in every]),
+            np.concatenate([m.positions for m in every]),
+            np.concatenate([m.sums for m in every]),
+            np.concatenate([m.squares for m in every]),
+        )._joined()
+
+    def _joined(self) -> Moments:
+        codes, at = np.unique(self.codes, return_inverse=True)
+        if len(codes) == 1:  # as of all pictures
+            return Moments(codes, *(a.sum(axis=0, keepdims=True) for a in self._arrays()))
+        found = Moments(codes, *(np.zeros((len(codes), *a.shape[1:]), np.int64) for a in self._arrays()))
+        for total, array in zip(found._arrays(), self._arrays(), strict=True):
+            np.add.at(total, at.reshape(-1), array)
+        return found
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.positions, self.sums, self.squares
+
+    def mean_std(self, scale_of: Callable[[int], np.ndarray]) -> tuple[list[float], list[float]]:
+        """(mean, standard deviation) per channel; scale_of: the scales of a step code, (channels,)."""
+        n = max(1, int(self.positions.sum()))
+        if len(self.codes) == 1:
+            scale = scale_of(int(self.codes[0]))
+            sums, squares = self.sums[0].tolist(), self.squares[0].tolist()
+            mean = [float(f) * (a / n) for f, a in zip(scale, sums, strict=True)]
+            # n * squares - sums^2 in Python's integers: no cancellation
+            std = [
+                float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)
+            ]
+            return mean, std
+        scales = np.array([scale_of(int(code)) for code in self.codes], np.float64).reshape(self.sums.shape)
+        means = (scales * self.sums).sum(0) / n
+        powers = (scales * scales * self.squares).sum(0) / n
+        return means.tolist(), np.sqrt(np.maximum(0, powers - means * means)).tolist()
+
+
+def scales_of(codec: Codec, quality: int) -> Callable[[int], np.ndarray]:
+    """The scales of latents by their step code; pictures have none, and all the scale of the quality."""
+    if codec.mode == SOUND:
+        return cast("SoundCodec", codec).scale_of
+    scale = codec.scale(quality)
+    return lambda code: scale
+
+
+def step_codes(fields: Mapping[str, Any], where: str) -> np.ndarray:
+    """int64 (n,): the step codes of samples of sound with these fields; CorruptError naming `where` if they have
+    none."""
+    codes = np.asarray(fields.get(STEP, [0]))
+    if codes.dtype.kind != "i" or not ((codes >= 1) & (codes <= 255)).all():
+        raise CorruptError(f"{where}: its samples do not all have a step code, from 1 to 255, in the field {STEP!r}")
+    return codes
