@@ -1,0 +1,102 @@
+"""docs/format-sound.md against the code: golden blobs, and sections S3 and S6 written out once more."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from latentstore.codecs import Codec, SoundCodec, load_codec, native
+from latentstore.codecs.sound_codec import step_of
+
+GOLDEN = Path(__file__).parent / "golden" / "sound-v1"
+INDEX = json.loads((GOLDEN / "index.json").read_text())
+
+
+def golden_codec() -> SoundCodec:
+    codec = Codec.from_bytes((GOLDEN / "artifact.safetensors").read_bytes())
+    assert isinstance(codec, SoundCodec)
+    return codec
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_golden_blobs(name: str) -> None:
+    codec, expected = golden_codec(), INDEX[name]
+    blob = (GOLDEN / f"{name}.bin").read_bytes()
+    info = codec.info(blob)
+    assert (info.width, info.rate) == (expected["samples"], expected["rate"])
+    latent, signal = codec.read_latent(blob), codec.decompress(blob)
+    if (GOLDEN / f"{name}-latent.npy").exists():
+        np.testing.assert_array_equal(latent, np.load(GOLDEN / f"{name}-latent.npy"))
+        np.testing.assert_array_equal(signal, np.load(GOLDEN / f"{name}-signal.npy"))
+    assert hashlib.sha256(latent.tobytes()).hexdigest() == expected["latent_sha256"]
+    assert hashlib.sha256(signal.astype("<f4").tobytes()).hexdigest() == expected["signal_sha256"]
+    again = codec.join_groups(codec.encode_latent_groups(latent, 60), 1, info.width, info.rate)
+    assert again == blob
+
+
+def test_golden_blobs_without_the_kernel() -> None:
+    """The same by the reference, in a process that has no kernel."""
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['latentstore.codecs._kernel'] = None\n"
+        "import hashlib, json; from pathlib import Path\n"
+        "from latentstore.codecs import Codec, native\n"
+        "assert native.kernel is None\n"
+        "folder = Path(sys.argv[1]); codec = Codec.from_bytes((folder / 'artifact.safetensors').read_bytes())\n"
+        "for name in ('one-sample', 'short', 'zeros', 'extreme', 'segments'):\n"
+        "    blob = (folder / f'{name}.bin').read_bytes()\n"
+        "    latent, signal = codec.read_latent(blob), codec.decompress(blob)\n"
+        "    print(name, hashlib.sha256(latent.tobytes()).hexdigest(), hashlib.sha256(signal.tobytes()).hexdigest())\n"
+        "    assert codec.encode_latent_groups(latent, 60) == [blob[a:b] for a, b in\n"
+        "        zip(codec.info(blob).starts, codec.info(blob).ends)]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(GOLDEN)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert native.kernel is not None, "this test compares the reference with files that the kernel made"
+    for line in done.stdout.splitlines():
+        name, latent, signal = line.split()
+        assert (latent, signal) == (INDEX[name]["latent_sha256"], INDEX[name]["signal_sha256"])
+
+
+def test_section_s3_step_codes() -> None:
+    for code in range(1, 256):
+        assert math.isclose(step_of(code), 2 ** ((code - 224) / 8))
+
+
+@pytest.mark.parametrize("name", ["stereo-f256c108", "mono-f32c32"])
+@pytest.mark.parametrize("samples", [1, 40, 700])
+def test_signals_are_rebuilt_as_section_s6_says(name: str, samples: int) -> None:
+    """Sample by sample and in double precision; the code is in single, and agrees to its rounding."""
+    codec = load_codec(name)
+    assert isinstance(codec, SoundCodec)
+    tensors, hop = codec.artifact.tensors, codec.reduction
+    t, m = -(-samples // hop), hop // 2
+    rng = np.random.default_rng(3)
+    latent = np.rint(rng.laplace(0, 2, (codec.channels, 1, t))).clip(-127, 127).astype(np.int8)
+    code = 190
+    places = np.zeros((codec.in_channels, (t + 1) * hop))
+    for k, row in enumerate(latent[:, 0].tolist()):
+        scale = max(2 ** ((code - 224) / 8), codec.artifact.facts["floor"][k])
+        for i, q in enumerate(row):
+            if q:
+                size = abs(q) - float(tensors["delta"][k][0 if abs(q) == 1 else 1])
+                value = math.copysign(size * scale, q)
+                places[tensors["source"][k], i * hop : (i + 2) * hop] += value * tensors["basis"][k]
+    fold = [math.sin(math.pi * (2 * j + 1) / (4 * hop)) for j in range(hop)]
+    for mixed in places:
+        y = mixed[m : m + t * hop]
+        before, after, old = mixed[:m][::-1].copy(), mixed[m + t * hop :].copy(), y.copy()
+        last = t * hop - 1
+        for j in range(m):
+            y[j] = fold[m + j] * old[j] - fold[m - 1 - j] * before[j]
+        old = y.copy()
+        for j in range(m):
+            y[last - j] = fold[m + j] * old[last - j] + fold[m - 1 - j] * after[j]
+    expected = (tensors["mix"].astype(np.float64).T @ places[:, m : m + samples]).T
+    got = codec.decode(latent[None], codes=[code], size=samples)[0]
+    np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
