@@ -1,5 +1,5 @@
-/* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6), and with contexts that
- * adapt, for planes of one row (docs/format-sound.md sections S3 to S5).
+/* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6), and with contexts
+ * that adapt, for planes of one row (docs/format-sound.md sections S3 to S5).
  *
  * Everything here works on "flat" planes: the symbols of a plane in the order in which they are
  * coded.  Step t of lane k holds row r = band*L + k, column t - band*P - 2k (P = period), and a
@@ -63,7 +63,7 @@ typedef struct {
   uint32_t *reciprocal;
   uint32_t *slots;       /* tables << precision: symbol << 24 | freq << 12 | slot - start */
   uint16_t *cost;        /* tables * LS_SYMBOLS: bits * 256 */
-  uint32_t gain[LS_MAX_GAINS * LS_BUCKETS];
+  uint16_t gain[LS_MAX_GAINS * LS_BUCKETS + 1]; /* one more for v_gather16 */
 } ls_coder;
 
 typedef struct {
@@ -133,8 +133,8 @@ typedef struct {
   const int8_t *source[LS_SOURCES];
 } ls_plane;
 
-/* A flat plane of coefficients to choose values for: the weight of a unit's squared error and that of 1/256 bit, and how
- * far 1 and larger values are rebuilt towards zero. */
+/* A flat plane of coefficients to choose values for: the weight of a unit's squared error and that of 1/256 bit, and
+ * how far 1 and larger values are rebuilt towards zero. */
 typedef struct {
   const float *coefficients;
   float weight, lambda, delta[2];
@@ -185,7 +185,7 @@ int ls_optimise_group(const ls_coder *coder, int model, int height, int width, c
 int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
                    uint16_t *codes);
 
-/* Groups of an adaptive coder, (count, channels, 1, width); payloads are malloc'd, and those of nothing but zeros empty. */
+/* Groups of an adaptive coder, (count, channels, 1, width); payloads are malloc'd, those of nothing but zeros empty. */
 typedef struct {
   uint8_t *bytes;
   size_t size, escapes;

@@ -1,5 +1,5 @@
-/* Contexts that adapt, of planes of one row: docs/format-sound.md section S5.  A lane holds a stream, and the sixteen go
- * in lock-step, one instant after another.  Included after coder_template.h, and compiled once for each path like it. */
+/* Contexts that adapt, of planes of one row: docs/format-sound.md section S5.  A lane holds a stream, and sixteen go in
+ * lock-step, one instant after another.  Included after coder_template.h, and compiled once for each path like it. */
 
 #include <math.h>
 
@@ -24,6 +24,8 @@ static int row_magnitudes(const ls_geometry *g, const int8_t *restrict magnitude
     }
     return 1;
 }
+
+#define POWER_FLOOR 64
 
 /* What sixteen channels have learnt by an instant, and where their tables lie. */
 typedef struct {
@@ -51,7 +53,7 @@ static inline __attribute__((always_inline)) void start(learner *l, const ls_cod
         l->own[j] = of_channels(plane, offsetof(ls_channel, own) + 4 * (size_t)j);
     l->bias = of_channels(plane, offsetof(ls_channel, bias));
     l->gain_at = of_channels(plane, offsetof(ls_channel, gain_at));
-    l->power = v_set(64);
+    l->power = v_set(POWER_FLOOR);
     for (int j = 0; filtered && j < LS_TAPS; j++)
         l->taps[j] = of_channels(plane, offsetof(ls_channel, taps) + 4 * (size_t)j);
     for (int j = 0; filtered && j < LS_SOURCES; j++)
@@ -69,7 +71,8 @@ static inline __attribute__((always_inline)) void start(learner *l, const ls_cod
 /* The inputs are in the planes, but for the last value, which has only just been stored. Those before the first instant
  * are the planes' margins. */
 static inline __attribute__((always_inline)) void expect_value(learner *l, expectation *e, const ls_coder *coder,
-                                                               const ls_plane *plane, ptrdiff_t at, const int filtered)
+                                                               const ls_plane *plane, ptrdiff_t at, const int filtered,
+                                                               const int mixed)
 {
     vec context = v_add(l->bias, v_load_u16(plane->cross + at));
     context = v_add(context, v_add(v_mul16(l->a2, l->own[1]), v_mul16(l->a3, l->own[2])));
@@ -89,7 +92,9 @@ static inline __attribute__((always_inline)) void expect_value(learner *l, expec
             x[i] = v_load_i8(source + 16 * (i - 1));
         l->power = v_add(l->power, v_sub(square(x[2]), square(v_load_i8(source - 32))));
     }
-    e->gain = v_gather(coder->gain, v_add(l->gain_at, bucket_of(l->power)));
+    const vec power = bucket_of(l->power);
+    e->gain = mixed ? v_gather16(coder->gain, v_add(l->gain_at, power))
+                    : v_one_of_64(coder->gain + plane->channel[0]->gain_at, power);
     vec sum = v_mul(l->taps[LS_TAPS - 1], e->x[LS_TAPS - 1]);
     for (int j = LS_TAPS - 2; j >= 0; j--)
         sum = v_add(sum, v_mul(l->taps[j], e->x[j]));
@@ -128,14 +133,14 @@ static inline __attribute__((always_inline)) void learn(learner *l, const expect
 }
 
 /* Decodes one instant of a plane. */
-static inline __attribute__((always_inline)) int decode_instant(const ls_coder *coder, const ls_plane *plane, learner *l,
-                                                                vec *state, reader *words, ptrdiff_t at,
+static inline __attribute__((always_inline)) int decode_instant(const ls_coder *coder, const ls_plane *plane,
+                                                                learner *l, vec *state, reader *words, ptrdiff_t at,
                                                                 const int filtered, const int mixed)
 {
     const int precision = coder->precision;
     const vec twelve = v_set(0xfff);
     expectation e;
-    expect_value(l, &e, coder, plane, at, filtered);
+    expect_value(l, &e, coder, plane, at, filtered, mixed);
     const vec slot = v_and(*state, v_set((1u << precision) - 1));
     const vec table = table_of(l, coder, e.bucket, filtered, mixed);
     const vec entry = v_gather(coder->slots, v_or(v_sll(table, precision), slot));
@@ -194,16 +199,16 @@ static inline __attribute__((always_inline)) vec symbol_of(const expectation *e,
 
 static inline __attribute__((always_inline)) void code_rows_any(const ls_coder *coder, const ls_geometry *g,
                                                                 const ls_plane *plane, uint16_t *codes,
-                                                                const int filtered, const int contexts)
+                                                                const int filtered, const int mixed, const int contexts)
 {
     learner l;
-    start(&l, coder, plane, filtered, 1);
+    start(&l, coder, plane, filtered, mixed);
     for (ptrdiff_t at = 0; at < g->size; at += 16) {
         expectation e;
-        expect_value(&l, &e, coder, plane, at, filtered);
+        expect_value(&l, &e, coder, plane, at, filtered, mixed);
         const vec value = v_load_i8(plane->value + at), residual = filtered ? v_sub(value, e.whole) : value;
         const vec magnitude = v_min(v_abs(residual), v_set(15));
-        const vec table = contexts ? e.bucket : table_of(&l, coder, e.bucket, filtered, 1);
+        const vec table = contexts ? e.bucket : table_of(&l, coder, e.bucket, filtered, mixed);
         v_store_u16(codes + at, v_or(v_sll(table, 6), symbol_of(&e, residual, filtered)));
         v_store_i8(plane->residual + at, magnitude);
         learn(&l, &e, value, magnitude, filtered);
@@ -212,10 +217,12 @@ static inline __attribute__((always_inline)) void code_rows_any(const ls_coder *
 
 static void code_rows(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, int contexts, uint16_t *codes)
 {
-    if (plane->predicted)
-        code_rows_any(coder, g, plane, codes, 1, contexts);
+    if (plane->predicted && plane->mixed)
+        code_rows_any(coder, g, plane, codes, 1, 1, contexts);
+    else if (plane->predicted)
+        code_rows_any(coder, g, plane, codes, 1, 0, contexts);
     else
-        code_rows_any(coder, g, plane, codes, 0, contexts);
+        code_rows_any(coder, g, plane, codes, 0, 1, contexts);
 }
 
 static inline vec v_float(float x)
@@ -230,20 +237,20 @@ static inline vec v_float_sub(vec a, vec b)
     return v_float_add(a, v_xor(b, v_set(0x80000000u)));
 }
 
-/* What coder_optimise.c does, operation by operation: of the nearest integer and the two next towards zero the first that
- * costs least; 0 where no cost is a number. */
+/* What coder_optimise.c does, operation by operation: of the nearest integer and the two next towards zero the first
+ * that costs least; 0 where no cost is a number. */
 static inline __attribute__((always_inline)) void choose_rows_any(const ls_coder *coder, const ls_geometry *g,
                                                                   const ls_plane *plane, const ls_choices *choices,
-                                                                  const int filtered)
+                                                                  const int filtered, const int mixed)
 {
     const vec lambda = v_float(choices->lambda), weight = v_float(choices->weight), zero = v_set(0);
     const vec delta1 = v_float(choices->delta[0]), delta2 = v_float(choices->delta[1]);
     learner l;
-    start(&l, coder, plane, filtered, 1);
+    start(&l, coder, plane, filtered, mixed);
     for (ptrdiff_t at = 0; at < g->size; at += 16) {
         expectation e;
-        expect_value(&l, &e, coder, plane, at, filtered);
-        const vec table = v_sll(table_of(&l, coder, e.bucket, filtered, 1), 6), whole = filtered ? e.whole : zero;
+        expect_value(&l, &e, coder, plane, at, filtered, mixed);
+        const vec table = v_sll(table_of(&l, coder, e.bucket, filtered, mixed), 6), whole = filtered ? e.whole : zero;
         const vec z = v_load((const uint32_t *)(const void *)(choices->coefficients + at));
         const vec size = v_and(z, v_set(0x7fffffffu));
         const mask negative = v_float_less(z, zero);
@@ -273,8 +280,10 @@ static inline __attribute__((always_inline)) void choose_rows_any(const ls_coder
 
 static void choose_rows(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane, const ls_choices *choices)
 {
-    if (plane->predicted)
-        choose_rows_any(coder, g, plane, choices, 1);
+    if (plane->predicted && plane->mixed)
+        choose_rows_any(coder, g, plane, choices, 1, 1);
+    else if (plane->predicted)
+        choose_rows_any(coder, g, plane, choices, 1, 0);
     else
-        choose_rows_any(coder, g, plane, choices, 0);
+        choose_rows_any(coder, g, plane, choices, 0, 1);
 }

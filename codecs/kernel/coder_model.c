@@ -104,7 +104,7 @@ int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *w)
     for (size_t i = 0; i < (size_t)w->gains * LS_BUCKETS; i++) {
         if (w->gain[i] < 0 || w->gain[i] > 65535)
             return LS_CORRUPT;
-        coder->gain[i] = (uint32_t)w->gain[i];
+        coder->gain[i] = (uint16_t)w->gain[i];
     }
     for (size_t i = 0; i < count; i++) {
         ls_channel *c = coder->channel + i;

@@ -1,4 +1,4 @@
-/* Encoding groups of an adaptive coder: their contexts in lock-step, a stream in each lane, then each stream backwards. */
+/* Groups of an adaptive coder, encoded and optimised: contexts in lock-step, a stream a lane, then words backwards. */
 #include "coder_work.h"
 
 #include <stdlib.h>
@@ -16,6 +16,7 @@ static void plane_of(const ls_coder *coder, ls_work *w, const row_bundle *b, int
         const int model = b->model[lane < b->count ? lane : b->count - 1];
         plane->channel[lane] = coder->channel + (size_t)model * (size_t)coder->channels + k;
         plane->predicted |= plane->channel[lane]->filtered;
+        plane->mixed |= plane->channel[lane] != plane->channel[0];
     }
     plane->cross = w->context;
     plane->residual = w->residual;
@@ -66,8 +67,8 @@ static inline void put_symbol(const ls_coder *coder, backwards *s, uint32_t code
     s->state = ((quotient + more) << precision) + rest - (freq & (0 - more)) + coder->start[code];
 }
 
-/* States, words and escapes of the streams of a bundle. A symbol has one word and one escape at most, and a place before
- * each is written to before it is known whether it is needed. */
+/* States, words and escapes of the streams of a bundle. A symbol has one word and one escape at most, and a place
+ * before each is written to before it is known whether it is needed. */
 static int write_payloads(const ls_coder *coder, const ls_work *w, const row_bundle *b, const uint16_t *codes,
                           ls_payload *payloads)
 {

@@ -126,6 +126,7 @@ static inline vec v_gather16(const uint16_t *base, vec i)
     return (vec){_mm256_and_si256(_mm256_i32gather_epi32(from, i.lo, 2), low),
                  _mm256_and_si256(_mm256_i32gather_epi32(from, i.hi, 2), low)};
 }
+static inline vec v_one_of_64(const uint16_t *row, vec i) { return v_gather16(row, i); }
 static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
 static inline vec v_lookup(vec_table table, vec i, int fractions)
 {

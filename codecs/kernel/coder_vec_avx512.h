@@ -54,6 +54,10 @@ static inline vec v_gather16(const uint16_t *base, vec i)
 {
     return _mm512_and_si512(_mm512_i32gather_epi32(i, base, 2), _mm512_set1_epi32(0xffff));
 }
+static inline vec v_one_of_64(const uint16_t *row, vec i)
+{
+    return _mm512_maskz_permutex2var_epi16(0x55555555, _mm512_loadu_si512(row), i, _mm512_loadu_si512(row + 32));
+}
 static inline vec_table v_table_load(const uint16_t *table, int fractions)
 {
     vec_table r;

@@ -145,6 +145,7 @@ static inline vec v_shuffle(vec a, vec order, vec b)
     return from_i8((int8x16_t)vqtbl2q_u8(both, to_bytes(order)));
 }
 /* a table's number is below 128: the lower byte of its 16 bits */
+static inline vec v_one_of_64(const uint16_t *row, vec i) { return v_gather16(row, i); }
 static inline vec_table v_table_load(const uint16_t *table, int fractions)
 {
     vec_table r;

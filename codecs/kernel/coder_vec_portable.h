@@ -66,6 +66,7 @@ static inline vec v_shuffle(vec a, vec order, vec b)
     return r;
 }
 static inline vec v_gather16(const uint16_t *base, vec i) { EACH i.e[k] = base[i.e[k]]; return i; }
+static inline vec v_one_of_64(const uint16_t *row, vec i) { return v_gather16(row, i); }
 static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
 static inline vec v_lookup(vec_table table, vec i, int fractions)
 {

@@ -40,9 +40,16 @@ static PyObject *adaptive_new(PyObject *self, PyObject *args)
     if (!(h = coder_handle_new(sha, sha_size, precision, m, c, t)))
         goto done;
     const Py_ssize_t expected[ARRAYS][4] = {
-        [OWN] = {m, c, 5},     [BIAS] = {m, c},       [CROSS] = {m, c, c, 2},
-        [TAPS] = {m, c, LS_TAPS}, [SOURCE] = {m, c, LS_SOURCES}, [RATE] = {m, c},
-        [GAIN] = {g, LS_BUCKETS}, [TABLE] = {m, c, LS_FRACTIONS, LS_BUCKETS}, [FREQ] = {t, LS_SYMBOLS}};
+        [OWN] = {m, c, 5},
+        [BIAS] = {m, c},
+        [CROSS] = {m, c, c, 2},
+        [TAPS] = {m, c, LS_TAPS},
+        [SOURCE] = {m, c, LS_SOURCES},
+        [RATE] = {m, c},
+        [GAIN] = {g, LS_BUCKETS},
+        [TABLE] = {m, c, LS_FRACTIONS, LS_BUCKETS},
+        [FREQ] = {t, LS_SYMBOLS},
+    };
     for (int i = 0; i < ARRAYS; i++)
         for (int d = 0; d < arrays[i].ndim; d++)
             if (check_side(&v[i], arrays[i].name, d, expected[i][d]))

@@ -120,7 +120,8 @@ int check_plane(const char *name, Py_ssize_t height, Py_ssize_t width)
 }
 
 /* a (channels, height, width) array of the coder's group, of one row if that is adaptive; 0 or -1 */
-static int take_group(PyObject *o, const char *name, enum value_type type, const coder_handle *h, int writable, Py_buffer *v)
+static int take_group(PyObject *o, const char *name, enum value_type type, const coder_handle *h, int writable,
+                      Py_buffer *v)
 {
     if (take_array(o, name, type, 3, writable, v) || check_side(v, name, 0, h->tables->channels))
         return -1;
@@ -256,8 +257,8 @@ static PyObject *coder_cost(PyObject *self, PyObject *args)
     Py_buffer v = {0};
     coder_handle *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) || check_model(h, model) ||
-        take_group(o, "latent", TYPE_INT8, h, 0, &v))
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) ||
+        check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     status = ls_cost_group(h->tables, model, (int)v.shape[1], (int)v.shape[2], v.buf, &bits);
@@ -311,8 +312,8 @@ static PyObject *coder_contexts(PyObject *self, PyObject *args)
     Py_buffer v = {0};
     coder_handle *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) || check_model(h, model) ||
-        take_group(o, "latent", TYPE_INT8, h, 0, &v))
+    if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) ||
+        check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
     const Py_ssize_t symbols = v.shape[0] * v.shape[1] * v.shape[2];
     uint16_t *codes = malloc((size_t)symbols * 2 + 64);

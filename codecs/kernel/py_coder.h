@@ -14,8 +14,8 @@ typedef struct {
 /* A handle with room for such tables, or NULL with a Python error. */
 coder_handle *coder_handle_new(const char *sha256, Py_ssize_t sha256_size, int precision, Py_ssize_t models,
                                Py_ssize_t channels, Py_ssize_t tables);
-/* Its capsule, which owns it; status: of filling the tables. NULL, with a Python error and without the handle, where that
- * or this failed. */
+/* Its capsule, which owns it; status: of filling the tables. NULL, with a Python error and without the handle, where
+ * that or this failed. */
 PyObject *coder_handle_capsule(coder_handle *h, int status);
 void coder_handle_free(coder_handle *h); /* NULL too */
 /* The handle in a capsule, or NULL with a Python error. */
