@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         default="latentstore-demo",
         help="where it writes (%(default)s)",
     )
+    demo.add_argument(
+        "--audio",
+        action="store_true",
+        help="with sound that is made here, in the place of pictures; compared with FLAC and Ogg Vorbis",
+    )
     return parser
 
 
@@ -300,9 +305,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from latentstore.demo import demo
+    if options.audio:
+        from latentstore.demo_sound import demo_sound
 
-    demo(options.folder)
+        demo_sound(options.folder)
+    else:
+        from latentstore.demo import demo
+
+        demo(options.folder)
     return DONE
 
 

@@ -84,16 +84,19 @@ def match_jpeg(pictures: np.ndarray, target_psnr: float, timed: np.ndarray) -> J
     return JpegMatch(low, size, reached, at_psnr, encoded - start, time.perf_counter() - encoded)
 
 
-def nearest_bytes(encode: Callable[[int], bytes], low: int, high: int, wanted: int) -> bytes:
-    """What `encode` makes at the level, `low` to `high`, whose size is nearest to `wanted`; it rises with the level."""
-    best = encode(low)
-    if len(best) >= wanted:
+def nearest_bytes(encode: Callable[[int], bytes], low: int, high: int, wanted: int) -> tuple[int, bytes]:
+    """The level from `low` to `high` at which `encode` comes nearest to `wanted` bytes, and what it makes there.
+
+    Sizes rise with levels.
+    """
+    best = low, encode(low)
+    if len(best[1]) >= wanted:
         return best
-    while low < high and abs(len(best) - wanted) > CLOSE * wanted:
+    while low < high and abs(len(best[1]) - wanted) > CLOSE * wanted:
         middle = (low + high + 1) // 2
-        made = encode(middle)
-        best = min(best, made, key=lambda data: abs(len(data) - wanted))
-        if len(made) <= wanted:
+        made = middle, encode(middle)
+        best = min(best, made, key=lambda pair: abs(len(pair[1]) - wanted))
+        if len(made[1]) <= wanted:
             low = middle
         else:
             high = middle - 1
@@ -124,7 +127,7 @@ class PicturePeer:
             whole.save(out, self.format, quality=quality, **self.options)
             return out.getvalue()
 
-        data = nearest_bytes(encode, 1, 100, wanted_bytes)
+        _, data = nearest_bytes(encode, 1, 100, wanted_bytes)
         decoded = np.asarray(Image.open(io.BytesIO(data)).convert(whole.mode))
         return len(data), decoded.reshape(picture.shape)
 

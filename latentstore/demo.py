@@ -25,7 +25,7 @@ from latentstore.progress import Progress, megabytes
 if TYPE_CHECKING:
     from latentstore.loaders import LatentDataset
 
-__all__ = ["demo"]
+__all__ = ["demo", "own_folder", "seconds_of", "stream"]
 
 # Photographs of scikit-image that its wheel holds; the others would have to be downloaded.
 PICTURES = (
@@ -43,7 +43,7 @@ STRIDE = 64
 MOST_TILES = 40
 SHEET_ROWS = 6
 TIMED_TILES = 48
-OWN_NAMES = {"pictures", "pictures.zarr", "sheet.png"}
+OWN_NAMES = {"pictures", "pictures.zarr", "sheet.png", "sounds", "sounds.zarr", "sheet-audio.png"}
 
 
 def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
@@ -56,7 +56,7 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
     from latentstore.sheet import draw_sheet
 
     out = out or sys.stdout
-    base = _own_folder(Path(folder))
+    base = own_folder(Path(folder), "pictures")
     with Progress() as shown:
         tiles = _write_tiles(base / "pictures", most_tiles, shown)
     print(
@@ -77,7 +77,7 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
         [_load(base / "pictures" / f"{key}.png") for key in dataset.keys(np.arange(len(dataset)))]
     )
     _compare(dataset, originals, out)
-    _stream(report.url, out)
+    stream(report.url, out)
     sheet = base / "sheet.png"
     chosen = np.linspace(0, len(dataset) - 1, SHEET_ROWS).astype(np.int64)
     draw_sheet(dataset, chosen, originals[chosen]).save(sheet)
@@ -85,14 +85,15 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
     return sheet
 
 
-def _own_folder(base: Path) -> Path:
+def own_folder(base: Path, remade: str) -> Path:
+    """`base`, made where it is not there, without its subfolder `remade`. StoreError if it holds what is no demo's."""
     if base.exists():
         if not base.is_dir():
             raise StoreError(f"{base} is a file; name a folder for the demo")
         others = sorted({path.name for path in base.iterdir()} - OWN_NAMES)
         if others:
             raise StoreError(f"{base} holds other files ({others[0]}); name a new folder for the demo")
-        shutil.rmtree(base / "pictures", ignore_errors=True)
+        shutil.rmtree(base / remade, ignore_errors=True)
     base.mkdir(parents=True, exist_ok=True)
     return base
 
@@ -143,7 +144,8 @@ def _places(height: int, width: int) -> Iterator[tuple[int, int]]:
             yield y, x
 
 
-def _seconds(action: Callable[[], object]) -> float:
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long one call takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -157,15 +159,15 @@ def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None
     group_bytes = dataset.fetch(everything).length.reshape(len(dataset), codec.groups).sum(axis=0)
     some = originals[:TIMED_TILES]
     megapixels = some[..., 0].size / 1e6
-    encode = megapixels / _seconds(lambda: [codec.compress(tile, quality) for tile in some])
-    fast = megapixels / _seconds(lambda: [codec.compress(tile, quality, effort="fast") for tile in some])
+    encode = megapixels / seconds_of(lambda: [codec.compress(tile, quality) for tile in some])
+    fast = megapixels / seconds_of(lambda: [codec.compress(tile, quality, effort="fast") for tile in some])
     blobs = [codec.compress(tile, quality) for tile in some]
     table = _Table(out, originals[..., 0].size)
     for groups in sorted({1, max(1, codec.groups // 2), codec.groups}):
         channels = groups * codec.group_channels
         decoded = codec.decode(latents[:, :channels], quality=quality, size=originals.shape[1:3])
         reached = psnr(originals, decoded)
-        speed = megapixels / _seconds(partial(_decode_all, dataset, blobs, channels))
+        speed = megapixels / seconds_of(partial(_decode_all, dataset, blobs, channels))
         size = float(group_bytes[:groups].sum())
         whole = groups == codec.groups
         table.row(
@@ -213,8 +215,8 @@ class _Table:
         print(line, file=self.out, flush=True)
 
 
-def _stream(url: str, out: TextIO) -> None:
-    """Streams epochs at one group and at all channels."""
+def stream(url: str, out: TextIO) -> None:
+    """Streams epochs of a store at one group and at all channels, and says how fast."""
     from latentstore import open as open_store
 
     codec = open_store(url).codec

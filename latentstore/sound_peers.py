@@ -12,7 +12,7 @@ from latentstore.codecs.errors import LatentstoreError
 from latentstore.compare import nearest_bytes
 from latentstore.sound_metrics import aligned
 
-__all__ = ["PEERS", "Peer"]
+__all__ = ["LEVELS", "PEERS", "Peer"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,13 +47,14 @@ class Peer:
         own = self.rate_for(rate)
         given = signal if own == rate else _resampled(signal, rate, own)
         try:
-            data = nearest_bytes(lambda level: self._encode(given, own, level), 1, LEVELS, wanted_bytes)
+            _, data = nearest_bytes(lambda level: self.encode(given, own, level), 1, LEVELS, wanted_bytes)
             decoded = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0]
         except soundfile.LibsndfileError:
             return None
         return len(data), aligned(signal, decoded if own == rate else _resampled(decoded, own, rate))
 
-    def _encode(self, signal: Floats, rate: int, level: int) -> bytes:
+    def encode(self, signal: Floats, rate: int, level: int) -> bytes:
+        """A file of the signal, float32 (n, channels), at a rate the codec works at; level: 1, smallest, to LEVELS."""
         import soundfile
 
         out = io.BytesIO()

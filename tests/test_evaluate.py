@@ -16,7 +16,8 @@ from latentstore.evaluate import Evaluation, evaluate
 
 def test_nearest_bytes() -> None:
     for wanted, found in ((0, 10), (10, 10), (37, 40), (34, 30), (5000, 1000)):
-        assert len(nearest_bytes(lambda level: bytes(10 * level), 1, 100, wanted)) == found
+        level, made = nearest_bytes(lambda level: bytes(10 * level), 1, 100, wanted)
+        assert len(made) == 10 * level == found
 
 
 def chord(rate: int, seconds: float, channels: int) -> np.ndarray:
