@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from latentstore.codecs.errors import (
 )
 from latentstore.codecs.gather import decode_gathered
 from latentstore.codecs.resolve import registered, resolve
+from latentstore.codecs.zarr_sync import Direct, in_thread, run_direct
 from zarr.abc.codec import (
     ArrayBytesCodec,
     ArrayBytesCodecPartialDecodeMixin,
@@ -51,6 +52,11 @@ FIRST_READ_BYTES = 128 << 10
 costs in time, and often all that is wanted. Ranges no further apart than this are read as one."""
 
 
+class _Stored(np.ndarray):
+    """A chunk as it was decoded. Zarr copies it into what a read returns, which is an ordinary array; or merges a
+    write of a part into it, or into its copy, which is of this type, too."""
+
+
 class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodecPartialEncodeMixin):
     """Base of the codecs; they say how a chunk's parts are coded."""
 
@@ -64,8 +70,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
         """How chunks of `shape` are coded."""
         raise NotImplementedError
 
-    # ---- whole chunks: where compressors or filters stand beside this codec, and in Zarr's synchronous
-    # pipelines
+    # ---- whole chunks: where compressors or filters stand beside this codec, and writes of newer pipelines
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         return await asyncio.to_thread(self._encode_sync, chunk_array, chunk_spec)
@@ -76,11 +81,19 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         coder = self._coder(chunk_spec)
         values = self._checked(chunk_array.as_numpy_array(), chunk_spec.shape, coder)
+        if isinstance(values, _Stored):
+            raise ArgumentError(
+                "this write covers only a part of a chunk that is stored with loss, and beside compressors or "
+                "filters, or in this pipeline of zarr, the rest would be coded again, and lose a little each time: "
+                'write whole chunks, or create the array with compressors=None or partial_writes="allow"'
+            )
         return chunk_spec.prototype.buffer.from_bytes(encode_chunk(coder, values))
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         chunk = decode_chunk(self._coder(chunk_spec), _bytes(chunk_data))
-        return chunk_spec.prototype.nd_buffer.from_numpy_array(chunk)
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(
+            chunk.view(_Stored) if self.refuses_partial_writes else chunk
+        )
 
     # ---- parts of chunks
 
@@ -96,7 +109,11 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             # The whole chunk's room, of which only the chosen parts are ever touched: NumPy's own indexing then
             # does the rest.
             chunk = np.empty(coder.grid.shape, coder.dtype)
-            await decode_gathered(coder, Parts(chunk, chosen.touched, blobs))
+            parts = Parts(chunk, chosen.touched, blobs)
+            if isinstance(byte_getter, Direct):
+                decode_parts(coder, [parts])
+            else:
+                await decode_gathered(coder, parts)
         except LatentstoreError as error:
             raise _at(byte_getter, error) from error
         return chunk_spec.prototype.nd_buffer.from_numpy_array(np.asarray(chunk[chosen.key]))
@@ -110,7 +127,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             stored = None if chosen.covers_all else await byte_setter.get(chunk_spec.prototype)
             data = None if stored is None else _bytes(stored)
             values = chunk_array.as_numpy_array()
-            blobs = await asyncio.to_thread(self._merge, coder, chosen, values, data)
+            blobs = await in_thread(byte_setter, self._merge, coder, chosen, values, data)
         except LatentstoreError as error:
             raise _at(byte_setter, error) from error
         if any(blobs):
@@ -120,6 +137,18 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             await byte_setter.set(chunk_spec.prototype.buffer.from_bytes(encode_chunk(coder, empty)))
         else:
             await byte_setter.delete()
+
+    def _decode_partial_sync(self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec) -> NDBuffer | None:
+        found: NDBuffer | None = run_direct(
+            self._decode_partial_single(cast("ByteGetter", Direct(byte_getter)), selection, chunk_spec)
+        )
+        return found
+
+    def _encode_partial_sync(
+        self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
+    ) -> None:
+        place = cast("ByteSetter", Direct(byte_setter))
+        run_direct(self._encode_partial_single(place, chunk_array, selection, chunk_spec))
 
     def _merge(
         self,
@@ -176,9 +205,12 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
         codec = registered(self.sha256)
         if codec is None:
             try:
-                codec = await asyncio.to_thread(resolve, self.artifact, self.sha256)
+                codec = await in_thread(place, resolve, self.artifact, self.sha256)
             except ArtifactError:
-                codec = await embedded_codec(place, self.sha256)
+                if isinstance(place, Direct):  # in a thread without a loop, and once for an array
+                    codec = asyncio.run(embedded_codec(place, self.sha256))
+                else:
+                    codec = await embedded_codec(place, self.sha256)
                 if codec is None:
                     raise
         return _coder(self, codec, chunk_spec.shape, int(chunk_spec.fill_value))

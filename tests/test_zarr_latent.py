@@ -131,11 +131,9 @@ def test_many_samples_in_a_chunk_cost_few_bytes(codec: Any) -> None:
 def test_too_many_channels_are_refused(codec: Any) -> None:
     with pytest.raises(ArgumentError, match="60 channels, latents of rgb-f8c48 have 48"):
         make(codec, (4, 60, 4, 5), (1, 60, 4, 5))
-    z = make(
-        codec, (4, 60, 4, 5), (1, 60, 4, 5), (4, 60, 4, 5)
-    )  # in shards Zarr asks too little: writing does
     with pytest.raises(ArgumentError, match="60 channels"):
-        z[0] = 1
+        # In shards Zarr 3.1 asks too little, and writing says it.
+        make(codec, (4, 60, 4, 5), (1, 60, 4, 5), (4, 60, 4, 5))[0] = 1
 
 
 def test_damage_to_a_chunk_of_many(codec: Any) -> None:

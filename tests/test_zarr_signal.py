@@ -295,7 +295,7 @@ def test_whole_pictures_are_replaced_and_the_others_keep_their_bytes(codec: Any,
         z[2] = x[7]
         z[3:5] = x[:2]
         z.oindex[5] = x[6]
-        if sharded:  # Zarr 3.1 cannot do it in shards, with any codec
+        if sharded and zarr.__version__.startswith("3.1."):  # it cannot do it in shards, with any codec
             z[6], z[0] = x[1], x[2]
             with pytest.raises(ArgumentError, match="write by slices"):
                 z.oindex[[6, 0]] = x[[1, 2]]

@@ -106,6 +106,11 @@ def test_prefix_costs_plain_zarr_only_its_groups(codec: Any, make_store: Any, tm
                 fetched.append(len(value))
             return value
 
+        async def get_ranges(self, key: str, *args: Any, **kwargs: Any) -> Any:  # zarr after 3.1
+            async for group in super().get_ranges(key, *args, **kwargs):
+                fetched.extend(len(value) for _, value in group)
+                yield group
+
     store = make_store(tmp_path, "zarr-fixed")
     z = zarr.open_group(Counting(zarr.storage.LocalStore(store.url, read_only=True)), mode="r")["latent"]
     prefix = z[:, :12]

@@ -286,22 +286,91 @@ def test_many_chunks_and_little_concurrency_do_not_hang(codec: Any) -> None:
         assert np.array_equal(z[...], x)
 
 
-def test_the_synchronous_methods_of_newer_pipelines(codec: Any) -> None:
-    """Zarr after 3.1 codes in threads of its own where a codec has these two."""
-    import zarr.abc.codec
+@pytest.mark.parametrize("sharded", [False, True])
+def test_the_synchronous_pipeline_of_newer_releases(codec: Any, sharded: bool, tmp_path: Path) -> None:
+    """In shards it asks for no partial writes, but merges them into whole chunks."""
+    import zarr.core.codec_pipeline
 
-    if not hasattr(zarr.abc.codec, "SupportsSyncCodec"):
-        pytest.skip("this zarr has no synchronous pipelines")
-    z = make(codec, (1, 16, 16, 3), (1, 16, 16, 3))
-    z[...] = x = pictures(1, 16, 16)
-    serializer = z.metadata.codecs[0]
-    assert isinstance(serializer, zarr.abc.codec.SupportsSyncCodec)
-    spec = z.async_array.metadata.get_chunk_spec(
-        (0,) * 4, z.async_array.config, zarr.core.buffer.default_buffer_prototype()
+    if not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
+        pytest.skip("this zarr has no synchronous pipeline")
+    x = pictures(8, 16, 16)
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"}):
+        for store in (MemoryStore(), LocalStore(tmp_path)):
+            z = make(codec, x.shape, (4, 16, 16, 3), shards=x.shape if sharded else None, store=store)
+            z[...] = x
+            expected = coded(codec, x, "nhwc", (4, 16, 16, 3))
+            assert np.array_equal(z[...], expected) and np.array_equal(z[5, 3:], expected[5, 3:])
+            with pytest.raises(ArgumentError, match="covers only a part"):
+                z[0, 0] = 1
+            if sharded:
+                with pytest.raises(ArgumentError, match="covers only a part"):
+                    z[1] = x[2]
+            else:
+                z[1] = x[2]
+                expected[1] = coded(codec, x[2:3], "nhwc", (1, 16, 16, 3))[0]
+            z[4:] = x[:4]
+            expected[4:] = coded(codec, x[:4], "nhwc", (1, 16, 16, 3))
+            assert np.array_equal(z[...], expected)
+
+
+def test_synchronous_reads_and_writes(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As newer pipelines call them, of any zarr: a place that is read and written without a loop."""
+
+    class Place:
+        stored: Any = None
+
+        def get_sync(self, prototype: Any, byte_range: Any = None) -> Any:
+            if self.stored is None or byte_range is None:
+                return self.stored
+            return self.stored[byte_range.start : byte_range.end]
+
+        def set_sync(self, value: Any) -> None:
+            self.stored = value
+
+        def delete_sync(self) -> None:
+            self.stored = None
+
+        def __str__(self) -> str:
+            return "c/0"
+
+    x, place = pictures(4, 16, 16), Place()
+    serializer = SignalCodec.of(codec, "nhwc")
+    prototype = zarr.core.buffer.default_buffer_prototype()
+    spec = zarr.core.array_spec.ArraySpec(
+        x.shape, zarr.dtype.UInt8(), 0, zarr.core.array_spec.ArrayConfig("C", False), prototype
     )
-    blob = serializer._encode_sync(spec.prototype.nd_buffer.from_numpy_array(x), spec)
-    assert blob.to_bytes() == z.store._store_dict["c/0/0/0/0"].to_bytes()  # type: ignore[attr-defined]
-    assert np.array_equal(serializer._decode_sync(blob, spec).as_numpy_array(), z[...])
+    everything = (slice(0, 4), slice(0, 16), slice(0, 16), slice(0, 3))
+    one = (slice(2, 3), *everything[1:])
+    assert serializer._decode_partial_sync(place, one, spec) is None
+    serializer._encode_partial_sync(place, prototype.nd_buffer.from_numpy_array(x), everything, spec)
+    expected = coded(codec, x, "nhwc", x.shape)
+    with counted(monkeypatch, type(codec), "decompress_into") as calls:
+        found = serializer._decode_partial_sync(place, one, spec)
+    assert found is not None and np.array_equal(found.as_numpy_array(), expected[2:3])
+    assert [len(blobs) for blobs in calls] == [1]
+    row = (slice(2, 3), slice(0, 1), *everything[2:])
+    with pytest.raises(ArgumentError, match="chunk c/0: this write covers only a part"):
+        serializer._encode_partial_sync(place, prototype.nd_buffer.from_numpy_array(x[:1, :1]), row, spec)
+    whole = serializer._decode_sync(place.stored, spec)
+    assert np.array_equal(whole.as_numpy_array(), expected)
+    serializer._encode_partial_sync(place, prototype.nd_buffer.from_numpy_array(np.zeros_like(x)), everything, spec)
+    assert place.stored is None
+
+
+def test_partial_writes_beside_a_compressor_are_refused(codec: Any) -> None:
+    x = pictures(2, 16, 16)
+    z = make(codec, x.shape, (1, 16, 16, 3), compressors="auto")
+    z[...] = x
+    with pytest.raises(ArgumentError, match="covers only a part"):
+        z[0, 0] = 1
+    z[0] = x[1]
+    assert np.array_equal(z[0], z[1]) and type(z[0]) is np.ndarray
+    z = make(
+        codec, x.shape, (1, 16, 16, 3), compressors="auto",
+        serializer=SignalCodec.of(codec, "nhwc", partial_writes="allow"),
+    )  # fmt: skip
+    z[...] = x
+    z[0, 0] = 1
 
 
 def test_a_codec_inside_a_running_event_loop(codec: Any) -> None:
