@@ -163,9 +163,12 @@ class SoundCodec(Codec):
     def compress_counted(
         self, signal: Any, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
-        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
-        sound = require_sound(signal, self.in_channels, self.name)
-        groups, tally = self._compress(_whole(sound), quality, effort)
+        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning.
+
+        signal: or what gives its blocks, as `compress_blocks` takes it.
+        """
+        blocks = signal if callable(signal) else _whole(require_sound(signal, self.in_channels, self.name))
+        groups, tally = self._compress(blocks, quality, effort)
         return groups, tally.outside
 
     def _compress(self, blocks: Blocks, quality: int | None, effort: Effort) -> tuple[list[bytes], Tally]:

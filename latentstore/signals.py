@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from latentstore.sounds import SoundReader
     from latentstore.work import Settings
 
+# Longer sound is encoded in blocks, so that it need not be in memory.
+LONG_SAMPLES = 1 << 23
+# Stores keep lengths as int32.
+MOST_SAMPLES = (1 << 31) - 1
+
 __all__ = ["Pictures", "Signal", "Signals", "Sounds", "signals_of"]
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What one sample is encoded from: a picture (H, W, C), or sound (n, inputs), and its fields."""
+    """What one sample is encoded from: a picture (H, W, C), or sound (n, inputs), and its fields.
 
-    values: np.ndarray
+    Long sound comes in blocks (m, inputs), by a function that begins anew each time it is called.
+    """
+
+    values: np.ndarray | Callable[[], Iterator[np.ndarray]]
     width: int
     height: int
     fields: dict[str, Field]
@@ -77,9 +86,13 @@ class Sounds:
     def read(self, item: Item) -> Signal:
         from latentstore.sources.windows import WindowItem
 
+        values: np.ndarray | Callable[[], Iterator[np.ndarray]]
         if not isinstance(item, WindowItem):
             reader = self._opened(item)
-            values = reader.whole()
+            width = reader.samples
+            if width > min(MAX_AREA * self.codec.reduction, MOST_SAMPLES):
+                raise SoundError(f"{width:,} samples are more than the format has room for: cut it (--seconds)")
+            values = reader.read(0, width) if width <= LONG_SAMPLES else reader.blocks
         else:
             assert item.whole is not None and self.settings.window is not None
             is_open = self._reader is not None and self._key == item.whole.key
@@ -87,14 +100,13 @@ class Sounds:
             if item.stop > reader.samples:
                 self.close()
                 raise SoundError(f"it has {reader.samples:,} samples, fewer than when the source was listed")
-            values = np.zeros((self.settings.window, self.codec.in_channels), np.float32)
+            width = self.settings.window
+            values = np.zeros((width, self.codec.in_channels), np.float32)
             values[: item.stop - item.start] = reader.read(item.start, item.stop)
-        if -(-len(values) // self.codec.reduction) > MAX_AREA:
-            raise SoundError(f"{len(values):,} samples are more than the format has room for: cut it into windows")
         fields: dict[str, Field] = {**self._fields, "rate": reader.rate}
         if isinstance(item, WindowItem):
             fields["samples"] = item.stop - item.start
-        return Signal(values, len(values), 1, fields)
+        return Signal(values, width, 1, fields)
 
     def close(self) -> None:
         if self._reader is not None:

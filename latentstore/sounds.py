@@ -36,7 +36,7 @@ __all__ = [
     "sound_length",
 ]
 
-# 2 GiB as float32: an hour and a half of stereo at 44.1 kHz. Longer recordings are cut into windows.
+# 2 GiB as float32: an hour and a half of stereo at 44.1 kHz.
 MAX_VALUES = 1 << 29
 FORMATS = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3"}
 BLOCK = 1 << 16
@@ -63,7 +63,12 @@ def read_sound(data: bytes | np.ndarray, inputs: int, rate: int | None = None) -
     own. Raises SoundError with the reason where it is no recording or a damaged one.
     """
     with SoundReader(data, inputs, rate) as reader:
-        return reader.whole(), reader.rate
+        if reader.samples * inputs > MAX_VALUES:
+            raise SoundError(
+                f"{reader.samples:,} samples in {inputs} channels are too many to be read at once; {MAX_VALUES:,} "
+                "values are the most"
+            )
+        return reader.read(0, reader.samples), reader.rate
 
 
 def sound_length(file: BinaryIO) -> SoundLength:
@@ -92,9 +97,16 @@ class SoundReader:
     """
 
     def __init__(self, data: bytes | np.ndarray, inputs: int, rate: int | None = None, own: int | None = None) -> None:
-        self.inputs, self.at, self._rest = inputs, 0, np.zeros((0, inputs), np.float32)
+        self.inputs, self._data, self._rate, self._own = inputs, data, rate, own
         self._sound: soundfile.SoundFile | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Opens the recording, or begins anew."""
+        data, inputs, own, rate = self._data, self.inputs, self._own, self._rate
+        self.at, self._rest = 0, np.zeros((0, inputs), np.float32)
         self._failure: SoundError | None = None
+        self.close()
         if isinstance(data, np.ndarray):
             if own is None:
                 raise ArgumentError("an array does not say its rate: give it as `own`")
@@ -121,15 +133,13 @@ class SoundReader:
         """Lets go of the file."""
         if self._sound is not None:
             self._sound.close()
+            self._sound = None
 
-    def whole(self) -> np.ndarray:
-        """float32 (samples, inputs): all of it."""
-        if self.samples * self.inputs > MAX_VALUES:
-            raise SoundError(
-                f"{self.samples:,} samples in {self.inputs} channels, and {MAX_VALUES:,} values are read at once: "
-                "cut it into windows (--seconds)"
-            )
-        return self.read(0, self.samples)
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All of it in blocks (n, inputs), from the beginning each time."""
+        self._begin()
+        for start in range(0, self.samples, BLOCK):
+            yield self.read(start, min(start + BLOCK, self.samples))
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """float32 (stop - start, inputs): the samples from `start`, at or after where the last call stopped."""
@@ -336,9 +346,12 @@ def _check_chunks(file: BinaryIO, size: int, wanted: bytes, order: str) -> None:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:
-    """That the last page is marked as the last."""
+    """That the last page is whole, and marked as the last."""
     file.seek(max(0, size - OGG_PAGE_BYTES))
     tail = file.read(OGG_PAGE_BYTES)
     at = tail.rfind(b"OggS")
-    if at < 0 or at + 6 > len(tail) or not tail[at + 5] & OGG_END:
+    page = tail[at:] if at >= 0 else b""
+    if len(page) < 27 or 27 + page[26] + sum(page[27 : 27 + page[26]]) > len(page):
+        raise SoundError("cut short: its last Ogg page is not whole")
+    if not page[5] & OGG_END:
         raise SoundError("cut short: its last Ogg page is not marked as the end")

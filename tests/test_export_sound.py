@@ -1,0 +1,47 @@
+"""`export` of sound: 16-bit WAV of the right rate and length, clipped at full scale."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from sounds_made import chirp, soundfile, write
+
+import latentstore
+from latentstore.export import export
+
+
+def test_whole_recordings_come_back(tmp_path: Path) -> None:
+    sounds = {"a__x": (chirp(1, 3000, 2), 44100), "b__y": (chirp(2, 777, 2), 48000)}
+    store = latentstore.convert(
+        write(tmp_path / "s", **sounds), tmp_path / "x.zarr", codec="stereo-f256c108", quality=90
+    ).url
+    assert export(store, str(tmp_path / "out")) == 2
+    for name, (sound, rate) in sounds.items():
+        path = tmp_path / "out" / f"{name.replace('__', '/')}.wav"
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, rate)
+        got, _ = soundfile.read(path)
+        assert got.shape == sound.shape
+        assert np.square(got - sound).mean() < 0.02 * np.square(sound).mean()
+
+
+def test_windows_lose_their_padding(tmp_path: Path) -> None:
+    source = write(tmp_path / "s", a=(chirp(1, 1700), 8000))
+    store = latentstore.convert(source, tmp_path / "x", format="wds", codec="mono-f32c32", seconds=0.125).url
+    assert export(store, str(tmp_path / "out"), channels=16) == 2
+    assert [len(soundfile.read(tmp_path / "out" / f"a_0000{i}.wav")[0]) for i in (0, 1)] == [1000, 700]
+
+
+def test_beyond_full_scale_is_clipped(tmp_path: Path) -> None:
+    loud = 4 * chirp(3, 2000)
+    path = tmp_path / "s" / "a.wav"
+    path.parent.mkdir()
+    soundfile.write(path, loud, 8000, subtype="FLOAT")
+    store = latentstore.convert(path.parent, tmp_path / "x.zarr", codec="mono-f32c32", quality=90).url
+    export(store, str(tmp_path / "out"))
+    got, _ = soundfile.read(tmp_path / "out" / "a.wav", dtype="int16")
+    assert got.max() == 32767 and got.min() == -32768
+    wrong = np.abs(got / 32768 - np.clip(loud[:, 0], -1, 1))
+    assert np.median(wrong) < 0.2
