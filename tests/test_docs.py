@@ -63,6 +63,26 @@ def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
     assert run_page("s3.md", {"storage_options": s3_server}) == 2
 
 
+def test_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from sounds_made import chirp, write
+
+    monkeypatch.chdir(tmp_path)
+    write(Path("songs"), **{f"s{i}": (chirp(i, 44100, 2), 44100) for i in range(4)})
+    digits = {f"{i % 3}_{('ann', 'bob')[i % 2]}_{i}": (chirp(i, 900 + 100 * i), 8000) for i in range(16)}
+    write(Path("digits"), **digits)
+    text = (ROOT / "docs" / "sound.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^latentstore .*$", text, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["convert", "convert", "info", "verify", "export"]
+    for command in commands:
+        assert main(command) == 0, command
+    assert len(list(Path("heard").glob("*.wav"))) == 4
+    names: dict[str, Any] = {}
+    assert run_page("sound.md", names) == 3
+    assert names["second"].shape == (22050, 2) and names["latent"].shape == (27, 1, 173)
+    assert names["batch"]["latent"].shape[:2] == (8, 32) and 0 < names["loader"].padding < 0.5
+
+
 def test_codecs(photos: Path) -> None:
     """With the commands of the page between its blocks, in the order of the text."""
     pytest.importorskip("scipy")
