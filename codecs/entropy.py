@@ -120,17 +120,14 @@ class EntropyCoder:
         """`optimise` for all groups of sound, float32 (channels, 1, t); int8 of that shape."""
         made = []
         for run in _segmented(coefficients, self.groups):
-            out = np.empty(run.shape, np.int8)
-            models = self._models(band, len(run)).reshape(-1, self.groups)
-            for g in range(self.groups):
-                k = slice(g * self.group_channels, (g + 1) * self.group_channels)
-                part = np.empty(run[:, g].shape, np.int8)
-                backend().coder_optimise_many(
-                    self._coder, np.ascontiguousarray(models[:, g]), np.ascontiguousarray(run[:, g]),
-                    weight[k], trade, delta[k], part,
-                )  # fmt: skip
-                out[:, g] = part
-            made.append(out.transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
+            flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
+            out = np.empty(flat.shape, np.int8)
+            backend().coder_optimise_many(
+                self._coder, self._models(band, segments), flat,
+                np.tile(weight.reshape(self.groups, -1), (segments, 1)), trade,
+                np.tile(delta.reshape(self.groups, -1, 2), (segments, 1, 1)), out,
+            )  # fmt: skip
+            made.append(out.reshape(run.shape).transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
         return np.concatenate(made, axis=2)
 
     def _models(self, band: int, segments: int) -> npt.NDArray[np.int32]:

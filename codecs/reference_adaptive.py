@@ -196,13 +196,17 @@ def coder_optimise_many(
     delta: Floats,
     out: Int8s,
 ) -> None:
-    """Quantises coefficients float32 (n, c, 1, t), in units of steps, into `out`; the rest as `coder_optimise`."""
+    """Quantises coefficients float32 (n, c, 1, t), in units of steps, into `out`.
+
+    weight: float32 (n, c); delta: float32 (n, c, 2); otherwise as `coder_optimise`.
+    """
     rates = np.float32(trade) / np.float32(256) * coder.cost.astype(np.float32)
-    for model, group, latent in zip(models.tolist(), coefficients, out, strict=True):
+    for i, model in enumerate(models.tolist()):
         rows: list[Row] = []
         for k, channel in enumerate(coder.models[model]):
-            rows.append(_choose_row(channel, Candidates(group[k], weight[k], delta[k]), rates, rows))
-            latent[k, 0] = rows[-1].value
+            candidates = Candidates(coefficients[i, k], weight[i, k], delta[i, k])
+            rows.append(_choose_row(channel, candidates, rates, rows))
+            out[i, k, 0] = rows[-1].value
 
 
 def _choose_row(channel: AdaptiveChannel, candidates: Candidates, rates: Floats, earlier: Sequence[Row]) -> Row:

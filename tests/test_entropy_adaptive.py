@@ -169,7 +169,8 @@ def test_optimised_values_are_the_same(
     slow, fast = (b.adaptive_new(SHA256, 11, *tables) for b in (reference, kernel))
     models = rng.integers(0, 2, count, np.int32)
     coefficients = rng.laplace(0, rng.choice([0.3, 3, 80, 1e6]), (count, 3, 1, width)).astype(np.float32)
-    weight, delta = rng.random(3).astype(np.float32), (rng.random((3, 2)) * 0.4).astype(np.float32)
+    weight = rng.random((count, 3)).astype(np.float32)
+    delta = (rng.random((count, 3, 2)) * 0.4).astype(np.float32)
     expected = np.empty(coefficients.shape, np.int8)
     reference.coder_optimise_many(slow, models, coefficients, weight, trade, delta, expected)
     for path in paths():
@@ -181,8 +182,9 @@ def test_optimised_values_are_the_same(
 def test_optimising_without_a_trade_rounds() -> None:
     coder = kernel.adaptive_new(SHA256, 11, *random_adaptive_tables(0))
     coefficients = np.random.default_rng(0).normal(0, 60, (3, 3, 1, 50)).astype(np.float32)
-    none, out = np.zeros((3, 2), np.float32), np.empty(coefficients.shape, np.int8)
-    kernel.coder_optimise_many(coder, np.zeros(3, np.int32), coefficients, np.ones(3, np.float32), 0.0, none, out)
+    none, unit = np.zeros((3, 3, 2), np.float32), np.ones((3, 3), np.float32)
+    out = np.empty(coefficients.shape, np.int8)
+    kernel.coder_optimise_many(coder, np.zeros(3, np.int32), coefficients, unit, 0.0, none, out)
     np.testing.assert_array_equal(out, np.clip(np.rint(coefficients), -127, 127))
 
 
@@ -308,11 +310,12 @@ def test_arguments_that_cannot_be_meant() -> None:
         with pytest.raises(ValueError):
             kernel.coder_encode_many(coder, bad_models, code, np.ascontiguousarray(array))
     floats, out = values.astype(np.float32), np.empty_like(values)
-    weight, delta = np.ones(3, np.float32), np.zeros((3, 2), np.float32)
+    weight, delta = np.ones((2, 3), np.float32), np.zeros((2, 3, 2), np.float32)
     for bad in [
         (models + 2, floats, weight, 0, delta, out), (models, values, weight, 0, delta, out),
-        (models, floats[:1], weight, 0, delta, out), (models, floats, weight[:2], 0, delta, out),
-        (models, floats, weight, 0, delta[:2], out), (models, floats, weight, 0, delta, out[:1]),
+        (models, floats[:1], weight, 0, delta, out), (models, floats, weight[:, :2], 0, delta, out),
+        (models, floats, weight, 0, delta[:, :2], out), (models, floats, weight[:1], 0, delta, out),
+        (models, floats, weight, 0, delta, out[:1]),
         (models, floats, weight, 0, delta, np.empty((2, 3, 1, 8), np.int8)),
         (models, floats, weight, 0, delta, np.empty((2, 3, 3, 3), np.int8)),
     ]:  # fmt: skip

@@ -137,7 +137,7 @@ typedef struct {
  * how far 1 and larger values are rebuilt towards zero. */
 typedef struct {
   const float *coefficients;
-  float weight, lambda, delta[2];
+  float lambda, weight[LS_MAX_LANES], delta[2][LS_MAX_LANES];
 } ls_choices;
 
 /* One path (portable, avx2, avx512, neon) of the inner loops. */

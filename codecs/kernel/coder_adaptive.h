@@ -237,21 +237,26 @@ static inline vec v_float_sub(vec a, vec b)
     return v_float_add(a, v_xor(b, v_set(0x80000000u)));
 }
 
+static inline vec v_load_float(const float *p)
+{
+    return v_load((const uint32_t *)(const void *)p);
+}
+
 /* What coder_optimise.c does, operation by operation: of the nearest integer and the two next towards zero the first
  * that costs least; 0 where no cost is a number. */
 static inline __attribute__((always_inline)) void choose_rows_any(const ls_coder *coder, const ls_geometry *g,
                                                                   const ls_plane *plane, const ls_choices *choices,
                                                                   const int filtered, const int mixed)
 {
-    const vec lambda = v_float(choices->lambda), weight = v_float(choices->weight), zero = v_set(0);
-    const vec delta1 = v_float(choices->delta[0]), delta2 = v_float(choices->delta[1]);
+    const vec lambda = v_float(choices->lambda), weight = v_load_float(choices->weight), zero = v_set(0);
+    const vec delta1 = v_load_float(choices->delta[0]), delta2 = v_load_float(choices->delta[1]);
     learner l;
     start(&l, coder, plane, filtered, mixed);
     for (ptrdiff_t at = 0; at < g->size; at += 16) {
         expectation e;
         expect_value(&l, &e, coder, plane, at, filtered, mixed);
         const vec table = v_sll(table_of(&l, coder, e.bucket, filtered, mixed), 6), whole = filtered ? e.whole : zero;
-        const vec z = v_load((const uint32_t *)(const void *)(choices->coefficients + at));
+        const vec z = v_load_float(choices->coefficients + at);
         const vec size = v_and(z, v_set(0x7fffffffu));
         const mask negative = v_float_less(z, zero);
         vec above = v_float_add(v_float_add(size, v_float(0.5f)),

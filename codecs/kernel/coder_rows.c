@@ -174,15 +174,22 @@ int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *late
     return status;
 }
 
-/* coefficients: of the bundle's streams, a flat plane for one channel; see ls_optimise_group for the rest */
+/* flat: for the bundle's coefficients of one channel; weight (streams, channels) and delta (streams, channels, 2) are
+ * otherwise as in ls_optimise_group */
 static void choose_bundle(const ls_coder *coder, ls_work *w, const row_bundle *b, const float *coefficients,
                           const float *weight, float lambda, const float *delta, float *flat, int8_t *latents)
 {
     const ls_path *path = ls_current_path();
     const size_t width = (size_t)w->g->width, group = (size_t)coder->channels * width;
     for (int k = 0; k < coder->channels; k++) {
-        const ls_choices choices = {flat, weight[k], lambda / 256, {delta[2 * k], delta[2 * k + 1]}};
+        ls_choices choices = {.coefficients = flat, .lambda = lambda / 256};
         ls_plane plane;
+        for (int s = 0; s < b->count; s++) {
+            const size_t at = (size_t)b->index[s] * (size_t)coder->channels + (size_t)k;
+            choices.weight[s] = weight[at];
+            choices.delta[0][s] = delta[2 * at];
+            choices.delta[1][s] = delta[2 * at + 1];
+        }
         for (size_t i = 0; i < width; i++)
             for (int s = 0; s < b->count; s++)
                 flat[i * LS_MAX_LANES + (size_t)s] = coefficients[(size_t)b->index[s] * group + (size_t)k * width + i];

@@ -140,8 +140,8 @@ done:
 }
 
 static const char coder_optimise_many_doc[] =
-    "coder_optimise_many(coder, models int32 (n,), coefficients float32 (n,c,1,w), weight float32 (c,), lambda,\n"
-    "delta float32 (c,2), out int8 (n,c,1,w))";
+    "coder_optimise_many(coder, models int32 (n,), coefficients float32 (n,c,1,w), weight float32 (n,c), lambda,\n"
+    "delta float32 (n,c,2), out int8 (n,c,1,w))";
 
 static PyObject *coder_optimise_many(PyObject *self, PyObject *args)
 {
@@ -153,9 +153,10 @@ static PyObject *coder_optimise_many(PyObject *self, PyObject *args)
     memset(v, 0, sizeof v);
     if (!PyArg_ParseTuple(args, "OOOOfOO", &capsule, &o[0], &o[1], &o[2], &lambda, &o[3], &o[4]) ||
         !(h = coder_handle_take(capsule)) || take_rows(o[0], o[1], "coefficients", TYPE_FLOAT32, h, v) ||
-        take_array(o[2], "weight", TYPE_FLOAT32, 1, 0, &v[2]) || take_array(o[3], "delta", TYPE_FLOAT32, 2, 0, &v[3]) ||
-        take_array(o[4], "out", TYPE_INT8, 4, 1, &v[4]) || check_side(&v[2], "weight", 0, h->tables->channels) ||
-        check_side(&v[3], "delta", 0, h->tables->channels) || check_side(&v[3], "delta", 1, 2))
+        take_array(o[2], "weight", TYPE_FLOAT32, 2, 0, &v[2]) || take_array(o[3], "delta", TYPE_FLOAT32, 3, 0, &v[3]) ||
+        take_array(o[4], "out", TYPE_INT8, 4, 1, &v[4]) || check_side(&v[2], "weight", 0, v[0].shape[0]) ||
+        check_side(&v[2], "weight", 1, h->tables->channels) || check_side(&v[3], "delta", 0, v[0].shape[0]) ||
+        check_side(&v[3], "delta", 1, h->tables->channels) || check_side(&v[3], "delta", 2, 2))
         goto done;
     for (int d = 0; d < 4; d++)
         if (check_side(&v[4], "out", d, v[1].shape[d]))

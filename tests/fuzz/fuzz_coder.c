@@ -272,8 +272,8 @@ static void together(const ls_coder *coder, int width)
     const int count = (int)between(0, size > 10000 ? 3 : 20), wild = one_in(3);
     int32_t *models = take((size_t)count * sizeof *models);
     int8_t *latents = take((size_t)count * size), *alone = take(size);
-    float *coefficients = take((size_t)count * size * sizeof(float)), *weight_of = take(n * sizeof(float));
-    float *delta = take(2 * n * sizeof(float)), lambda = wild ? any_float() : 0.1f;
+    float *coefficients = take((size_t)count * size * sizeof(float)), *weight_of = take((size_t)count * n * sizeof(float));
+    float *delta = take(2 * (size_t)count * n * sizeof(float)), lambda = wild ? any_float() : 0.1f;
     ls_payload *payloads = take((size_t)count * sizeof *payloads), one;
     uint16_t *codes = take(size * 2 + 64);
     double bits;
@@ -281,16 +281,16 @@ static void together(const ls_coder *coder, int width)
         models[i] = (int32_t)between(0, coder->models - 1);
     for (size_t i = 0; i < (size_t)count * size; i++)
         coefficients[i] = wild ? any_float() : (float)between(-4000, 4000) / 1000;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < (size_t)count * n; i++)
         weight_of[i] = wild ? any_float() : 1.0f;
-    for (size_t i = 0; i < 2 * n; i++)
+    for (size_t i = 0; i < 2 * (size_t)count * n; i++)
         delta[i] = wild ? any_float() : (float)between(0, 49) / 100;
     EXPECT(!ls_optimise_rows(coder, models, count, width, coefficients, weight_of, lambda, delta, latents));
     EXPECT(!ls_encode_rows(coder, models, count, width, latents, payloads));
     for (int i = 0; i < count; i++) {
         const int8_t *latent = latents + (size_t)i * size;
-        EXPECT(!ls_optimise_rows(coder, models + i, 1, width, coefficients + (size_t)i * size, weight_of, lambda, delta,
-                                 alone));
+        EXPECT(!ls_optimise_rows(coder, models + i, 1, width, coefficients + (size_t)i * size,
+                                 weight_of + (size_t)i * n, lambda, delta + 2 * (size_t)i * n, alone));
         EXPECT(!memcmp(alone, latent, size));
         EXPECT(!ls_encode_rows(coder, models + i, 1, width, latent, &one));
         EXPECT(one.size == payloads[i].size && one.escapes == payloads[i].escapes);

@@ -265,17 +265,17 @@ static void optimise(const ls_coder *coder, int height, int width)
 static void together(const ls_coder *coder, int count, int width)
 {
     const size_t n = (size_t)coder->channels, size = n * (size_t)width;
-    float *coefficients = take((size_t)count * size * sizeof(float)), *weight = take(n * sizeof(float));
-    float *delta = take(2 * n * sizeof(float));
+    float *coefficients = take((size_t)count * size * sizeof(float)), *weight = take((size_t)count * n * sizeof(float));
+    float *delta = take(2 * (size_t)count * n * sizeof(float));
     int8_t *latents = take((size_t)count * size);
     int32_t *models = take((size_t)count * sizeof *models);
     ls_payload *payloads = take((size_t)count * sizeof *payloads);
     const int strong = one_in(3);
     for (size_t i = 0; i < (size_t)count * size; i++)
         coefficients[i] = (float)between(-4000, 4000) * (float)(strong ? 40 : 1) / 1000;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < (size_t)count * n; i++)
         weight[i] = (float)between(1, 3000) / 1000;
-    for (size_t i = 0; i < 2 * n; i++)
+    for (size_t i = 0; i < 2 * (size_t)count * n; i++)
         delta[i] = (float)between(0, 49) / 100;
     for (int i = 0; i < count; i++)
         models[i] = between(0, coder->models - 1);
