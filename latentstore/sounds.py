@@ -38,6 +38,8 @@ __all__ = [
 
 # 2 GiB as float32: an hour and a half of stereo at 44.1 kHz.
 MAX_VALUES = 1 << 29
+# Coded without a memory of what went before, so that seeking changes no sample.
+EXACT = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 FORMATS = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3"}
 BLOCK = 1 << 16
 # The densest that these formats can be: FLAC codes 65535 equal samples in some ten bytes.
@@ -122,6 +124,21 @@ class SoundReader:
         self.samples = resampled_length(length.samples, length.rate, self.rate)
         mixed = (_mixed(block, inputs) for block in _whole(blocks, length.samples))
         self._blocks = mixed if self.rate == length.rate else _resampled(mixed, length.rate, self.rate)
+        self._exact = self._sound is not None and self.rate == length.rate and self._sound.subtype in EXACT
+
+    def _skip(self, start: int) -> None:
+        """Goes on from `start`; where samples stand for themselves, without decoding those between."""
+        if not self._exact or self._sound is None or start - self.at <= BLOCK:
+            self._take(start - self.at, None)
+            return
+        try:
+            self._sound.seek(start)
+        except _library("soundfile").LibsndfileError as error:
+            self._failure = _damage(error)
+            raise self._failure from error
+        blocks = _whole(_file_blocks(self._sound), self.samples, start)
+        self._blocks = (_mixed(block, self.inputs) for block in blocks)
+        self.at, self._rest = start, np.zeros((0, self.inputs), np.float32)
 
     def __enter__(self) -> SoundReader:
         return self
@@ -145,7 +162,7 @@ class SoundReader:
         """float32 (stop - start, inputs): the samples from `start`, at or after where the last call stopped."""
         if start < self.at or not start <= stop <= self.samples:
             raise ArgumentError(f"samples {start} to {stop} of {self.samples}, of which {self.at} are read already")
-        self._take(start - self.at, None)
+        self._skip(start)
         out = np.empty((stop - start, self.inputs), np.float32)
         self._take(stop - start, out)
         finite = np.isfinite(out).all(axis=1)
@@ -195,15 +212,14 @@ def _file_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         try:
             block = sound.read(BLOCK, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise SoundError(f"damaged or cut short: {_said(error)}") from error
+            raise _damage(error) from error
         if not len(block):
             return
         yield block
 
 
-def _whole(blocks: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:
-    """The blocks, if they hold as many samples as they should."""
-    seen = 0
+def _whole(blocks: Iterator[np.ndarray], samples: int, seen: int = 0) -> Iterator[np.ndarray]:
+    """The blocks, if they hold as many samples as they should; seen: of those before them."""
     for block in blocks:
         block = block[: samples - seen]
         seen += len(block)
@@ -306,6 +322,10 @@ def _length(sound: soundfile.SoundFile, file_bytes: int) -> SoundLength:
     if sound.samplerate < 1 or sound.channels < 1:
         raise SoundError(f"it announces {sound.channels} channels at {sound.samplerate} hertz")
     return SoundLength(sound.frames, sound.samplerate, sound.channels)
+
+
+def _damage(error: Any) -> SoundError:
+    return SoundError(f"damaged or cut short: {_said(error)}")
 
 
 def _said(error: Any) -> str:

@@ -87,6 +87,20 @@ def test_windows_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None
         assert np.array_equal(np.concatenate(list(reader.blocks())), whole)
 
 
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", None)]
+)
+def test_what_lies_before_changes_nothing(format: str, subtype: str | None) -> None:
+    data = encoded(chirp(4, 300_000, 2), 44100, format, subtype)
+    whole = read_sound(data, 2)[0]
+    with SoundReader(data, 2) as reader:
+        for start, stop in ((90_000, 90_100), (90_100, 170_000), (280_000, 300_000)):
+            assert np.array_equal(reader.read(start, stop), whole[start:stop])
+    if format == "FLAC":
+        with SoundReader(data[: len(data) // 2], 2) as reader, pytest.raises(SoundError, match="damaged or cut short"):
+            reader.read(280_000, 290_000)
+
+
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64", "float16"])
 def test_arrays(dtype: str) -> None:
     sound = chirp(5, 400)
