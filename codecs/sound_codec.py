@@ -21,8 +21,13 @@ Floats = npt.NDArray[np.float32]
 # what the level of silence is taken for
 LOWEST_LEVEL = 2.0**-20
 HIGHEST_CODE, CODE_OF_ONE, CODES_AN_OCTAVE = 255, 224, 8
+# In the step codes of codecs that are not relative: the floors are the artifact's, and not a half of them.
+COARSE = 128
 # Segments encoded together: as many as fill the coder's lanes.
 RUN = 16 * SEGMENT
+
+# A histogram of magnitudes: bins of an octave, and of the powers of two that it spans.
+BINS_AN_OCTAVE, LOWEST_OCTAVE, OCTAVES = 8, -24, 48
 
 Blocks = Callable[[], Iterable[Any]]
 Made = TypeVar("Made")
@@ -77,11 +82,19 @@ class SoundCodec(Codec):
         The level says nothing where the codec is not relative.
         """
         step = self.step(quality) * (max(level, LOWEST_LEVEL) if self.relative else 1.0)
-        return min(max(round(CODES_AN_OCTAVE * float(np.log2(step))) + CODE_OF_ONE, 1), HIGHEST_CODE)
+        lowest = 1 if self.relative else COARSE
+        return min(max(round(CODES_AN_OCTAVE * float(np.log2(step))) + CODE_OF_ONE, lowest), HIGHEST_CODE)
 
     def scale_of(self, code: int) -> Floats:
         """float32 (channels,): latents times this are coefficients, for a step code from 1 to 255."""
-        return self._scale(step_of(code))
+        step, floor = self._parts(code)
+        return np.maximum(np.float32(step), floor).astype(np.float32)
+
+    def _parts(self, code: int) -> tuple[float, Floats]:
+        """Step and floors of a step code."""
+        if self.relative:
+            return step_of(code), self._floor
+        return step_of(code | COARSE), self._floor if code & COARSE else self._floor * np.float32(0.5)
 
     # signals and latents
 
@@ -243,13 +256,15 @@ class SoundCodec(Codec):
     ) -> tuple[Made, Tally]:
         """What `take` makes of the latent, given in runs, and of its step code."""
         code = self.step_code(self._level(blocks) if self.relative else 1.0, quality)
+        # with steps much finer than the floors, finer floors may pay
+        settled = not self.relative and self._parts(code)[0] < 0.5 * float(self._floor.max())
+        if settled:
+            code = self._fitting_code(blocks, code)
         tally = Tally()
         made = take(self._runs(blocks, code, quality, effort, tally), code)
-        if tally.outside:
-            raised = self._fitting_code(blocks, code)
-            if raised != code:
-                tally = Tally()
-                made = take(self._runs(blocks, raised, quality, effort, tally), raised)
+        if tally.outside and not settled and (better := self._fitting_code(blocks, code)) != code:
+            tally = Tally()
+            made = take(self._runs(blocks, better, quality, effort, tally), better)
         return made, tally
 
     def _runs(self, blocks: Blocks, code: int, quality: int, effort: Effort, tally: Tally) -> Iterator[Int8s]:
@@ -261,7 +276,7 @@ class SoundCodec(Codec):
             yield from _gathered(tally.limited(self.lapped.latents(given, inverse, rounding)))
             return
         weight = (scale / scale.max()).astype(np.float32) ** 2
-        trade = float(self.artifact.facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
+        trade = float(self.artifact.facts["lambda"]) * float(np.float32(self._parts(code)[0]) / scale.max()) ** 2
         for run in _gathered(self.lapped.coefficients(given, inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
             yield self.entropy.optimise_sound(run, self._band(quality), weight, trade, self._delta)
@@ -278,19 +293,40 @@ class SoundCodec(Codec):
         return (power / max(count, 1)) ** 0.5
 
     def _fitting_code(self, blocks: Blocks, code: int) -> int:
-        """The step code from `code` on with which limiting to int8 costs no more than rounding does."""
-        unit = np.ones(self.channels, np.float32)
-        for raised in range(code, HIGHEST_CODE, 2):
-            scale, lost, rounded = self.scale_of(raised)[:, None], 0.0, 0.0
-            for coefficients in self.lapped.coefficients(self._sound(blocks), unit):
-                lost += float(np.square(np.maximum(np.abs(coefficients) - 127.5 * scale, 0)).sum())
-                rounded += float(np.minimum(np.square(coefficients), scale**2 / 12).sum())
-            if lost <= rounded:
-                return raised
-        return HIGHEST_CODE
+        """The step code, from `code` on and with either floors, with which rounding and limiting to int8 together cost
+        least."""
+        spread = Spread(self.channels)
+        for coefficients in self.lapped.coefficients(self._sound(blocks), np.ones(self.channels, np.float32)):
+            spread.add(coefficients)
+        codes = [*range(code, HIGHEST_CODE + 1)]
+        if not self.relative:
+            codes += range(code ^ COARSE, COARSE)
+        return min(codes, key=lambda tried: spread.error(self.scale_of(tried)))
 
     def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
         return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
+
+
+class Spread:
+    """How coefficients are spread over magnitudes, per channel: what any steps would cost, without trying them."""
+
+    def __init__(self, channels: int) -> None:
+        bins = BINS_AN_OCTAVE * OCTAVES
+        self._counts = np.zeros((channels, bins))
+        self._value = 2.0 ** (LOWEST_OCTAVE + (np.arange(bins) + 0.5) / BINS_AN_OCTAVE)
+
+    def add(self, coefficients: Floats) -> None:
+        """float32 (channels, t)."""
+        octave = np.log2(np.maximum(np.abs(coefficients), 2.0**LOWEST_OCTAVE)) - LOWEST_OCTAVE
+        place = np.minimum((octave * BINS_AN_OCTAVE).astype(np.int64), self._counts.shape[1] - 1)
+        for count, row in zip(self._counts, place, strict=True):
+            count += np.bincount(row, minlength=len(count))
+
+    def error(self, scale: Floats) -> float:
+        """About the squared error of rounding and of limiting to +-127 with these steps, (channels,)."""
+        step = scale.astype(np.float64)[:, None]
+        each = np.where(self._value < 127.5 * step, np.minimum(self._value, step / 12**0.5), self._value - 127 * step)
+        return float((self._counts * each**2).sum())
 
 
 def _whole(sound: Floats) -> Blocks:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latentstore.codecs import Codec, SoundCodec, load_codec
-from latentstore.codecs.bitstream import SEGMENT, split_sample
+from latentstore.codecs.bitstream import SEGMENT, split_sample, step_code_of
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 from latentstore.codecs.sound_codec import step_of
 
@@ -190,7 +190,8 @@ def test_blocks_of_any_length(name: str, effort: Any, level: float) -> None:
         return np.split(signal, cuts)
 
     assert codec.compress_blocks(blocks, 80, effort, 8000) == codec.compress(signal, 80, effort, 8000)
-    assert len(passes) == 1 or codec.relative or level > 1
+    # for the level, to code it, and where int8 does not hold it to find the steps and to code it again
+    assert len(passes) <= 4
 
 
 def test_long_sound_takes_little_memory() -> None:
@@ -295,3 +296,24 @@ def test_step_codes() -> None:
     for quality in range(1, 101):
         ratio = step_of(codec.step_code(0.3, quality)) / codec.step(quality)
         assert 2 ** (-1 / 16) * 0.999 <= ratio <= 2 ** (1 / 16) * 1.001
+    # without bit 7 the floors are a half
+    coarse, fine = codec.scale_of(130), codec.scale_of(2)
+    np.testing.assert_array_equal(np.maximum(coarse / 2, np.float32(step_of(130))), fine)
+    assert (fine < coarse).any()
+
+
+def test_finer_floors_where_they_serve() -> None:
+    """Quiet music at high quality: its largest values fit int8 at half of the floors."""
+    codec = codec_of("stereo-f256c108")
+    signal = 0.1 * music(100_000, 2)
+    blob = codec.compress(signal, 100)
+    groups = [blob[a:b] for a, b in zip(codec.info(blob).starts, codec.info(blob).ends, strict=True)]
+    assert all(0 < step_code_of(group) < 128 for group in groups)
+    latent = codec.read_latent(blob)
+    fine = snr(signal, codec.decompress(blob))
+    # the same step with the coarse floors
+    scale = codec.scale_of(step_code_of(groups[0]) | 128)
+    coarse, _ = codec.lapped.signal_to_latent(signal, 1 / scale, np.full(codec.channels, 0.5, np.float32))
+    plain = codec.lapped.latent_to_signal(coarse, len(signal), scale, np.zeros((codec.channels, 2), np.float32))
+    assert fine > snr(signal, plain) + 0.3
+    assert np.abs(latent).max() <= 127
