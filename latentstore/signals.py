@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
 from latentstore.codecs.bitstream import MAX_AREA, SOUND
 from latentstore.codecs.errors import ArgumentError, SoundError
+from latentstore.sources.folder import FileItem
 from latentstore.sources.item import Field, Item
 
 if TYPE_CHECKING:
@@ -89,12 +90,14 @@ class Sounds:
         values: np.ndarray | Callable[[], Iterator[np.ndarray]]
         if not isinstance(item, WindowItem):
             reader = self._opened(item)
+            self.bytes_in += item.size_bytes or 0
             width = reader.samples
             if width > min(MAX_AREA * self.codec.reduction, MOST_SAMPLES):
                 raise SoundError(f"{width:,} samples are more than the format has room for: cut it (--seconds)")
             values = reader.read(0, width) if width <= LONG_SAMPLES else reader.blocks
         else:
             assert item.whole is not None and self.settings.window is not None
+            self.bytes_in += item.size_bytes or 0
             is_open = self._reader is not None and self._key == item.whole.key
             reader = self._reader if is_open and self._reader is not None else self._opened(item.whole)
             if item.stop > reader.samples:
@@ -117,15 +120,24 @@ class Sounds:
         from latentstore.sounds import SoundReader
 
         self.close()
-        data, fields = item.load()
-        self.bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
-        fields = dict(fields)
-        own = int(fields.pop("rate")) if isinstance(data, np.ndarray) else None
-        for name in ("rate", "step", "samples"):
-            if name in fields:
-                raise ArgumentError(
-                    f"{item.path} has a field {name!r}, which sound in a store has of its own: rename that column"
-                )
+        data: bytes | np.ndarray | BinaryIO
+        if isinstance(item, FileItem) and item.is_local:
+            fields, own = _checked(item.path, dict(item.fields)), None
+            data = item.opened()
+        else:
+            data, beside = item.load()
+            fields = dict(beside)
+            own = int(fields.pop("rate")) if isinstance(data, np.ndarray) else None
+            _checked(item.path, fields)
         self._reader = SoundReader(data, self.codec.in_channels, self.settings.rate, own)
         self._key, self._fields = item.key, fields
         return self._reader
+
+
+def _checked(path: str, fields: dict[str, Field]) -> dict[str, Field]:
+    for name in ("rate", "step", "samples"):
+        if name in fields:
+            raise ArgumentError(
+                f"{path} has a field {name!r}, which sound in a store has of its own: give it another name"
+            )
+    return fields

@@ -94,33 +94,39 @@ def library_versions(resampling: bool) -> dict[str, str]:
 class SoundReader:
     """A recording, read forwards, so that a long one need not be in memory. Use as a context manager.
 
-    data: the bytes of a sound file, or an array (n,) or (n, channels) of floats, int16 or int32 at the rate `own`.
-    samples, rate: of what `read` gives. Errors as in `read_sound`.
+    data: the bytes of a sound file, or the file, which it closes; or an array (n,) or (n, channels) of floats, int16 or
+    int32 at the rate `own`. samples, rate: of what `read` gives. Errors as in `read_sound`.
     """
 
-    def __init__(self, data: bytes | np.ndarray, inputs: int, rate: int | None = None, own: int | None = None) -> None:
-        self.inputs, self._data, self._rate, self._own = inputs, data, rate, own
+    def __init__(
+        self, data: bytes | BinaryIO | np.ndarray, inputs: int, rate: int | None = None, own: int | None = None
+    ) -> None:
+        self.inputs, self._rate, self._own = inputs, rate, own
+        self._source = io.BytesIO(data) if isinstance(data, bytes) else data
         self._sound: soundfile.SoundFile | None = None
-        self._begin()
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     def _begin(self) -> None:
         """Opens the recording, or begins anew."""
-        data, inputs, own, rate = self._data, self.inputs, self._own, self._rate
+        inputs = self.inputs
         self.at, self._rest = 0, np.zeros((0, inputs), np.float32)
         self._failure: SoundError | None = None
-        self.close()
-        if isinstance(data, np.ndarray):
-            if own is None:
+        if self._sound is not None:
+            self._sound.close()
+        if isinstance(self._source, np.ndarray):
+            if self._own is None:
                 raise ArgumentError("an array does not say its rate: give it as `own`")
-            array = data[:, None] if data.ndim == 1 else data
-            length, blocks = SoundLength(len(array), own, array.shape[1]), _array_blocks(array)
+            array = self._source[:, None] if self._source.ndim == 1 else self._source
+            length, blocks = SoundLength(len(array), self._own, array.shape[1]), _array_blocks(array)
         else:
-            if not len(data):
-                raise SoundError("the file is empty")
-            self._sound = _opened(io.BytesIO(data))
-            length, blocks = _length(self._sound, len(data)), _file_blocks(self._sound)
+            self._sound = _opened(self._source)
+            length, blocks = _length(self._sound, _size(self._source)), _file_blocks(self._sound)
         _check_channels(length.channels, inputs)
-        self.rate = length.rate if rate is None else rate
+        self.rate = length.rate if self._rate is None else self._rate
         self.samples = resampled_length(length.samples, length.rate, self.rate)
         mixed = (_mixed(block, inputs) for block in _whole(blocks, length.samples))
         self._blocks = mixed if self.rate == length.rate else _resampled(mixed, length.rate, self.rate)
@@ -136,8 +142,8 @@ class SoundReader:
         except _library("soundfile").LibsndfileError as error:
             self._failure = _damage(error)
             raise self._failure from error
-        blocks = _whole(_file_blocks(self._sound), self.samples, start)
-        self._blocks = (_mixed(block, self.inputs) for block in blocks)
+        inputs, blocks = self.inputs, _whole(_file_blocks(self._sound), self.samples, start)
+        self._blocks = (_mixed(block, inputs) for block in blocks)
         self.at, self._rest = start, np.zeros((0, self.inputs), np.float32)
 
     def __enter__(self) -> SoundReader:
@@ -150,7 +156,8 @@ class SoundReader:
         """Lets go of the file."""
         if self._sound is not None:
             self._sound.close()
-            self._sound = None
+        if not isinstance(self._source, np.ndarray):
+            self._source.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All of it in blocks (n, inputs), from the beginning each time."""
@@ -292,8 +299,10 @@ def _library(name: str) -> Any:
 
 
 def _opened(file: BinaryIO) -> soundfile.SoundFile:
-    library = _library("soundfile")
-    _check_container(file, _size(file))
+    library, size = _library("soundfile"), _size(file)
+    if not size:
+        raise SoundError("the file is empty")
+    _check_container(file, size)
     file.seek(0)
     guarded = _Guarded(file)
     try:
@@ -334,7 +343,10 @@ def _said(error: Any) -> str:
 
 
 def _size(file: BinaryIO) -> int:
-    return file.seek(0, io.SEEK_END)
+    at = file.tell()  # libsndfile remembers where it left the file
+    size = file.seek(0, io.SEEK_END)
+    file.seek(at)
+    return size
 
 
 def _check_container(file: BinaryIO, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,23 +104,22 @@ class ShardWork:
         failures: list[Failure] = []
         limited: list[Limited] = []
         bytes_out = 0
-        signals = signals_of(self.settings, codec)
-        for done, item in enumerate(task.items):
-            monitor.report(task.index, (done, signals.bytes_in, bytes_out))
-            try:
-                sample, outliers = self._sample(codec, item.key, signals.read(item))
-            except SignalError as error:
-                if self.settings.raise_errors:
-                    raise self.settings.words.error(f"{item.path}: {error}") from error
-                failures.append(Failure.of(item.key, item.path, str(error)))
-                continue
-            except MemoryError as error:
-                raise LatentstoreError(f"{item.path}: not enough memory for it; use fewer workers") from error
-            bytes_out += sum(map(len, sample.groups))
-            samples.append(sample)
-            if outliers:
-                limited.append(Limited(item.key, outliers))
-        signals.close()
+        with closing(signals_of(self.settings, codec)) as signals:
+            for done, item in enumerate(task.items):
+                monitor.report(task.index, (done, signals.bytes_in, bytes_out))
+                try:
+                    sample, outliers = self._sample(codec, item.key, signals.read(item))
+                except SignalError as error:
+                    if self.settings.raise_errors:
+                        raise self.settings.words.error(f"{item.path}: {error}") from error
+                    failures.append(Failure.of(item.key, item.path, str(error)))
+                    continue
+                except MemoryError as error:
+                    raise LatentstoreError(f"{item.path}: not enough memory for it; use fewer workers") from error
+                bytes_out += sum(map(len, sample.groups))
+                samples.append(sample)
+                if outliers:
+                    limited.append(Limited(item.key, outliers))
         monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
         told: list[Failure | Limited] = [*failures, *limited]
         notes = [*(one.note() for one in told), {"bytes_in": signals.bytes_in}]

@@ -434,7 +434,7 @@ def test_arrays_that_are_no_pictures(tmp_path: Path) -> None:
             open_source(tmp_path / f"{name}.zarr")
 
 
-def test_a_damaged_chunk_names_its_picture(tmp_path: Path) -> None:
+def test_a_damaged_chunk_names_its_row(tmp_path: Path) -> None:
     import zarr
 
     url = tmp_path / "a.zarr"
@@ -442,7 +442,7 @@ def test_a_damaged_chunk_names_its_picture(tmp_path: Path) -> None:
     (url / "c/1/0/0/0").write_bytes(b"nothing")
     source = open_source(url)
     np.testing.assert_array_equal(read_picture(source[1].read()), pixels(1))
-    with pytest.raises(StoreError, match="picture 2 cannot be read"):
+    with pytest.raises(StoreError, match="row 2 cannot be read"):
         source[2].read()
 
 

@@ -25,6 +25,7 @@ __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
 # What lies beside the class folders has a class too: none.
 NO_CLASS = -1
+GONE = "it is gone: it was there when the source was listed"
 # What backends call the thing that changes with an object's content, best first.
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
@@ -43,7 +44,7 @@ class FileItem(Item):
         try:
             return self.location.read(self.name), self.fields
         except MissingError as error:
-            raise SignalError("it is gone: it was there when the source was listed") from error
+            raise SignalError(GONE) from error
         except StoreError as error:
             if self.location.local is None:
                 raise
@@ -51,7 +52,18 @@ class FileItem(Item):
 
     def opened(self) -> BinaryIO:
         assert self.location is not None
-        return self.location.opened(self.name)
+        try:
+            return self.location.opened(self.name)
+        except FileNotFoundError as error:
+            raise SignalError(GONE) from error
+        except OSError as error:
+            if self.location.local is None:
+                raise StoreError(f"{self.location.at(self.name)} cannot be read: {error}") from error
+            raise SignalError(f"cannot be read: {error.strerror or error}") from error
+
+    @property
+    def is_local(self) -> bool:
+        return self.location is not None and self.location.local is not None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from latentstore.codecs.errors import SignalError, StoreError
 from latentstore.sounds import SoundLength, resampled_length, sound_length
@@ -71,10 +70,4 @@ def _header(item: Item) -> SoundLength | str:
     except SignalError as error:
         return str(error)
     except OSError as error:
-        if not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and not _is_local(item):
-            raise StoreError(f"{item.path} cannot be read: {error}") from error
-        return f"cannot be read: {error.strerror or error}"
-
-
-def _is_local(item: Any) -> bool:
-    return item.location.local is not None
+        raise StoreError(f"{item.path} cannot be read: {error}") from error
