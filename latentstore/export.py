@@ -22,6 +22,8 @@ __all__ = ["export", "file_path"]
 
 BATCH = 32
 BATCH_SAMPLES = 1 << 24
+# Its header counts bytes in 32 bits.
+MAX_WAV_BYTES = (1 << 32) - 1024
 
 
 def export(
@@ -80,7 +82,10 @@ def _signals(dataset: LatentDataset, indices: np.ndarray) -> Iterator[tuple[str,
         signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
         if dataset.is_sound:
             signal = signal[: int(fields["samples"][i]) if "samples" in fields else width]
-        yield key, signal, int(fields["rate"][i]) if dataset.is_sound else 0
+        rate = int(fields["rate"][i]) if dataset.is_sound else 0
+        if dataset.is_sound and not 1 <= rate < 1 << 28:
+            raise CorruptError(f"{dataset.where(int(indices[i]))}: its rate is {rate} hertz")
+        yield key, signal, rate
 
 
 def _write(folder: Path, key: str, signal: np.ndarray, rate: int) -> int:
@@ -101,6 +106,8 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def _write_wav(path: Path, sound: np.ndarray, rate: int) -> None:
+    if 2 * sound.size > MAX_WAV_BYTES:
+        raise StoreError(f"{path}: {len(sound):,} samples are too many for a WAV file; read them by `LatentLoader`")
     whole = np.clip(np.rint(sound * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(sound.shape[1])

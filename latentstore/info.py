@@ -65,7 +65,7 @@ def _signals(dataset: LatentDataset) -> str:
 
 def _lengths(dataset: LatentDataset) -> str:
     rates = np.asarray(dataset.fields()["rate"])
-    seconds = dataset.sizes()[:, 1] / rates
+    seconds = dataset.sizes()[:, 1] / np.maximum(rates, 1)
     low, high = float(seconds.min()), float(seconds.max())
     long = f"windows of {high:g} s" if dataset.size is not None else f"each its own length, {low:.3g} to {high:.3g} s"
     said = " and ".join(f"{rate:,}" for rate in sorted(set(rates.tolist()))[:SHOWN_RATES])

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from latentstore.codecs.bitstream import SOUND
 from latentstore.codecs.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
 from latentstore.loaders.columns import KINDS
 
 FORMAT_VERSION = 1
+# Fields that every store of sound has.
+OF_SOUND = ("rate", "step")
 
 
 def seal(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +86,8 @@ class StoreMeta:
             )
             kinds = {str(field["kind"]) for field in attributes["fields"].values()}
             arrays = [str(field.get("array", "")) for field in attributes["fields"].values()]
+            needed = OF_SOUND if attributes.get("mode") == SOUND else ()
+            lacking = [name for name in needed if attributes["fields"].get(name, {}).get("kind") != "int"]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CorruptError(f"{where}: the description of the store is damaged ({error!r})") from error
         if not (
@@ -93,6 +98,7 @@ class StoreMeta:
             and meta.group_channels > 0
             and meta.channels % meta.group_channels == 0
             and kinds <= set(KINDS)
+            and not lacking
             and not any("/" in name for name in arrays)
             and meta.mean.shape == meta.std.shape == (meta.channels,)
         ):

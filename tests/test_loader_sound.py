@@ -174,6 +174,14 @@ def test_a_step_that_cannot_be(whole: Any) -> None:
         whole.step_codes({})
 
 
+def test_a_store_that_lacks_what_sound_needs(whole: Any) -> None:
+    from latentstore.loaders.manifest import StoreMeta
+
+    fields = {name: kind for name, kind in whole.info["fields"].items() if name != "rate"}
+    with pytest.raises(CorruptError, match="contradicts itself"):
+        StoreMeta.of({**whole.info, "fields": fields}, "here")
+
+
 def test_plain_zarr_reads_windows(source: Path, tmp_path: Path) -> None:
     import zarr
 
