@@ -64,7 +64,6 @@ def main() -> None:
     common.table(["", "M samples/s"], [[name, samples / s / 1e6] for name, s in seconds.items()])
 
     access(codec, tracks, bars)
-    seams(codec, tracks, bars)
     print()
     bars.end()
 
@@ -95,6 +94,7 @@ def access(codec: SoundCodec, tracks: list[np.ndarray], bars: common.Bars) -> No
     print(f"\nAn hour of music in {len(blob) / 1e6:.1f} MB: decoding all of it takes {taken:.2f} s,")
     print(f"one second in its middle {1e3 * np.mean(each):.2f} ms (mean of ten, {1e3 * max(each):.2f} at most)")
     bars.at_least("an hour over one second in its middle", taken / float(np.mean(each)), ACCESS_BAR)
+    seams(hour, whole, 1024 * codec.reduction, bars)
 
 
 def timed(codec: SoundCodec, blob: bytes, place: int, second: int) -> float:
@@ -103,24 +103,19 @@ def timed(codec: SoundCodec, blob: bytes, place: int, second: int) -> float:
     return time.perf_counter() - start
 
 
-def seams(codec: SoundCodec, tracks: list[np.ndarray], bars: common.Bars) -> None:
-    """Energy around borders of segments, decoded against the signal's own; and the error there against elsewhere."""
-    span = 1024 * codec.reduction
-    decoded = own = 0.0
-    near_errors, errors = [], []
-    for track in tracks:
-        rebuilt = codec.decompress(codec.compress(track)).astype(np.float64)
-        for at in range(span, len(track), span):
-            near = slice(at - 64, at + 64)
-            decoded += np.square(rebuilt[near]).sum()
-            own += np.square(track[near], dtype=np.float64).sum()
-            near_errors.append(np.square(rebuilt[near] - track[near]).mean())
-        errors.append(np.square(rebuilt - track).mean())
-    energy = float(10 * np.log10(decoded / own))
-    error = float(10 * np.log10(np.mean(near_errors) / np.mean(errors)))
-    print(f"\nWithin 64 samples of borders of segments: energy {energy:+.3f} dB from the signal's own,")
-    print(f"error {error:+.2f} dB from that of whole recordings")
-    bars.at_most("energy at borders of segments, dB from the signal's own", abs(energy), SEAM_BAR)
+def seams(own: np.ndarray, decoded: np.ndarray, span: int, bars: common.Bars) -> None:
+    """Energy around borders of segments, decoded over the signal's own, beside that half-way between borders."""
+    levels = {}
+    for where, first in (("at borders", span), ("between", span // 2)):
+        places = np.arange(first, len(own) - 128, span)[:, None] + np.arange(-128, 128)
+        energy = [np.square(signal[places], dtype=np.float64).sum() for signal in (decoded, own)]
+        error = np.square(decoded[places] - own[places], dtype=np.float64).mean()
+        levels[where] = float(10 * np.log10(energy[0] / energy[1])), float(10 * np.log10(error))
+    print(f"\nWithin 128 samples of the {len(places)} borders of segments, and half-way between them")
+    columns = ["", "energy, dB from the signal's own", "error, dB of full scale"]
+    common.table(columns, [[where, *level] for where, level in levels.items()])
+    away = abs(levels["at borders"][0] - levels["between"][0])
+    bars.at_most("energy at borders of segments, dB from what it is between them", away, SEAM_BAR)
 
 
 if __name__ == "__main__":
