@@ -73,7 +73,7 @@ def test_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("digits"), **digits)
     text = (ROOT / "docs" / "sound.md").read_text(encoding="utf-8")
     commands = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^latentstore .*$", text, re.MULTILINE)]
-    assert [command[0] for command in commands] == ["convert", "convert", "info", "verify", "export"]
+    assert [command[0] for command in commands] == ["convert", "convert", "info", "verify", "export", "evaluate"]
     for command in commands:
         assert main(command) == 0, command
     assert len(list(Path("heard").glob("*.wav"))) == 4
