@@ -6,6 +6,7 @@ The kernel does it; without one `reference` does, with the same results.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,49 @@ class EntropyCoder:
             out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
         return out, begin, code
 
+    def decode_rows(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        instants: npt.NDArray[np.int32],
+        name: Callable[[int], str] = "Group blob {}".format,
+    ) -> Int8s:
+        """`decode` for groups of sound of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
+        group_channels * instants,)."""
+        ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
+        out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
+        segmented = np.flatnonzero(instants > SEGMENT)
+        short = np.flatnonzero(instants <= SEGMENT)
+        into = out if not len(segmented) else np.empty(int(instants[short].sum()) * self.group_channels, np.int8)
+        places = (np.asarray(source, np.int32), np.asarray(start, np.int64), np.asarray(length, np.int64))
+        status, index = backend().coder_decode_rows(
+            self._coder, list(buffers), *(place[short] for place in places), instants[short], into
+        )
+        if status:
+            which = int(short[index])
+            first = int(start[which])
+            blob = memoryview(buffers[int(source[which])])[first : first + int(length[which])]
+            raise self._error(status, which, f"{name(which)} ({len(blob)} bytes)", blob, (1, int(instants[which])))
+        if not len(segmented):
+            return out
+        at = 0
+        for i in short.tolist():
+            size = int(instants[i]) * self.group_channels
+            out[ends[i] - size : ends[i]] = into[at : at + size]
+            at += size
+        for i in segmented.tolist():
+            shape = (1, self.group_channels, 1, int(instants[i]))
+            part = out[ends[i] - shape[1] * shape[3] : ends[i]].reshape(shape)
+            one = slice(i, i + 1)
+            try:
+                self.decode(buffers, source[one], start[one], length[one], part, partial(_nth, name, i))
+            except LatentstoreError as error:
+                error.index = i
+                raise
+        return out
+
     def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
         """Where the blobs of a group's segments begin, and the last ends."""
         if instants <= SEGMENT:
@@ -254,6 +298,10 @@ class EntropyCoder:
                 index,
             )
         return CorruptError(f"{where} contradicts itself (status {status}).", index)
+
+
+def _nth(name: Callable[[int], str], i: int, _: int) -> str:
+    return name(i)
 
 
 def _segmented(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:

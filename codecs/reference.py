@@ -60,6 +60,7 @@ __all__ = [
     "coder_contexts",
     "coder_cost",
     "coder_decode",
+    "coder_decode_rows",
     "coder_encode",
     "coder_encode_many",
     "coder_lanes",
@@ -282,19 +283,51 @@ def coder_decode(
     if out.ndim != 4 or out.dtype != np.int8 or out.shape[:2] != (len(source), coder.channels):
         raise ValueError(f"out is {out.dtype} {out.shape}, not int8 ({len(source)}, {coder.channels}, h, w)")
     require_plane(out.shape[2], out.shape[3], "out")
+    return _decode(coder, _blobs(buffers, source, start, length), list(out))
+
+
+def coder_decode_rows(
+    coder: Coder,
+    buffers: list[Any],
+    source: npt.NDArray[np.int32],
+    start: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    width: npt.NDArray[np.int32],
+    out: Int8s,
+) -> tuple[int, int]:
+    """`coder_decode` for blobs of sound of any widths int32 (n,), in order in out, int8 (sum of c * width,)."""
+    if not coder.adaptive:
+        raise ValueError("rows of many widths are of adaptive coders")
+    for side in width.tolist():
+        require_plane(1, side, "width")
+    ends = np.cumsum(width.astype(np.int64) * coder.channels)
+    if out.ndim != 1 or out.dtype != np.int8 or len(out) != (ends[-1] if len(ends) else 0):
+        raise ValueError(f"out is {out.dtype} {out.shape}, not int8 of the sum of the widths")
+    parts = [part.reshape(coder.channels, 1, -1) for part in np.split(out, ends[:-1])] if len(ends) else []
+    return _decode(coder, _blobs(buffers, source, start, length), parts)
+
+
+def _blobs(
+    buffers: list[Any], source: npt.NDArray[Any], start: npt.NDArray[Any], length: npt.NDArray[Any]
+) -> list[bytes]:
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     blobs = []
     for i, (s, first, size) in enumerate(zip(source.tolist(), start.tolist(), length.tolist(), strict=True)):
         if not 0 <= s < len(views) or first < 0 or size < 0 or first + size > len(views[s]):
             raise ValueError(f"blob {i} lies outside its buffer")
         blobs.append(bytes(views[s][first : first + size]))
+    return blobs
+
+
+def _decode(coder: Coder, blobs: list[bytes], parts: list[Int8s]) -> tuple[int, int]:
+    """Blob i into parts[i]; all are checked before one is decoded."""
     i = -1
     groups: list[Group] = []
     try:
         for i in range(len(blobs)):
-            groups.append(_expected(coder, parse_group(blobs[i], coder.sha256, coder.adaptive), out.shape[2:]))
+            groups.append(_expected(coder, parse_group(blobs[i], coder.sha256, coder.adaptive), parts[i].shape[1:]))
         for i in range(len(blobs)):
-            out[i] = decode_group(coder, groups[i])
+            parts[i][...] = decode_group(coder, groups[i])
     except RefusedError as refused:
         return refused.status, i
     return OK, -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -238,6 +238,20 @@ class SoundCodec(Codec):
         return self.lapped.latent_to_samples(
             part, first, t, begin, end, self.scale_of(code), self._delta
         )
+
+    def read_rows(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        instants: npt.NDArray[np.int32],
+    ) -> Int8s:
+        """`read_groups` for groups of any lengths, instants: int32 (n,), without the GIL.
+
+        Returns int8 (sum of group_channels * instants,): the groups in order, each (group_channels, its instants).
+        """
+        return self.entropy.decode_rows(buffers, source, start, length, instants)
 
     def info(self, blob: Buffer) -> SampleInfo:
         """What the header of a sample blob says: its `width` is the number of samples, `rate` theirs in hertz.

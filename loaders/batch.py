@@ -84,15 +84,16 @@ class Collate:
                 for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True))
             ]
             lengths = torch.tensor([len(signal) for signal in signals])
-            padded = torch.zeros((len(signals), int(lengths.max()), signals[0].shape[1]))
-            for row, signal in zip(padded, signals, strict=True):
-                row[: len(signal)] = torch.from_numpy(signal)
-            return {"waveform": padded, "lengths": lengths, "mask": _mask(lengths)}
+            waveforms = np.zeros((len(signals), int(lengths.max()), signals[0].shape[1]), np.float32)
+            for row, signal in zip(waveforms, signals, strict=True):
+                row[: len(signal)] = signal
+            return {"waveform": torch.from_numpy(waveforms), "lengths": lengths, "mask": _mask(lengths)}
         lengths = torch.tensor([latent.shape[2] for latent in latents])
-        codes = torch.zeros((len(latents), self.ds.channels, int(lengths.max())), dtype=torch.int8)
-        for row, latent in zip(codes.numpy(), latents, strict=True):
+        # zeros of NumPy's: torch wakes its threads for them, which takes longer than decoding
+        padded = np.zeros((len(latents), self.ds.channels, int(lengths.max())), np.int8)
+        for row, latent in zip(padded, latents, strict=True):
             row[:, : latent.shape[2]] = latent[:, 0]
-        mask = _mask(lengths)
+        codes, mask = torch.from_numpy(padded), _mask(lengths)
         if self.normalise is not None:
             codes = self.normalise(codes, steps).masked_fill_(~mask[:, None], 0)
         return {"latent": codes, "lengths": lengths, "mask": mask}

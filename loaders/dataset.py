@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -211,6 +213,8 @@ class LatentDataset:
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
         fetched, sizes = self.fetch(indices), self.sizes(indices)
+        if self.is_sound:
+            return self._read_lengths(indices, fetched, sizes[:, 1])
         shapes, which = np.unique(sizes, axis=0, return_inverse=True)
         gc, groups = self.codec.group_channels, self.groups
         latents: list[np.ndarray] = [np.empty(0, np.int8)] * len(indices)
@@ -225,9 +229,27 @@ class LatentDataset:
                 latents[i] = got[row, : self.channels]
         return latents
 
+    def _read_lengths(self, indices: np.ndarray, fetched: Fetched, samples: np.ndarray) -> list[np.ndarray]:
+        """Latents of sound of any lengths, in one call."""
+        codec = cast("SoundCodec", self.codec)
+        instants = np.array([codec.latent_shape(1, n)[2] for n in samples.tolist()], np.int32)
+        with self._named(indices):
+            flat = codec.read_rows(
+                fetched.buffers, fetched.source, fetched.start, fetched.length, np.repeat(instants, self.groups)
+            )
+        channels = self.groups * codec.group_channels
+        parts = np.split(flat, np.cumsum(instants.astype(np.int64) * channels)[:-1])
+        return [part.reshape(channels, 1, -1)[: self.channels] for part in parts]
+
     def _decode(self, indices: np.ndarray, fetched: Fetched, out: np.ndarray) -> None:
-        try:
+        with self._named(indices):
             self.codec.read_groups(fetched.buffers, fetched.source, fetched.start, fetched.length, out)
+
+    @contextmanager
+    def _named(self, indices: np.ndarray) -> Iterator[None]:
+        """Errors about one of the groups of these samples name the shard and the key."""
+        try:
+            yield
         except LatentstoreError as error:
             if error.index is None:
                 raise

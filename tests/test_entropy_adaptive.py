@@ -69,6 +69,56 @@ def check(tables: list[np.ndarray], precision: int, models: np.ndarray, values: 
         assert kernel.coder_contexts(fast, model, first) == reference.coder_contexts(slow, model, first)
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    widths=st.lists(st.one_of(st.integers(1, 12), st.integers(1, 90)), min_size=1, max_size=40),
+    filtered=st.sampled_from([0.0, 0.7, 1.0]),
+    strength=st.sampled_from([1.0, 100.0]),
+)
+def test_rows_of_many_widths_in_one_call(seed: int, widths: list[int], filtered: float, strength: float) -> None:
+    rng = np.random.default_rng(seed)
+    tables = random_adaptive_tables(seed, filtered=filtered, strength=strength)
+    slow, fast = (b.adaptive_new(SHA256, 11, *tables) for b in (reference, kernel))
+    values = [latent(seed + i, str(rng.choice(KINDS)), 3, 1, width) for i, width in enumerate(widths)]
+    blobs = [kernel.coder_encode(fast, int(rng.integers(2)), 7, value) for value in values]
+    lengths = np.array([len(blob) for blob in blobs], np.int64)
+    where = np.arange(len(blobs), dtype=np.int32), lengths * 0, lengths, np.array(widths, np.int32)
+    expected = np.concatenate([value.ravel() for value in values])
+    out = np.full(len(expected), 99, np.int8)
+    assert reference.coder_decode_rows(slow, blobs, *where, out) == (0, -1)
+    np.testing.assert_array_equal(out, expected)
+    for path in paths():
+        out[...] = 99
+        assert kernel.coder_decode_rows(fast, blobs, *where, out) == (0, -1), path
+        np.testing.assert_array_equal(out, expected, err_msg=path)
+    # of one that is wrong, which it is
+    bad = int(rng.integers(len(blobs)))
+    for change in (reseal(blobs[bad], width=widths[bad] + 1, sound=True), blobs[bad][:-1] + b"~" + blobs[bad][-1:]):
+        spoiled = [*blobs[:bad], change, *blobs[bad + 1 :]]
+        lengths = np.array([len(blob) for blob in spoiled], np.int64)
+        answers = [
+            backend.coder_decode_rows(coder, spoiled, where[0], lengths * 0, lengths, where[3], out)
+            for backend, coder in ((reference, slow), (kernel, fast))
+        ]
+        assert answers[0] == answers[1] and answers[0][1] == bad and answers[0][0] < 0
+
+
+def test_rows_that_cannot_be_meant() -> None:
+    for backend in BACKENDS:
+        coder = backend.adaptive_new(SHA256, 11, *random_adaptive_tables(0))
+        blob = backend.coder_encode(coder, 0, 0, np.ones((3, 1, 5), np.int8))
+        one, zero, size = np.zeros(1, np.int32), np.zeros(1, np.int64), np.array([len(blob)])
+        for width, out in [(0, 0), (1 << 17, 3 << 17), (5, 14), (5, 16)]:
+            with pytest.raises(ValueError):
+                backend.coder_decode_rows(
+                    coder, [blob], one, zero, size, np.array([width], np.int32), np.empty(out, np.int8)
+                )
+        pictures = backend.coder_new(SHA256, 11, *random_tables(0))
+        with pytest.raises(ValueError, match="adaptive"):
+            backend.coder_decode_rows(pictures, [blob], one, zero, size, one + 5, np.empty(15, np.int8))
+
+
 @pytest.mark.parametrize("width", range(1, 41))
 def test_kernel_and_reference_agree(width: int) -> None:
     values = latents(width, list(KINDS), 3, width)

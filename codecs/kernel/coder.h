@@ -73,6 +73,7 @@ typedef struct {
   int wrap;                       /* steps from a stream's last lane to its first lane one row down */
   ptrdiff_t size;                 /* steps * wide */
   ptrdiff_t pad;                  /* zero bytes before and after a flat plane */
+  int widths[LS_MAX_LANES];       /* of rows: of the stream in each lane, `width` being the largest */
   /* flat byte masks, 0 or 255 */
   uint8_t *first_column, *second_column, *last_column, *first_row, *last_row, *active, *first_lane, *last_lane;
   void *memory;
@@ -223,7 +224,8 @@ size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[
 typedef struct {
   const uint8_t *blob;
   size_t size;
-  int index;
+  int index, width;
+  size_t out_at; /* where in the output its latent goes */
   ls_group group;
 } ls_job;
 
@@ -231,6 +233,9 @@ typedef struct {
  * zero is about blob `failed`. */
 int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int height, int width,
                    int8_t *out, int *failed);
+
+/* The same for an adaptive coder, whose blobs may be of different widths. */
+int ls_decode_rows(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int8_t *out, int *failed);
 
 uint32_t ls_crc32c(uint32_t crc, const uint8_t *data, size_t size);
 

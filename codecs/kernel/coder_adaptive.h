@@ -19,8 +19,9 @@ static int row_magnitudes(const ls_geometry *g, const int8_t *restrict magnitude
     }
     /* beyond the ends there are zeros, where the ends themselves should be */
     for (ptrdiff_t i = 0; i < wide; i++) {
+        const ptrdiff_t last = (g->widths[i] - 1) * wide + i;
         pairs[2 * i + 1] = (uint8_t)(pairs[2 * i + 1] + 3 * magnitude[i]);
-        pairs[2 * (n - wide + i) + 1] = (uint8_t)(pairs[2 * (n - wide + i) + 1] + 3 * magnitude[n - wide + i]);
+        pairs[2 * last + 1] = (uint8_t)(pairs[2 * last + 1] + 3 * magnitude[last]);
     }
     return 1;
 }
@@ -132,10 +133,10 @@ static inline __attribute__((always_inline)) void learn(learner *l, const expect
     l->value = value;
 }
 
-/* Decodes one instant of a plane. */
+/* Decodes one instant of a plane. Streams that have ended keep their states, and go on as zeros. */
 static inline __attribute__((always_inline)) int decode_instant(const ls_coder *coder, const ls_plane *plane,
                                                                 learner *l, vec *state, reader *words, ptrdiff_t at,
-                                                                const int filtered, const int mixed)
+                                                                const mask active, const int filtered, const int mixed)
 {
     const int precision = coder->precision;
     const vec twelve = v_set(0xfff);
@@ -144,20 +145,22 @@ static inline __attribute__((always_inline)) int decode_instant(const ls_coder *
     const vec slot = v_and(*state, v_set((1u << precision) - 1));
     const vec table = table_of(l, coder, e.bucket, filtered, mixed);
     const vec entry = v_gather(coder->slots, v_or(v_sll(table, precision), slot));
-    const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(*state, precision)), v_and(entry, twelve));
+    vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(*state, precision)), v_and(entry, twelve));
+    next = v_blend(active, *state, next);
     *state = reader_refill(words, next, v_less(next, v_set(LS_STATE_LOW)), 16);
     const mask beyond = reader_beyond(words, plane->streams, 16);
     if (beyond)
         return give_up(plane->streams + __builtin_ctz(beyond), LS_TRUNCATED);
     vec residual = v_sra(entry, 24), value = residual;
-    const mask escaped = v_equal(residual, v_set((uint32_t)-128));
+    const mask escaped = v_equal(residual, v_set((uint32_t)-128)) & active;
     if (filtered) {
         residual = v_sub(v_xor(residual, e.flip), e.flip);
         value = v_max(v_min(v_add(residual, e.whole), v_set(127)), v_set((uint32_t)-128));
     }
     if (escaped && read_escapes(plane, 1, escaped, filtered ? e.whole : v_set(0), &residual, &value))
         return LS_CORRUPT;
-    const vec magnitude = v_min(v_abs(residual), v_set(15));
+    value = v_blend(active, v_set(0), value);
+    const vec magnitude = v_blend(active, v_set(0), v_min(v_abs(residual), v_set(15)));
     v_store_i8(plane->value + at, value);
     v_store_i8(plane->residual + at, magnitude);
     learn(l, &e, value, magnitude, filtered);
@@ -172,10 +175,21 @@ static inline __attribute__((always_inline)) int decode_rows_any(const ls_coder 
     vec state = v_load(plane->states);
     start(&l, coder, plane, filtered, mixed);
     reader_open(&words, plane->streams, 16);
-    for (ptrdiff_t at = 0; at < g->size; at += 16) {
-        const int status = decode_instant(coder, plane, &l, &state, &words, at, filtered, mixed);
-        if (status)
-            return status;
+    for (int t = 0; t < g->width;) {
+        /* as far as the same streams go on */
+        mask active = 0;
+        int until = g->width;
+        for (int lane = 0; lane < 16; lane++) {
+            if (g->widths[lane] <= t)
+                continue;
+            active |= (mask)(1u << lane);
+            until = g->widths[lane] < until ? g->widths[lane] : until;
+        }
+        for (; t < until; t++) {
+            const int status = decode_instant(coder, plane, &l, &state, &words, (ptrdiff_t)t * 16, active, filtered, mixed);
+            if (status)
+                return status;
+        }
     }
     v_store(plane->states, state);
     reader_close(&words, plane->streams, 16);

@@ -6,7 +6,7 @@
 
 /* The streams that fill the lanes of one vector. Those of one model go faster; `mixed`: they are of several. */
 typedef struct {
-    int count, mixed, model[LS_MAX_LANES], index[LS_MAX_LANES];
+    int count, mixed, model[LS_MAX_LANES], index[LS_MAX_LANES], width[LS_MAX_LANES];
     ls_stream streams[LS_MAX_LANES];
     uint32_t states[LS_MAX_LANES];
     int8_t *out[LS_MAX_LANES];
@@ -18,10 +18,12 @@ static int by_model(const void *a, const void *b)
     const ls_job *x = a, *y = b;
     if (x->group.model != y->group.model)
         return x->group.model - y->group.model;
+    if (x->width != y->width)
+        return x->width - y->width;
     return x->index - y->index;
 }
 
-static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8_t *out, size_t group_size)
+static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8_t *out)
 {
     size_t bytes = 0;
     b->mixed = 0;
@@ -45,14 +47,16 @@ static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8
         b->streams[s].words = at + 4 * lanes;
         b->streams[s].words_end = b->streams[s].escapes = at + g->payload_size - g->escapes;
         b->streams[s].escapes_end = at + g->payload_size;
-        b->out[s] = out + (size_t)jobs[s].index * group_size;
+        b->out[s] = out + jobs[s].out_at;
         b->index[s] = jobs[s].index;
+        b->width[s] = jobs[s].width;
         at += g->payload_size + 64;
     }
     /* lanes without a stream decode the last one again, and it is dropped */
     for (int s = b->count; s < LS_MAX_LANES / lanes; s++) {
         b->streams[s] = b->streams[b->count - 1];
         b->model[s] = b->model[b->count - 1];
+        b->width[s] = b->width[b->count - 1];
         memcpy(b->states + s * lanes, b->states + (b->count - 1) * lanes, (size_t)lanes * 4);
     }
     return LS_OK;
@@ -104,6 +108,17 @@ static void write_plane(const ls_work *w, int in_values, const bundle *b, int k,
         ls_from_flat(w->g, s, plane, b->out[s] + (size_t)k * area);
 }
 
+static void write_rows(const ls_work *w, const bundle *b, int k)
+{
+    for (int s = 0; s < b->count; s++) {
+        const int8_t *from = w->value[k] + s;
+        const size_t width = (size_t)b->width[s];
+        int8_t *to = b->out[s] + (size_t)k * width;
+        for (size_t t = 0; t < width; t++)
+            to[t] = from[t * LS_MAX_LANES];
+    }
+}
+
 /* One or two bundles of one shape, one of an adaptive coder, channel by channel. */
 static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles, int count, int *failed)
 {
@@ -131,7 +146,10 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
             return status;
         }
         for (int i = 0; i < count; i++) {
-            write_plane(works + i, planes[i].predicted || coder->adaptive, bundles + i, k, area, coder->kept);
+            if (coder->adaptive)
+                write_rows(works + i, bundles + i, k);
+            else
+                write_plane(works + i, planes[i].predicted, bundles + i, k, area, coder->kept);
             if (k + 1 < coder->channels)
                 ls_finish_plane(works + i, path, k);
         }
@@ -143,15 +161,16 @@ static int decode_bundles(const ls_coder *coder, ls_work *works, bundle *bundles
 }
 
 /* Checks every blob before any is decoded; those of nothing but zeros are done with here. */
-static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int *count, int height, int width,
-                      int8_t *out, size_t group_size, int *failed)
+static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int *count, int height, int8_t *out,
+                      int *failed)
 {
     int kept = 0;
     for (int i = 0; i < *count; i++) {
         ls_job *j = jobs + i;
+        const size_t group_size = (size_t)coder->channels * (size_t)height * (size_t)j->width;
         int status = ls_group_parse(&j->group, j->blob, j->size, sha256, coder->adaptive);
         *failed = j->index;
-        if (!status && (j->group.height != height || j->group.width != width))
+        if (!status && (j->group.height != height || j->group.width != j->width))
             status = LS_WRONG_SHAPE;
         /* a symbol takes one word and one escape at most */
         if (!status && (j->group.model >= coder->models || j->group.escapes > group_size ||
@@ -162,37 +181,75 @@ static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *j
         if (j->group.payload_size)
             jobs[kept++] = *j;
         else
-            memset(out + (size_t)j->index * group_size, 0, group_size);
+            memset(out + j->out_at, 0, group_size);
     }
     *count = kept;
     return LS_OK;
+}
+
+int ls_decode_rows(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int8_t *out, int *failed)
+{
+    int status = parse_jobs(coder, sha256, jobs, &count, 1, out, failed), widest = 1;
+    ls_geometry g;
+    ls_work work = {0};
+    if (status || !count)
+        return status;
+    for (int i = 0; i < count; i++)
+        widest = jobs[i].width > widest ? jobs[i].width : widest;
+    qsort(jobs, (size_t)count, sizeof *jobs, by_model);
+    ls_geometry_row(&g, widest, LS_MAX_LANES);
+    status = ls_work_make(&work, coder, &g);
+    for (int at = 0; !status && at < count;) {
+        bundle b;
+        if ((status = fill_bundle(&b, jobs + at, count - at, 1, out)))
+            break;
+        at += b.count;
+        /* widths rise within a model, so the last is the largest unless two models meet */
+        ls_geometry_row(&g, 1, LS_MAX_LANES);
+        for (int lane = 0; lane < LS_MAX_LANES; lane++) {
+            g.widths[lane] = b.width[lane];
+            g.width = g.steps = b.width[lane] > g.width ? b.width[lane] : g.width;
+        }
+        g.size = (ptrdiff_t)g.width * LS_MAX_LANES;
+        /* what a wider bundle before it left behind its end: neighbours there are zeros */
+        memset(work.residual + g.size, 0, LS_MAX_LANES);
+        for (int k = 0; k <= coder->kept; k++)
+            memset(work.value[k] + g.size, 0, LS_MAX_LANES);
+        /* side by side such bundles gain nothing: a step has more to do than to wait for */
+        status = decode_bundles(coder, &work, &b, 1, failed);
+        free(b.copy);
+    }
+    ls_work_free(&work);
+    return status;
 }
 
 int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int height, int width,
                    int8_t *out, int *failed)
 {
     const size_t group_size = (size_t)coder->channels * (size_t)height * (size_t)width;
-    /* side by side adaptive bundles gain nothing: a step has more to do than to wait for */
-    const int lanes = coder->adaptive ? 1 : ls_lanes(height, width), together = coder->adaptive ? 1 : 2;
+    const int lanes = ls_lanes(height, width);
     ls_geometry g;
     ls_work works[2] = {{0}, {0}};
-    int status = parse_jobs(coder, sha256, jobs, &count, height, width, out, group_size, failed);
+    for (int i = 0; i < count; i++) {
+        jobs[i].width = width;
+        jobs[i].out_at = (size_t)jobs[i].index * group_size;
+    }
+    if (coder->adaptive && height == 1)
+        return ls_decode_rows(coder, sha256, jobs, count, out, failed);
+    int status = parse_jobs(coder, sha256, jobs, &count, height, out, failed);
     if (status || !count)
         return status;
     qsort(jobs, (size_t)count, sizeof *jobs, by_model);
-    if (coder->adaptive) /* all blobs have one row, or none is left */
-        ls_geometry_row(&g, width, LS_MAX_LANES);
-    else
-        status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
+    status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
     if (!status)
         status = ls_work_make(works, coder, &g);
     for (int at = 0; !status && at < count;) {
         bundle bundles[2];
         int n = 0;
-        while (!status && n < together && at < count) {
+        while (!status && n < 2 && at < count) {
             if (n && !works[1].memory)
                 status = ls_work_make(works + 1, coder, &g);
-            if (!status && !(status = fill_bundle(bundles + n, jobs + at, count - at, lanes, out, group_size)))
+            if (!status && !(status = fill_bundle(bundles + n, jobs + at, count - at, lanes, out)))
                 at += bundles[n++].count;
         }
         if (!status)

@@ -84,6 +84,8 @@ void ls_geometry_row(ls_geometry *g, int width, int wide)
     g->wide = wide;
     g->size = (ptrdiff_t)width * wide;
     g->pad = (LS_OWN_TAPS + 4) * LS_MAX_LANES;
+    for (int lane = 0; lane < LS_MAX_LANES; lane++)
+        g->widths[lane] = width;
 }
 
 void ls_geometry_free(ls_geometry *g)

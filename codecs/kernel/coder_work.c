@@ -84,7 +84,7 @@ void ls_sources(ls_work *w, const ls_channel *const channel[LS_MAX_LANES], int k
                 source[which] = merged;
         if (source[which] != merged)
             continue;
-        memset(merged, 0, (size_t)n);
+        memset(merged - pad, 0, (size_t)(n + 2 * pad));
         for (int lane = 0; lane < LS_MAX_LANES; lane++) {
             const int p = source_of(channel[lane], which, k);
             const int8_t *restrict from = w->value[p];

@@ -184,6 +184,54 @@ done:
     return result;
 }
 
+/* Buffers held while the blobs in them are decoded. */
+typedef struct {
+    Py_buffer *held;
+    Py_ssize_t taken;
+    ls_job *jobs;
+} blob_list;
+
+static void release_blobs(blob_list *list)
+{
+    for (Py_ssize_t i = 0; i < list->taken; i++)
+        PyBuffer_Release(&list->held[i]);
+    free(list->held);
+    free(list->jobs);
+}
+
+/* jobs of blobs i = buffers[source[i]][start[i] : start[i] + length[i]]; 0, or -1 with an exception */
+static int take_blobs(blob_list *list, PyObject *buffers, const Py_buffer *v)
+{
+    const Py_ssize_t n = v[0].shape[0], count = PyList_Size(buffers);
+    const int32_t *source = v[0].buf;
+    const int64_t *start = v[1].buf, *length = v[2].buf;
+    list->held = calloc((size_t)count + 1, sizeof *list->held);
+    list->jobs = calloc((size_t)n + 1, sizeof *list->jobs);
+    if (!list->held || !list->jobs) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (; list->taken < count; list->taken++)
+        if (PyObject_GetBuffer(PyList_GetItem(buffers, list->taken), &list->held[list->taken], PyBUF_SIMPLE))
+            return -1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (source[i] < 0 || source[i] >= count || start[i] < 0 || length[i] < 0 ||
+            start[i] > list->held[source[i]].len || length[i] > list->held[source[i]].len - start[i]) {
+            PyErr_Format(PyExc_ValueError, "blob %zd lies outside its buffer", i);
+            return -1;
+        }
+        list->jobs[i].blob = (const uint8_t *)list->held[source[i]].buf + start[i];
+        list->jobs[i].size = (size_t)length[i];
+        list->jobs[i].index = (int)i;
+    }
+    return 0;
+}
+
+static PyObject *decoded(int status, int failed)
+{
+    return status == LS_NO_MEMORY ? PyErr_NoMemory() : Py_BuildValue("ii", status, status ? failed : -1);
+}
+
 static const char coder_decode_doc[] =
     "coder_decode(coder, buffers, source int32 (n,), start int64 (n,), length int64 (n,), out int8 (n,c,h,w))\n"
     "-> (status, index): 0 where every blob was decoded, else what is wrong with blob `index`";
@@ -191,9 +239,8 @@ static const char coder_decode_doc[] =
 static PyObject *coder_decode(PyObject *self, PyObject *args)
 {
     PyObject *capsule, *buffers, *o[4], *result = NULL;
-    Py_buffer v[4], *held = NULL;
-    Py_ssize_t taken = 0;
-    ls_job *jobs = NULL;
+    Py_buffer v[4];
+    blob_list list = {0};
     coder_handle *h;
     (void)self;
     memset(v, 0, sizeof v);
@@ -210,42 +257,64 @@ static PyObject *coder_decode(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "out: planes are empty, or beyond 2^22 positions or 2^16 on a side");
         goto done;
     }
-    const Py_ssize_t count = PyList_Size(buffers);
-    held = calloc((size_t)count + 1, sizeof *held);
-    jobs = calloc((size_t)n + 1, sizeof *jobs);
-    if (!held || !jobs) {
-        PyErr_NoMemory();
+    if (take_blobs(&list, buffers, v))
         goto done;
-    }
-    for (; taken < count; taken++)
-        if (PyObject_GetBuffer(PyList_GetItem(buffers, taken), &held[taken], PyBUF_SIMPLE))
-            goto done;
-    const int32_t *source = v[0].buf;
-    const int64_t *start = v[1].buf, *length = v[2].buf;
+    int failed = -1, status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ls_decode_jobs(h->tables, h->sha256, list.jobs, (int)n, (int)height, (int)width, v[3].buf, &failed);
+    Py_END_ALLOW_THREADS
+    result = decoded(status, failed);
+done:
+    release_blobs(&list);
+    release_arrays(v, 4);
+    return result;
+}
+
+static const char coder_decode_rows_doc[] =
+    "coder_decode_rows(coder, buffers, source int32 (n,), start int64 (n,), length int64 (n,), width int32 (n,),\n"
+    "out int8 (sum of c * width,)) -> (status, index), as coder_decode: blobs of an adaptive coder, of any widths";
+
+static PyObject *coder_decode_rows(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *buffers, *o[5], *result = NULL;
+    Py_buffer v[5];
+    blob_list list = {0};
+    coder_handle *h;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "OO!OOOOO", &capsule, &PyList_Type, &buffers, &o[0], &o[1], &o[2], &o[3], &o[4]) ||
+        !(h = coder_handle_take(capsule)) || take_array(o[0], "source", TYPE_INT32, 1, 0, &v[0]) ||
+        take_array(o[1], "start", TYPE_INT64, 1, 0, &v[1]) || take_array(o[2], "length", TYPE_INT64, 1, 0, &v[2]) ||
+        take_array(o[3], "width", TYPE_INT32, 1, 0, &v[3]) || take_array(o[4], "out", TYPE_INT8, 1, 1, &v[4]))
+        goto done;
+    const Py_ssize_t n = v[0].shape[0];
+    if (check_side(&v[1], "start", 0, n) || check_side(&v[2], "length", 0, n) || check_side(&v[3], "width", 0, n) ||
+        take_blobs(&list, buffers, v))
+        goto done;
+    const int32_t *width = v[3].buf;
+    Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (source[i] < 0 || source[i] >= count || start[i] < 0 || length[i] < 0 || start[i] > held[source[i]].len ||
-            length[i] > held[source[i]].len - start[i]) {
-            PyErr_Format(PyExc_ValueError, "blob %zd lies outside its buffer", i);
+        if (width[i] < 1 || width[i] > LS_MAX_SIDE) {
+            PyErr_Format(PyExc_ValueError, "width %d of blob %zd is not 1 to %d", width[i], i, LS_MAX_SIDE);
             goto done;
         }
-        jobs[i].blob = (const uint8_t *)held[source[i]].buf + start[i];
-        jobs[i].size = (size_t)length[i];
-        jobs[i].index = (int)i;
+        list.jobs[i].width = width[i];
+        list.jobs[i].out_at = (size_t)total;
+        total += (Py_ssize_t)h->tables->channels * width[i];
+    }
+    if (!h->tables->adaptive || n > INT32_MAX || check_side(&v[4], "out", 0, total)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "rows of many widths are of adaptive coders");
+        goto done;
     }
     int failed = -1, status;
     Py_BEGIN_ALLOW_THREADS
-    status = ls_decode_jobs(h->tables, h->sha256, jobs, (int)n, (int)height, (int)width, v[3].buf, &failed);
+    status = ls_decode_rows(h->tables, h->sha256, list.jobs, (int)n, v[4].buf, &failed);
     Py_END_ALLOW_THREADS
-    if (status == LS_NO_MEMORY)
-        PyErr_NoMemory();
-    else
-        result = Py_BuildValue("ii", status, status ? failed : -1);
+    result = decoded(status, failed);
 done:
-    for (Py_ssize_t i = 0; i < taken; i++)
-        PyBuffer_Release(&held[i]);
-    free(held);
-    free(jobs);
-    release_arrays(v, 4);
+    release_blobs(&list);
+    release_arrays(v, 5);
     return result;
 }
 
@@ -359,6 +428,7 @@ PyMethodDef coder_methods[] = {
     {"coder_new", coder_new, METH_VARARGS, coder_new_doc},
     {"coder_encode", coder_encode, METH_VARARGS, "coder_encode(coder, model, quality, latent int8 (c,h,w)) -> group blob"},
     {"coder_decode", coder_decode, METH_VARARGS, coder_decode_doc},
+    {"coder_decode_rows", coder_decode_rows, METH_VARARGS, coder_decode_rows_doc},
     {"coder_cost", coder_cost, METH_VARARGS, "coder_cost(coder, model, latent int8 (c,h,w)) -> ideal bits"},
     {"coder_optimise", coder_optimise, METH_VARARGS, coder_optimise_doc},
     {"coder_contexts", coder_contexts, METH_VARARGS,
