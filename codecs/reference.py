@@ -255,6 +255,8 @@ def coder_encode(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
 
 def coder_encode_many(coder: Coder, models: npt.NDArray[np.int32], code: int, latents: Int8s) -> list[bytes]:
     """The blobs of groups of sound, int8 (n, channels, 1, t); code: the step code."""
+    if not coder.adaptive:
+        raise ValueError("many groups at once are of adaptive coders")
     return [coder_encode(coder, model, code, x) for model, x in zip(models.tolist(), latents, strict=True)]
 
 

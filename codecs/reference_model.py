@@ -136,6 +136,8 @@ def require_group(coder: Coder, array: npt.NDArray[Any], name: str, dtype: Any) 
             f"{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} ({coder.channels}, height, width)"
         )
     require_plane(array.shape[1], array.shape[2], name)
+    if coder.adaptive and array.shape[1] != 1:
+        raise ValueError(f"{name} has {array.shape[1]} rows, and sound has one")
 
 
 def require_model(coder: Coder, model: int) -> None:

@@ -42,6 +42,8 @@ def coder_optimise(
     weight: float32 (channels,), squared error of a unit; trade: error that a bit is worth; delta: float32
     (channels, 2), how far 1 and larger values are rebuilt towards zero.
     """
+    if coder.adaptive:
+        raise ValueError("what an adaptive coder is to code, coder_optimise_many makes")
     require_model(coder, model)
     require_group(coder, coefficients, "coefficients", np.float32)
     require_group(coder, out, "out", np.int8)

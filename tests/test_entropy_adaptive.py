@@ -372,13 +372,15 @@ def test_arguments_that_cannot_be_meant() -> None:
         with pytest.raises(ValueError):
             kernel.coder_optimise_many(coder, *bad)
     two_rows = np.zeros((3, 2, 9), np.int8)
-    for call in (
-        lambda: kernel.coder_encode(coder, 0, 0, two_rows),
-        lambda: kernel.coder_cost(coder, 0, two_rows),
-        lambda: kernel.coder_contexts(coder, 0, two_rows),
-        lambda: kernel.coder_encode(coder, 0, 256, values[0]),
-        lambda: kernel.coder_optimise(coder, 0, floats[0], weight, 0, delta, out[0]),
-        lambda: kernel.coder_encode_many(kernel.coder_new(SHA256, 11, *random_tables(0)), models, 0, values),
-    ):
-        with pytest.raises(ValueError):
-            call()
+    for backend in BACKENDS:
+        adaptive, plain = backend.adaptive_new(SHA256, 11, *random_adaptive_tables(0)), random_tables(0)
+        for call, given in (
+            (backend.coder_encode, (adaptive, 0, 0, two_rows)),
+            (backend.coder_cost, (adaptive, 0, two_rows)),
+            (backend.coder_contexts, (adaptive, 0, two_rows)),
+            (backend.coder_encode, (adaptive, 0, 256, values[0])),
+            (backend.coder_optimise, (adaptive, 0, floats[0], weight, 0, delta, out[0])),
+            (backend.coder_encode_many, (backend.coder_new(SHA256, 11, *plain), models, 0, values)),
+        ):
+            with pytest.raises(ValueError):
+                call(*given)
