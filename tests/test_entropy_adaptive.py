@@ -374,7 +374,7 @@ def test_arguments_that_cannot_be_meant() -> None:
     two_rows = np.zeros((3, 2, 9), np.int8)
     for backend in BACKENDS:
         adaptive, plain = backend.adaptive_new(SHA256, 11, *random_adaptive_tables(0)), random_tables(0)
-        for call, given in (
+        for call, passed in (
             (backend.coder_encode, (adaptive, 0, 0, two_rows)),
             (backend.coder_cost, (adaptive, 0, two_rows)),
             (backend.coder_contexts, (adaptive, 0, two_rows)),
@@ -383,4 +383,4 @@ def test_arguments_that_cannot_be_meant() -> None:
             (backend.coder_encode_many, (backend.coder_new(SHA256, 11, *plain), models, 0, values)),
         ):
             with pytest.raises(ValueError):
-                call(*given)
+                call(*passed)
