@@ -18,13 +18,19 @@ def test_whole_recordings_come_back(tmp_path: Path) -> None:
         write(tmp_path / "s", **sounds), tmp_path / "x.zarr", codec="stereo-f256c108", quality=90
     ).url
     assert export(store, str(tmp_path / "out")) == 2
+    codec = latentstore.load_codec("stereo-f256c108")
     for name, (sound, rate) in sounds.items():
         path = tmp_path / "out" / f"{name.replace('__', '/')}.wav"
         with wave.open(str(path)) as file:
             assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, rate)
         got, _ = soundfile.read(path)
+        source = tmp_path / "s" / f"{name.replace('__', '/')}.wav"
+        given, _ = soundfile.read(source, dtype="float32")
+        expected = codec.decompress(codec.compress(given, 90)).clip(-1, 1)
         assert got.shape == sound.shape
-        assert np.square(got - sound).mean() < 0.02 * np.square(sound).mean()
+        assert np.abs(got - expected).max() <= 1 / 32768
+        # such short chirps begin and end with a step, which the most important channels hold in part
+        assert np.square(got - sound).mean() < 0.05 * np.square(sound).mean()
 
 
 def test_windows_lose_their_padding(tmp_path: Path) -> None:
