@@ -141,9 +141,9 @@ class EntropyCoder:
         first: int,
         last: int,
         name: Callable[[int], str] = "Group {}".format,
-    ) -> tuple[Int8s, int, int]:
+    ) -> tuple[Int8s, int, set[int]]:
         """Of groups of sound, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
-        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and the first one's step code.
+        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and their step codes.
 
         Errors are as in `decode`.
         """
@@ -151,7 +151,7 @@ class EntropyCoder:
         tables = [self._bounds(group, g, name(g), instants) for g, group in enumerate(groups)]
         out = np.empty((len(groups), self.group_channels, 1, end - begin), np.int8)
         whole, rest = divmod(end - begin, SEGMENT)
-        code = 0
+        codes: set[int] = set()
         # as many segments at once as fill the decoder's lanes a few times over
         most = max(1, 64 // len(groups))
         runs = [(at, min(most, whole - at), SEGMENT) for at in range(0, whole, most)] + [(whole, 1, rest)] * (rest > 0)
@@ -166,10 +166,11 @@ class EntropyCoder:
             except LatentstoreError as error:
                 error.index = None if error.index is None else error.index % len(groups)
                 raise
-            code = group_info(groups[0][start[0] : start[0] + length[0]], sound=True).quality
+            # they are whole, so that each has this byte of its header
+            codes |= {groups[g][first + 2] for g, first in zip(source.tolist(), start.tolist(), strict=True)}
             shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
             out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
-        return out, begin, code
+        return out, begin, codes
 
     def decode_rows(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,6 @@ RUN = 16 * SEGMENT
 BINS_AN_OCTAVE, LOWEST_OCTAVE, OCTAVES = 8, -24, 48
 
 Blocks = Callable[[], Iterable[Any]]
-Made = TypeVar("Made")
 
 
 class Tally:
@@ -107,19 +106,21 @@ class SoundCodec(Codec):
 
         effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every coefficient is
         rounded by itself, and then the latent of the negated signal is the negated latent, and that of exchanged
-        left and right has the channels of source 1 negated. ArgumentError on another dtype or shape.
+        left and right has the channels of source 1 negated. The step is that of `step_code`, so what does not fit
+        int8 is limited, with an OutlierWarning; `compress` chooses a step that serves such a signal better, and says
+        it in the blob. ArgumentError on another dtype or shape.
         """
         batch = [require_sound(signal, self.in_channels, self.name) for signal in signals]
         if len({len(signal) for signal in batch}) != 1:
             raise ArgumentError("Signals encoded together have one length; there is none, or there are several.")
         q, effort = require_quality(quality, self.default_quality), require_effort(effort)
 
-        def joined(runs: Iterator[Int8s], code: int) -> Int8s:
-            return np.concatenate(list(runs), axis=2)
-
-        made = [self._encode(_whole(sound), q, effort, joined) for sound in batch]
-        self._warn(sum(tally.outside for _, tally in made), q)
-        return np.stack([latent for latent, _ in made])
+        tally, made = Tally(), []
+        for blocks in map(_whole, batch):
+            code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
+            made.append(np.concatenate(list(self._runs(blocks, code, q, effort, tally)), axis=2))
+        self._warn(tally.outside, q)
+        return np.stack(made)
 
     def decode(
         self,
@@ -157,8 +158,7 @@ class SoundCodec(Codec):
         self, signal: Any, quality: int | None = None, effort: Effort = "default", rate: int | None = None
     ) -> bytes:
         """A signal to a sample blob; rate: of its samples in hertz."""
-        sound = require_sound(signal, self.in_channels, self.name)
-        return self.compress_blocks(_whole(sound), quality, effort, rate)
+        return self.compress_blocks(lambda: [signal], quality, effort, rate)
 
     def compress_blocks(
         self, blocks: Blocks, quality: int | None = None, effort: Effort = "default", rate: int | None = None
@@ -180,17 +180,28 @@ class SoundCodec(Codec):
 
         signal: or what gives its blocks, as `compress_blocks` takes it.
         """
-        blocks = signal if callable(signal) else _whole(require_sound(signal, self.in_channels, self.name))
-        groups, tally = self._compress(blocks, quality, effort)
+        groups, tally = self._compress(signal if callable(signal) else lambda: [signal], quality, effort)
         return groups, tally.outside
 
-    def _compress(self, blocks: Blocks, quality: int | None, effort: Effort) -> tuple[list[bytes], Tally]:
-        q = require_quality(quality, self.default_quality)
+    def _compress(self, given: Blocks, quality: int | None, effort: Effort) -> tuple[list[bytes], Tally]:
+        q, effort = require_quality(quality, self.default_quality), require_effort(effort)
 
-        def coded(runs: Iterator[Int8s], code: int) -> list[bytes]:
-            return self.entropy.encode_sound(runs, self._band(q), code)
+        def blocks() -> Iterator[Floats]:
+            return (require_sound(block, self.in_channels, self.name) for block in given())
 
-        return self._encode(blocks, q, require_effort(effort), coded)
+        def coded(code: int) -> tuple[list[bytes], Tally]:
+            tally = Tally()
+            return self.entropy.encode_sound(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
+
+        code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
+        # with steps much finer than the floors, finer floors may pay
+        settled = not self.relative and self._parts(code)[0] < 0.5 * float(self._floor.max())
+        if settled:
+            code = self._fitting_code(blocks, code)
+        groups, tally = coded(code)
+        if tally.outside and not settled and (better := self._fitting_code(blocks, code)) != code:
+            groups, tally = coded(better)
+        return groups, tally
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
         """The group blobs of a latent, int8 (channels, 1, t), without loss.
@@ -230,7 +241,10 @@ class SoundCodec(Codec):
         count = -(-kept // self.group_channels)
         self._check_end(data, info, count, "the blob", None)
         groups = [data[info.starts[g] : info.ends[g]] for g in range(count)]
-        latent, at, code = self.entropy.decode_instants(groups, t, first, last)
+        latent, at, codes = self.entropy.decode_instants(groups, t, first, last)
+        if len(codes) > 1:
+            raise CorruptError(f"The blob's groups are of the step codes {sorted(codes)}, not of one.")
+        code = codes.pop()
         if not code:
             raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
         joined = latent.reshape(-1, latent.shape[3])
@@ -258,32 +272,19 @@ class SoundCodec(Codec):
 
         ArtifactError if it is of another codec; CorruptError and its kin if it cannot be read.
         """
-        info = self._sample(require_blob(blob))
-        if self._size_of(info)[1] > MAX_AREA:
-            raise CorruptError(f"The blob claims {info.width} samples: more than {MAX_AREA} instants.")
-        return info
+        return self._sample(require_blob(blob))
 
     # inside
 
-    def _encode(
-        self, blocks: Blocks, quality: int, effort: Effort, take: Callable[[Iterator[Int8s], int], Made]
-    ) -> tuple[Made, Tally]:
-        """What `take` makes of the latent, given in runs, and of its step code."""
-        code = self.step_code(self._level(blocks) if self.relative else 1.0, quality)
-        # with steps much finer than the floors, finer floors may pay
-        settled = not self.relative and self._parts(code)[0] < 0.5 * float(self._floor.max())
-        if settled:
-            code = self._fitting_code(blocks, code)
-        tally = Tally()
-        made = take(self._runs(blocks, code, quality, effort, tally), code)
-        if tally.outside and not settled and (better := self._fitting_code(blocks, code)) != code:
-            tally = Tally()
-            made = take(self._runs(blocks, better, quality, effort, tally), better)
-        return made, tally
+    def _sample(self, blob: memoryview, index: int | None = None) -> SampleInfo:
+        info = super()._sample(blob, index)
+        if self._size_of(info)[1] > MAX_AREA:
+            raise CorruptError(f"The blob claims {info.width} samples: more than {MAX_AREA} instants.", index)
+        return info
 
     def _runs(self, blocks: Blocks, code: int, quality: int, effort: Effort, tally: Tally) -> Iterator[Int8s]:
         """The latent in runs int8 (channels, 1, r), all but the last of whole segments."""
-        scale, given = self.scale_of(code), tally.counted(self._sound(blocks))
+        scale, given = self.scale_of(code), tally.counted(blocks())
         inverse = np.reciprocal(scale)
         if effort == "fast":
             rounding = np.full(self.channels, self.artifact.facts["rounding"], np.float32)
@@ -295,14 +296,10 @@ class SoundCodec(Codec):
             tally.outside += int((np.abs(run) >= 127.5).sum())
             yield self.entropy.optimise_sound(run, self._band(quality), weight, trade, self._delta)
 
-    def _sound(self, blocks: Blocks) -> Iterator[Floats]:
-        for block in blocks():
-            yield require_sound(block, self.in_channels, self.name)
-
     def _level(self, blocks: Blocks) -> float:
         """Root mean square of all samples."""
         power = count = 0.0
-        for block in self._sound(blocks):
+        for block in blocks():
             power, count = power + float(np.square(block, dtype=np.float64).sum()), count + block.size
         return (power / max(count, 1)) ** 0.5
 
@@ -310,7 +307,7 @@ class SoundCodec(Codec):
         """The step code, from `code` on and with either floors, with which rounding and limiting to int8 together cost
         least."""
         spread = Spread(self.channels)
-        for coefficients in self.lapped.coefficients(self._sound(blocks), np.ones(self.channels, np.float32)):
+        for coefficients in self.lapped.coefficients(blocks(), np.ones(self.channels, np.float32)):
             spread.add(coefficients)
         codes = [*range(code, HIGHEST_CODE + 1)]
         if not self.relative:

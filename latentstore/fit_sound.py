@@ -170,7 +170,8 @@ def _encoded(signals: Sequence[Floats], codec: SoundCodec, quality: int, effort:
         # at the finest step some coefficients leave int8; the models are not fitted for them
         warnings.simplefilter("ignore", OutlierWarning)
         for signal in signals:
-            latent = codec.encode(signal[None], quality, effort)[0, :, 0]
+            # as blobs hold them: `compress` chooses the steps that serve a signal
+            latent = codec.read_latent(codec.compress(signal, quality, effort))[:, 0]
             latents += [latent[:, at : at + SEGMENT] for at in range(0, latent.shape[1], SEGMENT)]
     return latents
 

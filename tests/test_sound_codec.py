@@ -210,6 +210,26 @@ def test_long_sound_takes_little_memory() -> None:
     np.testing.assert_array_equal(codec.decompress(blob, start=8000 * 1800, stop=8000 * 1801).shape, (8000, 1))
 
 
+@pytest.mark.parametrize("quality", [50, 90, 100])
+def test_latents_are_at_the_step_of_their_quality(quality: int) -> None:
+    """Whoever has latents alone knows their quality: what `compress` would choose beside it must not be in them."""
+    codec = codec_of("stereo-f256c108")
+    signal = music(60_000, 2)
+    latents = codec.encode(signal[None], quality)
+    rebuilt = codec.decode(latents, quality=quality, size=len(signal))[0]
+    blob = codec.join_groups(codec.encode_latent_groups(latents[0], quality), 1, len(signal))
+    np.testing.assert_array_equal(codec.decompress(blob), rebuilt)
+    assert snr(signal, rebuilt) > 12
+
+
+def test_groups_of_different_steps_are_refused() -> None:
+    codec = codec_of("stereo-f256c108")
+    signal = music(5000, 2)
+    coarse, fine = (codec.compress_groups(signal, quality) for quality in (20, 60))
+    with pytest.raises(CorruptError, match=r"step codes \[\d+, \d+\], not of one"):
+        codec.decompress(codec.join_groups([*coarse[:2], *fine[2:]], 1, len(signal)))
+
+
 def test_integers_are_full_scale() -> None:
     codec = codec_of("mono-f32c32")
     signal = (music(4000, 1) * 20_000).astype(np.int16)
@@ -270,12 +290,13 @@ def test_bad_blobs_are_refused(segments: int) -> None:
             codec.decompress(bad)
 
 
-def test_a_header_that_claims_too_much_costs_nothing() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_header_that_claims_too_much_costs_nothing(name: str) -> None:
     from latentstore.codecs.bitstream import join_sample
 
-    codec = codec_of("stereo-f256c108")
-    groups = codec.compress_groups(music(1000, 2))
-    for samples in (1 << 34, (1 << 22) * 256, 1001 * 256):
+    codec = codec_of(name)
+    groups = codec.compress_groups(music(1000, codec.in_channels))
+    for samples in ((1 << 35) - 1, (1 << 22) * codec.reduction, 1001 * codec.reduction):
         blob = join_sample(groups, samples, 1, "sound", codec.fingerprint, 44100)
         with pytest.raises(CorruptError):
             codec.decompress(blob)
