@@ -15,6 +15,7 @@ from pathlib import Path
 
 SCRIPTS = (
     "rate_distortion",
+    "quality_knob",
     "lossless_latents",
     "entropy_speed",
     "encode_speed",
