@@ -194,9 +194,7 @@ class EntropyCoder:
         )
         if status:
             which = int(short[index])
-            first = int(start[which])
-            blob = memoryview(buffers[int(source[which])])[first : first + int(length[which])]
-            raise self._error(status, which, f"{name(which)} ({len(blob)} bytes)", blob, (1, int(instants[which])))
+            raise self._error(status, which, name(which), _blob(buffers, places, which), (1, int(instants[which])))
         if not len(segmented):
             return out
         at = 0
@@ -247,8 +245,7 @@ class EntropyCoder:
         what `name` calls it.
         """
         if self.sound and out.shape[3] > SEGMENT:
-            places = zip(source.tolist(), start.tolist(), length.tolist(), strict=True)
-            groups = [memoryview(buffers[s]).cast("B")[first : first + size] for s, first, size in places]
+            groups = [_blob(buffers, (source, start, length), i) for i in range(len(source))]
             out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
             return
         self._decode(buffers, source, start, length, out, name)
@@ -271,13 +268,13 @@ class EntropyCoder:
             out,
         )
         if status:
-            first = int(start[index])
-            blob = memoryview(buffers[int(source[index])])[first : first + int(length[index])]
-            raise self._error(status, index, f"{name(index)} ({len(blob)} bytes)", blob, out.shape[2:])
+            blob = _blob(buffers, (source, start, length), index)
+            raise self._error(status, index, name(index), blob, out.shape[2:])
 
     def _error(
-        self, status: int, index: int, where: str, blob: memoryview, shape: tuple[int, ...]
+        self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]
     ) -> LatentstoreError:
+        where = f"{name} ({len(blob)} bytes)"
         mine = f"{self.artifact.name}, SHA-256 {self.artifact.sha256[:12]}..."
         if status == _TRUNCATED:
             return TruncatedError(f"{where} is cut short.", index)
@@ -299,6 +296,12 @@ class EntropyCoder:
                 index,
             )
         return CorruptError(f"{where} contradicts itself (status {status}).", index)
+
+
+def _blob(buffers: Sequence[Any], places: Sequence[npt.NDArray[Any]], i: int) -> memoryview:
+    """Blob i; places: source, start and length of all."""
+    source, start, length = (int(place[i]) for place in places)
+    return memoryview(buffers[source]).cast("B")[start : start + length]
 
 
 def _nth(name: Callable[[int], str], i: int, _: int) -> str:
