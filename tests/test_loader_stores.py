@@ -126,7 +126,8 @@ def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, meth
         ds, batch_size=3, num_workers=2, multiprocessing_context=method, timeout=120
     )
     assert same(ds, processes)
-    assert next(iter(processes))["label"].tolist() == [0, 1, 2]
+    # all of them: torch may abort workers that are let go while they work
+    assert [batch["label"].tolist() for batch in processes][0] == [0, 1, 2]
 
 
 def _child(ds: LatentDataset, results: Any) -> None:
