@@ -127,7 +127,8 @@ def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, meth
     )
     assert same(ds, processes)
     # all of them: torch may abort workers that are let go while they work
-    assert [batch["label"].tolist() for batch in processes][0] == [0, 1, 2]
+    batches = list(processes)
+    assert batches[0]["label"].tolist() == [0, 1, 2]
 
 
 def _child(ds: LatentDataset, results: Any) -> None:
