@@ -55,18 +55,33 @@ class BuildKernel(build_ext):
 
 # The limited API gives one wheel per platform for every Python from 3.11; free-threaded ones do not have it.
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
-sources = sorted(map(str, Path("codecs/kernel").glob("*.c")))
+sources = sorted(map(str, Path("codecs/kernel").rglob("*.c")))
 kernel = Extension(
     "latentstore.codecs._kernel",
     sources=sources,
-    depends=sorted(map(str, Path("codecs/kernel").glob("*.h"))),
+    depends=sorted(map(str, Path("codecs/kernel").rglob("*.h"))),
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
     py_limited_api=limited,
+    include_dirs=["codecs/kernel"],
     extra_compile_args=COMPILE,
     extra_link_args=LINK,
     optional=True,
 )
+# The folders at the top, and the import packages they are.
+ROOTS = {"latentstore": "latentstore", "codecs": "latentstore.codecs", "loaders": "latentstore.loaders"}
+
+
+def packages() -> list[str]:
+    """Every folder that is a package."""
+    found = []
+    for folder, name in ROOTS.items():
+        for init in sorted(Path(folder).rglob("__init__.py")):
+            found.append(".".join([name, *init.parent.relative_to(folder).parts]))
+    return found
+
+
 setup(
+    packages=packages(),
     ext_modules=[kernel] if sources else [],
     cmdclass={"build_ext": BuildKernel},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if sources and limited else {},

@@ -25,10 +25,10 @@ SCRIPTS = (
     "overhead",
     "zarr_prefix_bytes",
     "zarr_codecs",
-    "sound_rate",
-    "sound_speech",
-    "sound_speed",
-    "sound_loader",
+    "audio_rate",
+    "audio_speech",
+    "audio_speed",
+    "audio_loader",
     "compressed_learning",
 )
 ARGUMENTS = {"compressed_learning": ["--audio"]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .codec import Codec, OutlierWarning
-from .picture_codec import PictureCodec
-from .shipped import load_codec, shipped
-from .sound_codec import SoundCodec
+from latentstore.codecs.audio.codec import AudioCodec
+from latentstore.codecs.codec import Codec, OutlierWarning
+from latentstore.codecs.image.codec import ImageCodec
+from latentstore.codecs.load import codec_from_bytes, load_codec, shipped
 
-__all__ = ["Codec", "OutlierWarning", "PictureCodec", "SoundCodec", "load_codec", "shipped"]
+__all__ = ["AudioCodec", "Codec", "ImageCodec", "OutlierWarning", "codec_from_bytes", "load_codec", "shipped"]

@@ -8,19 +8,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .bitstream import REDUCTION, check_size
-from .errors import ArgumentError
+from latentstore.codecs.bitstream.sample import REDUCTION, check_size
+from latentstore.codecs.errors import ArgumentError
 
 __all__ = [
     "Buffer",
     "Effort",
+    "require_audio",
     "require_blob",
     "require_effort",
-    "require_picture",
+    "require_image",
     "require_prefix",
     "require_quality",
     "require_size",
-    "require_sound",
 ]
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -54,51 +54,51 @@ def require_effort(effort: Effort) -> Effort:
     return effort
 
 
-def require_picture(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np.uint8]:
-    """A picture uint8 (H, W, C); mode "L" takes (H, W) too."""
-    picture, colours = np.asarray(image), 3 if mode == "RGB" else 1
-    if mode == "L" and picture.ndim == 2:
-        picture = picture[..., None]
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != colours:
+def require_image(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np.uint8]:
+    """An image uint8 (H, W, C); mode "L" takes (H, W) too."""
+    image, colours = np.asarray(image), 3 if mode == "RGB" else 1
+    if mode == "L" and image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != colours:
         raise ArgumentError(
-            f"The picture is {picture.dtype} {picture.shape}; {codec} takes uint8 (height, width, {colours}):"
+            f"The image is {image.dtype} {image.shape}; {codec} takes uint8 (height, width, {colours}):"
             " convert it first."
         )
-    check_size(picture.shape[1], picture.shape[0])
-    return picture
+    check_size(image.shape[1], image.shape[0])
+    return image
 
 
-def require_sound(signal: Any, inputs: int, codec: str) -> npt.NDArray[np.float32]:
-    """Sound float32 (n, inputs), full scale 1, from any float, or int16 or int32 whose full scale is their type's;
+def require_audio(signal: Any, inputs: int, codec: str) -> npt.NDArray[np.float32]:
+    """Audio float32 (n, inputs), full scale 1, from any float, or int16 or int32 whose full scale is their type's;
     one input takes (n,) too."""
     given = np.asarray(signal)
     if inputs == 1 and given.ndim == 1:
         given = given[:, None]
     if given.ndim != 2 or given.shape[1] != inputs or not len(given):
         raise ArgumentError(
-            f"The sound is {given.dtype} {given.shape}; {codec} takes (samples, {inputs}), one sample or more."
+            f"The audio is {given.dtype} {given.shape}; {codec} takes (samples, {inputs}), one sample or more."
         )
     if given.dtype in (np.int16, np.int32):
         return given.astype(np.float32) * np.float32(-1 / np.iinfo(given.dtype).min)
     if given.dtype.kind != "f":
-        raise ArgumentError(f"The sound is {given.dtype}; {codec} takes float (full scale 1), int16 or int32.")
-    sound = np.ascontiguousarray(given, np.float32)
+        raise ArgumentError(f"The audio is {given.dtype}; {codec} takes float (full scale 1), int16 or int32.")
+    audio = np.ascontiguousarray(given, np.float32)
     # beyond this, sums of squares are no longer numbers; full scale is 1
-    if not np.abs(sound).max() <= 1e6:
-        raise ArgumentError("The sound holds values that are not finite, or beyond a million times full scale.")
-    return sound
+    if not np.abs(audio).max() <= 1e6:
+        raise ArgumentError("The audio holds values that are not finite, or beyond a million times full scale.")
+    return audio
 
 
 def require_size(size: tuple[int, int] | None, latent: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the picture whose latent has planes of this height and width."""
+    """Height and width of the image whose latent has planes of this height and width."""
     height, width = latent
     if size is None:
         return height * REDUCTION, width * REDUCTION
     sides = [_whole(side) for side in size] if isinstance(size, tuple | list) else []
-    # checked before a picture of that size is allocated
+    # checked before an image of that size is allocated
     if [side and -(-side // REDUCTION) for side in sides] != [height, width]:
         raise ArgumentError(
-            f"size is {size!r}; a latent of {height} x {width} is of a picture (height, width) from "
+            f"size is {size!r}; a latent of {height} x {width} is of an image (height, width) from "
             f"({height * REDUCTION - REDUCTION + 1}, {width * REDUCTION - REDUCTION + 1}) "
             f"to ({height * REDUCTION}, {width * REDUCTION})."
         )

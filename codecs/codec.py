@@ -1,4 +1,4 @@
-"""`Codec`: what all codecs share. `PictureCodec` and `SoundCodec` bring their signals to latents and back."""
+"""`Codec`: what all codecs share. `ImageCodec` and `AudioCodec` bring their signals to latents and back."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Buffer, Effort, require_blob, require_prefix, require_quality
-from .artifact import SOUND, Artifact, read_artifact
-from .bitstream import SampleInfo, split_sample
-from .entropy import EntropyCoder
-from .errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
+from latentstore.codecs.arguments import Buffer, Effort, require_blob, require_prefix, require_quality
+from latentstore.codecs.artifact.file import Artifact, read_artifact
+from latentstore.codecs.bitstream.sample import SampleInfo, split_sample
+from latentstore.codecs.entropy.coder import EntropyCoder
+from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -23,9 +23,9 @@ Floats = npt.NDArray[np.float32]
 class Codec(ABC):
     """One artifact at work. Made by `load_codec`; safe to use from several threads.
 
-    name, sha256 (hex), artifact_bytes, card: which artifact. mode: "RGB", "L" or "sound". in_channels: colours, or
-    inputs such as left and right. channels, group_channels, groups, reduction: a picture of H x W pixels has a
-    latent of int8 (channels, ceil(H / reduction), ceil(W / reduction)), sound of n samples one of (channels, 1,
+    name, sha256 (hex), artifact_bytes, card: which artifact. mode: "RGB", "L" or "audio". in_channels: colours, or
+    inputs such as left and right. channels, group_channels, groups, reduction: an image of H x W pixels has a
+    latent of int8 (channels, ceil(H / reduction), ceil(W / reduction)), audio of n samples one of (channels, 1,
     ceil(n / reduction)); its channels, most important first, are coded in groups that decode alone.
     """
 
@@ -36,7 +36,7 @@ class Codec(ABC):
         self.artifact = artifact
         self.name, self.sha256, self.artifact_bytes = artifact.name, artifact.sha256, artifact.content
         self.fingerprint = bytes.fromhex(self.sha256)
-        self.mode = str(facts["mode"])
+        self.mode = artifact.mode
         self.channels = int(facts["channels"])
         self.group_channels = int(facts["group_channels"])
         self.groups = self.channels // self.group_channels
@@ -48,30 +48,21 @@ class Codec(ABC):
         self._curve = np.array(facts["quality_steps"], np.float64)
         self.entropy = EntropyCoder(artifact)
 
-    @staticmethod
-    def from_bytes(content: bytes, where: str = "the artifact") -> Codec:
-        """The codec of an artifact's bytes; ArtifactError if they are not one."""
-        from .picture_codec import PictureCodec
-        from .sound_codec import SoundCodec
-
-        artifact = read_artifact(content, where)
-        return (SoundCodec if artifact.facts["mode"] == SOUND else PictureCodec)(artifact)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.sha256[:12]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Codec.from_bytes, (self.artifact_bytes,)
+        return _again, (type(self), self.artifact_bytes)
 
     @property
     @abstractmethod
     def in_channels(self) -> int:
-        """Colours of a picture, inputs of sound."""
+        """Colours of an image, inputs of audio."""
 
     # quality
 
     def step(self, quality: int | None = None) -> float:
-        """The quantiser's step at a quality, in the signal's units (0 to 255 for pictures, -1 to 1 for sound) and of
+        """The quantiser's step at a quality, in the signal's units (0 to 255 for images, -1 to 1 for audio) and of
         orthonormal coefficients; relative to the signal's level where the codec's artifact says so."""
         q = require_quality(quality, self.default_quality)
         return float(2.0 ** np.interp(q, self._curve[:, 0], np.log2(self._curve[:, 1])))
@@ -136,9 +127,7 @@ class Codec(ABC):
     def _require_latent(self, latent: npt.ArrayLike) -> Int8s:
         codes = np.asarray(latent)
         if codes.ndim != 3 or codes.dtype != np.int8 or len(codes) != self.channels:
-            raise ArgumentError(
-                f"The latent is {codes.dtype} {codes.shape}; int8 ({self.channels}, h, w) is expected."
-            )
+            raise ArgumentError(f"The latent is {codes.dtype} {codes.shape}; int8 ({self.channels}, h, w) is expected.")
         return codes
 
     def read_latent(self, blob: Buffer | Iterable[Buffer], channels: int | None = None) -> Any:
@@ -153,6 +142,7 @@ class Codec(ABC):
             return self._read([data], [self._sample(data)], channels)[0]
         blobs = [require_blob(b, i) for i, b in enumerate(blob)]
         return self._read_list(blobs, [self._sample(b, i) for i, b in enumerate(blobs)], channels)
+
     def read_groups(
         self,
         buffers: Sequence[Any],
@@ -167,9 +157,7 @@ class Codec(ABC):
         (n, group_channels, h, w), or (N, groups * group_channels, h, w) with n = N * groups.
         """
         if out.dtype != np.int8 or out.ndim != 4 or not out.flags.c_contiguous:
-            raise ArgumentError(
-                f"out is {out.dtype} {out.shape}; C-contiguous int8 (n, channels, h, w) is expected."
-            )
+            raise ArgumentError(f"out is {out.dtype} {out.shape}; C-contiguous int8 (n, channels, h, w) is expected.")
         if out.shape[0] * out.shape[1] != len(source) * self.group_channels:
             raise ArgumentError(
                 f"out of shape {out.shape} does not hold {len(source)} groups of {self.group_channels}."
@@ -220,10 +208,7 @@ class Codec(ABC):
         """The latents of a list of blobs, as `read_latent` gives them."""
         if len({self._size_of(info) for info in infos}) == 1:
             return self._read(blobs, infos, channels, 0)
-        return [
-            self._read([b], [info], channels, i)[0]
-            for i, (b, info) in enumerate(zip(blobs, infos, strict=True))
-        ]
+        return [self._read([b], [info], channels, i)[0] for i, (b, info) in enumerate(zip(blobs, infos, strict=True))]
 
     def _read(
         self, blobs: list[memoryview], infos: list[SampleInfo], channels: int | None, first: int | None = None
@@ -252,6 +237,11 @@ class Codec(ABC):
                 error.index = None if first is None else first + error.index // groups
             raise
         return out[:, :kept]
+
+
+def _again(kind: type[Codec], content: bytes) -> Codec:
+    """Unpickles a codec."""
+    return kind(read_artifact(content))
 
 
 class OutlierWarning(UserWarning):

@@ -8,11 +8,11 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "ArtifactError",
+    "AudioError",
     "CorruptError",
+    "ImageError",
     "LatentstoreError",
-    "PictureError",
     "SignalError",
-    "SoundError",
     "StoreError",
     "TruncatedError",
     "UnsupportedVersionError",
@@ -58,9 +58,9 @@ class SignalError(LatentstoreError):
     """An entry of a source that cannot be read; the message is the reason alone, without its name."""
 
 
-class PictureError(SignalError):
-    """A file or array that cannot be read as a picture."""
+class ImageError(SignalError):
+    """A file or array that cannot be read as an image."""
 
 
-class SoundError(SignalError):
-    """A file or array that cannot be read as sound."""
+class AudioError(SignalError):
+    """A file or array that cannot be read as audio."""

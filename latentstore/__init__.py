@@ -1,4 +1,4 @@
-"""Data sets of pictures as learned latents: convert once, train on the latents, decode what you want to see.
+"""Data sets of images as learned latents: convert once, train on the latents, decode what you want to see.
 
     latentstore.convert("photos/", "photos.zarr", size=256)
     ds = latentstore.open("photos.zarr", channels=12)
@@ -16,30 +16,30 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from latentstore import codecs, loaders, zarr
-    from latentstore.codecs import load_codec
     from latentstore.codecs.errors import (
         ArgumentError,
         ArtifactError,
+        AudioError,
         CorruptError,
+        ImageError,
         LatentstoreError,
-        PictureError,
         SignalError,
-        SoundError,
         StoreError,
         TruncatedError,
         UnsupportedVersionError,
     )
-    from latentstore.conversion import convert
+    from latentstore.conversion.api import convert
+    from latentstore.loaders.artifacts import load_codec
     from latentstore.loaders.dataset import open
 
 __all__ = [
     "ArgumentError",
     "ArtifactError",
+    "AudioError",
     "CorruptError",
+    "ImageError",
     "LatentstoreError",
-    "PictureError",
     "SignalError",
-    "SoundError",
     "StoreError",
     "TruncatedError",
     "UnsupportedVersionError",
@@ -55,8 +55,8 @@ __all__ = [
 _SUBPACKAGES = ("codecs", "loaders", "zarr")
 # No name here may also be the name of a submodule: importing the submodule would put it in the name's place.
 _HOME = {
-    "convert": "latentstore.conversion",
-    "load_codec": "latentstore.codecs",
+    "convert": "latentstore.conversion.api",
+    "load_codec": "latentstore.loaders.artifacts",
     "open": "latentstore.loaders.dataset",
 }
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from latentstore.cli import main
+from latentstore.cli.main import main
 
 if __name__ == "__main__":  # workers that are started as processes import this module too
     sys.exit(main())

@@ -34,9 +34,7 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes escaped: no file's name steers a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def clock(seconds: float) -> str:
@@ -52,10 +50,10 @@ class Progress:
     Use as a context manager. show: True, False (it counts and stays silent) or None (only on a terminal).
 
     >>> with Progress(show=False) as progress:
-    ...     progress.begin("converting", total=2, unit="pictures")
+    ...     progress.begin("converting", total=2, unit="images")
     ...     progress.advance(done=1, bytes_in=10, bytes_out=1)
     ...     progress.status()
-    '1 of 2 pictures'
+    '1 of 2 images'
     """
 
     def __init__(self, show: bool | None = True, stream: TextIO | None = None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentstore.codecs.bitstream import SOUND
-from latentstore.codecs.errors import PictureError, SignalError, SoundError
+from latentstore.codecs.bitstream.sample import AUDIO
+from latentstore.codecs.errors import AudioError, ImageError, SignalError
 
-__all__ = ["PICTURES", "Words", "words_of"]
+__all__ = ["IMAGES", "Words", "words_of"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Words:
     weak: str
 
 
-PICTURES = Words("picture", "pictures", "pixel", PictureError, "edges there")
-RECORDINGS = Words("recording", "recordings", "sample frame", SoundError, "their loudest places")
-WINDOWS = Words("window", "windows", "sample frame", SoundError, "their loudest places")
+IMAGES = Words("image", "images", "pixel", ImageError, "edges there")
+RECORDINGS = Words("recording", "recordings", "sample frame", AudioError, "their loudest places")
+WINDOWS = Words("window", "windows", "sample frame", AudioError, "their loudest places")
 
 
 def words_of(mode: str, windows: bool = False) -> Words:
     """The words for a codec's mode; windows: recordings are cut into windows."""
-    if mode != SOUND:
-        return PICTURES
+    if mode != AUDIO:
+        return IMAGES
     return WINDOWS if windows else RECORDINGS

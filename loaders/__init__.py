@@ -1,4 +1,4 @@
-"""Stores and what reads them: writers and readers of Zarr and WebDataset, the order of samples, batches.
+"""Stores to batches: what reads a store, in which order, into tensors. Nothing here writes.
 
 Names are looked up on first use, so that reading a store loads no torch and no zarr.
 """
@@ -9,10 +9,7 @@ from typing import Any
 _HOME = {
     "LatentDataset": "dataset",
     "LatentLoader": "loader",
-    "Sample": "writer",
-    "StoreSpec": "writer",
-    "open_writer": "writer",
-    "wds_handler": "wds_decode",
+    "wds_handler": "webdataset.decode",
 }
 __all__ = list(_HOME)
 

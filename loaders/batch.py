@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.moments import scales_of
+from latentstore.loaders.stats import scales_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-PICTURE_OUTPUTS = ("codes", "latents", "pixels")
-SOUND_OUTPUTS = ("codes", "latents", "waveforms")
+IMAGE_OUTPUTS = ("codes", "latents", "pixels")
+AUDIO_OUTPUTS = ("codes", "latents", "waveforms")
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -21,9 +22,9 @@ class Collate:
     """Sample numbers to a batch; `LatentLoader` says what a batch holds. Thread-safe."""
 
     def __init__(self, ds: LatentDataset, output: str, dtype: torch.dtype | None) -> None:
-        outputs = SOUND_OUTPUTS if ds.is_sound else PICTURE_OUTPUTS
+        outputs = AUDIO_OUTPUTS if ds.is_audio else IMAGE_OUTPUTS
         if output not in outputs:
-            kind = "sound" if ds.is_sound else "pictures"
+            kind = "audio" if ds.is_audio else "images"
             raise ArgumentError(f"output {output!r} is not one of {', '.join(outputs)}, and {ds.url} holds {kind}")
         if dtype is not None and (output != "latents" or dtype not in FLOATS):
             raise ArgumentError(
@@ -49,9 +50,7 @@ class Collate:
         batch["key"] = self.ds.keys(indices)
         return batch
 
-    def _one_size(
-        self, indices: np.ndarray, shape: tuple[int, int, int], steps: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _one_size(self, indices: np.ndarray, shape: tuple[int, int, int], steps: np.ndarray | None) -> dict[str, Any]:
         codes = torch.empty((len(indices), *shape), dtype=torch.int8)
         self.ds.read_latents(indices, out=codes.numpy())
         if self.output == "pixels":
@@ -109,24 +108,24 @@ def _mask(lengths: torch.Tensor) -> torch.Tensor:
 
 
 class Normalise:
-    """int8 codes (n, c, h, w), or of sound (n, c, t), to floats of zero mean and unit variance over the store, channel
+    """int8 codes (n, c, h, w), or of audio (n, c, t), to floats of zero mean and unit variance over the store, channel
     by channel."""
 
     def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
         mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
         scale_of = scales_of(ds.codec, ds.quality)
-        codes = range(1, 256) if ds.is_sound else [0]
+        codes = range(1, 256) if ds.is_audio else [0]
         steps = [np.asarray(scale_of(code), np.float32)[: ds.channels] for code in codes]
         # A channel that never changes has nothing to normalise: it becomes zeros.
         spread = np.where(std > 0, std, 1)
         self.dtype = dtype
-        axes = (1,) if ds.is_sound else (1, 1)
-        # of pictures one row; of sound one for each step code from 1
+        axes = (1,) if ds.is_audio else (1, 1)
+        # of images one row; of audio one for each step code from 1
         self.scale = torch.from_numpy(np.stack(steps) / spread).reshape(len(steps), -1, *axes)
         self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, *axes)
 
     def __call__(self, codes: torch.Tensor, steps: np.ndarray | None) -> torch.Tensor:
-        """steps: int64 (n,), the step codes of sound."""
+        """steps: int64 (n,), the step codes of audio."""
         scale = self.scale if steps is None else self.scale[torch.from_numpy(steps - 1)]
         # Computed in float32 and rounded once; in place, since fresh memory costs more than the arithmetic.
         return codes.to(torch.float32).mul_(scale).add_(self.shift).to(self.dtype)

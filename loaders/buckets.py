@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from latentstore.loaders.order import SampleOrder, permute, round_keys
 
 # Of lengths from 0.3 to 10 s, log-normal as of speech, in batches of 64, padding is 63 % unsorted, 7 % in pools of 16

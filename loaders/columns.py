@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from latentstore.codecs.errors import ArgumentError, CorruptError
 
 KINDS = ("int", "float", "str", "bytes")

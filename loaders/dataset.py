@@ -9,32 +9,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from latentstore.codecs.bitstream import SOUND
+
+from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
-from latentstore.codecs.resolve import codec_of, register
-from latentstore.loaders import wds_layout, zarr_layout
-from latentstore.loaders.fetch import Fetched, Fetcher
-from latentstore.loaders.moments import step_codes
+from latentstore.codecs.load import codec_of, register
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote import Location
-from latentstore.loaders.wds_read import open_wds
-from latentstore.loaders.zarr_read import open_zarr
+from latentstore.loaders.remote.fetch import Fetched, Fetcher
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.stats import step_codes
+from latentstore.loaders.webdataset import layout as wds_layout
+from latentstore.loaders.webdataset.read import open_wds
+from latentstore.loaders.zarr import layout as zarr_layout
+from latentstore.loaders.zarr.read import open_zarr
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec, SoundCodec
+    from latentstore.codecs import AudioCodec, Codec
 
 
 class Stats(NamedTuple):
     """Per channel, float32 (channels,): mean and standard deviation of ``codec.scale(quality) * latent``, or of
-    ``codec.scale_of(step) * latent`` with the field ``step`` of each sample of sound."""
+    ``codec.scale_of(step) * latent`` with the field ``step`` of each sample of audio."""
 
     mean: np.ndarray
     std: np.ndarray
 
 
-def open(
-    url: str | Path, channels: int | None = None, storage_options: dict[str, Any] | None = None
-) -> LatentDataset:
+def open(url: str | Path, channels: int | None = None, storage_options: dict[str, Any] | None = None) -> LatentDataset:
     """Open the store at `url` (Zarr or WebDataset; a path or any fsspec URL).
 
     channels: only the first so many of the codec's; only the groups that hold them are ever read.
@@ -58,13 +58,9 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None) -> Read
     if location.exists(wds_layout.MANIFEST):
         return open_wds(location)
     if Location(f"{location.url}.partial", storage_options).exists("job.json"):
-        raise StoreError(
-            f"{url} is not finished: its conversion was interrupted or still runs; go on with --resume"
-        )
+        raise StoreError(f"{url} is not finished: its conversion was interrupted or still runs; go on with --resume")
     names = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}"
-    raise StoreError(
-        f"{url}: no latentstore store there ({names}{'' if location.exists() else '; nothing at all'})"
-    )
+    raise StoreError(f"{url}: no latentstore store there ({names}{'' if location.exists() else '; nothing at all'})")
 
 
 class LatentDataset:
@@ -72,7 +68,7 @@ class LatentDataset:
     all methods may be called from several threads at once.
 
     channels: how many of the latents' channels are read. quality: at which they were encoded. size: (height,
-    width) of the pictures, (1, samples) of sound, or None where sizes differ. is_sound: whether it is sound;
+    width) of the images, (1, samples) of audio, or None where sizes differ. is_audio: whether it is audio;
     then a sample's latent is (channels, instants). classes: names of the values of field ``label``, or
     None. shard_starts: int64 (shards+1,), the first sample of each shard, then the number of samples.
     """
@@ -85,7 +81,7 @@ class LatentDataset:
         self.groups = -(-self.channels // meta.group_channels)
         self.quality = meta.quality
         self.size = meta.size
-        self.is_sound = meta.attributes.get("mode") == SOUND
+        self.is_audio = meta.attributes.get("mode") == AUDIO
         self.classes = meta.classes
         self.url = reader.location.url
         self.info: dict[str, Any] = meta.attributes
@@ -110,7 +106,7 @@ class LatentDataset:
 
     def __repr__(self) -> str:
         size = "native sizes" if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        if self.is_sound:
+        if self.is_audio:
             size = "native lengths" if self.size is None else f"windows of {self.size[1]}"
         codec = self.reader.meta.codec
         return f"LatentDataset({self.url!r}: {len(self)} samples, {size}, {codec}, {self.channels} channels)"
@@ -152,7 +148,7 @@ class LatentDataset:
         return self.reader.meta.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """{"latent": int8 (channels, h, w), of sound (channels, t), "key": str, "label": int, ...}; negative indexes
+        """{"latent": int8 (channels, h, w), of audio (channels, t), "key": str, "label": int, ...}; negative indexes
         count from the end."""
         i = operator.index(index)
         if not -len(self) <= i < len(self):
@@ -160,29 +156,27 @@ class LatentDataset:
         one = np.array([i % len(self)], np.int64)
         fields = {name: _python(values[0]) for name, values in self.fields(one).items()}
         latent = self.read_latents(one)[0]
-        return {"latent": latent[:, 0] if self.is_sound else latent, "key": self.keys(one)[0], **fields}
+        return {"latent": latent[:, 0] if self.is_audio else latent, "key": self.keys(one)[0], **fields}
 
     def decode(self, latents: np.ndarray, size: tuple[int, int], steps: np.ndarray | None = None) -> np.ndarray:
-        """Latents of one size, int8 (n, channels, h, w), to pictures uint8 (n, H, W, C), or to sound float32 (n,
+        """Latents of one size, int8 (n, channels, h, w), to images uint8 (n, H, W, C), or to audio float32 (n,
         samples, inputs).
 
-        size: (height, width) of each, (1, samples) of sound. steps: int64 (n,), step codes, of sound (`step_codes`).
+        size: (height, width) of each, (1, samples) of audio. steps: int64 (n,), step codes, of audio (`step_codes`).
         """
-        if self.is_sound:
-            codec = cast("SoundCodec", self.codec)
+        if self.is_audio:
+            codec = cast("AudioCodec", self.codec)
             return codec.decode(latents, quality=self.quality, size=size[1], codes=steps)
         return self.codec.decode(latents, quality=self.quality, size=size)
 
     def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
-        """int64 (n,): the step codes of samples with these `fields`, of sound; None of pictures. CorruptError where
+        """int64 (n,): the step codes of samples with these `fields`, of audio; None of images. CorruptError where
         they are none."""
-        return step_codes(fields, self.url) if self.is_sound else None
+        return step_codes(fields, self.url) if self.is_audio else None
 
     # ---- in bulk; indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed
 
-    def read_latents(
-        self, indices: np.ndarray, out: np.ndarray | None = None
-    ) -> np.ndarray | list[np.ndarray]:
+    def read_latents(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | list[np.ndarray]:
         """int8 (n, channels, h, w), decoded in one call; where sizes differ, a list of (channels, h, w).
 
         out: where to put them, C-contiguous, of that shape (one size only). CorruptError and StoreError name
@@ -191,7 +185,7 @@ class LatentDataset:
         indices = self._indices(indices)
         if self.size is None:
             if out is not None:
-                raise ArgumentError(f"{self.url} has pictures of many sizes: `out` cannot hold them")
+                raise ArgumentError(f"{self.url} has images of many sizes: `out` cannot hold them")
             return self._read_native(indices)
         h, w = self.codec.latent_shape(*self.size)[1:]
         gc = self.codec.group_channels
@@ -213,7 +207,7 @@ class LatentDataset:
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
         fetched, sizes = self.fetch(indices), self.sizes(indices)
-        if self.is_sound:
+        if self.is_audio:
             return self._read_lengths(indices, fetched, sizes[:, 1])
         shapes, which = np.unique(sizes, axis=0, return_inverse=True)
         gc, groups = self.codec.group_channels, self.groups
@@ -230,8 +224,8 @@ class LatentDataset:
         return latents
 
     def _read_lengths(self, indices: np.ndarray, fetched: Fetched, samples: np.ndarray) -> list[np.ndarray]:
-        """Latents of sound of any lengths, in one call."""
-        codec = cast("SoundCodec", self.codec)
+        """Latents of audio of any lengths, in one call."""
+        codec = cast("AudioCodec", self.codec)
         instants = np.array([codec.latent_shape(1, n)[2] for n in samples.tolist()], np.int32)
         with self._named(indices):
             flat = codec.read_rows(
@@ -293,7 +287,7 @@ class LatentDataset:
         return self.reader.fields(self._indices(indices))
 
     def sizes(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """int64 (n, 2): height and width of the pictures as stored; of sound, 1 and the number of samples."""
+        """int64 (n, 2): height and width of the images as stored; of audio, 1 and the number of samples."""
         return self.reader.sizes(self._indices(indices))
 
     def _indices(self, indices: np.ndarray | None) -> np.ndarray:
@@ -303,9 +297,7 @@ class LatentDataset:
         if indices.ndim != 1:
             raise ArgumentError(f"indices must be one-dimensional; their shape is {indices.shape}")
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
-            raise IndexError(
-                f"samples {indices.min()} to {indices.max()} of {self.url}, which has {len(self)}"
-            )
+            raise IndexError(f"samples {indices.min()} to {indices.max()} of {self.url}, which has {len(self)}")
         return indices
 
 

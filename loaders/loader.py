@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.buckets import Buckets
-from latentstore.loaders.held import HeldShards
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
+from latentstore.loaders.remote.readahead import HeldShards
 
 if TYPE_CHECKING:
     import torch
+
     from latentstore.loaders.dataset import LatentDataset
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
@@ -52,10 +54,10 @@ class LatentLoader:
     of ``"latents"``: torch.float32 (default), bfloat16 or float16. rank, world_size: this process among
     those that share the epoch.
 
-    A store of pictures of many sizes gives a list of tensors instead of one. Of sound, "latent" is (b, c, t), and
+    A store of images of many sizes gives a list of tensors instead of one. Of audio, "latent" is (b, c, t), and
     output ``"waveforms"`` decodes it: float32 (b, n, inputs) under the name "waveform". Where lengths differ,
     batches are padded with zeros, "lengths" is int64 (b,) and "mask", bool (b, longest), is True where there is
-    sound; shuffled batches are of samples of like lengths (`loaders.buckets`), and `padding` says what is padded.
+    audio; shuffled batches are of samples of like lengths (`loaders.buckets`), and `padding` says what is padded.
 
     Iterating over the loader reads one epoch and moves on to the next; stopped earlier, the next iteration
     begins the same epoch again. `state_dict` says where the last batch that was handed out ended, and
@@ -87,7 +89,7 @@ class LatentLoader:
         mode = "block" if shuffle == "block" else "full" if shuffle else "none"
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
         self._collate = Collate(ds, output, dtype)
-        self._bucketed = ds.is_sound and ds.size is None and mode != "none"
+        self._bucketed = ds.is_audio and ds.size is None and mode != "none"
         self._padded = self._places = 0
         self._slice(0)  # refuses impossible ranks now
         self._epoch = 0
@@ -128,9 +130,7 @@ class LatentLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken. ArgumentError if it belongs to another order or data set."""
         if state.get("version") != STATE_VERSION:
-            raise ArgumentError(
-                f"loader state of version {state.get('version')!r}; this one reads {STATE_VERSION}"
-            )
+            raise ArgumentError(f"loader state of version {state.get('version')!r}; this one reads {STATE_VERSION}")
         for name, own in self._identity().items():
             if state.get(name) != own:
                 raise ArgumentError(f"loader state is of {name} {state.get(name)!r}, this loader has {own!r}")

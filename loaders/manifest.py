@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.bitstream import SOUND
-from latentstore.codecs.checksum import crc32c
+
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
 from latentstore.loaders.columns import KINDS
 
 FORMAT_VERSION = 1
-# Fields that every store of sound has.
-OF_SOUND = ("rate", "step")
+# Fields that every store of audio has.
+OF_AUDIO = ("rate", "step")
 
 
 def seal(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class StoreMeta:
             )
             kinds = {str(field["kind"]) for field in attributes["fields"].values()}
             arrays = [str(field.get("array", "")) for field in attributes["fields"].values()]
-            needed = OF_SOUND if attributes.get("mode") == SOUND else ()
+            needed = OF_AUDIO if attributes.get("mode") == AUDIO else ()
             lacking = [name for name in needed if attributes["fields"].get(name, {}).get("kind") != "int"]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CorruptError(f"{where}: the description of the store is damaged ({error!r})") from error

@@ -25,10 +25,11 @@ from math import isqrt
 from typing import Protocol
 
 import numpy as np
+
 from latentstore.codecs.errors import ArgumentError
 
 ORDERS = ("none", "full", "block")
-# Some 26,000 pictures of 256 px (32 MB a shard): as good as a full shuffle to a model, and two fit in memory.
+# Some 26,000 images of 256 px (32 MB a shard): as good as a full shuffle to a model, and two fit in memory.
 WINDOW_SHARDS = 4
 # Eight rounds are visibly uneven below ten samples (tests/test_order.py); sixteen are not, at 80 ns a sample.
 _ROUNDS = 16
@@ -69,9 +70,7 @@ def permute(positions: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
     shape = np.shape(positions)
     out = np.array(positions, np.uint64).reshape(-1)
     if out.size and (n < 1 or int(out.max()) >= n):
-        raise ArgumentError(
-            f"position {int(out.max())} of an order of {n} samples: positions run from 0 to {n - 1}"
-        )
+        raise ArgumentError(f"position {int(out.max())} of an order of {n} samples: positions run from 0 to {n - 1}")
     if not out.size:
         return out.astype(np.int64).reshape(shape)
     # An even side keeps odd permutations reachable: adding a constant modulo an odd number is always an
@@ -232,9 +231,7 @@ class RankSlice:
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise ArgumentError(f"rank {self.rank} of {self.world_size}: ranks run from 0 to world_size - 1")
         if self.first and self.contiguous:
-            raise ArgumentError(
-                "ranks that read runs of the order cannot be cut anew in the middle of an epoch"
-            )
+            raise ArgumentError("ranks that read runs of the order cannot be cut anew in the middle of an epoch")
 
     @property
     def count(self) -> int:
@@ -245,9 +242,5 @@ class RankSlice:
     def positions(self, start: int, stop: int) -> np.ndarray:
         """int64: positions in the epoch of this rank's samples number `start` to `stop` (exclusive)."""
         own = np.arange(start, stop, dtype=np.int64)
-        own = (
-            own + self.rank * self.count
-            if self.contiguous
-            else own * self.world_size + self.rank + self.first
-        )
+        own = own + self.rank * self.count if self.contiguous else own * self.world_size + self.rank + self.first
         return own % self.samples if own.size and own[-1] >= self.samples else own

@@ -1,7 +1,7 @@
 """What every store layout offers its reader, and what the manifest says.
 
 A layout is read through few questions, all vectorised: which block (shard) holds a sample, where each group
-of each sample lies, which object that is. `loaders.fetch` turns the answers into bytes, the same for all
+of each sample lies, which object that is. `loaders.remote.fetch` turns the answers into bytes, the same for all
 layouts.
 """
 
@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+
 from latentstore.loaders.manifest import StoreMeta
-from latentstore.loaders.remote import Location
+from latentstore.loaders.remote.location import Location
 
 
 class Reader(ABC):
@@ -65,7 +66,7 @@ class Reader(ABC):
 
     @abstractmethod
     def sizes(self, indices: np.ndarray) -> np.ndarray:
-        """int64 (n, 2): height and width of the pictures."""
+        """int64 (n, 2): height and width of the images."""
 
     def blocks(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,): the block of each sample."""

@@ -1,6 +1,6 @@
 """Mean and standard deviation of dequantised latents, channel by channel, from exact sums of the codes.
 
-A latent is its int8 code times a scale. Of pictures the scale is that of the store's quality; of sound it is that of
+A latent is its int8 code times a scale. Of images the scale is that of the store's quality; of audio it is that of
 the sample's step code, in its field ``step``. Sums are kept for each step code, so they do not depend on how samples
 were dealt to shards and tasks.
 """
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from latentstore.codecs.bitstream import SOUND
+
+from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import CorruptError
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec, SoundCodec
+    from latentstore.codecs import AudioCodec, Codec
 
 STEP = "step"
-"""The field of a sample of sound that holds its step code."""
+"""The field of a sample of audio that holds its step code."""
 RATE = "rate"
-"""The field of a sample of sound that holds its rate in hertz."""
+"""The field of a sample of audio that holds its rate in hertz."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """codes: int64 (k,), the step codes there are, ascending; [0] of pictures. positions: int64 (k,), values per
+    """codes: int64 (k,), the step codes there are, ascending; [0] of images. positions: int64 (k,), values per
     channel. sums, squares: int64 (k, channels), over the int8 codes of latents."""
 
     codes: np.ndarray
@@ -62,7 +63,7 @@ class Moments:
 
     def _joined(self) -> Moments:
         codes, at = np.unique(self.codes, return_inverse=True)
-        if len(codes) == 1:  # as of all pictures
+        if len(codes) == 1:  # as of all images
             return Moments(codes, *(a.sum(axis=0, keepdims=True) for a in self._arrays()))
         found = Moments(codes, *(np.zeros((len(codes), *a.shape[1:]), np.int64) for a in self._arrays()))
         for total, array in zip(found._arrays(), self._arrays(), strict=True):
@@ -80,9 +81,7 @@ class Moments:
             sums, squares = self.sums[0].tolist(), self.squares[0].tolist()
             mean = [float(f) * (a / n) for f, a in zip(scale, sums, strict=True)]
             # n * squares - sums^2 in Python's integers: no cancellation
-            std = [
-                float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)
-            ]
+            std = [float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)]
             return mean, std
         scales = np.array([scale_of(int(code)) for code in self.codes], np.float64).reshape(self.sums.shape)
         means = (scales * self.sums).sum(0) / n
@@ -91,15 +90,15 @@ class Moments:
 
 
 def scales_of(codec: Codec, quality: int) -> Callable[[int], np.ndarray]:
-    """The scales of latents by their step code; pictures have none, and all the scale of the quality."""
-    if codec.mode == SOUND:
-        return cast("SoundCodec", codec).scale_of
+    """The scales of latents by their step code; images have none, and all the scale of the quality."""
+    if codec.mode == AUDIO:
+        return cast("AudioCodec", codec).scale_of
     scale = codec.scale(quality)
     return lambda code: scale
 
 
 def step_codes(fields: Mapping[str, Any], where: str) -> np.ndarray:
-    """int64 (n,): the step codes of samples of sound with these fields; CorruptError naming `where` if they have
+    """int64 (n,): the step codes of samples of audio with these fields; CorruptError naming `where` if they have
     none."""
     codes = np.asarray(fields.get(STEP, [0]))
     if codes.dtype.kind != "i" or not ((codes >= 1) & (codes <= 255)).all():

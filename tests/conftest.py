@@ -37,7 +37,7 @@ def codec() -> Any:
 @pytest.fixture(scope="session")
 def other_artifact(codec: Any) -> bytes:
     """An artifact that differs from that of `codec` in its name alone, and so in its hash."""
-    from latentstore.codecs.artifact import make_artifact
+    from latentstore.codecs.artifact.file import make_artifact
 
     return make_artifact({**codec.artifact.facts, "name": "other"}, codec.artifact.tensors)
 
@@ -45,7 +45,7 @@ def other_artifact(codec: Any) -> bytes:
 @pytest.fixture(scope="session")
 def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]]:
     """make_samples(count, size, first=0) -> (samples, latents); deterministic in `first`."""
-    from latentstore.loaders.writer import Sample
+    from latentstore.writing.spec import Sample
 
     def make(count: int, size: tuple[int, int] | None, first: int = 0) -> tuple[list[Any], list[np.ndarray]]:
         samples, latents = [], []
@@ -72,7 +72,7 @@ def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]
 @pytest.fixture(scope="session")
 def make_store(codec: Any, make_samples: Any) -> Callable[..., Store]:
     """make_store(folder, layout, counts=(8, 8, 4), storage_options=None) -> Store, with shards of 8."""
-    from latentstore.loaders.writer import StoreSpec, open_writer
+    from latentstore.writing.spec import StoreSpec, open_writer
 
     def make(
         folder: Path | str, layout: str, counts: Sequence[int] = (8, 8, 4),

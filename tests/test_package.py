@@ -1,4 +1,4 @@
-"""What a user meets before any picture: importing, versions, installing with and without a compiler."""
+"""What a user meets before any image: importing, versions, installing with and without a compiler."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from latentstore.codecs import errors
+from paths import ROOT
 
 import latentstore
-
-ROOT = Path(__file__).resolve().parent.parent
+from latentstore.codecs import errors
 
 
 def fresh(code: str) -> str:
@@ -110,9 +109,7 @@ def test_a_kernel_that_is_required_must_compile(tmp_path: Path) -> None:
         build_wheel(tmp_path, CC="false", LATENTSTORE_REQUIRE_KERNEL="1")
 
 
-@pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="free-threaded Python has no limited API"
-)
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="free-threaded Python has no limited API")
 def test_the_kernel_here_uses_the_limited_api() -> None:
     kernel = pytest.importorskip("latentstore.codecs._kernel", reason="no kernel was built here")
     assert ".abi3." in Path(kernel.__file__).name

@@ -1,4 +1,4 @@
-"""Bytes of sound: our blobs beside lossless picture coders of the same latents and beside WaLLoC's construction.
+"""Bytes of audio: our blobs beside lossless image coders of the same latents and beside WaLLoC's construction.
 
 Seven recordings of 10 s that were in no fit. Compression is all bytes of 16-bit PCM over all bytes; PSNR is the mean
 over recordings, peak to peak 2. Ours are whole blobs; the peers' files hold the same latents (JPEG-LS, WebP), or the
@@ -8,17 +8,17 @@ the normal distribution's function and stored as lossless WebP.
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import functools
 from typing import TYPE_CHECKING
 
+from benchmarks.support import recordings
 import numpy as np
-import sounds
 from scipy.special import ndtr, ndtri
 
 if TYPE_CHECKING:
-    from latentstore.codecs import SoundCodec
+    from latentstore.codecs import AudioCodec
 
 POINTS = ((46.0, 56.0), (42.7, 90.0))  # dB, and the compression asked for
 PREFIX, PREFIX_POINT = 27, (39.0, 115.0)
@@ -33,9 +33,9 @@ class Ours:
     def __init__(self) -> None:
         import latentstore
 
-        self.codec = latentstore.load_codec(sounds.MUSIC)
-        self.tracks = sounds.music()
-        self.pcm = sum(map(sounds.pcm_bytes, self.tracks.values()))
+        self.codec = latentstore.load_codec(recordings.MUSIC)
+        self.tracks = recordings.music()
+        self.pcm = sum(map(recordings.pcm_bytes, self.tracks.values()))
 
     @functools.cache  # noqa: B019  (one object, for the length of the script)
     def blobs(self, quality: int) -> list[bytes]:
@@ -47,7 +47,7 @@ class Ours:
         groups = -(-channels // self.codec.group_channels)
         sizes = [self.codec.info(blob).ends[groups - 1] for blob in self.blobs(quality)]
         rebuilt = [self.codec.decompress(blob, channels) for blob in self.blobs(quality)]
-        return [sounds.psnr(a, b) for a, b in zip(self.tracks.values(), rebuilt, strict=True)], sizes
+        return [recordings.psnr(a, b) for a, b in zip(self.tracks.values(), rebuilt, strict=True)], sizes
 
     def least(self, psnr: float, channels: int) -> int:
         """The lowest quality of at least that mean PSNR."""
@@ -65,7 +65,7 @@ def walloc_construction(ours: Ours, channels: int, deviation: float) -> tuple[fl
     """Mean PSNR and bytes of WaLLoC's way with the first channels."""
     codec, unit = ours.codec, np.ones(ours.codec.channels, np.float32)
     fitted = np.concatenate(
-        [codec.lapped.signal_to_coefficients(track, unit) for track in sounds.music("music-train").values()], axis=1
+        [codec.lapped.signal_to_coefficients(track, unit) for track in recordings.music("music-train").values()], axis=1
     )
     # 8 bits hold the normal distribution of this deviation; the checkpoint's decoder cuts it off at 1 in 10,000
     spread = (fitted.std(1) * deviation)[:channels, None]
@@ -73,14 +73,14 @@ def walloc_construction(ours: Ours, channels: int, deviation: float) -> tuple[fl
     for track in ours.tracks.values():
         exact = codec.lapped.signal_to_coefficients(track, unit)[:channels]
         codes = np.rint(255 * (ndtr(exact / spread) - 0.5)).clip(-127, 127).astype(np.int8)
-        size += sounds.webp_bytes(codes)
+        size += recordings.webp_bytes(codes)
         rebuilt = ndtri((codes / 255 + 0.5).clip(1e-4, 1 - 1e-4)) * spread
-        psnr.append(sounds.psnr(track, synthesised(codec, rebuilt.astype(np.float32), len(track))))
+        psnr.append(recordings.psnr(track, synthesised(codec, rebuilt.astype(np.float32), len(track))))
     return float(np.mean(psnr)), size
 
 
-def synthesised(codec: SoundCodec, coefficients: np.ndarray, n: int) -> np.ndarray:
-    """The signal (n, 2) of coefficients that are no whole numbers (docs/format-sound.md section S6)."""
+def synthesised(codec: AudioCodec, coefficients: np.ndarray, n: int) -> np.ndarray:
+    """The signal (n, 2) of coefficients that are no whole numbers (docs/format-audio.md section S6)."""
     lapped, (c, t) = codec.lapped, coefficients.shape
     hop, half = lapped.hop, lapped.hop // 2
     places = np.zeros((2, t + 1, hop))
@@ -98,7 +98,7 @@ def synthesised(codec: SoundCodec, coefficients: np.ndarray, n: int) -> np.ndarr
 
 
 def main() -> None:
-    common.header("Sound: bytes at equal quality, music that no fit has seen", "imagecodecs", "soundfile")
+    common.header("Audio: bytes at equal quality, music that no fit has seen", "imagecodecs", "soundfile")
     bars = common.Bars(later=True)
     ours = Ours()
     rows = []
@@ -108,7 +108,7 @@ def main() -> None:
         psnr, sizes = ours.point(quality, channels)
         ratio = ours.pcm / sum(sizes)
         latents = [ours.codec.read_latent(blob, channels)[:, 0] for blob in ours.blobs(quality)]
-        jpegls, webp = (sum(map(f, latents)) for f in (sounds.jpegls_bytes, sounds.webp_bytes))
+        jpegls, webp = (sum(map(f, latents)) for f in (recordings.jpegls_bytes, recordings.webp_bytes))
         rows.append(
             [f"quality {quality}, {channels} channels", float(np.mean(psnr)), ratio, ours.pcm / jpegls, ours.pcm / webp,
              sum(sizes) / min(jpegls, webp)]
@@ -126,7 +126,7 @@ def main() -> None:
         tracks = zip(ours.tracks.items(), psnr, sizes, strict=True)
         common.table(
             [f"quality {quality}, {channels} channels", "PSNR, dB", "compression"],
-            [[name, db, sounds.pcm_bytes(track) / size] for (name, track), db, size in tracks],
+            [[name, db, recordings.pcm_bytes(track) / size] for (name, track), db, size in tracks],
         )
 
     print("\nWaLLoC's construction, and ours at its PSNR or above")

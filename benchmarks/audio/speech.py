@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
+from benchmarks.support import recordings
 import numpy as np
 import soundfile
-import sounds
 
 SNR, COMPRESSION = 13.7, 22.9
 
@@ -15,13 +15,13 @@ def main() -> None:
     import latentstore
 
     common.header("Speech: spoken digits of unseen speakers, 8 kHz", "soundfile")
-    codec = latentstore.load_codec(sounds.SPEECH)
-    clips = [soundfile.read(file, dtype="float32", always_2d=True)[0] for file in sounds.digits(sounds.UNSEEN)]
-    pcm = sum(map(sounds.pcm_bytes, clips))
+    codec = latentstore.load_codec(recordings.SPEECH)
+    clips = [soundfile.read(file, dtype="float32", always_2d=True)[0] for file in recordings.digits(recordings.UNSEEN)]
+    pcm = sum(map(recordings.pcm_bytes, clips))
 
     def point(quality: int, effort: str = "default") -> tuple[float, float, float]:
         blobs = [codec.compress(clip, quality, effort=effort) for clip in clips]
-        ratios = [sounds.snr(clip, codec.decompress(blob)) for clip, blob in zip(clips, blobs, strict=True)]
+        ratios = [recordings.snr(clip, codec.decompress(blob)) for clip, blob in zip(clips, blobs, strict=True)]
         size = sum(map(len, blobs))
         return float(np.mean(ratios)), pcm / size, size / len(clips)
 

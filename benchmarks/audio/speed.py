@@ -1,4 +1,4 @@
-"""Speed of sound: encoding beside PyPI walloc's 1-D encoder, decoding, random access, and borders of segments.
+"""Speed of audio: encoding beside PyPI walloc's 1-D encoder, decoding, random access, and borders of segments.
 
 One thread. Walloc's encoder is its wavelet packets and its lightweight 1x1 convolution, with weights that are random
 (its checkpoints are no part of the package), and no entropy coding; ours ends with whole blobs.
@@ -6,19 +6,19 @@ One thread. Walloc's encoder is its wavelet packets and its lightweight 1x1 conv
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import io
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks.support import recordings
 import numpy as np
-import peers
+from benchmarks.support import peers
 import soundfile
-import sounds
 
 if TYPE_CHECKING:
-    from latentstore.codecs import SoundCodec
+    from latentstore.codecs import AudioCodec
 
 ENCODE_BAR, ACCESS_BAR, SEAM_BAR = 5.0, 300.0, 0.1
 HOUR = 3600  # seconds
@@ -27,13 +27,13 @@ HOUR = 3600  # seconds
 def main() -> None:
     import latentstore
 
-    common.header("Sound: speed, one thread", "soundfile", "walloc", "torch")
+    common.header("Audio: speed, one thread", "soundfile", "walloc", "torch")
     bars = common.Bars(later=True)
-    codec = latentstore.load_codec(sounds.MUSIC)
-    tracks = list(sounds.music().values())
+    codec = latentstore.load_codec(recordings.MUSIC)
+    tracks = list(recordings.music().values())
     samples = sum(track.size for track in tracks)
     blobs = [codec.compress(track) for track in tracks]
-    walloc = {channels: peers.walloc_sound_encoder(channels) for channels in (27, 108)}
+    walloc = {channels: peers.walloc_audio_encoder(channels) for channels in (27, 108)}
     files = {kind: [written(track, kind) for track in tracks] for kind in ("FLAC", "OGG", "MP3")}
     calls = {
         "latentstore, fast setting, to blobs": lambda: [codec.compress(x, effort="fast") for x in tracks],
@@ -54,8 +54,8 @@ def main() -> None:
     calls = {
         "latentstore, 108 channels to latents": lambda: [codec.read_latent(b) for b in blobs],
         "latentstore, 27 channels to latents": lambda: [codec.read_latent(b, 27) for b in blobs],
-        "latentstore, 108 channels to sound": lambda: [codec.decompress(b) for b in blobs],
-        "latentstore, 27 channels to sound": lambda: [codec.decompress(b, 27) for b in blobs],
+        "latentstore, 108 channels to audio": lambda: [codec.decompress(b) for b in blobs],
+        "latentstore, 27 channels to audio": lambda: [codec.decompress(b, 27) for b in blobs],
     }
     for kind, held in files.items():
         calls[kind] = lambda held=held: [soundfile.read(io.BytesIO(b), dtype="float32") for b in held]
@@ -77,7 +77,7 @@ def written(track: np.ndarray, kind: str) -> bytes:
     return out.getvalue()
 
 
-def access(codec: SoundCodec, tracks: list[np.ndarray], bars: common.Bars) -> None:
+def access(codec: AudioCodec, tracks: list[np.ndarray], bars: common.Bars) -> None:
     second = 44100
     hour = np.concatenate([tracks[i % len(tracks)] for i in range(HOUR // 10)])[: HOUR * second]
     blob = codec.compress(hour, effort="fast")
@@ -97,7 +97,7 @@ def access(codec: SoundCodec, tracks: list[np.ndarray], bars: common.Bars) -> No
     seams(hour, whole, 1024 * codec.reduction, bars)
 
 
-def timed(codec: SoundCodec, blob: bytes, place: int, second: int) -> float:
+def timed(codec: AudioCodec, blob: bytes, place: int, second: int) -> float:
     start = time.perf_counter()
     codec.decompress(blob, start=place, stop=place + second)
     return time.perf_counter() - start

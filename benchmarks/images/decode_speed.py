@@ -3,9 +3,9 @@ same PSNR."""
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
-import peers
+from benchmarks.support import peers
 
 BAR = 0.6
 # Near our default's 31.3 dB on Kodak; the PSNR reached is printed.
@@ -25,25 +25,25 @@ def main() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     common.header("Decoding Kodak to pixels, one thread", "imagecodecs")
     codec = latentstore.load_codec(common.CODEC)
-    pictures = common.kodak()
-    coded = {"latentstore, 48 channels": [codec.compress(picture) for picture in pictures]}
+    images = common.kodak()
+    coded = {"latentstore, 48 channels": [codec.compress(image) for image in images]}
     coded["latentstore, 12 channels"] = coded["latentstore, 48 channels"]
     decoders = {
         "latentstore, 48 channels": codec.decompress,
         "latentstore, 12 channels": lambda blob: codec.decompress(blob, channels=codec.group_channels),
     }
     for name, (peer, quality) in SETTINGS.items():
-        coded[name] = [peer.encode(picture, quality) for picture in pictures]
+        coded[name] = [peer.encode(image, quality) for image in images]
         decoders[name] = peer.decode
     seconds = common.race(
         {name: lambda name=name: [decoders[name](blob) for blob in coded[name]] for name in decoders},
         rounds=9,
     )
-    pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
     rows = []
     for name, spent in seconds.items():
-        pairs = zip(coded[name], pictures, strict=True)
-        db = sum(common.psnr(decoders[name](blob), picture) for blob, picture in pairs) / len(pictures)
+        pairs = zip(coded[name], images, strict=True)
+        db = sum(common.psnr(decoders[name](blob), image) for blob, image in pairs) / len(images)
         speed = pixels / spent / 1e6
         rows.append((name, f"{db:.2f}", speed, speed * seconds["WebP"] / pixels * 1e6))
     common.table(["", "PSNR, dB", "MP/s", "times WebP"], rows)

@@ -1,23 +1,24 @@
 """Entropy decoding, blobs to int8 latents, one thread: beside CharLS JPEG-LS of the same latents and
 constriction's ANS.
 
-At all 48 channels and at the first 12, on the Kodak pictures one by one and on 256 px pictures a batch in a
+At all 48 channels and at the first 12, on the Kodak images one by one and on 256 px images a batch in a
 call. The peers decode one latent a call, JPEG-LS in its best arrangement (the planes stacked); constriction
 has one static table, made beforehand. Million symbols (latent values) a second.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 from collections.abc import Callable
 
 import numpy as np
-import peers
-from latentstore.codecs import Codec
+from benchmarks.support import peers
 from PIL import Image
 
-PICTURES_256 = 128
+from latentstore.codecs import Codec
+
+IMAGES_256 = 128
 BARS = {"JPEG-LS": 1.2, "constriction": 4.0}
 
 
@@ -57,7 +58,7 @@ def compare(codec: Codec, blobs: list[bytes], channels: int, batched: bool) -> d
 
 def split_groups(codec: Codec, blobs: list[bytes], channels: int) -> list[list[bytes]]:
     """The group blobs of the first `channels` of each sample blob."""
-    from latentstore.codecs.bitstream import split_sample
+    from latentstore.codecs.bitstream.sample import split_sample
 
     wanted = channels // codec.group_channels
     parts = []
@@ -75,9 +76,7 @@ def decode_groups(codec: Codec, groups: list[list[bytes]], latents: list[np.ndar
         h, w = latents[first].shape[1:]
         out = np.empty((len(buffers), codec.group_channels, h, w), np.int8)
         length = np.array([len(buffer) for buffer in buffers], np.int64)
-        codec.read_groups(
-            buffers, np.arange(len(buffers), dtype=np.int32), np.zeros_like(length), length, out
-        )
+        codec.read_groups(buffers, np.arange(len(buffers), dtype=np.int32), np.zeros_like(length), length, out)
 
 
 def main() -> None:
@@ -87,19 +86,17 @@ def main() -> None:
     codec = latentstore.load_codec(common.CODEC)
     sets = {
         "Kodak": (common.kodak(), False),
-        f"{PICTURES_256} of 256x256": (
-            [common.at_256(Image.open(path)) for path in common.labelled()[:PICTURES_256]],
+        f"{IMAGES_256} of 256x256": (
+            [common.at_256(Image.open(path)) for path in common.labelled()[:IMAGES_256]],
             True,
         ),
     }
     rows, ratios = [], {}
-    for name, (pictures, batched) in sets.items():
-        blobs = [codec.compress(picture) for picture in pictures]
+    for name, (images, batched) in sets.items():
+        blobs = [codec.compress(image) for image in images]
         for channels in (codec.channels, codec.group_channels):
             result = compare(codec, blobs, channels, batched)
-            rows += [
-                (f"{name}, {channels} channels", peer, speed, size) for peer, (speed, size) in result.items()
-            ]
+            rows += [(f"{name}, {channels} channels", peer, speed, size) for peer, (speed, size) in result.items()]
             for peer, short in (("CharLS JPEG-LS", "JPEG-LS"), ("constriction", "constriction")):
                 ratios[f"{name}, {channels} channels, speed over {short}"] = (
                     result["latentstore"][0] / result[peer][0],

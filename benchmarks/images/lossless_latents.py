@@ -6,9 +6,9 @@ that serves each best (all are shown). JPEG-LS's best arrangement is the referen
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
-import peers
+from benchmarks.support import peers
 
 BAR = 0.86
 
@@ -18,8 +18,8 @@ def main() -> None:
 
     common.header("Lossless coding of the latents of Kodak", "imagecodecs", "pcodec", "constriction")
     codec = latentstore.load_codec(common.CODEC)
-    pictures = common.kodak()
-    blobs = [codec.compress(picture) for picture in pictures]
+    images = common.kodak()
+    blobs = [codec.compress(image) for image in images]
     latents = [codec.read_latent(blob) for blob in blobs]
     sizes = {"latentstore rgb-f8c48": sum(map(len, blobs))}
     for name, peer in peers.lossless().items():
@@ -28,7 +28,7 @@ def main() -> None:
         peers.constriction_static(latent)[0] for latent in latents
     )
     best = min(sizes[name] for name in peers.JPEGLS)
-    pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
     common.table(
         ["", "bytes", "bits per pixel", "times JPEG-LS"],
         [(name, size, 8 * size / pixels, size / best) for name, size in sizes.items()],

@@ -1,11 +1,11 @@
 """The quality knob on Kodak: how far it reaches, that it is monotone, and what the fast setting costs.
 
-Means of 24 pictures, whole blobs with headers; of the first 12 (of gray, 8) channels the bytes fetched.
+Means of 24 images, whole blobs with headers; of the first 12 (of gray, 8) channels the bytes fetched.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import warnings
 
@@ -16,27 +16,26 @@ LOWEST, HIGHEST = 27.0, 37.0
 
 
 def main() -> None:
-    from latentstore.codecs import OutlierWarning
-    from latentstore.codecs.bitstream import split_sample
-
     import latentstore
+    from latentstore.codecs import OutlierWarning
+    from latentstore.codecs.bitstream.sample import split_sample
 
     # at the highest qualities some coefficients are limited; that is part of what is measured
     warnings.simplefilter("ignore", OutlierWarning)
     common.header("The quality knob on Kodak")
-    pictures = {"RGB": common.kodak()}
+    images = {"RGB": common.kodak()}
     # ITU-R 601 luma
-    pictures["L"] = [np.rint(p @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None] for p in pictures["RGB"]]
+    images["L"] = [np.rint(p @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None] for p in images["RGB"]]
 
     def point(name: str, quality: int, effort: str = "default") -> list[float]:
         """Bits a pixel and PSNR of all channels, then of the first group's."""
         codec = latentstore.load_codec(name)
         rows = []
-        for picture in pictures[codec.mode]:
-            blob = codec.compress(picture, quality, effort=effort)
+        for image in images[codec.mode]:
+            blob = codec.compress(image, quality, effort=effort)
             row = []
             for channels, end in ((codec.channels, len(blob)), (codec.group_channels, split_sample(blob).ends[0])):
-                row += [8 * end / picture[..., 0].size, common.psnr(codec.decompress(blob, channels), picture)]
+                row += [8 * end / image[..., 0].size, common.psnr(codec.decompress(blob, channels), image)]
             rows.append(row)
         return [float(mean) for mean in np.mean(rows, axis=0)]
 

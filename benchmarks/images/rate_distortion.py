@@ -1,19 +1,19 @@
 """Kodak: the default point, the first 12 channels of the same blobs, and BD-rate against JPEG with the
 peers beside us.
 
-Means over the 24 pictures of bits per pixel of whole blobs, headers and all, and of PSNR over RGB. A
+Means over the 24 images of bits per pixel of whole blobs, headers and all, and of PSNR over RGB. A
 BD-rate is the mean difference of log rate between two such curves (piecewise cubic, Bjontegaard's method)
 over the PSNR range both cover.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import peers
+from benchmarks.support import peers
 from scipy.interpolate import PchipInterpolator
 
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -21,17 +21,15 @@ Point = tuple[float, float]
 
 
 def measure(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     encode: Callable[[np.ndarray], bytes],
     decode: Callable[[bytes], np.ndarray],
 ) -> Point:
-    """(bits per pixel, dB), means over the pictures."""
+    """(bits per pixel, dB), means over the images."""
     points = []
-    for picture in pictures:
-        blob = encode(picture)
-        points.append(
-            (8 * len(blob) / (picture.shape[0] * picture.shape[1]), common.psnr(decode(blob), picture))
-        )
+    for image in images:
+        blob = encode(image)
+        points.append((8 * len(blob) / (image.shape[0] * image.shape[1]), common.psnr(decode(blob), image)))
     bpp, db = np.mean(points, axis=0)
     return float(bpp), float(db)
 
@@ -50,51 +48,42 @@ def _log_rate(curve: Sequence[Point]) -> tuple[PchipInterpolator, float, float]:
 
 
 def main() -> None:
-    from latentstore.codecs.bitstream import split_sample
-
     import latentstore
+    from latentstore.codecs.bitstream.sample import split_sample
 
     common.header("Rate and distortion on Kodak", "imagecodecs")
     codec = latentstore.load_codec(common.CODEC)
-    pictures = common.kodak()
+    images = common.kodak()
 
     def first_group(blob: bytes) -> bytes:
         return blob[: split_sample(blob).ends[0]]
 
-    default = measure(pictures, codec.compress, codec.decompress)
+    default = measure(images, codec.compress, codec.decompress)
     prefix = measure(
-        pictures,
-        lambda picture: first_group(codec.compress(picture)),
+        images,
+        lambda image: first_group(codec.compress(image)),
         lambda blob: codec.decompress(blob, channels=codec.group_channels),
     )
     curves = {"latentstore rgb-f8c48": [default]}
-    rows: list[tuple[object, ...]] = [
-        ("latentstore rgb-f8c48", f"default ({codec.default_quality})", *default)
-    ]
+    rows: list[tuple[object, ...]] = [("latentstore rgb-f8c48", f"default ({codec.default_quality})", *default)]
     rows.append(("  its first 12 channels", "default", *prefix))
     for quality in QUALITIES:
-        point = measure(
-            pictures, lambda picture, q=quality: codec.compress(picture, quality=q), codec.decompress
-        )
+        point = measure(images, lambda image, q=quality: codec.compress(image, quality=q), codec.decompress)
         curves["latentstore rgb-f8c48"].append(point)
         rows.append(("latentstore rgb-f8c48", quality, *point))
-    fast = measure(pictures, lambda picture: codec.compress(picture, effort="fast"), codec.decompress)
+    fast = measure(images, lambda image: codec.compress(image, effort="fast"), codec.decompress)
     rows.append(("latentstore, fast setting", "default", *fast))
     for name, peer in peers.CURVES.items():
         curves[name] = []
         for quality in peer.qualities:
-            point = measure(pictures, lambda picture, p=peer, q=quality: p.encode(picture, q), peer.decode)
+            point = measure(images, lambda image, p=peer, q=quality: p.encode(image, q), peer.decode)
             curves[name].append(point)
             rows.append((name, quality, *point))
-    common.table(
-        ["", "setting", "bits per pixel", "PSNR, dB"], [(n, q, f"{b:.3f}", f"{d:.2f}") for n, q, b, d in rows]
-    )
+    common.table(["", "setting", "bits per pixel", "PSNR, dB"], [(n, q, f"{b:.3f}", f"{d:.2f}") for n, q, b, d in rows])
     reference = next(iter(peers.CURVES))
     rates = {name: bd_rate(curve, curves[reference]) for name, curve in curves.items() if name != reference}
     print()
-    common.table(
-        ["BD-rate against JPEG", "per cent of bits"], [(name, f"{rate:+.1f}") for name, rate in rates.items()]
-    )
+    common.table(["BD-rate against JPEG", "per cent of bits"], [(name, f"{rate:+.1f}") for name, rate in rates.items()])
     print()
     bars = common.Bars()
     bars.at_least("default quality, dB", default[1], 31.3)

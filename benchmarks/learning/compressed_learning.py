@@ -16,7 +16,7 @@ with two seeds: 51 %, at about 5 times the time.
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import argparse
 import multiprocessing
@@ -24,15 +24,15 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from benchmarks.support import recordings
 import numpy as np
 import soundfile
-import sounds
 import soxr
 import torch
 from torch import nn
 
 import latentstore
-from latentstore.fitting import fit_file
+from latentstore.fit.images import fit_file
 
 SAMPLES, RATE = 8192, 8000
 CHANNELS, INSTANTS = 16, 256
@@ -136,15 +136,15 @@ def pcm(ds: latentstore.loaders.LatentDataset) -> float:
 
 def audio() -> None:
     common.header("Learning from latents: spoken digits, speakers held out in turn", "torch", "soxr", "soundfile")
-    files = sounds.digits()  # in the order of a store of them
+    files = recordings.digits()  # in the order of a store of them
     clips = [soundfile.read(file, dtype="float32")[0] for file in files]
     labels = np.array([int(file.stem.split("_")[0]) for file in files])
     speakers = np.array([file.stem.split("_")[1] for file in files])
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        own = latents(files[0].parent, sounds.SPEECH, scratch)
+        own = latents(files[0].parent, recordings.SPEECH, scratch)
         music = scratch / "fitted-on-music.safetensors"
-        fit_file(common.data("audio", "music-train"), music, music.stem, sounds.SPEECH, rounds=0)
+        fit_file(common.data("audio", "music-train"), music, music.stem, recordings.SPEECH, rounds=0)
         other = latents(files[0].parent, str(music), scratch)
     wave = waveforms(clips)
     entrants = {
@@ -162,8 +162,8 @@ def audio() -> None:
             for name, inputs in entrants.items()
         }
         found = {name: 100 * np.array([run.result() for run in each]) for name, each in runs.items()}
-    unseen = [names.index(speaker) for speaker in sounds.UNSEEN]
-    both = " and ".join(sounds.UNSEEN)
+    unseen = [names.index(speaker) for speaker in recordings.UNSEEN]
+    both = " and ".join(recordings.UNSEEN)
     print(f"\nAccuracy on speakers held out, {SEEDS} seeds each. The shipped artifact has heard all but {both}.")
     columns = ["", "inputs", "accuracy, %", "spread of seeds", "of speakers", both]
     rows = [

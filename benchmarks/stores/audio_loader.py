@@ -1,14 +1,14 @@
-"""Training batches of sound: our loader beside soundfile, on the spoken digits.
+"""Training batches of audio: our loader beside soundfile, on the spoken digits.
 
 All run in one process and one thread, from a warm local disk, in an order shuffled anew. Clips have many lengths, so a
 batch is padded to its longest; ours are made of like lengths, the peers' as they come. The peers decode 16-bit WAV and
 FLAC files to float32 with soundfile; ours reads a store of whole recordings, and one of windows of half a second. A
-window is no recording, so what is compared is seconds of sound in a second, without what fills batches and windows up.
+window is no recording, so what is compared is seconds of audio in a second, without what fills batches and windows up.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import tempfile
 import time
@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support import recordings
 import numpy as np
 import soundfile
-import sounds
 import torch
-from latentstore.loaders import LatentLoader
 
 import latentstore
+from latentstore.loaders import LatentLoader
 
 BATCH = 64
 EPOCHS = 10
@@ -33,7 +33,7 @@ RATE = 8000  # hertz
 def write_flac(folder: Path) -> list[Path]:
     """The digits as FLAC files of 16 bits, the samples untouched."""
     written = []
-    for file in sounds.digits():
+    for file in recordings.digits():
         values, rate = soundfile.read(file, dtype="int16")
         target = folder / f"{file.stem}.flac"
         soundfile.write(target, values, rate, subtype="PCM_16")
@@ -63,14 +63,14 @@ def drained(batches: Iterable[object]) -> Callable[[], int]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    common.header("Loader of sound: samples a second of one core, spoken digits", "soundfile", "torch")
-    files = sounds.digits()
+    common.header("Loader of audio: samples a second of one core, spoken digits", "soundfile", "torch")
+    files = recordings.digits()
     with tempfile.TemporaryDirectory() as scratch:
         store, flac = Path(scratch, "digits.zarr"), Path(scratch, "flac")
         flac.mkdir()
         cut = Path(scratch, "windows.zarr")
         for target, seconds in ((store, None), (cut, 0.5)):
-            source, codec = str(files[0].parent), sounds.SPEECH
+            source, codec = str(files[0].parent), recordings.SPEECH
             latentstore.convert(source, str(target), codec=codec, seconds=seconds, workers=2, progress=False)
 
         def ours(channels: int, which: Path = store, **options: Any) -> LatentLoader:
@@ -91,21 +91,21 @@ def main() -> None:
         best = common.race(calls, rounds=5, clock=time.process_time)
         padding = max(b.padding for b in entrants.values() if isinstance(b, LatentLoader))
         whole, windows = (latentstore.open(target) for target in (store, cut))
-        sound = {"recordings": int(whole.sizes()[:, 1].sum()), "windows": int(windows.fields()["samples"].sum())}
+        audio = {"recordings": int(whole.sizes()[:, 1].sum()), "windows": int(windows.fields()["samples"].sum())}
         samples = {"recordings": len(whole), "windows": len(windows)}
     rows = []
     for name, seconds in best.items():
         kind = "windows" if "windows" in name else "recordings"
-        rows.append([name, EPOCHS * samples[kind] / seconds, EPOCHS * sound[kind] / RATE / seconds])
+        rows.append([name, EPOCHS * samples[kind] / seconds, EPOCHS * audio[kind] / RATE / seconds])
     flac, wav = rows[0][2], rows[1][2]
-    columns = ["", "samples/s", "seconds of sound/s", "times FLAC", "times WAV"]
+    columns = ["", "samples/s", "seconds of audio/s", "times FLAC", "times WAV"]
     common.table(columns, [[*row, row[2] / flac, row[2] / wav] for row in rows])
-    kept = sound["windows"] / sound["recordings"]
-    print(f"\n{padding:.0%} of our batches of recordings is padding. Windows hold {kept:.0%} of the sound: the last of")
-    print("a recording is kept if half of it is sound.")
+    kept = audio["windows"] / audio["recordings"]
+    print(f"\n{padding:.0%} of our batches of recordings is padding. Windows hold {kept:.0%} of the audio: the last of")
+    print("a recording is kept if half of it is audio.")
     bars = common.Bars()
-    bars.at_least("sound/s, all 32 channels as int8, whole recordings, over FLAC's", rows[2][2] / flac, BAR)
-    bars.at_least("sound/s, 16 channels as int8, whole recordings, over FLAC's", rows[4][2] / flac, BAR)
+    bars.at_least("audio/s, all 32 channels as int8, whole recordings, over FLAC's", rows[2][2] / flac, BAR)
+    bars.at_least("audio/s, 16 channels as int8, whole recordings, over FLAC's", rows[4][2] / flac, BAR)
     bars.end()
 
 

@@ -2,14 +2,14 @@
 
 Speed: beside decoding and resizing the same files alone, with plain Pillow and with the reader that
 conversion uses, on two threads and on two processes that run already; the best of these counts. Bytes: all
-files of the store (the artifact inside it is named apart) beside the same 256 px pictures as JPEG
+files of the store (the artifact inside it is named apart) beside the same 256 px images as JPEG
 (optimised, 4:2:0) of equal PSNR, matched in the mean over the set (one quality for all, interpolated) and
-picture by picture.
+image by image.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import tempfile
 import time
@@ -18,11 +18,11 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import peers
+from benchmarks.support import peers
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
-from latentstore.pictures import read_picture
+from latentstore.sources.images import read_image
 
 WORKERS, ROUNDS = 2, 3
 SPEED_BAR, BYTES_BAR = 0.5, 0.75
@@ -36,22 +36,22 @@ def pillow(path: Path) -> int:
 
 def reader(path: Path) -> int:
     """The same by conversion's own rule."""
-    return read_picture(path, size=256).shape[0]
+    return read_image(path, size=256).shape[0]
 
 
 def alone(pool: Executor, read: Callable[[Path], int]) -> Callable[[], object]:
     return lambda: list(pool.map(read, common.labelled(), chunksize=20))
 
 
-def jpeg_bytes(pictures: list[np.ndarray], target_db: np.ndarray) -> tuple[float, float]:
-    """Bytes of `pictures` as JPEG: at the mean of `target_db`, one quality for all; and picture by
-    picture."""
-    sizes = np.empty((len(JPEG_QUALITIES), len(pictures)))
+def jpeg_bytes(images: list[np.ndarray], target_db: np.ndarray) -> tuple[float, float]:
+    """Bytes of `images` as JPEG: at the mean of `target_db`, one quality for all; and image by
+    image."""
+    sizes = np.empty((len(JPEG_QUALITIES), len(images)))
     db = np.empty_like(sizes)
     for row, quality in enumerate(JPEG_QUALITIES):
-        for column, picture in enumerate(pictures):
-            blob = peers.JPEG.encode(picture, quality)
-            sizes[row, column], db[row, column] = len(blob), common.psnr(peers.JPEG.decode(blob), picture)
+        for column, image in enumerate(images):
+            blob = peers.JPEG.encode(image, quality)
+            sizes[row, column], db[row, column] = len(blob), common.psnr(peers.JPEG.decode(blob), image)
     mean = float(PchipInterpolator(db.mean(1), sizes.sum(1))(target_db.mean()))
     each = 0.0
     for column, target in enumerate(target_db):
@@ -60,16 +60,16 @@ def jpeg_bytes(pictures: list[np.ndarray], target_db: np.ndarray) -> tuple[float
     return mean, each
 
 
-def our_db(store: str, pictures: list[np.ndarray]) -> np.ndarray:
-    """PSNR of each of `pictures`, in the order of their files' names, as the store gives it back."""
+def our_db(store: str, images: list[np.ndarray]) -> np.ndarray:
+    """PSNR of each of `images`, in the order of their files' names, as the store gives it back."""
     import latentstore
 
     ds = latentstore.open(store)
-    if len(ds) != len(pictures):
-        raise SystemExit(f"{len(ds)} pictures were stored of {len(pictures)}")
+    if len(ds) != len(images):
+        raise SystemExit(f"{len(ds)} images were stored of {len(images)}")
     latents = ds.read_latents(np.arange(len(ds)))
     decoded = ds.codec.decode(latents, quality=ds.quality, size=ds.size)
-    return np.array([common.psnr(a, b) for a, b in zip(decoded, pictures, strict=True)])
+    return np.array([common.psnr(a, b) for a, b in zip(decoded, images, strict=True)])
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     common.header("Converting 600 photographs at 256 px, two workers", "dask", "zarr")
     source = common.data("images", "labelled", "train")
     files = common.labelled()
-    pictures = [read_picture(path, size=256) for path in files]
+    images = [read_image(path, size=256) for path in files]
     with (
         tempfile.TemporaryDirectory() as scratch,
         ThreadPoolExecutor(WORKERS) as threads,
@@ -114,18 +114,18 @@ def main() -> None:
         )
         peer = min(spent for name, spent in seconds.items() if "alone" in name)
         common.table(
-            ["", "pictures/s", "times the best alone"],
+            ["", "images/s", "times the best alone"],
             [(name, len(files) / spent, peer / spent) for name, spent in seconds.items()]
             + [("convert, fast setting, first run of the process", len(files) / first, peer / first)],
         )
         print()
         rows, ratios = [], {}
         for effort, store in stores.items():
-            db = our_db(store, pictures)
+            db = our_db(store, images)
             parts = [path for path in Path(store).rglob("*") if path.is_file()]
             whole = sum(path.stat().st_size for path in parts)
             artifact = len(latentstore.load_codec(common.CODEC).artifact_bytes)
-            mean, each = jpeg_bytes(pictures, db)
+            mean, each = jpeg_bytes(images, db)
             ratios[effort] = max(whole / mean, whole / each)
             rows.append((effort, f"{db.mean():.2f}", whole, artifact, mean, whole / mean, each, whole / each))
     common.table(
@@ -136,9 +136,7 @@ def main() -> None:
         rows,
     )  # fmt: skip
     bars = common.Bars()
-    bars.at_least(
-        "speed over decoding and resizing alone, fast", peer / seconds["convert, fast setting"], SPEED_BAR
-    )
+    bars.at_least("speed over decoding and resizing alone, fast", peer / seconds["convert, fast setting"], SPEED_BAR)
     for effort, ratio in ratios.items():
         bars.at_most(f"store bytes over JPEG's, {effort} setting, the worse match", ratio, BYTES_BAR)
     bars.end()

@@ -1,7 +1,7 @@
-"""Training batches from 256 px pictures: our loader at 12 channels beside WebDataset with JPEG files.
+"""Training batches from 256 px images: our loader at 12 channels beside WebDataset with JPEG files.
 
 Both run in one process and one thread over the labelled photographs, read from a warm local disk: the peer
-decodes the JPEG files as they are (about 375x500), resizes and crops to 256, as training on such pictures
+decodes the JPEG files as they are (about 375x500), resizes and crops to 256, as training on such images
 does; ours reads a store that was converted at 256 once. Ours is shown in every output a model may ask for.
 The second table shows why the loader's workers are threads: beside them two processes of torch's DataLoader
 that stay alive, each given the numbers of a whole batch, and the same DataLoader as it comes, a sample at a
@@ -10,7 +10,7 @@ time.
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import tarfile
 import tempfile
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 import webdataset as wds
-from latentstore.loaders import LatentDataset, LatentLoader
 
 import latentstore
+from latentstore.loaders import LatentDataset, LatentLoader
 
 BATCH = 256
 BAR = 15.0
@@ -38,10 +38,10 @@ def write_tar(target: Path) -> None:
 
 def webdataset(tar: Path) -> Iterable[object]:
     """Batches of uint8 tensors (n, 256, 256, 3)."""
-    pictures = wds.WebDataset(str(tar), shardshuffle=False).decode("pil").to_tuple("jpg")
+    images = wds.WebDataset(str(tar), shardshuffle=False).decode("pil").to_tuple("jpg")
     batch: list[np.ndarray] = []
-    for (picture,) in pictures:
-        batch.append(common.at_256(picture))
+    for (image,) in images:
+        batch.append(common.at_256(image))
         if len(batch) == BATCH:
             yield torch.from_numpy(np.stack(batch))
             batch = []

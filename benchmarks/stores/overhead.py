@@ -7,19 +7,19 @@ lanes; there is no padding. In a Zarr store the sample header falls away and the
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import numpy as np
 from PIL import Image
 
-PICTURES = 128
+IMAGES = 128
 ZARR_INDEX_BYTES = 16
 BAR = 3.0
 
 
 def parts(blob: bytes) -> tuple[int, int, int, int]:
     """Bytes of (sample header, group headers, lane states, everything)."""
-    from latentstore.codecs.bitstream import group_info, split_sample
+    from latentstore.codecs.bitstream.sample import group_info, split_sample
 
     sample = split_sample(blob)
     headers = states = 0
@@ -37,15 +37,13 @@ def main() -> None:
     common.header("Headers and lane states of 256x256 samples")
     codec = latentstore.load_codec(common.CODEC)
     sets = {
-        "photographs at 256": [common.at_256(Image.open(path)) for path in common.labelled()[:PICTURES]],
-        "Kodak tiles": [
-            x[i : i + 256, j : j + 256] for x in common.kodak() for i in (0, 256) for j in (0, 256)
-        ],
+        "photographs at 256": [common.at_256(Image.open(path)) for path in common.labelled()[:IMAGES]],
+        "Kodak tiles": [x[i : i + 256, j : j + 256] for x in common.kodak() for i in (0, 256) for j in (0, 256)],
     }
     rows, shares = [], {}
-    for name, pictures in sets.items():
+    for name, images in sets.items():
         for effort in ("default", "fast"):
-            blobs = [codec.compress(picture, effort=effort) for picture in pictures]
+            blobs = [codec.compress(image, effort=effort) for image in images]
             sample, headers, states, whole = np.mean([parts(blob) for blob in blobs], axis=0)
             share = 100 * (sample + headers + states) / whole
             shares[name, effort] = share

@@ -1,7 +1,7 @@
-"""Pictures and latents in Zarr arrays: 500 pictures of 256 px by our codecs and by those of imagecodecs at
+"""Images and latents in Zarr arrays: 500 images of 256 px by our codecs and by those of imagecodecs at
 equal PSNR.
 
-A chunk is one picture for everybody. The peers are numcodecs codecs in Zarr v2 arrays, ours is the serializer
+A chunk is one image for everybody. The peers are numcodecs codecs in Zarr v2 arrays, ours is the serializer
 of a Zarr v3 array and, for a like comparison, the numcodecs codec too. Stores are in memory. One thread:
 Zarr's pool has one worker, and speeds are by the processor's seconds, except where two threads are compared with one.
 
@@ -10,7 +10,7 @@ Zarr's pool has one worker, and speeds are by the processor's seconds, except wh
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import json
 import subprocess
@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 import imagecodecs.numcodecs as peers
 import numpy as np
 import zarr
-from latentstore.codecs.numcodecs_codec import SignalV2
-from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
 from PIL import Image
 from zarr.storage import MemoryStore
 
 import latentstore
+from latentstore.codecs.arrays.numcodecs_codec import SignalV2
+from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
 
 COUNT, SIDE, SUBSET, TIMED = 500, 256, 50, 128
 BATCH = 64
@@ -58,7 +58,7 @@ PEERS = {
 }
 
 
-def pictures(count: int) -> np.ndarray:
+def images(count: int) -> np.ndarray:
     """uint8 (count, 256, 256, 3) of the labelled photographs, every class alike."""
     files = common.labelled()
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
@@ -117,7 +117,7 @@ def around_psnr(peer: Peer, x: np.ndarray, target: float) -> tuple[Any, Any]:
 
 
 def compare(bars: common.Bars) -> None:
-    x = pictures(COUNT)
+    x = images(COUNT)
     codec = latentstore.load_codec(common.CODEC)
     ours = f"ours, quality {codec.default_quality}"
     rows: list[list[Any]] = []
@@ -151,13 +151,13 @@ def compare(bars: common.Bars) -> None:
     print(
         f"\nArray uint8 ({COUNT}, {SIDE}, {SIDE}, 3), one thread; of the peers two levels around our PSNR: "
         f"bytes are put between them at our PSNR, speeds are of the second, "
-        f"in seconds of the processor, on {TIMED} pictures"
+        f"in seconds of the processor, on {TIMED} images"
     )
     table = [[*cells, writes[cells[0]], reads[cells[0]]] for cells in rows]
     common.table(["codec", "PSNR dB", "bpp", "bytes to ours", "write MP/s", "read MP/s"], table)
     print()
     common.table(
-        ["latents, int8, lossless; MP/s of the pictures", "read MP/s"],
+        ["latents, int8, lossless; MP/s of the images", "read MP/s"],
         [[name, speed] for name, speed in latent_reads.items()],
     )
     best = max(reads[name] for name in PEERS)
@@ -214,11 +214,11 @@ def speeds(
 
 def one_of_many(bars: common.Bars) -> None:
     codec = latentstore.load_codec(common.CODEC)
-    x = pictures(BATCH)
+    x = images(BATCH)
     y = codec.encode(x, effort="fast")
     figures = {}
     for name, serializer, values in (
-        ("pictures", SignalCodec.of(codec, "nhwc", effort="fast"), x),
+        ("images", SignalCodec.of(codec, "nhwc", effort="fast"), x),
         ("latents, 48 channels", LatentCodec.of(codec), y),
     ):
         z = v3(serializer, values, values.shape)
@@ -232,10 +232,10 @@ def one_of_many(bars: common.Bars) -> None:
 
 
 def threads_child(workers: int, concurrency: int, side: int) -> None:
-    """Prints seconds of writing and of reading 8.4 megapixels in pictures of `side`, with so many workers."""
+    """Prints seconds of writing and of reading 8.4 megapixels in images of `side`, with so many workers."""
     zarr.config.set({"threading.max_workers": workers, "async.concurrency": concurrency})
     codec = latentstore.load_codec(common.CODEC)
-    x = np.concatenate([pictures(16)] * (TIMED // 16)).reshape(-1, side, side, 3)
+    x = np.concatenate([images(16)] * (TIMED // 16)).reshape(-1, side, side, 3)
     z = v3(SignalCodec.of(codec, "nhwc"), x, (1, side, side, 3))
 
     def write() -> None:
@@ -316,7 +316,7 @@ def memory_child() -> None:
 def memory(bars: common.Bars) -> None:
     before, after, kept, wrote, _, chunk = child("--memory")
     print(
-        f"\nA picture of {LARGE} x {LARGE} x 3 (286 MiB) through dask, two threads, chunks of {chunk:.1f} "
+        f"\nA image of {LARGE} x {LARGE} x 3 (286 MiB) through dask, two threads, chunks of {chunk:.1f} "
         f"MiB, into memory"
     )
     common.table(
@@ -338,7 +338,7 @@ def main() -> None:
     elif sys.argv[1:] == ["--memory"]:
         memory_child()
     else:
-        title = "Zarr arrays: pictures and latents against imagecodecs' codecs"
+        title = "Zarr arrays: images and latents against imagecodecs' codecs"
         common.header(title, "zarr", "numcodecs", "imagecodecs", "dask")
         bars = common.Bars()
         zarr.config.set({"threading.max_workers": 1})

@@ -1,15 +1,15 @@
 """Bytes fetched for the first 12 channels of a Zarr store of 2,000 samples: by plain Zarr and by our loader.
 
 Plain Zarr reads ``z[:, :12]`` through a store that counts; our loader reads an epoch of a store behind
-fsspec that counts, as an object store would be read. How much of a picture's bytes its first channels take
-depends on the picture, so there are three sets at the default quality: tiles of photographs at full
+fsspec that counts, as an object store would be read. How much of an image's bytes its first channels take
+depends on the image, so there are three sets at the default quality: tiles of photographs at full
 resolution, tiles of Kodak, and the labelled photographs at 256 px, which are soft: most of what there is to
 code is in the first channels. Flips, turns and crops fill each set up to 2,000.
 """
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import tempfile
 from collections import Counter
@@ -26,29 +26,24 @@ BAR = 0.57
 
 
 def tiles(*folder: str) -> list[np.ndarray]:
-    """2,000 tiles, uint8 (256, 256, 3): a folder's pictures cut up, then flips and turns of the tiles."""
+    """2,000 tiles, uint8 (256, 256, 3): a folder's images cut up, then flips and turns of the tiles."""
     cut = []
     for path in sorted(common.data("images", *folder).iterdir()):
-        picture = np.asarray(Image.open(path).convert("RGB"))
-        for y in range(0, picture.shape[0] - 255, 256):
-            cut += [picture[y : y + 256, x : x + 256] for x in range(0, picture.shape[1] - 255, 256)]
-    turned = [
-        np.rot90(tile[:, ::-1] if flip else tile, turn)
-        for flip in (0, 1)
-        for turn in range(4)
-        for tile in cut
-    ]
+        image = np.asarray(Image.open(path).convert("RGB"))
+        for y in range(0, image.shape[0] - 255, 256):
+            cut += [image[y : y + 256, x : x + 256] for x in range(0, image.shape[1] - 255, 256)]
+    turned = [np.rot90(tile[:, ::-1] if flip else tile, turn) for flip in (0, 1) for turn in range(4) for tile in cut]
     return [np.ascontiguousarray(turned[i % len(turned)]) for i in range(SAMPLES)]
 
 
 def labelled() -> list[np.ndarray]:
-    """2,000 pictures, uint8 (256, 256, 3): the labelled photographs, mirrored, and corners of them."""
+    """2,000 images, uint8 (256, 256, 3): the labelled photographs, mirrored, and corners of them."""
     found = []
     for path in common.labelled():
-        picture = Image.open(path).convert("RGB")
-        width, height = picture.size
-        corner = picture.crop((0, 0, max(1, width * 3 // 4), max(1, height * 3 // 4)))
-        for variant in (picture, ImageOps.mirror(picture), corner, ImageOps.mirror(corner)):
+        image = Image.open(path).convert("RGB")
+        width, height = image.size
+        corner = image.crop((0, 0, max(1, width * 3 // 4), max(1, height * 3 // 4)))
+        for variant in (image, ImageOps.mirror(image), corner, ImageOps.mirror(corner)):
             found.append(common.at_256(variant))
             if len(found) == SAMPLES:
                 return found
@@ -56,9 +51,8 @@ def labelled() -> list[np.ndarray]:
 
 
 def write(target: str, source: list[np.ndarray]) -> None:
-    from latentstore.loaders import Sample, StoreSpec, open_writer
-
     import latentstore
+    from latentstore.loaders import Sample, StoreSpec, open_writer
 
     codec = latentstore.load_codec(common.CODEC)
     spec = StoreSpec.of(codec, size=(256, 256), shard_samples=SHARD_SAMPLES, source="benchmark")
@@ -67,10 +61,7 @@ def write(target: str, source: list[np.ndarray]) -> None:
             part = source[first : first + SHARD_SAMPLES]
             writer.write_shard(
                 shard,
-                [
-                    Sample(f"{first + i:06d}", codec.compress_groups(picture), 256, 256)
-                    for i, picture in enumerate(part)
-                ],
+                [Sample(f"{first + i:06d}", codec.compress_groups(image), 256, 256) for i, image in enumerate(part)],
             )
         writer.finish(-(-len(source) // SHARD_SAMPLES))
 
@@ -125,9 +116,8 @@ def plain_zarr(store: Path) -> tuple[int, int]:
 def our_loader(store: Path, shuffle: bool | str) -> tuple[int, float, int]:
     """(bytes of shards, ranges a shard beside its index, bytes of shard indexes) of an epoch of 12
     channels."""
-    from latentstore.loaders import LatentLoader
-
     import latentstore
+    from latentstore.loaders import LatentLoader
 
     ds = latentstore.open(f"counted://{store}", channels=12)
     CountedFiles.clear()

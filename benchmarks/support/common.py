@@ -1,12 +1,12 @@
 """What every benchmark here shares: one thread, the data, timing, tables, bars.
 
 Import this before numpy (see `one_thread`).
-Pictures come from the folder that LATENTSTORE_DATA names (default: ``../shared/data`` beside the repository).
+Images come from the folder that LATENTSTORE_DATA names (default: ``../shared/data`` beside the repository).
 """
 
 from __future__ import annotations
 
-import one_thread  # noqa: F401  # isort: skip  (before numpy)
+from benchmarks.support import one_thread  # noqa: F401  # isort: skip  (before numpy)
 
 import os
 import platform
@@ -33,17 +33,17 @@ def data(*parts: str) -> Path:
 
 
 def kodak() -> list[np.ndarray]:
-    """The 24 Kodak pictures, uint8 (512, 768, 3) or (768, 512, 3)."""
+    """The 24 Kodak images, uint8 (512, 768, 3) or (768, 512, 3)."""
     return [np.asarray(Image.open(f).convert("RGB")) for f in sorted(data("images", "kodak").iterdir())]
 
 
-def at_256(picture: Image.Image) -> np.ndarray:
+def at_256(image: Image.Image) -> np.ndarray:
     """uint8 (256, 256, 3): shorter side to 256 with Pillow's bicubic filter, centre cropped; what training
-    on 256 px pictures does to a JPEG."""
-    width, height = picture.size
+    on 256 px images does to a JPEG."""
+    width, height = image.size
     scale = 256 / min(width, height)
     size = max(256, round(width * scale)), max(256, round(height * scale))
-    small = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    small = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - 256) // 2, (size[1] - 256) // 2
     return np.asarray(small.crop((left, top, left + 256, top + 256)))
 
@@ -93,11 +93,7 @@ def header(title: str, *packages: str) -> None:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in info.read_text().splitlines()
-        if line.startswith("model name")
-    ]
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
-import common  # noqa: F401  (before numpy: it sets the thread limits)
+from benchmarks.support import common  # noqa: F401  (before numpy: it sets the thread limits)
 import imagecodecs
 import numpy as np
 from PIL import Image
 
 
-class Picture(NamedTuple):
-    """A lossy picture codec: quality -> encoder of uint8 (H, W, 3); a decoder; the qualities of its curve."""
+class ImagePeer(NamedTuple):
+    """A lossy image codec: quality -> encoder of uint8 (H, W, 3); a decoder; the qualities of its curve."""
 
     encode: Callable[[np.ndarray, float], bytes]
     decode: Callable[[bytes], np.ndarray]
@@ -24,9 +24,9 @@ class Picture(NamedTuple):
 
 
 def _pillow(kind: str, **options: object) -> Callable[[np.ndarray, float], bytes]:
-    def encode(picture: np.ndarray, quality: float) -> bytes:
+    def encode(image: np.ndarray, quality: float) -> bytes:
         out = io.BytesIO()
-        Image.fromarray(picture).save(out, kind, quality=int(quality), **options)
+        Image.fromarray(image).save(out, kind, quality=int(quality), **options)
         return out.getvalue()
 
     return encode
@@ -36,32 +36,28 @@ def _open(blob: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(blob)).convert("RGB"))
 
 
-def _jpeg2000(picture: np.ndarray, rate: float) -> bytes:
+def _jpeg2000(image: np.ndarray, rate: float) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(picture).save(
-        out, "JPEG2000", quality_mode="rates", quality_layers=[rate], mct=1, irreversible=True
-    )
+    Image.fromarray(image).save(out, "JPEG2000", quality_mode="rates", quality_layers=[rate], mct=1, irreversible=True)
     return out.getvalue()
 
 
-def _jpegxl(picture: np.ndarray, distance: float) -> bytes:
-    return imagecodecs.jpegxl_encode(picture, distance=distance, effort=7, lossless=False, numthreads=1)
+def _jpegxl(image: np.ndarray, distance: float) -> bytes:
+    return imagecodecs.jpegxl_encode(image, distance=distance, effort=7, lossless=False, numthreads=1)
 
 
 def _jpegxl_decode(blob: bytes) -> np.ndarray:
     return imagecodecs.jpegxl_decode(blob, numthreads=1)
 
 
-JPEG = Picture(_pillow("JPEG", optimize=True, subsampling="4:2:0"), _open, (15, 25, 35, 50, 65, 75, 85, 92))
+JPEG = ImagePeer(_pillow("JPEG", optimize=True, subsampling="4:2:0"), _open, (15, 25, 35, 50, 65, 75, 85, 92))
 # libjpeg-turbo as it is usually called, without a second pass for Huffman tables: the speed figure.
-JPEG_FAST = Picture(_pillow("JPEG", subsampling="4:2:0"), _open, JPEG.qualities)
-WEBP = Picture(_pillow("WEBP", method=6), _open, (5, 15, 30, 50, 70, 80, 90))
-WEBP_DEFAULT = Picture(_pillow("WEBP"), _open, WEBP.qualities)
-JPEG2000 = Picture(_jpeg2000, _open, (80, 48, 32, 24, 16, 12))
-AVIF = Picture(
-    _pillow("AVIF", speed=6, subsampling="4:2:0", max_threads=1), _open, (20, 30, 40, 50, 60, 70, 80)
-)
-JPEGXL = Picture(_jpegxl, _jpegxl_decode, (6, 4, 3, 2, 1.4, 1))
+JPEG_FAST = ImagePeer(_pillow("JPEG", subsampling="4:2:0"), _open, JPEG.qualities)
+WEBP = ImagePeer(_pillow("WEBP", method=6), _open, (5, 15, 30, 50, 70, 80, 90))
+WEBP_DEFAULT = ImagePeer(_pillow("WEBP"), _open, WEBP.qualities)
+JPEG2000 = ImagePeer(_jpeg2000, _open, (80, 48, 32, 24, 16, 12))
+AVIF = ImagePeer(_pillow("AVIF", speed=6, subsampling="4:2:0", max_threads=1), _open, (20, 30, 40, 50, 60, 70, 80))
+JPEGXL = ImagePeer(_jpegxl, _jpegxl_decode, (6, 4, 3, 2, 1.4, 1))
 CURVES = {
     "JPEG 4:2:0 optimised": JPEG,
     "WebP method 6": WEBP,
@@ -90,9 +86,7 @@ def _stacked(latent: np.ndarray) -> np.ndarray:
 def _colours(latent: np.ndarray) -> np.ndarray:
     """uint8 (c / 3 * h, w, 3): the planes as colours, one triple below the other."""
     c, h, w = latent.shape
-    return np.ascontiguousarray(_unsigned(latent).reshape(3, c // 3, h, w).transpose(1, 2, 3, 0)).reshape(
-        -1, w, 3
-    )
+    return np.ascontiguousarray(_unsigned(latent).reshape(3, c // 3, h, w).transpose(1, 2, 3, 0)).reshape(-1, w, 3)
 
 
 def _mosaic(latent: np.ndarray) -> np.ndarray:
@@ -145,9 +139,7 @@ def _pco() -> Lossless:
 
 JPEGLS = {
     "JPEG-LS (CharLS), all planes stacked": _jpegls(lambda z: [_stacked(z)]),
-    "JPEG-LS, a stack per 12 planes": _jpegls(
-        lambda z: [_stacked(z[i : i + 12]) for i in range(0, len(z), 12)]
-    ),
+    "JPEG-LS, a stack per 12 planes": _jpegls(lambda z: [_stacked(z[i : i + 12]) for i in range(0, len(z), 12)]),
     "JPEG-LS, plane by plane": _jpegls(lambda z: list(_unsigned(z))),
 }
 
@@ -196,15 +188,15 @@ def walloc_encoder(channels: int) -> Callable[[np.ndarray], object]:
         channels=3, J=3, Ne=32, Nd=32, latent_dim=channels, latent_bits=8, lightweight_encode=True
     ).eval()
 
-    def encode(picture: np.ndarray) -> object:
+    def encode(image: np.ndarray) -> object:
         with torch.inference_mode():
-            x = torch.from_numpy(picture).permute(2, 0, 1)[None].to(torch.float32) / 255 - 0.5
+            x = torch.from_numpy(image).permute(2, 0, 1)[None].to(torch.float32) / 255 - 0.5
             return codec.encoder(codec.wavelet_analysis(x, J=3))
 
     return encode
 
 
-def walloc_sound_encoder(channels: int) -> Callable[[np.ndarray], object]:
+def walloc_audio_encoder(channels: int) -> Callable[[np.ndarray], object]:
     """The 1-D encoder of PyPI walloc, stereo, J = 8: float32 (n, 2) -> rounded latent; as `walloc_encoder`."""
     import torch
 

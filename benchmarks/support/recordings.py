@@ -1,8 +1,8 @@
-"""What the benchmarks of sound share: the recordings, their figures, and how peers' pictures hold latents."""
+"""What the benchmarks of audio share: the recordings, their figures, and how peers' images hold latents."""
 
 from __future__ import annotations
 
-import common  # isort: skip  (before numpy)
+from benchmarks.support import common  # isort: skip  (before numpy)
 
 import io
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def pcm_bytes(signal: np.ndarray) -> int:
 
 
 def arranged(latent: np.ndarray) -> Iterator[np.ndarray]:
-    """The latent, int8 (c, t), as pictures: upright and lying, gray and with thirds of it as colours."""
+    """The latent, int8 (c, t), as images: upright and lying, gray and with thirds of it as colours."""
     planes = latent.view(np.uint8) ^ np.uint8(128)
     c, t = planes.shape
     for plane in (planes, planes.T):
@@ -59,15 +59,15 @@ def arranged(latent: np.ndarray) -> Iterator[np.ndarray]:
 
 def jpegls_bytes(latent: np.ndarray) -> int:
     """In the better of its arrangements."""
-    return min(len(imagecodecs.jpegls_encode(picture)) for picture in arranged(latent) if picture.ndim == 2)
+    return min(len(imagecodecs.jpegls_encode(image)) for image in arranged(latent) if image.ndim == 2)
 
 
 def webp_bytes(latent: np.ndarray) -> int:
     """Lossless, in the best of its arrangements."""
 
-    def size(picture: np.ndarray) -> int:
+    def size(image: np.ndarray) -> int:
         out = io.BytesIO()
-        Image.fromarray(picture).save(out, "WEBP", lossless=True, quality=100, method=6, exact=True)
+        Image.fromarray(image).save(out, "WEBP", lossless=True, quality=100, method=6, exact=True)
         return out.tell()
 
     return min(map(size, arranged(latent)))

@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from .array_chunks import PartCoder, Parts, decode_parts
-from .errors import LatentstoreError
+from latentstore.codecs.arrays.chunk_bytes import PartCoder, Parts, decode_parts
+from latentstore.codecs.errors import LatentstoreError
 
 __all__ = ["decode_gathered"]
 

@@ -1,6 +1,6 @@
 """The bytes of an array's chunk: blobs of its parts behind an index (docs/zarr.md, "The bytes of a chunk").
 
-A chunk is cut into parts that decode alone: pictures, or groups of a latent's channels. A part that holds
+A chunk is cut into parts that decode alone: images, or groups of a latent's channels. A part that holds
 nothing but the fill value has no bytes. This module knows the index; what a part's blob is, its coder knows.
 """
 
@@ -16,8 +16,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .checksum import crc32c
-from .errors import ArgumentError, ArtifactError, CorruptError, TruncatedError, UnsupportedVersionError
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.errors import (
+    ArgumentError,
+    ArtifactError,
+    CorruptError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 
 __all__ = ["ChunkIndex", "Grid", "PartCoder", "Parts", "header_bytes", "pack", "read_index", "stored_shape"]
 
@@ -153,9 +159,7 @@ def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
             f"names {coder.sha256[:12]}..."
         )
     if int(data[8]) != coder.fill & 255:
-        raise CorruptError(
-            f"the chunk was written with fill value {int(data[8])}, the array has {coder.fill & 255}"
-        )
+        raise CorruptError(f"the chunk was written with fill value {int(data[8])}, the array has {coder.fill & 255}")
     lengths = data[size - 4 - 4 * parts : size - 4].view("<u4").astype(np.int64)
     ends = size + np.cumsum(lengths)
     return ChunkIndex(ends - lengths, ends, fortran)
@@ -164,16 +168,13 @@ def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
 def _read_head(data: Uint8s) -> tuple[int, bool, tuple[int, ...], int]:
     """(kind, fortran, shape, parts): the part of the header that says how long it is."""
     if data.size < _FIXED.size:
-        raise TruncatedError(
-            f"the chunk has {data.size} bytes; its header takes more, and no chunk is ever empty"
-        )
+        raise TruncatedError(f"the chunk has {data.size} bytes; its header takes more, and no chunk is ever empty")
     magic, version, flags, _, _, axes = _FIXED.unpack(data[: _FIXED.size].tobytes())
     if magic != MAGIC:
         raise CorruptError("these bytes do not begin as a chunk does ('LA')")
     if version >> 4 != VERSION:
         raise UnsupportedVersionError(
-            f"the chunk is of format version {version >> 4}; this release reads version {VERSION}: upgrade "
-            f"latentstore"
+            f"the chunk is of format version {version >> 4}; this release reads version {VERSION}: upgrade latentstore"
         )
     end = _FIXED.size + 4 * (axes + 1)
     if not 1 <= axes <= MAX_AXES or flags & ~_FORTRAN:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from .artifact import MAX_BYTES
-from .errors import CorruptError
-from .resolve import codec_of
+from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.errors import CorruptError
+from latentstore.codecs.load import codec_of
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["artifact_array", "embedded_codec"]
 

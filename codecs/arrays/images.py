@@ -1,8 +1,8 @@
-"""Pictures in a chunk of an array: each is one part, coded with loss as a sample blob.
+"""Images in a chunk of an array: each is one part, coded with loss as a sample blob.
 
 Zarr pads chunks at the array's edge with the fill value and tells no codec where the padding begins. So rows
-and columns at a picture's end that hold the fill value alone are left out: the blob is of the rest, and its
-own size says so. Padding costs no bytes and bends no picture; and where such rows were meant, they come back
+and columns at an image's end that hold the fill value alone are left out: the blob is of the rest, and its
+own size says so. Padding costs no bytes and bends no image; and where such rows were meant, they come back
 exactly."""
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .array_chunks import Grid, Parts, check_size
-from .array_options import SIGNAL, SignalOptions
-from .bitstream import at_once, split_sample
-from .bitstream import check_size as check_picture
-from .errors import ArgumentError, CorruptError
-from .picture_codec import PictureCodec
+from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, check_size
+from latentstore.codecs.arrays.options import SIGNAL, SignalOptions
+from latentstore.codecs.bitstream.sample import at_once, split_sample
+from latentstore.codecs.bitstream.sample import check_size as check_image
+from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.image.codec import ImageCodec
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from latentstore.codecs.codec import Codec
 
-__all__ = ["SignalChunks", "check_pictures", "written_size"]
+__all__ = ["SignalChunks", "check_images", "written_size"]
 
 Uint8s = npt.NDArray[np.uint8]
 
@@ -38,15 +38,13 @@ class SignalChunks:
     bare = False
 
     def __init__(self, options: SignalOptions, codec: Codec, shape: tuple[int, ...], fill: int) -> None:
-        check_pictures(options, shape, codec)
-        assert isinstance(codec, PictureCodec)
+        check_images(options, shape, codec)
+        assert isinstance(codec, ImageCodec)
         self.options = options
         self.codec = codec
         self.sha256 = codec.sha256
         self.fill = fill
-        self.grid = Grid(
-            shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True))
-        )
+        self.grid = Grid(shape, tuple(1 if letter == "n" else n for letter, n in zip(options.axes, shape, strict=True)))
         sides = codec.latent_shape(shape[options.height], shape[options.width])[1:]
         self.at_once = max(1, at_once(*sides) // codec.groups)
 
@@ -57,24 +55,24 @@ class SignalChunks:
         batch = [i for i, letter in enumerate(o.axes) if letter == "n"]
         return (*batch, o.height, o.width, *(() if o.channel is None else (o.channel,)))
 
-    def _picture(self, block: Uint8s) -> Uint8s:
+    def _image(self, block: Uint8s) -> Uint8s:
         """A part as (H, W, C), a view."""
-        picture = block.transpose(self._order)[(0,) * self.options.axes.count("n")]
-        return picture if picture.ndim == 3 else picture[..., None]
+        image = block.transpose(self._order)[(0,) * self.options.axes.count("n")]
+        return image if image.ndim == 3 else image[..., None]
 
     def encode(self, block: Uint8s, part: int) -> bytes:
-        picture = self._picture(block)
-        height, width = written_size(picture, self.fill)
+        image = self._image(block)
+        height, width = written_size(image, self.fill)
         if not height:
             return b""
-        written = np.ascontiguousarray(picture[:height, :width])
+        written = np.ascontiguousarray(image[:height, :width])
         return self.codec.compress(written, self.options.quality, self.options.effort)  # type: ignore[arg-type]
 
     def decode(self, chunks: Sequence[Parts]) -> None:
         places, blobs = [], []
         for chunk, numbers, coded in chunks:
             for part, blob in zip(numbers, coded, strict=True):
-                place = self._picture(chunk[self.grid.block(part)])
+                place = self._image(chunk[self.grid.block(part)])
                 height, width = self._size(blob, part)
                 if (height, width) != place.shape[:2]:
                     place[...] = self.fill
@@ -88,7 +86,7 @@ class SignalChunks:
         most = [self.grid.shape[i] for i in (self.options.height, self.options.width)]
         if info.height > most[0] or info.width > most[1]:
             raise CorruptError(
-                f"picture {part} of the chunk has {info.height} x {info.width} pixels where at most "
+                f"image {part} of the chunk has {info.height} x {info.width} pixels where at most "
                 f"{most[0]} x {most[1]} fit"
             )
         return info.height, info.width
@@ -103,19 +101,19 @@ class SignalChunks:
         return tuple(size)
 
 
-def written_size(picture: Uint8s, fill: int) -> tuple[int, int]:
-    """(height, width) of `picture` (H, W, C) without the rows and columns at its end that hold `fill` alone;
+def written_size(image: Uint8s, fill: int) -> tuple[int, int]:
+    """(height, width) of `image` (H, W, C) without the rows and columns at its end that hold `fill` alone;
     (0, 0) if all of it does."""
-    height, width = picture.shape[:2]
-    if height and width and (picture[-1] != fill).any() and (picture[:, -1] != fill).any():
+    height, width = image.shape[:2]
+    if height and width and (image[-1] != fill).any() and (image[:, -1] != fill).any():
         return height, width  # the common case, at the price of one row and one column
-    there = (picture != fill).any(axis=2)
+    there = (image != fill).any(axis=2)
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     return (int(rows[-1]) + 1, int(columns[-1]) + 1) if rows.size else (0, 0)
 
 
-def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec | None) -> None:
-    """ArgumentError unless chunks of `shape` hold pictures as `options` say; `codec`: where it is known
+def check_images(options: SignalOptions, shape: tuple[int, ...], codec: Codec | None) -> None:
+    """ArgumentError unless chunks of `shape` hold images as `options` say; `codec`: where it is known
     already."""
     axes = options.axes
     if len(shape) != len(axes):
@@ -123,17 +121,17 @@ def check_pictures(options: SignalOptions, shape: tuple[int, ...], codec: Codec 
             f"codec {SIGNAL!r}: axes {axes!r} name {len(axes)} axes, the array has {len(shape)}: {shape}; "
             f"give a letter each"
         )
-    if codec and not isinstance(codec, PictureCodec):
-        raise ArgumentError(f"codec {SIGNAL!r} stores pictures, and {codec.name} codes {codec.mode}")
+    if codec and not isinstance(codec, ImageCodec):
+        raise ArgumentError(f"codec {SIGNAL!r} stores images, and {codec.name} codes {codec.mode}")
     check_size(shape)
     channels = 1 if options.channel is None else shape[options.channel]
     wanted = {codec.in_channels} if codec else {1, 3}
     if channels not in wanted:
-        who = f"{codec.name} codes {codec.mode} pictures" if codec else "pictures have 1 or 3 channels"
+        who = f"{codec.name} codes {codec.mode} images" if codec else "images have 1 or 3 channels"
         raise ArgumentError(
-            f"codec {SIGNAL!r}: axes {axes!r} and shape {shape} give pictures of {channels} channels, but "
+            f"codec {SIGNAL!r}: axes {axes!r} and shape {shape} give images of {channels} channels, but "
             f"{who}: keep the channel axis whole in each chunk, name it c in axes, or choose the codec for "
             "them"
         )
     if math.prod(shape):
-        check_picture(shape[options.width], shape[options.height])
+        check_image(shape[options.width], shape[options.height])

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .array_chunks import Grid, Parts, check_size
-from .array_options import LATENT
-from .bitstream import at_once
-from .bitstream import check_size as check_picture
-from .errors import ArgumentError
+from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, check_size
+from latentstore.codecs.arrays.options import LATENT
+from latentstore.codecs.bitstream.sample import at_once
+from latentstore.codecs.bitstream.sample import check_size as check_image
+from latentstore.codecs.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["LatentChunks", "check_latents"]
 
@@ -76,11 +76,9 @@ class LatentChunks:
 def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
     """ArgumentError unless chunks of `shape` can hold latents; `codec`: where it is known already."""
     if len(shape) != 4 or 0 in shape[1:]:
-        raise ArgumentError(
-            f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}"
-        )
+        raise ArgumentError(f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}")
     check_size(shape)
-    check_picture(shape[3] * 8, shape[2] * 8)
+    check_image(shape[3] * 8, shape[2] * 8)
     if codec and shape[1] > codec.channels:
         raise ArgumentError(
             f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} "

@@ -7,7 +7,7 @@ and whatever else speaks numcodecs.
 
 A numcodecs codec is told nothing of the array: shape and memory order are in the chunk, dtype is checked when
 encoding. Zarr v2 cannot write a part of a chunk without decoding and encoding all of it, so there one chunk
-is best one picture."""
+is best one image."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ import numpy.typing as npt
 from numcodecs.abc import Codec as NumcodecsCodec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
-from .array_chunks import PartCoder, decode_chunk, encode_chunk, stored_shape
-from .array_options import LatentOptions, SignalOptions, codec_named
-from .errors import ArgumentError
-from .latent_chunks import LatentChunks
-from .resolve import resolve
-from .signal_chunks import SignalChunks
+from latentstore.codecs.arrays.chunk_bytes import PartCoder, decode_chunk, encode_chunk, stored_shape
+from latentstore.codecs.arrays.images import SignalChunks
+from latentstore.codecs.arrays.latents import LatentChunks
+from latentstore.codecs.arrays.options import LatentOptions, SignalOptions, codec_named
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.load import resolve
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["LatentV2", "SignalV2"]
 
@@ -69,8 +69,7 @@ class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no typ
         values = np.asarray(buf)
         if values.dtype != self.dtype:
             raise ArgumentError(
-                f"codec {self.codec_id!r} stores {self.dtype} arrays, not {values.dtype}: convert the values "
-                f"first"
+                f"codec {self.codec_id!r} stores {self.dtype} arrays, not {values.dtype}: convert the values first"
             )
         # A decoder that gave C order for an array of Zarr v2 in Fortran order would scramble it without an
         # error.
@@ -91,7 +90,7 @@ class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no typ
 
 
 class SignalV2(_ArrayCodec):
-    """uint8 pictures with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs
+    """uint8 images with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs
     nothing."""
 
     codec_id = "latentstore.signal"
@@ -107,7 +106,7 @@ class SignalV2(_ArrayCodec):
         effort: Literal["default", "fast"] = "default",
         fill_value: int = 0,
     ) -> Self:
-        """Pictures by `codec` (or the codec of that name, path or URL). quality: the codec's own default if
+        """Images by `codec` (or the codec of that name, path or URL). quality: the codec's own default if
         None."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from .arguments import require_quality
-from .errors import ArgumentError, UnsupportedVersionError
+from latentstore.codecs.arguments import require_quality
+from latentstore.codecs.errors import ArgumentError, UnsupportedVersionError
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["LATENT", "SIGNAL", "LatentOptions", "SignalOptions", "codec_named"]
 
@@ -37,13 +37,9 @@ class LatentOptions:
     def __post_init__(self) -> None:
         require_version(self.version, self.codec_name)
         if not isinstance(self.artifact, str) or not self.artifact:
-            raise ArgumentError(
-                f"codec {self.codec_name!r}: artifact name must be a string, not {self.artifact!r}"
-            )
+            raise ArgumentError(f"codec {self.codec_name!r}: artifact name must be a string, not {self.artifact!r}")
         if not (isinstance(self.sha256, str) and len(self.sha256) == 64 and set(self.sha256) <= HEX):
-            raise ArgumentError(
-                f"codec {self.codec_name!r}: sha256 must be 64 hexadecimal digits, not {self.sha256!r}"
-            )
+            raise ArgumentError(f"codec {self.codec_name!r}: sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
 
     @classmethod
     def from_json(cls, configuration: Any) -> Self:
@@ -79,11 +75,11 @@ class LatentOptions:
 
 @dataclass(frozen=True)
 class SignalOptions(LatentOptions):
-    """How pictures in an array are coded.
+    """How images in an array are coded.
 
     axes: a letter for each axis of the array: h (height) and w (width) once, c (channel) at most once, n for
     all others. quality: 1 to 100. effort: "default" or "fast", see `Codec.encode`. partial_writes: "refuse"
-    raises where a write would decode and code anew a picture that it covers in part; "allow" lets it, and
+    raises where a write would decode and code anew an image that it covers in part; "allow" lets it, and
     each such write loses a little."""
 
     axes: str = ""
@@ -109,15 +105,11 @@ class SignalOptions(LatentOptions):
         try:
             quality = operator.index(self.quality)  # a plain int: NumPy's are no JSON
         except TypeError as error:
-            raise ArgumentError(
-                f"codec {SIGNAL!r}: quality must be 1 to 100, not {self.quality!r}"
-            ) from error
+            raise ArgumentError(f"codec {SIGNAL!r}: quality must be 1 to 100, not {self.quality!r}") from error
         object.__setattr__(self, "quality", require_quality(quality, quality))
         for key, known in (("effort", EFFORTS), ("partial_writes", PARTIAL_WRITES)):
             if getattr(self, key) not in known:
-                raise ArgumentError(
-                    f"codec {SIGNAL!r}: {key} must be one of {known}, not {getattr(self, key)!r}"
-                )
+                raise ArgumentError(f"codec {SIGNAL!r}: {key} must be one of {known}, not {getattr(self, key)!r}")
 
     @classmethod
     def _own(cls) -> tuple[str, ...]:
@@ -146,11 +138,9 @@ def require_version(version: Any, name: str) -> None:
 
 
 def codec_named(codec: Codec | str) -> Codec:
-    """`codec`, or the one of that name, path or URL; this process finds it by its SHA-256 from now on."""
-    from .resolve import register
+    """`codec`, or the one of that name or path; this process finds it by its SHA-256 from now on."""
+    from latentstore.codecs.load import load_codec, register
 
     if isinstance(codec, str):
-        from .shipped import load_codec
-
         codec = load_codec(codec)
     return register(codec)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .array_chunks import Grid
+from latentstore.codecs.arrays.chunk_bytes import Grid
 
 __all__ = ["Selection"]
 

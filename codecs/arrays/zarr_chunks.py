@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from latentstore.codecs.array_chunks import (
+from zarr.abc.codec import (
+    ArrayBytesCodec,
+    ArrayBytesCodecPartialDecodeMixin,
+    ArrayBytesCodecPartialEncodeMixin,
+)
+from zarr.abc.store import RangeByteRequest
+
+from latentstore.codecs.arrays.batching import decode_gathered
+from latentstore.codecs.arrays.chunk_bytes import (
     PartCoder,
     Parts,
     decode_chunk,
@@ -22,8 +30,9 @@ from latentstore.codecs.array_chunks import (
     pack,
     read_index,
 )
-from latentstore.codecs.chunk_selection import Selection
-from latentstore.codecs.embedded import embedded_codec
+from latentstore.codecs.arrays.embedded import embedded_codec
+from latentstore.codecs.arrays.selection import Selection
+from latentstore.codecs.arrays.zarr_sync import Direct, in_thread, run_direct
 from latentstore.codecs.errors import (
     ArgumentError,
     ArtifactError,
@@ -31,21 +40,14 @@ from latentstore.codecs.errors import (
     LatentstoreError,
     TruncatedError,
 )
-from latentstore.codecs.gather import decode_gathered
-from latentstore.codecs.resolve import registered, resolve
-from latentstore.codecs.zarr_sync import Direct, in_thread, run_direct
-from zarr.abc.codec import (
-    ArrayBytesCodec,
-    ArrayBytesCodecPartialDecodeMixin,
-    ArrayBytesCodecPartialEncodeMixin,
-)
-from zarr.abc.store import RangeByteRequest
+from latentstore.codecs.load import registered, resolve
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
     from zarr.abc.store import ByteGetter, ByteSetter
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
+
+    from latentstore.codecs.codec import Codec
 
 FIRST_READ_BYTES = 128 << 10
 """A partial read begins with the index and so much after it: less than what a request to an object store
@@ -189,8 +191,8 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     def _allow_partial(self, part: int) -> None:
         if self.refuses_partial_writes:
             raise ArgumentError(
-                f"this write covers only a part of picture {part} of a chunk that is stored with loss: the "
-                "rest would be decoded and coded again, and lose a little each time; write whole pictures "
+                f"this write covers only a part of image {part} of a chunk that is stored with loss: the "
+                "rest would be decoded and coded again, and lose a little each time; write whole images "
                 'or tiles (align them with array.chunks), or create the array with partial_writes="allow"'
             )
 
@@ -215,9 +217,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
                     raise
         return _coder(self, codec, chunk_spec.shape, int(chunk_spec.fill_value))
 
-    def _checked(
-        self, values: npt.NDArray[Any], shape: tuple[int, ...], coder: PartCoder
-    ) -> npt.NDArray[Any]:
+    def _checked(self, values: npt.NDArray[Any], shape: tuple[int, ...], coder: PartCoder) -> npt.NDArray[Any]:
         if values.shape != shape or values.dtype != coder.dtype:
             raise ArgumentError(
                 f"codec {self.codec_name!r} was given {values.dtype} {values.shape} where {coder.dtype} "
@@ -270,9 +270,7 @@ def _runs(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return runs
 
 
-def _cut(
-    pieces: dict[tuple[int, int], npt.NDArray[np.uint8]], wanted: tuple[int, int]
-) -> npt.NDArray[np.uint8]:
+def _cut(pieces: dict[tuple[int, int], npt.NDArray[np.uint8]], wanted: tuple[int, int]) -> npt.NDArray[np.uint8]:
     start, end = wanted
     if start == end:
         return np.zeros(0, np.uint8)

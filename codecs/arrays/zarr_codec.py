@@ -1,11 +1,11 @@
-"""The Zarr v3 codecs: `latentstore.signal` for pictures, with loss, and `latentstore.latent` for int8
+"""The Zarr v3 codecs: `latentstore.signal` for images, with loss, and `latentstore.latent` for int8
 latents, without.
 
     zarr.create_array(path, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
                       serializer=SignalCodec.of("rgb-f8c48", axes="nhwc"), compressors=None)
 
 Zarr finds them by their entry points, so a process that reads such an array imports nothing but zarr; the
-artifact is found by its SHA-256, see `codecs.resolve` and `codecs.embedded`. A codec itself is only its
+artifact is found by its SHA-256, see `codecs.load` and `codecs.arrays.embedded`. A codec itself is only its
 configuration: cheap to make, compare and pickle. `latentstore.zarr.create` sets up arrays with fewer ways to
 go wrong."""
 
@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from latentstore.codecs.array_options import LatentOptions, SignalOptions, codec_named
+
+from latentstore.codecs.arrays.images import SignalChunks, check_images
+from latentstore.codecs.arrays.latents import LatentChunks, check_latents
+from latentstore.codecs.arrays.options import LatentOptions, SignalOptions, codec_named
+from latentstore.codecs.arrays.zarr_chunks import ChunkCodec
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.latent_chunks import LatentChunks, check_latents
-from latentstore.codecs.resolve import registered
-from latentstore.codecs.signal_chunks import SignalChunks, check_pictures
-from latentstore.codecs.zarr_chunks import ChunkCodec
+from latentstore.codecs.load import registered
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
     from zarr.core.array_spec import ArraySpec
+
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["LatentCodec", "SignalCodec"]
 
@@ -73,7 +75,7 @@ class LatentCodec(LatentOptions, ChunkCodec):
 
 @dataclass(frozen=True)
 class SignalCodec(SignalOptions, ChunkCodec):
-    """uint8 pictures with loss: a chunk is one or many pictures, or tiles of one; see `SignalOptions`."""
+    """uint8 images with loss: a chunk is one or many images, or tiles of one; see `SignalOptions`."""
 
     @classmethod
     def of(
@@ -84,13 +86,11 @@ class SignalCodec(SignalOptions, ChunkCodec):
         effort: Literal["default", "fast"] = "default",
         partial_writes: Literal["refuse", "allow"] = "refuse",
     ) -> Self:
-        """The Zarr codec that stores pictures by `codec` (or the codec of that name, path or URL). quality:
+        """The Zarr codec that stores images by `codec` (or the codec of that name, path or URL). quality:
         the codec's own default if None."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality
-        return cls(
-            codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes=partial_writes
-        )
+        return cls(codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes=partial_writes)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -103,12 +103,12 @@ class SignalCodec(SignalOptions, ChunkCodec):
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Refuses here what it cannot store. Zarr gives the array's shape, or in shards the inner chunk's."""
-        _check_dtype(array_spec, np.uint8, f"codec {self.codec_name!r} stores uint8 pictures")
+        _check_dtype(array_spec, np.uint8, f"codec {self.codec_name!r} stores uint8 images")
         axes, shape = self.axes, array_spec.shape
         # An array may be larger than a chunk can be, so of its height and width only a pixel is looked at
         # here.
         cell = tuple(n if a == "c" else 1 for a, n in zip(axes, shape, strict=False))
-        check_pictures(self, cell if len(shape) == len(axes) else shape, registered(self.sha256))
+        check_images(self, cell if len(shape) == len(axes) else shape, registered(self.sha256))
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
@@ -116,7 +116,7 @@ class SignalCodec(SignalOptions, ChunkCodec):
         inside)."""
         chunk = getattr(chunk_grid, "chunk_shape", None)
         if chunk is not None:
-            check_pictures(self, tuple(chunk), registered(self.sha256))
+            check_images(self, tuple(chunk), registered(self.sha256))
 
     def coder(self, codec: Codec, shape: tuple[int, ...], fill: int) -> SignalChunks:
         return SignalChunks(self, codec, shape, fill)
@@ -133,6 +133,4 @@ def _configuration(data: Any) -> Any:
 def _check_dtype(spec: ArraySpec, wanted: type[np.generic], said: str) -> None:
     dtype = spec.dtype.to_native_dtype()
     if dtype != wanted:
-        raise ArgumentError(
-            f"{said}, not {dtype}: convert the values first, or leave this array to another codec"
-        )
+        raise ArgumentError(f"{said}, not {dtype}: convert the values first, or leave this array to another codec")

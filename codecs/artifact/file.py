@@ -20,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .errors import ArtifactError, UnsupportedVersionError
+from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
 
 ARTIFACT_VERSION = 1
 MAX_BYTES = 64 << 20
@@ -28,7 +28,9 @@ METADATA_KEY = "latentstore"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
 TAPS = 14
-SOUND = "sound"
+# How artifacts of version 1 spell the modes of codecs.
+_MODES = {"RGB": "RGB", "L": "L", "sound": "audio"}
+AUDIO = "sound"
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +53,11 @@ class Artifact:
     @property
     def name(self) -> str:
         return str(self.facts["name"])
+
+    @property
+    def mode(self) -> str:
+        """What the codec takes: "RGB", "L" or "audio"."""
+        return _MODES[self.facts["mode"]]
 
 
 def is_name(value: Any) -> bool:
@@ -98,8 +105,8 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     """What is wrong with an artifact's parts, or None."""
     if not is_name(facts.get("name")):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
-    if facts.get("mode") not in ("RGB", "L", SOUND):
-        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {SOUND}"
+    if not isinstance(facts.get("mode"), str) or facts["mode"] not in _MODES:
+        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {AUDIO}"
     if not isinstance(facts.get("card"), dict):
         return "it has no card"
     for key, low, high in (
@@ -110,7 +117,7 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     ):
         if not _whole(facts.get(key), low, high):
             return f"{key} is {_short(facts.get(key))}, not {low} to {high}"
-    if facts["mode"] == SOUND:
+    if facts["mode"] == AUDIO:
         if not _whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
             return "inputs is not 1 to 16, or relative neither true nor false"
         if not _whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
@@ -180,7 +187,7 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
         "entropy.table": ("uint8", (models, group, FRACTIONS, BUCKETS)),
         "entropy.freq": ("int32", (None, SYMBOLS)),
     }
-    if facts["mode"] == SOUND:
+    if facts["mode"] == AUDIO:
         shapes |= {
             "mix": ("float32", (facts["inputs"], facts["inputs"])),
             "source": ("int8", (channels,)),
@@ -214,7 +221,7 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
             return f"{name} holds values that are not finite"
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
-    if facts["mode"] == SOUND:
+    if facts["mode"] == AUDIO:
         source = tensors["source"]
         return "source is not one of the inputs" if (source < 0).any() or (source >= facts["inputs"]).any() else None
     if (tensors["entropy.predicted"] > 1).any():

@@ -1,4 +1,4 @@
-"""`SoundCodec`: waveforms to latents to blobs, and back, by one artifact (docs/format-sound.md)."""
+"""`AudioCodec`: waveforms to latents to blobs, and back, by one artifact (docs/format-audio.md)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Buffer, Effort, require_blob, require_effort, require_prefix, require_quality, require_sound
-from .artifact import Artifact
-from .bitstream import MAX_AREA, SEGMENT, SampleInfo, join_sample
-from .codec import Codec
-from .errors import ArgumentError, ArtifactError, CorruptError
-from .lapped import LappedTransform
+from latentstore.codecs.arguments import (
+    Buffer,
+    Effort,
+    require_audio,
+    require_blob,
+    require_effort,
+    require_prefix,
+    require_quality,
+)
+from latentstore.codecs.artifact.file import Artifact
+from latentstore.codecs.audio.lapped import LappedTransform
+from latentstore.codecs.bitstream.sample import MAX_AREA, SEGMENT, SampleInfo, join_sample
+from latentstore.codecs.codec import Codec
+from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -49,8 +57,8 @@ class Tally:
             yield latent
 
 
-class SoundCodec(Codec):
-    """A codec of sound; mode: "sound". Signals are float, full scale -1 to 1, or int16 or int32, full scale their
+class AudioCodec(Codec):
+    """A codec of audio; mode: "audio". Signals are float, full scale -1 to 1, or int16 or int32, full scale their
     type's; (n, in_channels), or (n,) where there is one.
 
     rate: in hertz, what signals are taken for that do not say theirs. relative: the step goes with the level of each
@@ -76,7 +84,7 @@ class SoundCodec(Codec):
     # steps
 
     def step_code(self, level: float, quality: int | None = None) -> int:
-        """The step code (docs/format-sound.md section S3) for a signal of this level: root mean square, full scale 1.
+        """The step code (docs/format-audio.md section S3) for a signal of this level: root mean square, full scale 1.
 
         The level says nothing where the codec is not relative.
         """
@@ -98,7 +106,7 @@ class SoundCodec(Codec):
     # signals and latents
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The latent's shape of `width` samples of sound; height: 1."""
+        """The latent's shape of `width` samples of audio; height: 1."""
         return self.channels, height, -(-width // self.reduction)
 
     def encode(self, signals: Any, quality: int | None = None, effort: Effort = "default") -> Int8s:
@@ -110,7 +118,7 @@ class SoundCodec(Codec):
         int8 is limited, with an OutlierWarning; `compress` chooses a step that serves such a signal better, and says
         it in the blob. ArgumentError on another dtype or shape.
         """
-        batch = [require_sound(signal, self.in_channels, self.name) for signal in signals]
+        batch = [require_audio(signal, self.in_channels, self.name) for signal in signals]
         if len({len(signal) for signal in batch}) != 1:
             raise ArgumentError("Signals encoded together have one length; there is none, or there are several.")
         q, effort = require_quality(quality, self.default_quality), require_effort(effort)
@@ -187,11 +195,11 @@ class SoundCodec(Codec):
         q, effort = require_quality(quality, self.default_quality), require_effort(effort)
 
         def blocks() -> Iterator[Floats]:
-            return (require_sound(block, self.in_channels, self.name) for block in given())
+            return (require_audio(block, self.in_channels, self.name) for block in given())
 
         def coded(code: int) -> tuple[list[bytes], Tally]:
             tally = Tally()
-            return self.entropy.encode_sound(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
+            return self.entropy.encode_audio(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
 
         code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
         # with steps much finer than the floors, finer floors may pay
@@ -211,19 +219,17 @@ class SoundCodec(Codec):
         """
         codes = self._require_latent(latent)
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
-            raise ArgumentError(f"The latent is {codes.shape}; sound has one row and 1 to {MAX_AREA} instants.")
+            raise ArgumentError(f"The latent is {codes.shape}; audio has one row and 1 to {MAX_AREA} instants.")
         if quality is None:
-            return self.entropy.encode_sound([codes], None, 0)
+            return self.entropy.encode_audio([codes], None, 0)
         q = require_quality(quality, self.default_quality)
-        return self.entropy.encode_sound([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
+        return self.entropy.encode_audio([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
-        """The sample blob of group blobs that `compress_groups` made of `width` samples of sound; height: 1."""
+        """The sample blob of group blobs that `compress_groups` made of `width` samples of audio; height: 1."""
         return join_sample(groups, width, height, self.mode, self.fingerprint, self.rate if rate is None else rate)
 
-    def decompress(
-        self, blob: Buffer, channels: int | None = None, start: int = 0, stop: int | None = None
-    ) -> Floats:
+    def decompress(self, blob: Buffer, channels: int | None = None, start: int = 0, stop: int | None = None) -> Floats:
         """A sample blob, or the part of it that holds its first channels, to a signal float32 (n, in_channels).
 
         start, stop: only the samples from `start` to before `stop`, as in a slice; of a long signal no more is
@@ -249,9 +255,7 @@ class SoundCodec(Codec):
             raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
         joined = latent.reshape(-1, latent.shape[3])
         part = np.ascontiguousarray(joined[:kept, first - at : last - at])
-        return self.lapped.latent_to_samples(
-            part, first, t, begin, end, self.scale_of(code), self._delta
-        )
+        return self.lapped.latent_to_samples(part, first, t, begin, end, self.scale_of(code), self._delta)
 
     def read_rows(
         self,
@@ -294,7 +298,7 @@ class SoundCodec(Codec):
         trade = float(self.artifact.facts["lambda"]) * float(np.float32(self._parts(code)[0]) / scale.max()) ** 2
         for run in _gathered(self.lapped.coefficients(given, inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
-            yield self.entropy.optimise_sound(run, self._band(quality), weight, trade, self._delta)
+            yield self.entropy.optimise_audio(run, self._band(quality), weight, trade, self._delta)
 
     def _level(self, blocks: Blocks) -> float:
         """Root mean square of all samples."""
@@ -340,8 +344,8 @@ class Spread:
         return float((self._counts * each**2).sum())
 
 
-def _whole(sound: Floats) -> Blocks:
-    return lambda: [sound]
+def _whole(audio: Floats) -> Blocks:
+    return lambda: [audio]
 
 
 def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
@@ -360,5 +364,5 @@ def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
 
 
 def step_of(code: int) -> float:
-    """The step of a step code (docs/format-sound.md section S3)."""
+    """The step of a step code (docs/format-audio.md section S3)."""
     return float(2.0 ** ((code - CODE_OF_ONE) / CODES_AN_OCTAVE))

@@ -1,7 +1,7 @@
-"""Signals to channels and back: the lapped transform of sound codecs, and quantisation.
+"""Signals to channels and back: the lapped transform of audio codecs, and quantisation.
 
 The kernel does it; without one `lapped_reference` does, with the same operations in the same order, so results are the
-same bits. Sections are those of docs/format-sound.md. A coefficient or a sample is the same whatever else is computed
+same bits. Sections are those of docs/format-audio.md. A coefficient or a sample is the same whatever else is computed
 with it: signals of any length go through in pieces, and any part of one can be rebuilt alone.
 """
 
@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from . import lapped_reference as reference
-from .errors import ArgumentError
-from .native import kernel
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import lapped as reference
 
 __all__ = ["LappedTransform", "mdct_basis"]
 

@@ -12,10 +12,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .artifact import SOUND, Artifact
-from .bitstream import SEGMENT, GroupInfo, group_info, is_segmented, join_segments, split_segments
-from .errors import ArtifactError, CorruptError, LatentstoreError, TruncatedError, UnsupportedVersionError
-from .native import kernel
+from latentstore.codecs.artifact.file import Artifact
+from latentstore.codecs.bitstream.sample import (
+    SEGMENT,
+    GroupInfo,
+    group_info,
+    is_segmented,
+    join_segments,
+    split_segments,
+)
+from latentstore.codecs.errors import (
+    ArtifactError,
+    CorruptError,
+    LatentstoreError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+from latentstore.codecs.native import kernel
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -30,7 +43,7 @@ def backend() -> Any:
     """The module that codes: the kernel, or the reference where there is none."""
     if kernel is not None:
         return kernel
-    from . import reference
+    from latentstore.codecs.reference import coder as reference
 
     return reference
 
@@ -47,20 +60,16 @@ class EntropyCoder:
         self.group_channels = int(artifact.facts["group_channels"])
         self.groups = int(artifact.facts["channels"]) // self.group_channels
         self.bands = len(artifact.facts["model_steps"])
-        self.sound = artifact.facts["mode"] == SOUND
-        names = ADAPTIVE_TABLES if self.sound else TABLES
+        self.audio = artifact.mode == "audio"
+        names = ADAPTIVE_TABLES if self.audio else TABLES
         tables = [np.ascontiguousarray(artifact.tensors[f"entropy.{name}"]) for name in names]
-        make = backend().adaptive_new if self.sound else backend().coder_new
+        make = backend().adaptive_new if self.audio else backend().coder_new
         try:
             self._coder = make(self.sha256, int(artifact.facts["precision"]), *tables)
         except ValueError as error:
-            raise ArtifactError(
-                f"Artifact {artifact.name} cannot be used: {error}; fetch it again."
-            ) from error
+            raise ArtifactError(f"Artifact {artifact.name} cannot be used: {error}; fetch it again.") from error
 
-    def encode(
-        self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0
-    ) -> bytes:
+    def encode(self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0) -> bytes:
         """The blob of one group, int8 (group_channels, h, w).
 
         group, band: where known, the model to use; else the model that codes it in fewest bits is found.
@@ -91,10 +100,10 @@ class EntropyCoder:
         backend().coder_optimise(self._coder, model, coefficients, weight, float(trade), delta, out)
         return out
 
-    # sound
+    # audio
 
-    def encode_sound(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
-        """The group blobs of a latent of sound, in segments where it is long.
+    def encode_audio(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
+        """The group blobs of a latent of audio, in segments where it is long.
 
         runs: int8 (channels, 1, r) one after another, all but the last of whole segments. band: as in `encode`. code:
         the step code, 0 if unknown.
@@ -117,8 +126,8 @@ class EntropyCoder:
             blobs = list(backend().coder_encode_many(self._coder, self._models(band, len(run)), code, flat))
         return [blobs[at : at + self.groups] for at in range(0, len(blobs), self.groups)]
 
-    def optimise_sound(self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats) -> Int8s:
-        """`optimise` for all groups of sound, float32 (channels, 1, t); int8 of that shape."""
+    def optimise_audio(self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats) -> Int8s:
+        """`optimise` for all groups of audio, float32 (channels, 1, t); int8 of that shape."""
         made = []
         for run in _segmented(coefficients, self.groups):
             flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
@@ -142,7 +151,7 @@ class EntropyCoder:
         last: int,
         name: Callable[[int], str] = "Group {}".format,
     ) -> tuple[Int8s, int, set[int]]:
-        """Of groups of sound, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
+        """Of groups of audio, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
         `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and their step codes.
 
         Errors are as in `decode`.
@@ -181,7 +190,7 @@ class EntropyCoder:
         instants: npt.NDArray[np.int32],
         name: Callable[[int], str] = "Group blob {}".format,
     ) -> Int8s:
-        """`decode` for groups of sound of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
+        """`decode` for groups of audio of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
         group_channels * instants,)."""
         ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
         out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
@@ -244,7 +253,7 @@ class EntropyCoder:
         out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index` and begin with
         what `name` calls it.
         """
-        if self.sound and out.shape[3] > SEGMENT:
+        if self.audio and out.shape[3] > SEGMENT:
             groups = [_blob(buffers, (source, start, length), i) for i in range(len(source))]
             out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
             return
@@ -271,9 +280,7 @@ class EntropyCoder:
             blob = _blob(buffers, (source, start, length), index)
             raise self._error(status, index, name(index), blob, out.shape[2:])
 
-    def _error(
-        self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]
-    ) -> LatentstoreError:
+    def _error(self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
         where = f"{name} ({len(blob)} bytes)"
         mine = f"{self.artifact.name}, SHA-256 {self.artifact.sha256[:12]}..."
         if status == _TRUNCATED:
@@ -289,10 +296,9 @@ class EntropyCoder:
                 f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index
             )
         if status == _WRONG_SHAPE:
-            info: GroupInfo = group_info(blob, sound=self.sound)
+            info: GroupInfo = group_info(blob, audio=self.audio)
             return CorruptError(
-                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are "
-                "expected.",
+                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are expected.",
                 index,
             )
         return CorruptError(f"{where} contradicts itself (status {status}).", index)

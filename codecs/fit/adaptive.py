@@ -1,6 +1,6 @@
-"""Fitting the entropy models of sound: first taps of the prediction, its step sizes, and weights of magnitudes.
+"""Fitting the entropy models of audio: first taps of the prediction, its step sizes, and weights of magnitudes.
 
-Everything comes out as the integers of docs/format-sound.md section S7. What the prediction leaves is found by running
+Everything comes out as the integers of docs/format-audio.md section S7. What the prediction leaves is found by running
 it: the entropy coder itself tells the contexts of real latents.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .artifact import BUCKETS, FRACTIONS, SYMBOLS, TAPS
-from .entropy import backend
-from .fit_entropy import CONTEXTS, RADIUS, UNIT, nonnegative_fit
+from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS, TAPS
+from latentstore.codecs.entropy.coder import backend
+from latentstore.codecs.fit.entropy import CONTEXTS, RADIUS, UNIT, nonnegative_fit
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
@@ -145,7 +145,7 @@ def _first_taps(latents: Sequence[Int8s], k: int, source: npt.NDArray[np.uint8])
 
 
 def _averages(size: npt.NDArray[np.float64]) -> Floats:
-    """The two running averages (docs/format-sound.md S5.1) of magnitudes (n, t): (n, 2, t)."""
+    """The two running averages (docs/format-audio.md S5.1) of magnitudes (n, t): (n, 2, t)."""
     out = np.zeros((len(size), 2, size.shape[1]))
     state = np.zeros((len(size), 2), np.int64)
     scaled = (256 * size).astype(np.int64)

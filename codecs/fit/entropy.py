@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .artifact import BUCKETS, FRACTIONS, SYMBOLS
-from .entropy import backend
+from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS
+from latentstore.codecs.entropy.coder import backend
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
 UNIT = 1024
 CONTEXTS = FRACTIONS * BUCKETS
 RADIUS = 31
-# Positions that a regression sees of each picture; more changes nothing.
+# Positions that a regression sees of each image; more changes nothing.
 SAMPLE = 6000
 WEIGHTS = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")
 

@@ -1,4 +1,4 @@
-"""Fitting the projection of sound: a Karhunen-Loeve transform of the MDCT, for each mixed signal.
+"""Fitting the projection of audio: a Karhunen-Loeve transform of the MDCT, for each mixed signal.
 
 Bands further apart than REACH are taken for unrelated: what a few recordings say of them is chance, and channels made
 of it would carry a trace of one band into another. Every recording counts alike, however loud it is: its covariance is
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .lapped import LappedTransform, mdct_basis
+from latentstore.codecs.audio.lapped import LappedTransform, mdct_basis
 
 Floats = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .symmetry import Basis, SymmetryClass, symmetric_basis
-from .transform import LEVELS, analysis_1d, synthesis_1d
+from latentstore.codecs.image.symmetry import Basis, SymmetryClass, symmetric_basis
+from latentstore.codecs.image.wavelet import LEVELS, analysis_1d, synthesis_1d
 
 Floats = npt.NDArray[np.float64]
 ALONE = (SymmetryClass.EE_SYM, SymmetryClass.EE_ANTI, SymmetryClass.OO_SYM, SymmetryClass.OO_ANTI)
@@ -23,7 +23,7 @@ ALONE = (SymmetryClass.EE_SYM, SymmetryClass.EE_ANTI, SymmetryClass.OO_SYM, Symm
 @dataclass(frozen=True)
 class Projection:
     """classes int8 (channels,); rows and columns: per channel the analysis and synthesis weights of its class's
-    entries; bound: per channel the largest magnitude any picture can reach; deviation: standard deviation."""
+    entries; bound: per channel the largest magnitude any image can reach; deviation: standard deviation."""
 
     classes: npt.NDArray[np.int8]
     rows: list[Floats]
@@ -33,7 +33,7 @@ class Projection:
 
 
 class Covariances:
-    """Second moments of the classes' entries, gathered picture by picture."""
+    """Second moments of the classes' entries, gathered image by image."""
 
     def __init__(self, colours: int) -> None:
         self.basis: Basis = symmetric_basis(colours)
@@ -43,7 +43,7 @@ class Covariances:
         self._count = 0
 
     def add(self, planes: npt.NDArray[np.float32]) -> None:
-        """planes: float32 (64 * colours, h, w), of `projection.picture_planes`."""
+        """planes: float32 (64 * colours, h, w), of `projection.image_planes`."""
         flat = planes.reshape(len(planes), -1)
         self._count += flat.shape[1]
         for (start, count), total in zip(self.basis.runs, self._sums, strict=True):
@@ -53,7 +53,7 @@ class Covariances:
             total += entries @ entries.T
 
     def averaged(self) -> list[Floats]:
-        """Per class; EO and OE are transposed pictures of each other and share theirs."""
+        """Per class; EO and OE are transposed images of each other and share theirs."""
         sums = [total / max(self._count, 1) for total in self._sums]
         mixed = (sums[SymmetryClass.EO] + sums[SymmetryClass.OE]) / 2
         return [*sums[: SymmetryClass.EO], mixed, mixed]
@@ -87,10 +87,10 @@ def entry_scale(basis: Basis, colours: int) -> Floats:
 
 
 def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, channels: int, group: int) -> Projection:
-    """The `channels` strongest directions of the pictures' bands, in order; pairs never straddle a group's end."""
+    """The `channels` strongest directions of the images' bands, in order; pairs never straddle a group's end."""
     gathered = Covariances(colours)
-    for picture in planes:
-        gathered.add(picture)
+    for image in planes:
+        gathered.add(image)
     covariances = gathered.averaged()
     found: list[tuple[float, SymmetryClass, Floats]] = []
     for kind in (*ALONE, SymmetryClass.EO):
@@ -123,7 +123,7 @@ def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, chan
 
 
 def _bounds(basis: Basis, colours: int, classes: npt.NDArray[np.int8], rows: list[Floats]) -> Floats:
-    """Largest magnitude of each channel over pictures in [-128, 127]: 128 times its weights' L1 norm over pixels."""
+    """Largest magnitude of each channel over images in [-128, 127]: 128 times its weights' L1 norm over pixels."""
     size = 16 * 2**LEVELS
     responses = analysis_1d(np.eye(size, dtype=np.float32), LEVELS)  # pixel, path, position
     taps = responses[:, :, 8].T.astype(np.float64)

@@ -1,4 +1,4 @@
-"""`PictureCodec`: pictures to latents to blobs, and back, by one artifact."""
+"""`ImageCodec`: images to latents to blobs, and back, by one artifact."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import projection
-from .arguments import (
+from latentstore.codecs.arguments import (
     Buffer,
     Effort,
     require_blob,
     require_effort,
-    require_picture,
+    require_image,
     require_prefix,
     require_quality,
     require_size,
 )
-from .artifact import Artifact
-from .bitstream import SampleInfo, check_size, group_info, join_sample
-from .codec import Codec
-from .errors import ArgumentError, ArtifactError, CorruptError
-from .symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
-from .transform import REDUCTION
+from latentstore.codecs.artifact.file import Artifact
+from latentstore.codecs.bitstream.sample import SampleInfo, check_size, group_info, join_sample
+from latentstore.codecs.codec import Codec
+from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
+from latentstore.codecs.image import projection
+from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
+from latentstore.codecs.image.wavelet import REDUCTION
 
 Uint8s = npt.NDArray[np.uint8]
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
 
-class PictureCodec(Codec):
-    """A codec of 8-bit pictures; mode: "RGB" or "L"."""
+class ImageCodec(Codec):
+    """A codec of 8-bit images; mode: "RGB" or "L"."""
 
     reduction = REDUCTION
 
@@ -72,33 +72,33 @@ class PictureCodec(Codec):
                 if not np.array_equal(values[k], values[k + 1]):
                     raise ArgumentError(f"Channels {k} and {k + 1} are a pair, but not treated alike.")
 
-    # pictures and latents
+    # images and latents
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The latent's shape of a picture of this size."""
+        """The latent's shape of an image of this size."""
         return self.channels, projection.latent_side(height), projection.latent_side(width)
 
     def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
-        """Pictures uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H/8), ceil(W/8)).
+        """Images uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H/8), ceil(W/8)).
 
         effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every
-        coefficient is rounded by itself, and then the latent of a flipped or turned picture is exactly
+        coefficient is rounded by itself, and then the latent of a flipped or turned image is exactly
         `transform` of the latent. Raises ArgumentError on another dtype or shape; warns (OutlierWarning) if a
         value does not fit int8.
         """
-        pictures, q = np.asarray(images), require_quality(quality, self.default_quality)
-        if pictures.ndim != 4 or pictures.dtype != np.uint8 or pictures.shape[3] != self.in_channels:
+        images, q = np.asarray(images), require_quality(quality, self.default_quality)
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != self.in_channels:
             raise ArgumentError(
-                f"The images are {pictures.dtype} {pictures.shape}; {self.name} takes uint8 "
+                f"The images are {images.dtype} {images.shape}; {self.name} takes uint8 "
                 f"(N, height, width, {self.in_channels})."
             )
         require_effort(effort)
-        height, width = pictures.shape[1:3]
+        height, width = images.shape[1:3]
         check_size(width, height)
-        out = np.empty((len(pictures), *self.latent_shape(height, width)), np.int8)
+        out = np.empty((len(images), *self.latent_shape(height, width)), np.int8)
         outside = 0
-        for picture, latent in zip(pictures, out, strict=True):
-            latent[...], limited = self._encode_one(picture, q, effort)
+        for image, latent in zip(images, out, strict=True):
+            latent[...], limited = self._encode_one(image, q, effort)
             outside += limited
         self._warn(outside, q)
         return out
@@ -110,9 +110,9 @@ class PictureCodec(Codec):
         quality: int | None = None,
         size: tuple[int, int] | None = None,
     ) -> Uint8s:
-        """Latents int8 (N, c, h, w), or their first channels, to pictures uint8 (N, H, W, C).
+        """Latents int8 (N, c, h, w), or their first channels, to images uint8 (N, H, W, C).
 
-        quality: the one they were encoded at. size: (H, W) of the pictures, where their sides were not
+        quality: the one they were encoded at. size: (H, W) of the images, where their sides were not
         multiples of 8.
         """
         codes = np.asarray(latents)
@@ -125,40 +125,39 @@ class PictureCodec(Codec):
         q = require_quality(quality, self.default_quality)
         out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
         for i, latent in enumerate(codes):
-            out[i] = self._to_picture(latent[:kept], q, (height, width))
+            out[i] = self._to_image(latent[:kept], q, (height, width))
         return out
 
     def transform(self, latent: npt.ArrayLike, symmetry: str) -> Int8s:
-        """The latent of the flipped or turned picture, from that of the picture.
+        """The latent of the flipped or turned image, from that of the image.
 
         latent: int8 (..., c, h, w), or its first channels. symmetry: one of `symmetry.SYMMETRIES`, which are
-        named as NumPy's functions are. Exact where both sides of the picture are multiples of 8; see
+        named as NumPy's functions are. Exact where both sides of the image are multiples of 8; see
         `symmetry.transform_latent`.
         """
         codes = np.asarray(latent)
         if codes.ndim < 3 or codes.dtype != np.int8 or not 1 <= codes.shape[-3] <= self.channels:
             raise ArgumentError(
-                f"The latent is {codes.dtype} {codes.shape}; int8 (..., 1 to {self.channels}, h, w) is "
-                "expected."
+                f"The latent is {codes.dtype} {codes.shape}; int8 (..., 1 to {self.channels}, h, w) is expected."
             )
         return transform_latent(codes, symmetry, self.classes[: codes.shape[-3]])
 
-    # pictures and blobs
+    # images and blobs
 
     def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
-        """A picture uint8 (H, W, C), or (H, W) for mode L, to a sample blob."""
-        picture = require_picture(image, self.mode, self.name)
-        groups, outliers = self.compress_counted(picture, quality, effort)
+        """An image uint8 (H, W, C), or (H, W) for mode L, to a sample blob."""
+        image = require_image(image, self.mode, self.name)
+        groups, outliers = self.compress_counted(image, quality, effort)
         self._warn(outliers, quality)
-        return self.join_groups(groups, picture.shape[0], picture.shape[1])
+        return self.join_groups(groups, image.shape[0], image.shape[1])
 
     def compress_counted(
         self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
         """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
-        picture = require_picture(image, self.mode, self.name)
+        image = require_image(image, self.mode, self.name)
         q = require_quality(quality, self.default_quality)
-        latent, outliers = self._encode_one(picture, q, require_effort(effort))
+        latent, outliers = self._encode_one(image, q, require_effort(effort))
         return self.encode_latent_groups(latent, q), outliers
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
@@ -175,39 +174,38 @@ class PictureCodec(Codec):
         return [self.entropy.encode(codes[g * n : (g + 1) * n], g, band, q or 0) for g in range(self.groups)]
 
     def join_groups(self, groups: Sequence[bytes], height: int, width: int) -> bytes:
-        """The sample blob of group blobs that `compress_groups` made of a picture of this size."""
+        """The sample blob of group blobs that `compress_groups` made of an image of this size."""
         return join_sample(groups, width, height, self.mode, self.fingerprint)
 
     def decompress(self, blob: Buffer, channels: int | None = None) -> Uint8s:
-        """A sample blob, or the part of it that holds its first channels, to a picture uint8 (H, W, C).
+        """A sample blob, or the part of it that holds its first channels, to an image uint8 (H, W, C).
 
         ArgumentError if the blob does not say its quality: `encode_latent_groups` was not told it.
         """
         data = require_blob(blob)
         info = self._sample(data)
         latent = self._read([data], [info], channels)[0]
-        return self._to_picture(latent, self._quality(data, info, len(latent)), (info.height, info.width))
+        return self._to_image(latent, self._quality(data, info, len(latent)), (info.height, info.width))
 
-    def decompress_into(self, blobs: Sequence[Buffer], pictures: Sequence[Uint8s]) -> None:
-        """Sample blobs to pictures: blob i into pictures[i], uint8 (H, W, C) of its size.
+    def decompress_into(self, blobs: Sequence[Buffer], images: Sequence[Uint8s]) -> None:
+        """Sample blobs to images: blob i into images[i], uint8 (H, W, C) of its size.
 
-        Small pictures take less time many at once than one by one: see `bitstream.at_once`.
+        Small images take less time many at once than one by one: see `bitstream.at_once`.
         """
         data = [require_blob(blob, i) for i, blob in enumerate(blobs)]
         infos = [self._sample(blob, i) for i, blob in enumerate(data)]
         latents = self._read_list(data, infos, None)
-        for blob, info, latent, picture in zip(data, infos, latents, pictures, strict=True):
+        for blob, info, latent, image in zip(data, infos, latents, images, strict=True):
             size = info.height, info.width
-            if picture.shape != (*size, self.in_channels) or picture.dtype != np.uint8:
+            if image.shape != (*size, self.in_channels) or image.dtype != np.uint8:
                 raise ArgumentError(
-                    f"The picture's place is {picture.dtype} {picture.shape}; uint8 {(*size, self.in_channels)} is "
-                    "expected."
+                    f"The image's place is {image.dtype} {image.shape}; uint8 {(*size, self.in_channels)} is expected."
                 )
             quality = self._quality(blob, info, len(latent))
-            if picture.flags.c_contiguous:
-                self._to_picture(latent, quality, size, picture)
+            if image.flags.c_contiguous:
+                self._to_image(latent, quality, size, image)
             else:
-                picture[...] = self._to_picture(latent, quality, size)
+                image[...] = self._to_image(latent, quality, size)
 
     def _quality(self, blob: memoryview, info: SampleInfo, channels: int) -> int:
         """The quality that the groups of the first channels say."""
@@ -217,20 +215,18 @@ class PictureCodec(Codec):
             raise CorruptError(f"The blob's groups are of the qualities {sorted(qualities)}, not of one.")
         quality = qualities.pop()
         if not quality:
-            raise ArgumentError(
-                "The blob does not say its quality: read its latent, and decode that at the right one."
-            )
+            raise ArgumentError("The blob does not say its quality: read its latent, and decode that at the right one.")
         return quality
 
-    def _encode_one(self, picture: Uint8s, quality: int, effort: Effort) -> tuple[Int8s, int]:
+    def _encode_one(self, image: Uint8s, quality: int, effort: Effort) -> tuple[Int8s, int]:
         """The latent, and how many of its values were limited to +-127."""
         facts, scale = self.artifact.facts, self.scale(quality)
         inverse = (np.float32(1) / scale).astype(np.float32)
         if effort == "fast":
             rounding = np.full(self.channels, facts["rounding"], np.float32)
-            return projection.picture_to_latent(picture, self._analysis, inverse, rounding)
-        coefficients = projection.picture_to_coefs(picture, self._analysis, inverse)
-        # counted only where some picture has such a coefficient
+            return projection.image_to_latent(image, self._analysis, inverse, rounding)
+        coefficients = projection.image_to_coefs(image, self._analysis, inverse)
+        # counted only where some image has such a coefficient
         outside = int((np.abs(coefficients) >= 127.5).sum()) if (self._bound > 127 * scale).any() else 0
         weight = (scale / scale.max()).astype(np.float32) ** 2
         trade = float(facts["lambda"]) * float(np.float32(self.step(quality)) / scale.max()) ** 2
@@ -241,10 +237,6 @@ class PictureCodec(Codec):
             latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], trade, self._delta[k])
         return latent, outside
 
-    def _to_picture(
-        self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None
-    ) -> Uint8s:
+    def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
-        return projection.latent_to_picture(
-            latent, self._synthesis, self.scale(quality), delta1, delta2, size, out
-        )
+        return projection.latent_to_image(latent, self._synthesis, self.scale(quality), delta1, delta2, size, out)

@@ -1,4 +1,4 @@
-"""Pictures to channels and back: packet transform, projection within symmetry classes, quantisation.
+"""Images to channels and back: packet transform, projection within symmetry classes, quantisation.
 
 The kernel does it; without one `projection_reference` does, with the same operations in the same order, so
 results are the same bits.
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from . import projection_reference as reference
-from .errors import ArgumentError
-from .native import kernel
-from .symmetry import Basis, check_classes
-from .transform import REDUCTION
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.image.symmetry import Basis, check_classes
+from latentstore.codecs.image.wavelet import REDUCTION
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import projection as reference
 
 __all__ = [
     "AnalysisTables",
     "SynthesisTables",
     "analysis_tables",
+    "image_planes",
+    "image_to_coefs",
+    "image_to_latent",
     "latent_side",
-    "latent_to_picture",
-    "picture_planes",
-    "picture_to_coefs",
-    "picture_to_latent",
+    "latent_to_image",
     "synthesis_tables",
 ]
 
@@ -119,31 +119,27 @@ def latent_side(pixels: int) -> int:
     return -(-pixels // REDUCTION)
 
 
-def picture_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """All bands of a picture: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour."""
-    _check_picture(pixels)
+def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
+    """All bands of an image: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour."""
+    _check_image(pixels)
     if kernel is None:
-        return reference.picture_planes(pixels)
-    out = np.empty(
-        (64 * pixels.shape[2], latent_side(pixels.shape[0]), latent_side(pixels.shape[1])), np.float32
-    )
-    kernel.picture_analysis(np.ascontiguousarray(pixels), out)
+        return reference.image_planes(pixels)
+    out = np.empty((64 * pixels.shape[2], latent_side(pixels.shape[0]), latent_side(pixels.shape[1])), np.float32)
+    kernel.image_analysis(np.ascontiguousarray(pixels), out)
     return out
 
 
-def picture_to_coefs(pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats) -> Floats:
+def image_to_coefs(pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats) -> Floats:
     """Channels in units of their steps: uint8 (H, W, C) to float32 (K, h, w). inv_step: float32 (K,)."""
-    _check_picture(pixels)
+    _check_image(pixels)
     if kernel is None:
-        return reference.picture_to_coefs(pixels, tables.basis, tables.runs, tables.weights, inv_step)
+        return reference.image_to_coefs(pixels, tables.basis, tables.runs, tables.weights, inv_step)
     out = np.empty(_latent_shape(pixels, tables), np.float32)
-    kernel.picture_to_coefs(
-        np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out
-    )
+    kernel.image_to_coefs(np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out)
     return out
 
 
-def picture_to_latent(
+def image_to_latent(
     pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats, rounding: Floats
 ) -> tuple[npt.NDArray[np.int8], int]:
     """Quantised channels, each value by itself: sign(c) * floor(|c| * inv_step + rounding).
@@ -151,19 +147,17 @@ def picture_to_latent(
     pixels: uint8 (H, W, C); inv_step, rounding: float32 (K,).
     Returns int8 (K, h, w), limited to +-127, and how many values were limited: the caller is to act on them.
     """
-    _check_picture(pixels)
+    _check_image(pixels)
     if kernel is None:
-        return reference.picture_to_latent(
-            pixels, tables.basis, tables.runs, tables.weights, inv_step, rounding
-        )
+        return reference.image_to_latent(pixels, tables.basis, tables.runs, tables.weights, inv_step, rounding)
     out = np.empty(_latent_shape(pixels, tables), np.int8)
-    outside = kernel.picture_to_latent(
+    outside = kernel.image_to_latent(
         np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, rounding, out
     )
     return out, outside
 
 
-def latent_to_picture(
+def latent_to_image(
     latent: npt.NDArray[np.int8],
     tables: SynthesisTables,
     step: Floats,
@@ -172,30 +166,28 @@ def latent_to_picture(
     size: tuple[int, int],
     out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """A picture from a latent or its first channels: int8 (K' <= K, h, w) to uint8 (H, W, C).
+    """An image from a latent or its first channels: int8 (K' <= K, h, w) to uint8 (H, W, C).
 
     A value q stands for sign(q) * (|q| - delta) * step, where delta is delta1 for |q| = 1 and delta2 beyond;
     all three are float32 (K,). size: (H, W). out: where to put it, C-contiguous; it is returned.
     """
     height, width = size
     if height < 1 or width < 1 or latent.shape[1:] != (latent_side(height), latent_side(width)):
-        raise ArgumentError(f"A picture of {height} by {width} pixels has no latent of shape {latent.shape}.")
+        raise ArgumentError(f"An image of {height} by {width} pixels has no latent of shape {latent.shape}.")
     colours = len(tables.assembly) // 64
     arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
     if out is None:
         out = np.empty((height, width, colours), np.uint8)
     if kernel is None:
-        out[...] = reference.latent_to_picture(latent, *arrays, size)
+        out[...] = reference.latent_to_image(latent, *arrays, size)
         return out
-    kernel.latent_to_picture(np.ascontiguousarray(latent), *arrays, out)
+    kernel.latent_to_image(np.ascontiguousarray(latent), *arrays, out)
     return out
 
 
-def _check_picture(pixels: npt.NDArray[np.uint8]) -> None:
+def _check_image(pixels: npt.NDArray[np.uint8]) -> None:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or 0 in pixels.shape:
-        raise ArgumentError(
-            f"A picture must be uint8 (height, width, colours), not {pixels.dtype} {pixels.shape}."
-        )
+        raise ArgumentError(f"An image must be uint8 (height, width, colours), not {pixels.dtype} {pixels.shape}.")
 
 
 def _latent_shape(pixels: npt.NDArray[np.uint8], tables: AnalysisTables) -> tuple[int, int, int]:

@@ -1,8 +1,8 @@
 """The eight symmetries of the square, on bands and on latents.
 
 A band of the packet transform has a vertical and a horizontal path, three bits each (1: high), and is even or
-odd in a direction as its path has an even or odd number of ones. A flip of the picture flips the band and
-negates it if it is odd in that direction; transposition of the picture transposes the band and swaps its two
+odd in a direction as its path has an even or odd number of ones. A flip of the image flips the band and
+negates it if it is odd in that direction; transposition of the image transposes the band and swaps its two
 paths. Sums and differences of bands with swapped paths therefore fall into six classes, and a channel that
 draws on one class only is mapped by every symmetry to plus or minus itself, or, for the classes EO and OE, to
 its partner:
@@ -31,8 +31,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ArgumentError
-from .transform import LEVELS
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.image.wavelet import LEVELS
 
 __all__ = [
     "SYMMETRIES",
@@ -41,8 +41,8 @@ __all__ = [
     "check_classes",
     "plane_index",
     "symmetric_basis",
+    "transform_image",
     "transform_latent",
-    "transform_picture",
 ]
 
 SYMMETRIES = ("identity", "flip_h", "flip_v", "rot90", "rot180", "rot270", "transpose", "anti_transpose")
@@ -53,7 +53,7 @@ Array = TypeVar("Array", bound=np.generic)
 
 
 class SymmetryClass(IntEnum):
-    """What a channel becomes when the picture is turned; the numbers stand in artifacts."""
+    """What a channel becomes when the image is turned; the numbers stand in artifacts."""
 
     EE_SYM = 0
     EE_ANTI = 1
@@ -112,7 +112,7 @@ def plane_index(vertical: int, horizontal: int, colour: int, colours: int) -> in
 def symmetric_basis(colours: int) -> Basis:
     """The basis of all classes, one after another in the order of SymmetryClass."""
     if colours < 1:
-        raise ArgumentError(f"A picture has at least one colour, not {colours}.")
+        raise ArgumentError(f"An image has at least one colour, not {colours}.")
     even = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 0]
     odd = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 1]
     classes: list[list[tuple[int, int, int]]] = []
@@ -169,9 +169,9 @@ def check_classes(classes: npt.ArrayLike) -> npt.NDArray[np.int8]:
 
 
 def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.ArrayLike) -> npt.NDArray[Array]:
-    """The latent of the flipped or turned picture, from the latent of the picture.
+    """The latent of the flipped or turned image, from the latent of the image.
 
-    latent: (..., c, h, w), int8 or float; a multiple of 8 as the picture's sides is what makes it exact.
+    latent: (..., c, h, w), int8 or float; a multiple of 8 as the image's sides is what makes it exact.
     symmetry: one of SYMMETRIES.
     classes: the class of each of the c channels. A prefix of channels is fine unless it ends inside a pair
     and the
@@ -208,8 +208,8 @@ def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.Arr
     return result
 
 
-def transform_picture(pixels: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:
-    """The flipped or turned picture (a view): pixels (..., H, W, C)."""
+def transform_image(pixels: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:
+    """The flipped or turned image (a view): pixels (..., H, W, C)."""
     transpose, flip_v, flip_h = _steps(symmetry)
     if transpose:
         pixels = np.swapaxes(pixels, -2, -3)

@@ -7,12 +7,12 @@ Two filter pairs:
     steps, with half-sample symmetric extension. A flipped signal gives flipped bands, those that are high an
     odd number of times negated. In two dimensions both directions of a step are taken together, in float32,
     in an order that makes this hold bit for bit, and for transposition too. The native kernel does the same
-    operations in the same order on pictures.
+    operations in the same order on images.
 ``bior4.4``
     CDF 9/7 by lifting, as WaLLoC uses it: ``mode="periodization"`` equals PyWavelets' mode of that name,
     ``mode="symmetric"`` is whole-sample symmetric extension.
 
-Bands are numbered by nested splits: one split of a picture gives ``2 * (vertical high) + (horizontal high)``,
+Bands are numbered by nested splits: one split of an image gives ``2 * (vertical high) + (horizontal high)``,
 one of a signal 0 (low) or 1 (high), and every band is split again, so depth J gives ``4**J`` or ``2**J``
 bands. Sides that are no multiple of ``2**J`` are extended by half-sample reflection at their end, and cropped
 again by the inverse.
@@ -25,8 +25,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ArgumentError
-from .lifting import (
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.image.lifting import (
     HH,
     HL,
     LH,
@@ -54,12 +54,12 @@ Taps = npt.NDArray[np.float64]
 
 FILTERS = ("sym6-10", "bior4.4")
 LEVELS = 3
-"""Depth of the picture codecs."""
+"""Depth of the image codecs."""
 REDUCTION = 1 << LEVELS
 
 
 def analysis_2d(x: npt.ArrayLike, levels: int, filters: str = "sym6-10", mode: str | None = None) -> Floats:
-    """Splits pictures into bands.
+    """Splits images into bands.
 
     x: ``(..., H, W)``, any H and W from 1 up; computed in float32.
     filters: one of FILTERS.
@@ -83,7 +83,7 @@ def synthesis_2d(
 ) -> Floats:
     """The inverse of `analysis_2d`.
 
-    bands: ``(..., 4**levels, h, w)``; size: (H, W) of the picture, at most ``2**levels`` times h and w.
+    bands: ``(..., 4**levels, h, w)``; size: (H, W) of the image, at most ``2**levels`` times h and w.
     Returns float32 ``(..., H, W)``.
     """
     merge = _merge_2d(filters, mode)
@@ -105,9 +105,7 @@ def analysis_1d(x: npt.ArrayLike, levels: int, filters: str = "sym6-10", mode: s
     return bands
 
 
-def synthesis_1d(
-    bands: npt.ArrayLike, size: int, filters: str = "sym6-10", mode: str | None = None
-) -> Floats:
+def synthesis_1d(bands: npt.ArrayLike, size: int, filters: str = "sym6-10", mode: str | None = None) -> Floats:
     """The inverse of `analysis_1d`: float32 ``(..., size)`` from ``(..., 2**levels, t)``."""
     _, merge = _pair(filters, mode)
     array, levels = _bands(bands, 2, 1)
@@ -143,9 +141,7 @@ def _signal(x: npt.ArrayLike, dimensions: int, levels: int) -> Floats:
     if levels < 0:
         raise ArgumentError(f"levels must be 0 or more, not {levels}.")
     if array.ndim < dimensions or 0 in array.shape[array.ndim - dimensions :]:
-        raise ArgumentError(
-            f"A signal needs {dimensions} sides of at least one sample; its shape is {array.shape}."
-        )
+        raise ArgumentError(f"A signal needs {dimensions} sides of at least one sample; its shape is {array.shape}.")
     return array
 
 
@@ -165,9 +161,7 @@ def _bands(bands: npt.ArrayLike, branches: int, dimensions: int) -> tuple[Floats
 def _check_size(sides: Sequence[int], size: Sequence[int], levels: int) -> None:
     for side, wanted in zip(sides, size, strict=True):
         if not 0 < wanted <= side * 2**levels:
-            raise ArgumentError(
-                f"Size {tuple(size)} does not fit bands of shape {tuple(sides)} at {levels} levels."
-            )
+            raise ArgumentError(f"Size {tuple(size)} does not fit bands of shape {tuple(sides)} at {levels} levels.")
 
 
 def _padded(x: Floats, axis: int, multiple: int) -> Floats:

@@ -1,4 +1,4 @@
-"""The contexts of sound in plain Python: docs/format-sound.md section S5, one instant after another.
+"""The contexts of audio in plain Python: docs/format-audio.md section S5, one instant after another.
 
 Decoding, coding and optimising all go through `Row`, so that they cannot disagree. `reference` calls this for coders
 that `adaptive_new` made, and is the oracle for the kernel.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .reference_contexts import (
+from latentstore.codecs.reference.contexts import (
     BUCKETS,
     ESCAPE,
     LARGEST_CROSS,
@@ -25,8 +25,8 @@ from .reference_contexts import (
     Ints,
     bucket_of,
 )
-from .reference_model import MAX_GROUP, MAX_MODELS, MAX_TABLES, Coder, Int8s, coder_of
-from .reference_optimise import Candidates, Floats
+from latentstore.codecs.reference.model import MAX_GROUP, MAX_MODELS, MAX_TABLES, Coder, Int8s, coder_of
+from latentstore.codecs.reference.optimise import Candidates, Floats
 
 OWN_TAPS = 8
 SOURCES = 2
@@ -38,7 +38,7 @@ POWER_FLOOR = 64
 
 @dataclass(frozen=True)
 class AdaptiveChannel:
-    """How one channel of one model forms its contexts (docs/format-sound.md section S7 says the ranges)."""
+    """How one channel of one model forms its contexts (docs/format-audio.md section S7 says the ranges)."""
 
     own: tuple[int, ...]
     bias: int
@@ -147,9 +147,7 @@ class Row:
         error = min(max(wrapped(4096 * value - (self._sum >> 4)), -32767), 32767)
         power = POWER_FLOOR + sum(x * x for x in self._x)
         step = (error * self.channel.gain[bucket_of(power)]) >> 10
-        self._weights = [
-            wrapped(w + ((step * x + 512) >> 10)) for w, x in zip(self._weights, self._x, strict=True)
-        ]
+        self._weights = [wrapped(w + ((step * x + 512) >> 10)) for w, x in zip(self._weights, self._x, strict=True)]
         self.value.append(value)
         self.size.append(min(abs(residual), LARGEST_MAGNITUDE))
 

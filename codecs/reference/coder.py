@@ -1,6 +1,6 @@
 """The entropy coder of docs/format.md in readable, slow Python: section 5 here, sections 2 and 4 in
 `reference_header`, section 6 in `reference_contexts`, the encoder's choices in `reference_optimise`; what
-docs/format-sound.md puts in their place in `reference_adaptive`.
+docs/format-audio.md puts in their place in `reference_adaptive`.
 
 It is the oracle of the tests, and what runs where no kernel was built: its functions have the
 names, arguments and results of the kernel's, byte for byte. It knows nothing of the kernel.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .reference_adaptive import (
+from latentstore.codecs.reference.adaptive import (
     AdaptiveChannel,
     Row,
     adaptive_new,
@@ -22,7 +22,7 @@ from .reference_adaptive import (
     coder_optimise_many,
     value_of,
 )
-from .reference_contexts import (
+from latentstore.codecs.reference.contexts import (
     ESCAPE,
     RADIUS,
     Channel,
@@ -38,7 +38,7 @@ from .reference_contexts import (
     prediction_of,
     rounded,
 )
-from .reference_header import (
+from latentstore.codecs.reference.header import (
     CORRUPT,
     MAX_QUALITY,
     MAX_STEP_CODE,
@@ -52,8 +52,8 @@ from .reference_header import (
     join_group,
     parse_group,
 )
-from .reference_model import Coder, Int8s, coder_new, require_group, require_model, require_plane
-from .reference_optimise import coder_optimise
+from latentstore.codecs.reference.model import Coder, Int8s, coder_new, require_group, require_model, require_plane
+from latentstore.codecs.reference.optimise import coder_optimise
 
 __all__ = [
     "adaptive_new",
@@ -154,7 +154,7 @@ def decode_group(coder: Coder, group: Group) -> Int8s:
 
 
 def decode_rows(channels: Sequence[AdaptiveChannel], reader: Reader, width: int) -> Int8s:
-    """The latent int8 (channels, 1, width) of a group of sound."""
+    """The latent int8 (channels, 1, width) of a group of audio."""
     rows: list[Row] = []
     for channel in channels:
         row = Row(channel, width, rows)
@@ -254,7 +254,7 @@ def coder_encode(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
 
 
 def coder_encode_many(coder: Coder, models: npt.NDArray[np.int32], code: int, latents: Int8s) -> list[bytes]:
-    """The blobs of groups of sound, int8 (n, channels, 1, t); code: the step code."""
+    """The blobs of groups of audio, int8 (n, channels, 1, t); code: the step code."""
     if not coder.adaptive:
         raise ValueError("many groups at once are of adaptive coders")
     return [coder_encode(coder, model, code, x) for model, x in zip(models.tolist(), latents, strict=True)]
@@ -297,7 +297,7 @@ def coder_decode_rows(
     width: npt.NDArray[np.int32],
     out: Int8s,
 ) -> tuple[int, int]:
-    """`coder_decode` for blobs of sound of any widths int32 (n,), in order in out, int8 (sum of c * width,)."""
+    """`coder_decode` for blobs of audio of any widths int32 (n,), in order in out, int8 (sum of c * width,)."""
     if not coder.adaptive:
         raise ValueError("rows of many widths are of adaptive coders")
     for side in width.tolist():
@@ -348,6 +348,4 @@ def coder_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
     coded = (code_rows if coder.adaptive else code_group)(coder, model, latent)
-    return (
-        np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()
-    )
+    return np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()

@@ -175,9 +175,7 @@ def _shifted(plane: Ints, dy: int, dx: int) -> Ints:
 # section 6.4
 
 
-def code_plane(
-    channel: Channel, value: Ints, earlier_values: Sequence[Ints], earlier: Sequence[Ints]
-) -> Codes:
+def code_plane(channel: Channel, value: Ints, earlier_values: Sequence[Ints], earlier: Sequence[Ints]) -> Codes:
     """How the values of a plane are coded; earlier: magnitudes of the earlier channels' residuals."""
     shape = (value.shape[0], value.shape[1])
     residual, level, sign = value, np.zeros_like(value), np.ones_like(value)

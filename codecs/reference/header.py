@@ -103,7 +103,7 @@ class Group:
 def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
     """Takes a group blob apart; RefusedError if it breaks a rule that can be checked without decoding it.
 
-    adaptive: it is one of sound, which has one row, one lane and a step code in the place of the quality.
+    adaptive: it is one of audio, which has one row, one lane and a step code in the place of the quality.
     """
     if not blob:
         raise RefusedError(TRUNCATED)

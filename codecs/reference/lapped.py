@@ -1,6 +1,6 @@
 """The kernel's lapped transform in NumPy: the same float32 operations in the same order, so the same bits.
 
-It is the oracle of the tests, and what runs where no kernel was built. Sections are those of docs/format-sound.md.
+It is the oracle of the tests, and what runs where no kernel was built. Sections are those of docs/format-audio.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .reference_contexts import BUCKETS, ESCAPE, LEVELS, SYMBOLS, Channel
+from latentstore.codecs.reference.contexts import BUCKETS, ESCAPE, LEVELS, SYMBOLS, Channel
 
 Int8s = npt.NDArray[np.int8]
 
@@ -50,12 +50,7 @@ def coder_new(sha256: bytes, precision: int, *tables: npt.NDArray[Any]) -> Coder
     models, channels = own.shape[:2]
     shapes = [(models, channels, 5), (models, channels), (models, channels, channels, 2), (models, channels)]
     shapes += [(models, channels, 4), (models, channels, channels, 9), (models, channels, LEVELS, BUCKETS)]
-    fits = (
-        len(sha256) == 32
-        and 8 <= precision <= 12
-        and 1 <= models <= MAX_MODELS
-        and 1 <= channels <= MAX_GROUP
-    )
+    fits = len(sha256) == 32 and 8 <= precision <= 12 and 1 <= models <= MAX_MODELS and 1 <= channels <= MAX_GROUP
     if not fits or not 1 <= len(freq) <= MAX_TABLES:
         raise ValueError("entropy tables have impossible sizes")
     for array, shape in zip(tables, [*shapes, (len(freq), SYMBOLS)], strict=True):
@@ -124,8 +119,7 @@ def require_plane(height: int, width: int, name: str) -> None:
     """ValueError unless the format has planes of this size."""
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_AREA):
         raise ValueError(
-            f"{name}: a plane of {height} x {width} is empty, or beyond {MAX_AREA} positions or {MAX_SIDE} "
-            "on a side"
+            f"{name}: a plane of {height} x {width} is empty, or beyond {MAX_AREA} positions or {MAX_SIDE} on a side"
         )
 
 
@@ -137,7 +131,7 @@ def require_group(coder: Coder, array: npt.NDArray[Any], name: str, dtype: Any) 
         )
     require_plane(array.shape[1], array.shape[2], name)
     if coder.adaptive and array.shape[1] != 1:
-        raise ValueError(f"{name} has {array.shape[1]} rows, and sound has one")
+        raise ValueError(f"{name} has {array.shape[1]} rows, and audio has one")
 
 
 def require_model(coder: Coder, model: int) -> None:

@@ -1,6 +1,6 @@
 """What the encoder may choose: rate-distortion-optimised quantisation.
 
-Nothing of this is part of the format; it gives what the kernel gives, so that a picture becomes the same
+Nothing of this is part of the format; it gives what the kernel gives, so that an image becomes the same
 bytes everywhere: float32 operations in the same order, and costs that are integers.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .reference_contexts import (
+from latentstore.codecs.reference.contexts import (
     ESCAPE,
     RADIUS,
     Channel,
@@ -23,7 +23,7 @@ from .reference_contexts import (
     prediction_of,
     rounded,
 )
-from .reference_model import Coder, Int8s, require_group, require_model
+from latentstore.codecs.reference.model import Coder, Int8s, require_group, require_model
 
 Floats = npt.NDArray[np.float32]
 
@@ -100,9 +100,7 @@ def _choose_plane(
         for x in range(width):
             whole, level, sign = 0, 0, 1
             if channel.predicted:
-                whole, level, sign = rounded(
-                    prediction_of(channel, signed_cross[y][x], neighbours(value, y, x))
-                )
+                whole, level, sign = rounded(prediction_of(channel, signed_cross[y][x], neighbours(value, y, x)))
             table = channel.table[level][bucket_of(context_of(channel, cross[y][x], neighbours(size, y, x)))]
             best, best_cost, least = 0, 0, np.float32(np.inf)
             for i in range(3):

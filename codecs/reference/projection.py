@@ -8,22 +8,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .transform import LEVELS, analysis_2d, synthesis_2d
+from latentstore.codecs.image.wavelet import LEVELS, analysis_2d, synthesis_2d
 
-__all__ = ["latent_to_picture", "picture_planes", "picture_to_coefs", "picture_to_latent"]
+__all__ = ["image_planes", "image_to_coefs", "image_to_latent", "latent_to_image"]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 
 
-def picture_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
+def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
     """All bands: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour, of pixel - 128."""
     planar = np.moveaxis(pixels, -1, 0).astype(np.float32) - np.float32(128)
     bands = np.moveaxis(analysis_2d(planar, LEVELS), 0, 1)  # (64, C, h, w)
     return np.ascontiguousarray(bands.reshape(-1, *bands.shape[-2:]))
 
 
-def planes_picture(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def planes_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """The inverse, to the nearest pixel value: float32 (64 * C, h, w) to uint8 (H, W, C)."""
     bands = planes.reshape(4**LEVELS, -1, *planes.shape[-2:])
     planar = synthesis_2d(np.moveaxis(bands, 0, 1), size) + np.float32(128.5)
@@ -31,7 +31,7 @@ def planes_picture(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint
 
 
 def _channels(pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats) -> Floats:
-    planes = picture_planes(pixels)
+    planes = image_planes(pixels)
     entries = []
     for a, b, sign in basis.tolist():
         if b < 0:
@@ -47,14 +47,14 @@ def _channels(pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, we
     return channels
 
 
-def picture_to_coefs(
+def image_to_coefs(
     pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats, inv_step: Floats
 ) -> Floats:
     """Channels in units of their steps, float32 (K, h, w)."""
     return _channels(pixels, basis, runs, weights) * inv_step[:, None, None]
 
 
-def picture_to_latent(
+def image_to_latent(
     pixels: npt.NDArray[np.uint8],
     basis: Integers,
     runs: Integers,
@@ -70,7 +70,7 @@ def picture_to_latent(
     return np.where(np.signbit(channels), -symbols, symbols), int(np.count_nonzero(~fits))
 
 
-def latent_to_picture(
+def latent_to_image(
     latent: npt.NDArray[np.int8],
     starts: Integers,
     channel_list: Integers,
@@ -94,7 +94,7 @@ def latent_to_picture(
             plane[...] = entries[p]
         else:
             plane[...] = entries[p] + entries[q] if sign > 0 else entries[p] - entries[q]
-    return planes_picture(planes, size)
+    return planes_image(planes, size)
 
 
 def _dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delta2: Floats) -> Floats:

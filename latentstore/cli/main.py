@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="latentstore",
-        description="Data sets of pictures or sound as latents: convert, look, check, and back.",
+        description="Data sets of images or audio as latents: convert, look, check, and back.",
     )
     parser.add_argument("--version", action="version", version=f"latentstore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     demo = commands.add_parser(
         "demo",
-        help="the whole way, on a few bundled pictures",
-        description="Cuts pictures bundled with scikit-image into tiles, converts them, compares sizes and "
+        help="the whole way, on a few bundled images",
+        description="Cuts images bundled with scikit-image into tiles, converts them, compares sizes and "
         "speed with JPEG, streams an epoch, and writes a sheet of reconstructions and latent channels.",
     )
     demo.add_argument(
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--audio",
         action="store_true",
-        help="with sound that is made here, in the place of pictures; compared with FLAC and Ogg Vorbis",
+        help="with audio that is made here, in the place of images; compared with FLAC and Ogg Vorbis",
     )
     return parser
 
@@ -84,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     convert = commands.add_parser(
         "convert",
-        help="a data set of pictures or sound to a store of latents",
-        description="Converts the pictures or recordings of SOURCE to the store TARGET.",
+        help="a data set of images or audio to a store of latents",
+        description="Converts the images or recordings of SOURCE to the store TARGET.",
         epilog=CONVERT_NOTES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -94,7 +94,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "source",
         metavar="SOURCE",
         help="a folder (class subfolders become labels), WebDataset tars (x-{000..099}.tar), or a Zarr array "
-        "of pictures or waveforms; a path or any fsspec URL",
+        "of images or waveforms; a path or any fsspec URL",
     )
     add(
         "target",
@@ -105,21 +105,21 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--codec",
         default="rgb-f8c48",
         metavar="NAME",
-        help="a shipped codec, or an artifact's path or URL; it says whether SOURCE is of pictures or of sound "
+        help="a shipped codec, or an artifact's path or URL; it says whether SOURCE is of images or of audio "
         "(%(default)s)",
     )
     add(
         "--size",
         type=_size,
         metavar="256|native",
-        help="of pictures: pixels the shorter side is scaled to, the centre cut out; or each its own size (256)",
+        help="of images: pixels the shorter side is scaled to, the centre cut out; or each its own size (256)",
     )
-    add("--seconds", type=float, metavar="S", help="of sound: cuts it into windows; left out, recordings stay whole")
+    add("--seconds", type=float, metavar="S", help="of audio: cuts it into windows; left out, recordings stay whole")
     add(
         "--rate",
         type=int,
         metavar="HZ",
-        help="of sound: resamples it; left out, the codec's rate for windows, and else each recording's own",
+        help="of audio: resamples it; left out, the codec's rate for windows, and else each recording's own",
     )
     add("--quality", type=int, metavar="Q", help="1 to 100; left out, the codec's default")
     add(
@@ -157,7 +157,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     export = commands.add_parser(
         "export",
         help="back to PNG or WAV files",
-        description="Writes the pictures of a store as FOLDER/KEY.png, or its sound as FOLDER/KEY.wav, 16 bits. "
+        description="Writes the images of a store as FOLDER/KEY.png, or its audio as FOLDER/KEY.wav, 16 bits. "
         "FOLDER must be new or empty.",
     )
     export.add_argument("store", metavar="STORE", help="path or URL of a store")
@@ -171,8 +171,8 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit = commands.add_parser(
         "fit",
-        help="a codec of your own from a folder of pictures or recordings",
-        description="Fits a codec to the pictures or recordings of FOLDER, subfolders included, and writes its "
+        help="a codec of your own from a folder of images or recordings",
+        description="Fits a codec to the images or recordings of FOLDER, subfolders included, and writes its "
         "artifact. It takes a minute or so for 40 megapixels or a minute of music; the same files give the same bytes.",
     )
     add = fit.add_argument
@@ -187,9 +187,9 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = commands.add_parser(
         "evaluate",
-        help="what a codec keeps of your recordings or pictures, beside other codecs",
+        help="what a codec keeps of your recordings or images, beside other codecs",
         description="Compresses the recordings of SOURCE and measures what comes back, beside Opus, Ogg Vorbis and MP3 "
-        "of equal bytes; with a codec of pictures, pictures beside JPEG and WebP. Nothing is written. Exit status 3 if "
+        "of equal bytes; with a codec of images, images beside JPEG and WebP. Nothing is written. Exit status 3 if "
         "entries could not be read.",
     )
     add = evaluate.add_argument
@@ -214,12 +214,10 @@ def _size(text: str) -> int | str:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from latentstore.conversion import convert
+    from latentstore.conversion.api import convert
     from latentstore.progress import counted
 
-    given = {
-        name: value for name, value in vars(options).items() if name not in ("command", "source", "target")
-    }
+    given = {name: value for name, value in vars(options).items() if name not in ("command", "source", "target")}
     report = convert(options.source, options.target, **given, progress=True)
     print(report)
     if report.limited:
@@ -233,7 +231,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from latentstore.info import store_table
+    from latentstore.stores.info import store_table
 
     print(store_table(options.store))
     return DONE
@@ -241,7 +239,7 @@ def _info(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from latentstore.progress import Progress, printable
-    from latentstore.verify import verify
+    from latentstore.stores.verify import verify
 
     with Progress() as shown:
         shown.begin(f"opening {options.store}")
@@ -262,25 +260,23 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from latentstore.export import export
     from latentstore.progress import counted
+    from latentstore.stores.export import export
 
-    count = export(
-        options.store, options.folder, limit=options.limit, channels=options.channels, progress=True
-    )
+    count = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
     print(f"{counted(count, 'file')} in {options.folder}")
     return DONE
 
 
 def _codecs(options: argparse.Namespace) -> int:
-    from latentstore.info import codecs_table
+    from latentstore.stores.info import codecs_table
 
     print(codecs_table())
     return DONE
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from latentstore.fitting import fit_file
+    from latentstore.fit.images import fit_file
 
     codec = fit_file(
         options.folder, options.out, options.name, options.like, options.licence, options.rounds,
@@ -291,12 +287,10 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from latentstore.evaluate import evaluate
+    from latentstore.evaluate.api import evaluate
     from latentstore.progress import counted
 
-    result = evaluate(
-        options.source, options.codec, quality=options.quality, channels=options.channels, progress=True
-    )
+    result = evaluate(options.source, options.codec, quality=options.quality, channels=options.channels, progress=True)
     print(result)
     if not result.failures:
         return DONE
@@ -306,11 +300,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     if options.audio:
-        from latentstore.demo_sound import demo_sound
+        from latentstore.demo.audio import demo_audio
 
-        demo_sound(options.folder)
+        demo_audio(options.folder)
     else:
-        from latentstore.demo import demo
+        from latentstore.demo.images import demo
 
         demo(options.folder)
     return DONE

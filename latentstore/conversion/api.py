@@ -1,4 +1,4 @@
-"""Converting a data set of pictures or of sound to a store of latents.
+"""Converting a data set of images or of audio to a store of latents.
 
 The source is listed and cut into shards; each shard is one Dask task, which reads, decodes, compresses and
 writes it. The store grows beside its target and is published last. What is finished survives anything:
@@ -12,17 +12,17 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.bitstream import SOUND
+from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
-from latentstore.plan import listing_digest, shard_bounds, shard_samples
+from latentstore.conversion.plan import listing_digest, shard_bounds, shard_samples
 from latentstore.progress import Progress
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
     from latentstore.codecs.codec import Effort
-    from latentstore.job import Plan
-    from latentstore.report import Report
-    from latentstore.work import Settings
+    from latentstore.conversion.report import Report
+    from latentstore.conversion.run import Plan
+    from latentstore.conversion.shard import Settings
 
 __all__ = ["convert"]
 
@@ -52,25 +52,25 @@ def convert(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Report:
-    """Converts the pictures or recordings of `source` to the store `target`.
+    """Converts the images or recordings of `source` to the store `target`.
 
-    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of pictures or waveforms; any fsspec
+    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of images or waveforms; any fsspec
         URL.
     target: ``x.zarr``, or a folder or ``x-{000000..}.tar`` pattern with format="wds".
-    codec: a name, URL or path for `load_codec`, or a codec; it decides whether pictures or recordings are meant.
-    size: of pictures: pixels the shorter side is scaled to, the centre cut out; "native" keeps each picture's own
+    codec: a name, URL or path for `load_codec`, or a codec; it decides whether images or recordings are meant.
+    size: of images: pixels the shorter side is scaled to, the centre cut out; "native" keeps each image's own
         size. None is 256.
-    seconds: of sound: cuts recordings into windows of that length, see `latentstore.sources.windows`; None keeps them
+    seconds: of audio: cuts recordings into windows of that length, see `latentstore.sources.windows`; None keeps them
         whole.
-    rate: of sound: hertz, to which all of it is resampled. None is the codec's rate for windows, and else each
+    rate: of audio: hertz, to which all of it is resampled. None is the codec's rate for windows, and else each
         recording's own.
     quality: 1 to 100; None is the codec's default.
     format: "zarr" or "wds"; None goes by the target's name.
     labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
-    workers, scheduler: where it runs, see `latentstore.dispatch.Dispatch`.
+    workers, scheduler: where it runs, see `latentstore.conversion.dispatch.Dispatch`.
     on_error: what happens to an entry that cannot be read. "quarantine": left out, named in
         ``quarantine.jsonl`` of the store and on the screen; "skip": left out; "raise": the run ends with its
-        PictureError or SoundError.
+        ImageError or AudioError.
     effort: "default", or "fast" for quicker encoding to more bytes.
     overwrite: replace a store at `target` once the new one is complete (on object stores by a copy of it,
         during which there is no store).
@@ -81,13 +81,13 @@ def convert(
     Errors are LatentstoreErrors: ArgumentError for wrong options, SignalError, StoreError for the rest.
     After any of them nothing is published and `resume=True` goes on from the last finished shard.
     """
-    from latentstore.codecs import load_codec
-    from latentstore.dispatch import Dispatch
-    from latentstore.job import Job
+    from latentstore.conversion.dispatch import Dispatch
+    from latentstore.conversion.report import Report
+    from latentstore.conversion.run import Job
+    from latentstore.conversion.shard import Settings
+    from latentstore.loaders.artifacts import load_codec
     from latentstore.loaders.dataset import open as open_store
-    from latentstore.loaders.writer import open_writer, store_format
-    from latentstore.report import Report
-    from latentstore.work import Settings
+    from latentstore.writing.spec import open_writer, store_format
 
     source, target = os.fspath(source), os.fspath(target)
     if on_error not in ON_ERROR:
@@ -95,9 +95,7 @@ def convert(
     if effort not in EFFORTS:
         raise ArgumentError(f"effort is {effort!r}; it is one of {', '.join(EFFORTS)}")
     if resume and overwrite:
-        raise ArgumentError(
-            "resume goes on with a conversion and overwrite begins a new one; give one of them"
-        )
+        raise ArgumentError("resume goes on with a conversion and overwrite begins a new one; give one of them")
     dispatch = Dispatch(scheduler, workers)
     kind = store_format(target, format)
     chosen = load_codec(codec) if isinstance(codec, str) else codec
@@ -132,12 +130,12 @@ def convert(
 
 
 def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | None:
-    """The side of the square that pictures are cut to, None for none."""
+    """The side of the square that images are cut to, None for none."""
     if size is not None and seconds is not None:
-        raise ArgumentError("size is of pictures and seconds are of sound; give one of them")
-    if codec.mode == SOUND:
+        raise ArgumentError("size is of images and seconds are of audio; give one of them")
+    if codec.mode == AUDIO:
         if size is not None:
-            raise ArgumentError(f"size is of pictures, and {codec.name} is a codec of sound: --seconds cuts that")
+            raise ArgumentError(f"size is of images, and {codec.name} is a codec of audio: --seconds cuts that")
         return None
     size = DEFAULT_SIDE if size is None else size
     if size == "native":
@@ -153,15 +151,15 @@ def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | 
 
 def _window(seconds: float | None, rate: int | None, codec: Codec) -> tuple[int | None, int | None]:
     """Samples of a window, None for whole recordings, and the rate of all of them, None for each one's own."""
-    if codec.mode != SOUND:
+    if codec.mode != AUDIO:
         for name, value in (("seconds", seconds), ("rate", rate)):
             if value is not None:
-                raise ArgumentError(f"{name} is of sound, and {codec.name} is a codec of pictures: --size scales those")
+                raise ArgumentError(f"{name} is of audio, and {codec.name} is a codec of images: --size scales those")
         return None, None
-    from latentstore.codecs import SoundCodec
-    from latentstore.sounds import MAX_VALUES
+    from latentstore.codecs import AudioCodec
+    from latentstore.sources.audio import MAX_VALUES
 
-    assert isinstance(codec, SoundCodec)
+    assert isinstance(codec, AudioCodec)
     if rate is not None and not 1 <= rate < 1 << 28:
         raise ArgumentError(f"rate is {rate}; it is a whole number of hertz, at least 1")
     if seconds is None:
@@ -186,13 +184,13 @@ def _plan(
     shown: Progress,
 ) -> Plan:
     """Lists the source, and settles its shards and all that a resumed run must agree on."""
-    from latentstore.job import Plan
-    from latentstore.loaders.writer import StoreSpec
+    from latentstore.conversion.run import Plan
     from latentstore.sources import open_source
+    from latentstore.writing.spec import StoreSpec
 
     shown.begin(f"listing {source}")
-    sound = codec.mode == SOUND
-    listed = open_source(source, labels, options, sound, rate)
+    audio = codec.mode == AUDIO
+    listed = open_source(source, labels, options, audio, rate)
     items, size = listed.items, settings.fixed_size
     if not items:
         raise LatentstoreError(f"the source {source} holds nothing that could be a {settings.words.one}")
@@ -204,7 +202,7 @@ def _plan(
         shown.note(f"{listed.ignored:,} hidden or system files of {source} are left out")
     samples = shard_samples(len(items), size)
     job = {"effort": settings.effort, "labels": labels, "listing_sha256": listing_digest(items)}
-    job |= _sound_job(settings, len(items)) if sound else _picture_job(settings, len(items))
+    job |= _audio_job(settings, len(items)) if audio else _image_job(settings, len(items))
     spec = StoreSpec.of(
         codec,
         quality=settings.quality,
@@ -220,17 +218,17 @@ def _plan(
 # What decides the bytes beside the listing; the libraries decode and scale.
 
 
-def _picture_job(settings: Settings, count: int) -> dict[str, Any]:
+def _image_job(settings: Settings, count: int) -> dict[str, Any]:
     from PIL import __version__ as pillow
 
     from latentstore import __version__
 
-    return {"resize": settings.size or "native", "pictures": count, "latentstore": __version__, "pillow": pillow}
+    return {"resize": settings.size or "native", "images": count, "latentstore": __version__, "pillow": pillow}
 
 
-def _sound_job(settings: Settings, count: int) -> dict[str, Any]:
+def _audio_job(settings: Settings, count: int) -> dict[str, Any]:
     from latentstore import __version__
-    from latentstore.sounds import library_versions
+    from latentstore.sources.audio import library_versions
 
     cut: dict[str, Any] = {"window": settings.window, "rate": settings.rate, settings.words.many: count}
     return {**cut, "latentstore": __version__, **library_versions(settings.rate is not None)}

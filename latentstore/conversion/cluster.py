@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.dispatch import Counts, StoppedError, Work
+from latentstore.conversion.dispatch import Counts, StoppedError, Work
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -121,9 +121,7 @@ def run_on(
         while True:
             patience.check()
             for task in islice(waiting, max(0, 2 * patience.threads - len(running))):
-                running.add(
-                    client.submit(_remote, work, task, topic, key=f"{topic}-{task.index:09d}", pure=False)
-                )
+                running.add(client.submit(_remote, work, task, topic, key=f"{topic}-{task.index:09d}", pure=False))
             if not running:
                 return
             for future in _done(client, running):

@@ -1,6 +1,6 @@
 """Runs shard tasks on Dask: threads of this process, processes of this machine, or a cluster by its address.
 
-Threads are the default: decoding pictures and the codec's kernel release Python's lock, and threads start at
+Threads are the default: decoding images and the codec's kernel release Python's lock, and threads start at
 once. Processes cost about a second to start and pay where many cores would queue for that lock. A cluster is
 handed tasks through a window, two for each of its threads, so its scheduler never holds a large job as a
 whole.
@@ -19,14 +19,14 @@ from latentstore.codecs.errors import ArgumentError
 
 __all__ = ["Dispatch", "Monitor", "StoppedError", "default_workers"]
 
-# About a seventh of a picture's time is Python's, under its lock: more threads than that wait for each other.
+# About a seventh of an image's time is Python's, under its lock: more threads than that wait for each other.
 MOST_THREADS = 8
-# Below that many pictures, processes are hardly started before the work is done.
-MANY_PICTURES = 10_000
+# Below that many images, processes are hardly started before the work is done.
+MANY_IMAGES = 10_000
 LAST_NAME = 10**9 - 1
 
 Counts = tuple[int, int, int]
-"""Pictures done, bytes read, bytes written: so far, of one task."""
+"""Images done, bytes read, bytes written: so far, of one task."""
 
 
 class StoppedError(Exception):
@@ -56,7 +56,7 @@ class Dispatch:
     """Where tasks run.
 
     scheduler: None or "threads", "processes", the address of a Dask scheduler (``tcp://host:8786``), or
-    "auto": threads, or processes for many pictures on many cores. workers: how many at once; None is one per
+    "auto": threads, or processes for many images on many cores. workers: how many at once; None is one per
     core (a cluster uses what it has, and refuses a number). Processes need scripts to be guarded by ``if
     __name__ == "__main__"``.
     """
@@ -72,19 +72,15 @@ class Dispatch:
                     "tcp://host:8786"
                 )
             if workers is not None:
-                raise ArgumentError(
-                    "a cluster uses the workers it has; leave workers out when giving its address"
-                )
+                raise ArgumentError("a cluster uses the workers it has; leave workers out when giving its address")
         if self.where not in ("auto", "threads") and find_spec("distributed") is None:
-            raise ArgumentError(
-                f"scheduler {self.where} needs the package distributed: pip install distributed"
-            )
+            raise ArgumentError(f"scheduler {self.where} needs the package distributed: pip install distributed")
         self.workers = workers or default_workers()
 
-    def settle(self, pictures: int) -> None:
-        """Decides "auto", now that the number of pictures is known."""
+    def settle(self, images: int) -> None:
+        """Decides "auto", now that the number of images is known."""
         if self.where == "auto":
-            many = self.workers > MOST_THREADS and pictures >= MANY_PICTURES and find_spec("distributed")
+            many = self.workers > MOST_THREADS and images >= MANY_IMAGES and find_spec("distributed")
             self.where = "processes" if many else "threads"
 
     def describe(self) -> str:
@@ -109,7 +105,7 @@ class Dispatch:
         if self.where == "threads":
             _run_threads(work, tasks, self.workers, finished, watch)
             return
-        from latentstore.cluster import cluster_client, local_client, run_on
+        from latentstore.conversion.cluster import cluster_client, local_client, run_on
 
         opened = local_client(self.workers) if self.where == "processes" else cluster_client(self.where)
         with opened as client:

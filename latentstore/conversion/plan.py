@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from latentstore.loaders.writer import default_shard_samples
+from latentstore.writing.spec import default_shard_samples
 
 __all__ = ["listing_digest", "shard_bounds", "shard_samples"]
 
@@ -53,9 +53,7 @@ def listing_digest(items: Sequence[Any]) -> str:
     """
     digest = hashlib.sha256()
     for item in items:
-        fields = {
-            name: value.hex() if isinstance(value, bytes) else value for name, value in item.fields.items()
-        }
+        fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in item.fields.items()}
         digest.update(json.dumps([item.key, item.path, item.stamp, fields], sort_keys=True).encode("ascii"))
         digest.update(b"\n")
     return digest.hexdigest()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latentstore.conversion.quarantine import Failure, file_name, read_lines
 from latentstore.progress import clock, counted, megabytes, printable
-from latentstore.quarantine import Failure, file_name, read_lines
-from latentstore.words import PICTURES, Words, words_of
+from latentstore.words import IMAGES, Words, words_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -38,7 +38,7 @@ class Report:
     url: of the store. stored: samples in it. failures: the entries left out, in source order. limited: the
     stored ones that ask for a lower quality. shards: of the store. resumed: how many of them an earlier run had
     finished. bytes_in: read from the source; bytes_out: of all blobs, headers included. pixels: of the stored
-    pictures, or samples of the stored sound, inputs counted once. seconds: of this run. words: for what is stored.
+    images, or samples of the stored audio, inputs counted once. seconds: of this run. words: for what is stored.
     """
 
     url: str
@@ -52,7 +52,7 @@ class Report:
     bytes_out: int
     pixels: int
     seconds: float
-    words: Words = PICTURES
+    words: Words = IMAGES
 
     @classmethod
     def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.quarantine import file_name, write_lines
+from latentstore.conversion.report import Report
+from latentstore.conversion.shard import Settings, ShardResult, ShardTask, ShardWork
 from latentstore.progress import Progress
-from latentstore.quarantine import file_name, write_lines
-from latentstore.report import Report
-from latentstore.work import Settings, ShardResult, ShardTask, ShardWork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentstore.dispatch import Counts, Dispatch
-    from latentstore.loaders.staged_writer import StagedWriter
-    from latentstore.loaders.writer import StoreSpec
+    from latentstore.conversion.dispatch import Counts, Dispatch
     from latentstore.sources import Item
+    from latentstore.writing.spec import StoreSpec
+    from latentstore.writing.staged import StagedWriter
 
 __all__ = ["Job", "Plan"]
 
@@ -71,7 +71,7 @@ class Job:
         """Publishes the store and says what it holds; `seconds` is how long the job has run."""
         results = [self.results[index] for index in range(len(self.plan.bounds))]
         failures = tuple(failure for result in results for failure in result.failures)
-        limited = tuple(picture for result in results for picture in result.limited)
+        limited = tuple(image for result in results for image in result.limited)
         if not any(result.stored for result in results):
             self.writer.abort()
             raise LatentstoreError(

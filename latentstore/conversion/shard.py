@@ -7,17 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentstore.codecs.bitstream import SOUND, step_code_of
+from latentstore.codecs.bitstream.sample import AUDIO, step_code_of
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, SignalError
-from latentstore.codecs.resolve import codec_of
-from latentstore.dispatch import Monitor
-from latentstore.loaders.staged_writer import StagedWriter
-from latentstore.loaders.staging import ARTIFACT
-from latentstore.loaders.writer import Sample, ShardSummary
-from latentstore.quarantine import Failure
-from latentstore.report import Limited
-from latentstore.signals import Signal, signals_of
+from latentstore.codecs.load import codec_of
+from latentstore.conversion.dispatch import Monitor
+from latentstore.conversion.quarantine import Failure
+from latentstore.conversion.report import Limited
+from latentstore.sources.signals import Signal, signals_of
 from latentstore.words import Words, words_of
+from latentstore.writing.spec import Sample, ShardSummary
+from latentstore.writing.staged import StagedWriter
+from latentstore.writing.staging import ARTIFACT
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -31,9 +31,9 @@ __all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
 class Settings:
     """How every signal is treated.
 
-    mode: what the codec takes, "RGB", "L" or "sound". size: side of the square in pixels, or None for the picture's
+    mode: what the codec takes, "RGB", "L" or "audio". size: side of the square in pixels, or None for the image's
     own size. effort: "default" or "fast". raise_errors: a bad entry ends the run instead of being left out. Of
-    sound, window: samples of a window, None for whole recordings; rate: in hertz, None for each one's own.
+    audio, window: samples of a window, None for whole recordings; rate: in hertz, None for each one's own.
     """
 
     mode: str
@@ -137,6 +137,6 @@ class ShardWork:
         except ArgumentError as error:  # the options were checked before: it is this signal's size
             raise SignalError(str(error)) from error
         fields = signal.fields
-        if settings.mode == SOUND:
+        if settings.mode == AUDIO:
             fields = {**fields, "step": step_code_of(groups[0])}
         return Sample(key, groups, signal.width, signal.height, fields), outliers

@@ -1,7 +1,7 @@
-"""`latentstore demo --audio`: the whole way on sound that is made here, in about half a minute.
+"""`latentstore demo --audio`: the whole way on audio that is made here, in about half a minute.
 
 Plucked chords and syllables of a synthetic voice are converted, compared with FLAC and Ogg Vorbis, streamed for an
-epoch, and drawn on a sheet. Such sound is simpler than music: this is a demonstration and not a benchmark.
+epoch, and drawn on a sheet. Such audio is simpler than music: this is a demonstration and not a benchmark.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.compare import nearest_bytes
-from latentstore.demo import own_folder, seconds_of, stream
+from latentstore.demo.audio_sheet import Cell, draw_audio_sheet
+from latentstore.demo.images import own_folder, seconds_of, stream
+from latentstore.demo.synthesis import chords, speech_like
+from latentstore.evaluate.audio_metrics import aligned, psnr, snr
+from latentstore.evaluate.audio_peers import LEVELS, PEERS
+from latentstore.evaluate.image_peers import nearest_bytes
 from latentstore.progress import Progress, megabytes
-from latentstore.sound_metrics import aligned, psnr, snr
-from latentstore.sound_peers import LEVELS, PEERS
-from latentstore.sound_sheet import Cell, draw_sound_sheet
-from latentstore.synthesised import chords, speech_like
 
 if TYPE_CHECKING:
-    from latentstore.codecs import SoundCodec
+    from latentstore.codecs import AudioCodec
     from latentstore.loaders import LatentDataset
 
-__all__ = ["demo_sound"]
+__all__ = ["demo_audio"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,28 +41,28 @@ RECORDINGS = 16
 SHOWN_CHANNELS = (108, 27)
 
 
-def demo_sound(folder: str, *, out: TextIO | None = None, recordings: int = RECORDINGS) -> Path:
+def demo_audio(folder: str, *, out: TextIO | None = None, recordings: int = RECORDINGS) -> Path:
     """Runs the demonstration in `folder` (new, empty, or of an earlier demo) and returns the sheet's path.
 
     out: where the tables go, standard output by default. recordings: how many are made, half of them chords; 2 or more.
     LatentstoreError where soundfile is not installed.
     """
     from latentstore import open as open_store
-    from latentstore.conversion import convert
+    from latentstore.conversion.api import convert
 
     if importlib.util.find_spec("soundfile") is None:
-        raise LatentstoreError("the demo of sound needs soundfile: pip install 'latentstore[demo]'")
+        raise LatentstoreError("the demo of audio needs soundfile: pip install 'latentstore[demo]'")
     out = out or sys.stdout
-    base = own_folder(Path(folder), "sounds")
-    originals = _write_sounds(base / "sounds", recordings)
+    base = own_folder(Path(folder), "clips")
+    originals = _write_clips(base / "clips", recordings)
     print(
         f"{len(originals)} recordings of {SECONDS:g} s, stereo, 44.1 kHz, made here (chords, and syllables of a "
-        f"synthetic voice; seeds 0 to {(recordings + 1) // 2 - 1}), in {base / 'sounds'}\n\n"
-        f"$ latentstore convert {base / 'sounds'} {base / 'sounds.zarr'} --codec {CODEC}",
+        f"synthetic voice; seeds 0 to {(recordings + 1) // 2 - 1}), in {base / 'clips'}\n\n"
+        f"$ latentstore convert {base / 'clips'} {base / 'clips.zarr'} --codec {CODEC}",
         file=out,
         flush=True,
     )
-    report = convert(str(base / "sounds"), str(base / "sounds.zarr"), codec=CODEC, overwrite=True, progress=True)
+    report = convert(str(base / "clips"), str(base / "clips.zarr"), codec=CODEC, overwrite=True, progress=True)
     print(
         f"{report.stored} recordings in {report.seconds:.1f} s ({report.stored * SECONDS / report.seconds:.0f} times "
         f"real time), {megabytes(report.bytes_in)} of WAV in, {megabytes(report.bytes_out)} of latents out\n",
@@ -78,22 +78,22 @@ def demo_sound(folder: str, *, out: TextIO | None = None, recordings: int = RECO
     rows = []
     for i in (0, len(signals) - 1):  # chords come before voices
         cells = [Cell(keys[i], signals[i].mean(1))]
-        for channels, sounds in decoded.items():
+        for channels, clips in decoded.items():
             ratio = 2 * signals[i].size / dataset.group_bytes(np.array([i]))[0, : _groups(dataset, channels)].sum()
-            caption = f"{channels} of 108 channels: {ratio:.0f}:1, PSNR {psnr(signals[i], sounds[i]):.1f} dB"
-            cells.append(Cell(caption, sounds[i].mean(1)))
+            caption = f"{channels} of 108 channels: {ratio:.0f}:1, PSNR {psnr(signals[i], clips[i]):.1f} dB"
+            cells.append(Cell(caption, clips[i].mean(1)))
         rows.append(cells)
     sheet = base / "sheet-audio.png"
-    draw_sound_sheet("Synthesised sound before and after: left and right together, 44.1 kHz", rows, RATE).save(sheet)
+    draw_audio_sheet("Synthesised audio before and after: left and right together, 44.1 kHz", rows, RATE).save(sheet)
     print(f"waveforms and spectrograms before and after: {sheet}", file=out, flush=True)
     return sheet
 
 
-def _write_sounds(folder: Path, recordings: int) -> dict[str, Floats]:
+def _write_clips(folder: Path, recordings: int) -> dict[str, Floats]:
     """Makes 16-bit WAV files; returns what they hold, by their keys in a store."""
     made = {}
     with Progress() as shown:
-        shown.begin("making sounds", total=recordings, unit="recordings")
+        shown.begin("making clips", total=recordings, unit="recordings")
         for number in range(recordings):
             kind, make = (("voice", speech_like), ("chords", chords))[number % 2]
             path = folder / kind / f"{kind}-{number // 2:02d}.wav"
@@ -124,11 +124,9 @@ def _decoded(dataset: LatentDataset) -> list[Floats]:
     ]
 
 
-def _compare(
-    dataset: LatentDataset, signals: Sequence[Floats], decoded: dict[int, list[Floats]], out: TextIO
-) -> None:
+def _compare(dataset: LatentDataset, signals: Sequence[Floats], decoded: dict[int, list[Floats]], out: TextIO) -> None:
     """Bytes, PSNR and one-thread speed, beside 16-bit PCM, FLAC, and Ogg Vorbis of about the same bytes."""
-    codec, quality = cast("SoundCodec", dataset.codec), dataset.quality
+    codec, quality = cast("AudioCodec", dataset.codec), dataset.quality
     table = _Table(signals, out)
     table.row("16-bit PCM", 2 * table.values)
     flac = [_flac(signal) for signal in signals]
@@ -138,12 +136,12 @@ def _compare(
     fast = _best(lambda: [codec.compress(x, quality, effort="fast") for x in signals])
     blobs = [codec.compress(x, quality) for x in signals]
     size = 0
-    for channels, sounds in decoded.items():
+    for channels, clips in decoded.items():
         decode = _best(lambda channels=channels: [codec.decompress(blob, channels) for blob in blobs])  # type: ignore[misc]
         fetched = int(dataset.group_bytes()[:, : _groups(dataset, channels)].sum())
         whole = channels == codec.channels
         size = fetched if whole else size
-        table.row(f"{codec.name}, {channels} channels", fetched, sounds, encode if whole else 0, decode)
+        table.row(f"{codec.name}, {channels} channels", fetched, clips, encode if whole else 0, decode)
         if whole:
             table.row("the same, effort=fast", 0, None, fast)
     vorbis = next(peer for peer in PEERS if peer.name == "Ogg Vorbis")
@@ -183,11 +181,11 @@ class _Table:
         self.text(f"{'':34}{heads}   M samples/s, one thread")
 
     def row(
-        self, name: str, size: int, sounds: Sequence[Floats] | None = None, encode: float = 0, decode: float = 0
+        self, name: str, size: int, clips: Sequence[Floats] | None = None, encode: float = 0, decode: float = 0
     ) -> None:
         measures: list[float] = [0, 0]
-        if sounds is not None:
-            pairs = list(zip(self.signals, sounds, strict=True))
+        if clips is not None:
+            pairs = list(zip(self.signals, clips, strict=True))
             measures = [float(np.mean([measure(a, b) for a, b in pairs])) for measure in (snr, psnr)]
         cells = [
             f"{size / 1e6:7.2f}{2 * self.values / size:8.1f}" if size else " " * 15,

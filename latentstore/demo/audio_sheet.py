@@ -1,4 +1,4 @@
-"""One picture of sound before and after: waveforms over spectrograms, drawn with Pillow."""
+"""One image of audio before and after: waveforms over spectrograms, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["Cell", "draw_sound_sheet"]
+__all__ = ["Cell", "draw_audio_sheet"]
 
 WIDTH, WAVE, SPECTRUM = 520, 90, 260
 LEFT, GAP, HEAD, TITLE, AXIS = 58, 30, 54, 30, 40
@@ -30,13 +30,13 @@ INK, GRAY, LINE, BLUE = (0, 0, 0), (90, 90, 90), (190, 190, 190), (31, 86, 160)
 
 @dataclass(frozen=True)
 class Cell:
-    """One sound of the sheet: a line above it, and float32 (n,)."""
+    """One audio of the sheet: a line above it, and float32 (n,)."""
 
     caption: str
-    sound: np.ndarray
+    audio: np.ndarray
 
 
-def draw_sound_sheet(title: str, rows: Sequence[Sequence[Cell]], rate: int) -> Image:
+def draw_audio_sheet(title: str, rows: Sequence[Sequence[Cell]], rate: int) -> Image:
     """Draws every cell of every row; the cells of a row are of one length and share the scale of their waveforms.
 
     rate: in hertz, of all of them.
@@ -48,32 +48,32 @@ def draw_sound_sheet(title: str, rows: Sequence[Sequence[Cell]], rate: int) -> I
     draw = ImageDraw.Draw(sheet)
     draw.text((LEFT, 14), title, fill=INK, font=ImageFont.load_default(size=20))
     for down, row in enumerate(rows):
-        most = max(float(np.abs(cell.sound).max(initial=1e-9)) for cell in row)
+        most = max(float(np.abs(cell.audio).max(initial=1e-9)) for cell in row)
         for across, cell in enumerate(row):
             left, top = across * cell_width + LEFT, HEAD + down * cell_height
             draw.text((left, top), cell.caption, fill=INK, font=ImageFont.load_default(size=16))
-            _waveform(draw, left, top + TITLE, cell.sound / most)
-            spectrum = Image.fromarray(_spectrogram(cell.sound))
+            _waveform(draw, left, top + TITLE, cell.audio / most)
+            spectrum = Image.fromarray(_spectrogram(cell.audio))
             sheet.paste(spectrum, (left, top + TITLE + WAVE))
-            _axes(draw, left, top + TITLE + WAVE, len(cell.sound) / rate, rate / 2000, ImageFont.load_default(size=14))
+            _axes(draw, left, top + TITLE + WAVE, len(cell.audio) / rate, rate / 2000, ImageFont.load_default(size=14))
     return sheet
 
 
-def _waveform(draw: ImageDraw, left: int, top: int, sound: np.ndarray) -> None:
+def _waveform(draw: ImageDraw, left: int, top: int, audio: np.ndarray) -> None:
     """The least and the greatest value of each column of pixels."""
     middle, reach = top + WAVE // 2, WAVE / 2 - 4
     draw.line((left, middle, left + WIDTH - 1, middle), fill=LINE)
-    edges = np.linspace(0, len(sound), WIDTH + 1).astype(int)
+    edges = np.linspace(0, len(audio), WIDTH + 1).astype(int)
     for x in range(WIDTH):
-        some = sound[edges[x] : max(edges[x + 1], edges[x] + 1)]
+        some = audio[edges[x] : max(edges[x + 1], edges[x] + 1)]
         draw.line((left + x, middle - reach * some.max(), left + x, middle - reach * some.min()), fill=BLUE)
 
 
-def _spectrogram(sound: np.ndarray) -> Any:
+def _spectrogram(audio: np.ndarray) -> Any:
     """uint8 (SPECTRUM, WIDTH, 3), low frequencies below."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    padded = np.pad(sound, (WINDOW // 2, WINDOW))
-    starts = np.linspace(0, len(sound) - 1, WIDTH).astype(int)
+    padded = np.pad(audio, (WINDOW // 2, WINDOW))
+    starts = np.linspace(0, len(audio) - 1, WIDTH).astype(int)
     frames = padded[starts[:, None] + np.arange(WINDOW)] * hann
     power = np.square(np.abs(np.fft.rfft(frames)[:, 1:]) * (2 / hann.sum()))
     # rows of pixels take the loudest of their bins: thin lines stay visible

@@ -1,4 +1,4 @@
-"""One picture of what a store keeps: originals, reconstructions from ever more channels, latent channels."""
+"""One image of what a store keeps: originals, reconstructions from ever more channels, latent channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.compare import psnr
+from latentstore.evaluate.image_peers import psnr
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +22,7 @@ SHOWN_CHANNELS = (0, 1, 2, 5)
 
 
 def draw_sheet(dataset: LatentDataset, indices: np.ndarray, originals: np.ndarray) -> Image:
-    """Draws one row per sample of `indices`; `originals` are their pictures, uint8 (n, H, W, 3).
+    """Draws one row per sample of `indices`; `originals` are their images, uint8 (n, H, W, 3).
 
     Under each reconstruction stands its PSNR. Latent channels are enlarged without smoothing, gray is zero.
     """
@@ -46,18 +46,16 @@ def draw_sheet(dataset: LatentDataset, indices: np.ndarray, originals: np.ndarra
     for row, key in enumerate(dataset.keys(indices)):
         top = HEAD + row * (height + LINE + GAP)
         cells: list[tuple[np.ndarray, str]] = [(originals[row], key.rsplit("/", 1)[-1])]
-        cells += [
-            (d[row], f"{psnr(originals[row : row + 1], d[row : row + 1]):.1f} dB") for d in decoded.values()
-        ]
-        cells += [(_channel_picture(latents[row, k], height, width), "") for k in SHOWN_CHANNELS]
-        for column, (picture, caption) in enumerate(cells):
+        cells += [(d[row], f"{psnr(originals[row : row + 1], d[row : row + 1]):.1f} dB") for d in decoded.values()]
+        cells += [(_channel_image(latents[row, k], height, width), "") for k in SHOWN_CHANNELS]
+        for column, (image, caption) in enumerate(cells):
             left = GAP + column * (width + GAP)
-            sheet.paste(Image.fromarray(picture), (left, top))
+            sheet.paste(Image.fromarray(image), (left, top))
             draw.text((left, top + height + 2), caption, fill=(90, 90, 90), font=font)
     return sheet
 
 
-def _channel_picture(plane: np.ndarray, height: int, width: int) -> Any:
+def _channel_image(plane: np.ndarray, height: int, width: int) -> Any:
     """A latent channel, int8 (h, w), as uint8 (height, width): zero is mid-gray, nearest neighbours."""
     reach = max(1.0, float(np.percentile(np.abs(plane.astype(np.int16)), 99)))
     gray = np.clip(128 + 127 * plane.astype(np.float32) / reach, 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""`latentstore demo`: the whole way on real pictures, in about half a minute.
+"""`latentstore demo`: the whole way on real images, in about half a minute.
 
-Pictures that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared
+Images that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared
 with JPEG, streamed for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not
 a benchmark.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from latentstore.codecs.errors import LatentstoreError, StoreError
-from latentstore.compare import match_jpeg, psnr
+from latentstore.evaluate.image_peers import match_jpeg, psnr
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["demo", "own_folder", "seconds_of", "stream"]
 
 # Photographs of scikit-image that its wheel holds; the others would have to be downloaded.
-PICTURES = (
+IMAGES = (
     "astronaut.png",
     "chelsea.png",
     "coffee.png",
@@ -43,39 +43,37 @@ STRIDE = 64
 MOST_TILES = 40
 SHEET_ROWS = 6
 TIMED_TILES = 48
-OWN_NAMES = {"pictures", "pictures.zarr", "sheet.png", "sounds", "sounds.zarr", "sheet-audio.png"}
+OWN_NAMES = {"images", "images.zarr", "sheet.png", "clips", "clips.zarr", "sheet-audio.png"}
 
 
 def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
     """Runs the demonstration in `folder` (new, empty, or of an earlier demo) and returns the sheet's path.
 
-    out: where the tables go, standard output by default. most_tiles: from each picture.
+    out: where the tables go, standard output by default. most_tiles: from each image.
     """
     from latentstore import open as open_store
-    from latentstore.conversion import convert
-    from latentstore.sheet import draw_sheet
+    from latentstore.conversion.api import convert
+    from latentstore.demo.image_sheet import draw_sheet
 
     out = out or sys.stdout
-    base = own_folder(Path(folder), "pictures")
+    base = own_folder(Path(folder), "images")
     with Progress() as shown:
-        tiles = _write_tiles(base / "pictures", most_tiles, shown)
+        tiles = _write_tiles(base / "images", most_tiles, shown)
     print(
         f"{len(tiles)} overlapping tiles of {TILE}x{TILE} pixels of photographs from scikit-image, "
-        f"in {base / 'pictures'}\n\n$ latentstore convert {base / 'pictures'} {base / 'pictures.zarr'}",
+        f"in {base / 'images'}\n\n$ latentstore convert {base / 'images'} {base / 'images.zarr'}",
         file=out,
         flush=True,
     )
-    report = convert(str(base / "pictures"), str(base / "pictures.zarr"), overwrite=True, progress=True)
+    report = convert(str(base / "images"), str(base / "images.zarr"), overwrite=True, progress=True)
     print(
-        f"{report.stored} pictures in {report.seconds:.1f} s ({report.stored / report.seconds:.0f}/s), "
+        f"{report.stored} images in {report.seconds:.1f} s ({report.stored / report.seconds:.0f}/s), "
         f"{megabytes(report.bytes_in)} of PNG in, {megabytes(report.bytes_out)} of latents out\n",
         file=out,
         flush=True,
     )
     dataset = open_store(report.url)
-    originals = np.stack(
-        [_load(base / "pictures" / f"{key}.png") for key in dataset.keys(np.arange(len(dataset)))]
-    )
+    originals = np.stack([_load(base / "images" / f"{key}.png") for key in dataset.keys(np.arange(len(dataset)))])
     _compare(dataset, originals, out)
     stream(report.url, out)
     sheet = base / "sheet.png"
@@ -99,11 +97,11 @@ def own_folder(base: Path, remade: str) -> Path:
 
 
 def _bundled() -> Path:
-    """The folder of scikit-image's pictures, found without importing it, which takes a second."""
+    """The folder of scikit-image's images, found without importing it, which takes a second."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise LatentstoreError(
-            "the demo uses scikit-image's pictures, which are not installed: pip install 'latentstore[demo]'"
+            "the demo uses scikit-image's images, which are not installed: pip install 'latentstore[demo]'"
         )
     return Path(spec.origin).parent / "data"
 
@@ -111,8 +109,8 @@ def _bundled() -> Path:
 def _load(path: Path) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _write_tiles(folder: Path, most: int, shown: Progress) -> list[Path]:
@@ -120,21 +118,21 @@ def _write_tiles(folder: Path, most: int, shown: Progress) -> list[Path]:
 
     shown.begin("cutting tiles", unit="tiles")
     written = []
-    for name in PICTURES:
+    for name in IMAGES:
         path = _bundled() / name
         if not path.exists():
             continue
-        picture = _load(path)
-        places = list(_places(picture.shape[0], picture.shape[1]))
+        image = _load(path)
+        places = list(_places(image.shape[0], image.shape[1]))
         few = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))
         (folder / path.stem).mkdir(parents=True, exist_ok=True)
         for y, x in (places[i] for i in few):
             tile = folder / path.stem / f"{path.stem}-{y:04d}-{x:04d}.png"
-            Image.fromarray(picture[y : y + TILE, x : x + TILE]).save(tile, compress_level=1)
+            Image.fromarray(image[y : y + TILE, x : x + TILE]).save(tile, compress_level=1)
             written.append(tile)
             shown.advance(1, bytes_out=tile.stat().st_size)
     if not written:
-        raise LatentstoreError(f"no pictures lie in {_bundled()}; scikit-image is installed without its data")
+        raise LatentstoreError(f"no images lie in {_bundled()}; scikit-image is installed without its data")
     return written
 
 
@@ -192,13 +190,11 @@ def _decode_all(dataset: LatentDataset, blobs: list[bytes], channels: int) -> No
 
 
 class _Table:
-    """Rows of sizes and speeds; zeros stay blank. pixels: of all pictures together."""
+    """Rows of sizes and speeds; zeros stay blank. pixels: of all images together."""
 
     def __init__(self, out: TextIO, pixels: int) -> None:
         self.out, self.pixels = out, pixels
-        self.text(
-            f"{'':38}{'MB':>7}{'bits/pixel':>12}{'PSNR dB':>9}{'encode':>9}{'decode':>9}   MP/s, one thread"
-        )
+        self.text(f"{'':38}{'MB':>7}{'bits/pixel':>12}{'PSNR dB':>9}{'encode':>9}{'decode':>9}   MP/s, one thread")
 
     def row(self, name: str, size: float, decibel: float, encode: float, decode: float) -> None:
         cells = [
@@ -228,8 +224,7 @@ def stream(url: str, out: TextIO) -> None:
         count = sum(batches)
         seconds = time.perf_counter() - start
         print(
-            f"an epoch, shuffled, {channels} channels: {count} samples in {kind}, "
-            f"{count / seconds:,.0f} samples/s",
+            f"an epoch, shuffled, {channels} channels: {count} samples in {kind}, {count / seconds:,.0f} samples/s",
             file=out,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""Sound made of sines and noise, for a demonstration without recordings. The same seed gives the same sound."""
+"""Audio made of sines and noise, for a demonstration without recordings. The same seed gives the same audio."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _plucked(pitch: float, seconds: float, most: float, rate: int, rng: np.rando
     t = np.arange(max(0, round(min(most, 5 * seconds) * rate))) / rate
     note = np.zeros(len(t))
     for k in range(1, PARTIALS + 1):
-        # stiff strings sound a little sharp above
+        # stiff strings audio a little sharp above
         partial = k * pitch * (1 + 0.0002 * k * k)
         if partial < 0.45 * rate:
             phase = rng.uniform(0, 2 * np.pi)
@@ -80,14 +80,14 @@ def _voice(pitch: np.ndarray, first: object, last: object, seconds: float, rate:
     hertz = pitch[0] + (pitch[1] - pitch[0]) * u
     phase = 2 * np.pi * np.cumsum(hertz) / rate
     formants = np.array(first)[..., None] * (1 - u) + np.array(last)[..., None] * u
-    sound = np.zeros(len(u))
+    audio = np.zeros(len(u))
     for k in range(1, HARMONICS + 1):
         weight = sum(
             gain / (1 + ((k * hertz - centre) / width) ** 2)
             for gain, (centre, width) in zip(FORMANT_GAINS, formants, strict=True)
         )
-        sound += np.where(k * hertz < 0.45 * rate, weight, 0) * np.sin(k * phase)
-    return sound * np.sin(np.pi * u) ** 0.5
+        audio += np.where(k * hertz < 0.45 * rate, weight, 0) * np.sin(k * phase)
+    return audio * np.sin(np.pi * u) ** 0.5
 
 
 def _burst(centre: float, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -99,10 +99,10 @@ def _burst(centre: float, seconds: float, rate: int, rng: np.random.Generator) -
     return noise / max(noise.std(), 1e-9) * np.exp(-3 * np.linspace(0, 1, n))
 
 
-def _add(out: np.ndarray, seconds: float, sound: np.ndarray, rate: int) -> None:
+def _add(out: np.ndarray, seconds: float, audio: np.ndarray, rate: int) -> None:
     start = round(seconds * rate)
-    out[start : start + len(sound)] += sound[: max(0, len(out) - start)]
+    out[start : start + len(audio)] += audio[: max(0, len(out) - start)]
 
 
-def _levelled(sound: np.ndarray) -> Floats:
-    return (sound * (LOUDEST / max(float(np.abs(sound).max(initial=0)), 1e-9))).astype(np.float32)
+def _levelled(audio: np.ndarray) -> Floats:
+    return (audio * (LOUDEST / max(float(np.abs(audio).max(initial=0)), 1e-9))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""`latentstore evaluate`: what a codec keeps of recordings or pictures, beside other codecs at equal bytes."""
+"""`latentstore evaluate`: what a codec keeps of recordings or images, beside other codecs at equal bytes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from latentstore.codecs import load_codec
 from latentstore.codecs.errors import ArgumentError, SignalError
-from latentstore.judges import Judge, Score, judge_of
+from latentstore.evaluate.scores import Judge, Score, judge_of
+from latentstore.loaders.artifacts import load_codec
 from latentstore.progress import Progress, printable
 
 __all__ = ["Evaluation", "evaluate"]
@@ -86,7 +86,7 @@ def evaluate(
 ) -> Evaluation:
     """Compresses every entry of a folder, or of tars, and measures what comes back.
 
-    Recordings stand beside Opus, Ogg Vorbis and MP3, pictures (with a codec of pictures) beside JPEG and WebP, each at
+    Recordings stand beside Opus, Ogg Vorbis and MP3, images (with a codec of images) beside JPEG and WebP, each at
     the setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: a shipped one's name, or an
     artifact's path or URL. quality: None is the codec's default. channels: only the first so many, and the bytes of the
     groups that hold them. progress: as in `convert`. Entries that cannot be read are left out.
@@ -96,7 +96,7 @@ def evaluate(
     from latentstore.sources import open_source
 
     judge = judge_of(load_codec(codec), quality, channels)
-    listed = open_source(source, storage_options=dict(storage_options or {}), sound=judge.noun == "recording")
+    listed = open_source(source, storage_options=dict(storage_options or {}), audio=judge.noun == "recording")
     if listed.kind == "zarr":
         raise ArgumentError(f"{source} is a Zarr array; a folder of files, or tars of them, can be evaluated")
     result = Evaluation(judge, [], [])

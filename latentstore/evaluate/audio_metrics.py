@@ -1,7 +1,7 @@
-"""How near decoded sound is to the original: SNR, PSNR, SI-SDR, and a distance between spectra.
+"""How near decoded audio is to the original: SNR, PSNR, SI-SDR, and a distance between spectra.
 
 Signals are float arrays (n, channels) of one shape, full scale -1 to 1; errors and powers are summed over all channels.
-None of these says how sound is heard.
+None of these says how audio is heard.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WINDOWS = (2048, 1024, 512, 256, 128, 64)
 FLOOR = 1e-5
 # values of frames at a time
 BLOCK = 1 << 20
-# More than any encoder's delay; and enough sound to find it by.
+# More than any encoder's delay; and enough audio to find it by.
 MOST_DELAY, LOOKED_AT = 1 << 13, 1 << 21
 
 
@@ -34,7 +34,7 @@ def psnr(original: Floats, decoded: Floats) -> float:
 
 
 def si_sdr(original: Floats, decoded: Floats) -> float:
-    """SNR, in dB, after the original was scaled to fit the decoded sound best (Le Roux et al., ICASSP 2019)."""
+    """SNR, in dB, after the original was scaled to fit the decoded audio best (Le Roux et al., ICASSP 2019)."""
     a, b = original.astype(np.float64).ravel(), decoded.astype(np.float64).ravel()
     power = float(a @ a)
     if not power:

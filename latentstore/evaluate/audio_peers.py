@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.compare import nearest_bytes
-from latentstore.sound_metrics import aligned
+from latentstore.evaluate.audio_metrics import aligned
+from latentstore.evaluate.image_peers import nearest_bytes
 
 __all__ = ["LEVELS", "PEERS", "Peer"]
 
@@ -33,14 +33,14 @@ class Peer:
     bitrate_mode: str | None = None
 
     def rate_for(self, rate: int) -> int:
-        """The rate that sound of this rate is coded at: its own, the next above it, or the highest there is."""
+        """The rate that audio of this rate is coded at: its own, the next above it, or the highest there is."""
         return min((r for r in self.rates if r >= rate), default=max(self.rates)) if self.rates else rate
 
     def nearest(self, signal: Floats, rate: int, wanted_bytes: int) -> tuple[int, Floats] | None:
         """The size of the file nearest to `wanted_bytes`, and what it decodes to, aligned with `signal`.
 
         signal: float32 (n, channels) at `rate` hertz, resampled (soxr) where the codec does not work at that. None
-        where the codec refuses: so many channels, or so short a sound.
+        where the codec refuses: so many channels, or so short an audio.
         """
         import soundfile
 
@@ -80,5 +80,5 @@ def _resampled(signal: Floats, own: int, rate: int) -> Floats:
     try:
         import soxr
     except ImportError as error:
-        raise LatentstoreError("resampling needs soxr: pip install 'latentstore[sound]'") from error
+        raise LatentstoreError("resampling needs soxr: pip install 'latentstore[audio]'") from error
     return np.asarray(soxr.resample(signal, own, rate, quality="VHQ"), np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["PICTURE_PEERS", "JpegMatch", "PicturePeer", "match_jpeg", "nearest_bytes", "psnr"]
+__all__ = ["IMAGE_PEERS", "ImagePeer", "JpegMatch", "match_jpeg", "nearest_bytes", "psnr"]
 
 # of the bytes: near enough not to look for a nearer setting
 CLOSE = 0.005
@@ -20,7 +20,7 @@ class JpegMatch:
     """The lowest JPEG quality that is not below a PSNR.
 
     bytes, psnr: of that quality. bytes_at_psnr: between it and the quality below, interpolated to the very
-    PSNR. encode_seconds, decode_seconds: one thread, of the timed pictures.
+    PSNR. encode_seconds, decode_seconds: one thread, of the timed images.
     """
 
     quality: int
@@ -34,17 +34,16 @@ class JpegMatch:
 def psnr(first: np.ndarray, second: np.ndarray) -> float:
     """PSNR in dB of two uint8 arrays (N, H, W, C), over all samples together."""
     total = sum(
-        int(np.square(a.astype(np.int32) - b.astype(np.int32)).sum())
-        for a, b in zip(first, second, strict=True)
+        int(np.square(a.astype(np.int32) - b.astype(np.int32)).sum()) for a, b in zip(first, second, strict=True)
     )
     return float(10 * np.log10(255.0**2 * first.size / total)) if total else float("inf")
 
 
-def _encode(picture: np.ndarray, quality: int) -> bytes:
+def _encode(image: np.ndarray, quality: int) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, optimize=True, subsampling="4:2:0")
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True, subsampling="4:2:0")
     return buffer.getvalue()
 
 
@@ -54,30 +53,30 @@ def _decode(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def _measure(pictures: np.ndarray, quality: int) -> tuple[int, float]:
-    coded = [_encode(picture, quality) for picture in pictures]
-    return sum(map(len, coded)), psnr(pictures, np.stack([_decode(data) for data in coded]))
+def _measure(images: np.ndarray, quality: int) -> tuple[int, float]:
+    coded = [_encode(image, quality) for image in images]
+    return sum(map(len, coded)), psnr(images, np.stack([_decode(data) for data in coded]))
 
 
-def match_jpeg(pictures: np.ndarray, target_psnr: float, timed: np.ndarray) -> JpegMatch:
-    """JPEG (4:2:0, optimised) of `pictures`, uint8 (N, H, W, 3), at `target_psnr` dB. `timed` are timed."""
+def match_jpeg(images: np.ndarray, target_psnr: float, timed: np.ndarray) -> JpegMatch:
+    """JPEG (4:2:0, optimised) of `images`, uint8 (N, H, W, 3), at `target_psnr` dB. `timed` are timed."""
     low, high = 1, 100
     known: dict[int, tuple[int, float]] = {}
     while low < high:  # PSNR rises with quality
         middle = (low + high) // 2
-        known[middle] = _measure(pictures, middle)
+        known[middle] = _measure(images, middle)
         if known[middle][1] >= target_psnr:
             high = middle
         else:
             low = middle + 1
-    size, reached = known.get(low) or _measure(pictures, low)
+    size, reached = known.get(low) or _measure(images, low)
     at_psnr = float(size)
     if low > 1:
-        below_size, below = known.get(low - 1) or _measure(pictures, low - 1)
+        below_size, below = known.get(low - 1) or _measure(images, low - 1)
         if below < target_psnr < reached:
             at_psnr = below_size + (size - below_size) * (target_psnr - below) / (reached - below)
     start = time.perf_counter()
-    coded = [_encode(picture, low) for picture in timed]
+    coded = [_encode(image, low) for image in timed]
     encoded = time.perf_counter()
     for data in coded:
         _decode(data)
@@ -104,23 +103,23 @@ def nearest_bytes(encode: Callable[[int], bytes], low: int, high: int, wanted: i
 
 
 @dataclass(frozen=True)
-class PicturePeer:
+class ImagePeer:
     """A format of Pillow's. longest: the largest side, in pixels, that it can hold. options: for `Image.save`."""
 
     format: str
     longest: int
     options: dict[str, object]
 
-    def nearest(self, picture: np.ndarray, wanted_bytes: int) -> tuple[int, np.ndarray] | None:
+    def nearest(self, image: np.ndarray, wanted_bytes: int) -> tuple[int, np.ndarray] | None:
         """The size of the file nearest to `wanted_bytes`, and what it decodes to; None where it is too large for this.
 
-        picture: uint8 (H, W, 3), or (H, W, 1) for gray.
+        image: uint8 (H, W, 3), or (H, W, 1) for gray.
         """
         from PIL import Image
 
-        if max(picture.shape) > self.longest:
+        if max(image.shape) > self.longest:
             return None
-        whole = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+        whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
 
         def encode(quality: int) -> bytes:
             out = io.BytesIO()
@@ -129,10 +128,10 @@ class PicturePeer:
 
         _, data = nearest_bytes(encode, 1, 100, wanted_bytes)
         decoded = np.asarray(Image.open(io.BytesIO(data)).convert(whole.mode))
-        return len(data), decoded.reshape(picture.shape)
+        return len(data), decoded.reshape(image.shape)
 
 
-PICTURE_PEERS = {
-    "JPEG": PicturePeer("JPEG", 65535, {"optimize": True, "subsampling": "4:2:0"}),
-    "WebP": PicturePeer("WEBP", 16383, {"method": 6}),
+IMAGE_PEERS = {
+    "JPEG": ImagePeer("JPEG", 65535, {"optimize": True, "subsampling": "4:2:0"}),
+    "WebP": ImagePeer("WEBP", 16383, {"method": 6}),
 }

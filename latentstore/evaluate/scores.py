@@ -1,4 +1,4 @@
-"""Measuring one recording or picture: by our codec, then by its peers at the nearest number of bytes."""
+"""Measuring one recording or image: by our codec, then by its peers at the nearest number of bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from latentstore.codecs import Codec, PictureCodec, SoundCodec
+from latentstore.codecs import AudioCodec, Codec, ImageCodec
 from latentstore.codecs.arguments import require_prefix, require_quality
 from latentstore.codecs.errors import ArgumentError
 from latentstore.progress import counted
@@ -54,10 +54,10 @@ class Judge(Protocol):
 def judge_of(codec: Codec, quality: int | None, channels: int | None) -> Judge:
     """The judge of what a codec takes. channels: only the first so many are decoded. ArgumentError."""
     setting = Setting(codec, quality, channels)
-    if isinstance(codec, SoundCodec):
+    if isinstance(codec, AudioCodec):
         return Recordings(codec, setting)
-    assert isinstance(codec, PictureCodec)
-    return Pictures(codec, setting)
+    assert isinstance(codec, ImageCodec)
+    return Images(codec, setting)
 
 
 class Setting:
@@ -96,19 +96,19 @@ class Recordings:
     noun, size = "recording", "compression"
     figures: tuple[str, ...] = ("SNR", "PSNR", "SI-SDR", "spectral")
 
-    def __init__(self, codec: SoundCodec, setting: Setting) -> None:
+    def __init__(self, codec: AudioCodec, setting: Setting) -> None:
         self.codec, self.setting = codec, setting
         self.resampled: set[tuple[str, int, int]] = set()
 
     def scores(self, item: Item) -> list[Score]:
-        from latentstore.sound_peers import PEERS
-        from latentstore.sounds import read_sound, sound_length
+        from latentstore.evaluate.audio_peers import PEERS
+        from latentstore.sources.audio import audio_length, read_audio
 
         data = item.read()
         if isinstance(data, np.ndarray):
             raise ArgumentError(f"{item.path} is an array; files are evaluated")
-        signal, rate = read_sound(data, self.codec.in_channels)
-        units = len(signal) * min(sound_length(io.BytesIO(data)).channels, self.codec.in_channels)
+        signal, rate = read_audio(data, self.codec.in_channels)
+        units = len(signal) * min(audio_length(io.BytesIO(data)).channels, self.codec.in_channels)
         groups = self.setting.groups(signal)
         blob = self.codec.join_groups(groups, 1, len(signal), rate)
         size = self.setting.fetched(blob, groups)
@@ -135,42 +135,42 @@ class Recordings:
                 f"{name} does not work at {own:,} Hz: it gets {rate:,} Hz by soxr, and is resampled back."
                 for name, own, rate in sorted(self.resampled)
             ),
-            "Opus, Ogg Vorbis and MP3 aim at what is heard, not at PSNR: these figures do not say how they sound.",
+            "Opus, Ogg Vorbis and MP3 aim at what is heard, not at PSNR: these figures do not say how they audio.",
             *self.setting.notes(),
         ]
 
 
 def _figures(signal: np.ndarray, decoded: np.ndarray) -> tuple[float, ...]:
-    from latentstore.sound_metrics import psnr, si_sdr, snr, spectral_distance
+    from latentstore.evaluate.audio_metrics import psnr, si_sdr, snr, spectral_distance
 
     return tuple(measure(signal, decoded) for measure in (snr, psnr, si_sdr, spectral_distance))
 
 
-class Pictures:
+class Images:
     """See `Judge`."""
 
-    noun, size = "picture", "bits/pixel"
+    noun, size = "image", "bits/pixel"
     figures: tuple[str, ...] = ("PSNR",)
 
-    def __init__(self, codec: PictureCodec, setting: Setting) -> None:
+    def __init__(self, codec: ImageCodec, setting: Setting) -> None:
         self.codec, self.setting = codec, setting
 
     def scores(self, item: Item) -> list[Score]:
-        from latentstore.compare import PICTURE_PEERS, psnr
-        from latentstore.pictures import read_picture
+        from latentstore.evaluate.image_peers import IMAGE_PEERS, psnr
+        from latentstore.sources.images import read_image
 
-        picture = read_picture(item.read(), self.codec.mode, None)
-        height, width = picture.shape[:2]
-        groups = self.setting.groups(picture)
+        image = read_image(item.read(), self.codec.mode, None)
+        height, width = image.shape[:2]
+        groups = self.setting.groups(image)
         blob = self.codec.join_groups(groups, height, width)
         size = self.setting.fetched(blob, groups)
         found = {self.setting.name: (size, self.codec.decompress(blob, self.setting.channels))}
-        for name, peer in PICTURE_PEERS.items():
-            nearest = peer.nearest(picture, size)
+        for name, peer in IMAGE_PEERS.items():
+            nearest = peer.nearest(image, size)
             if nearest is not None:
                 found[name] = nearest
         return [
-            Score(item.path, name, size, height * width, (psnr(picture[None], decoded[None]),))
+            Score(item.path, name, size, height * width, (psnr(image[None], decoded[None]),))
             for name, (size, decoded) in found.items()
         ]
 

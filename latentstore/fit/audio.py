@@ -1,4 +1,4 @@
-"""`latentstore fit` for sound: a codec of one's own from a folder of recordings.
+"""`latentstore fit` for audio: a codec of one's own from a folder of recordings.
 
 The shipped artifacts are made by this command; the same recordings and options give the same bytes on machines whose
 processors add up alike.
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs import OutlierWarning, SoundCodec
-from latentstore.codecs.artifact import SOUND, make_artifact, read_artifact
-from latentstore.codecs.bitstream import SEGMENT
-from latentstore.codecs.fit_adaptive import adaptive_counts, fit_group, gains
-from latentstore.codecs.fit_entropy import cluster
-from latentstore.codecs.fit_lapped import LappedProjection, fit_lapped
+from latentstore.codecs import AudioCodec, OutlierWarning
+from latentstore.codecs.artifact.file import AUDIO, make_artifact, read_artifact
+from latentstore.codecs.bitstream.sample import SEGMENT
+from latentstore.codecs.fit.adaptive import adaptive_counts, fit_group, gains
+from latentstore.codecs.fit.entropy import cluster
+from latentstore.codecs.fit.lapped import LappedProjection, fit_lapped
 from latentstore.progress import counted
 
 Floats = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ BINS = 1 << 15
 
 
 @dataclass(frozen=True)
-class SoundShape:
+class AudioShape:
     """Geometry of a codec's name, and its steps: of the entropy models, and of the knob.
 
     rate: in hertz; relative: steps are multiples of each signal's root mean square, not of full scale.
@@ -53,20 +53,20 @@ class SoundShape:
     default_quality: int
 
 
-SOUND_SHAPES = {
-    "stereo-f256c108": SoundShape(
+AUDIO_SHAPES = {
+    "stereo-f256c108": AudioShape(
         2, 256, 108, 27, 44100, False,
         (0.3, 0.12, 0.05, 0.02), ((1, 1.0), (50, 0.075), (90, 0.016), (100, 0.006)), 50,
     ),
-    "mono-f32c32": SoundShape(
+    "mono-f32c32": AudioShape(
         1, 32, 32, 16, 8000, True,
         (2.2, 1.0, 0.45, 0.2), ((1, 4.5), (50, 0.95), (90, 0.22), (100, 0.13)), 50,
     ),
 }  # fmt: skip
 
 
-def fit_sound(
-    signals: Sequence[Floats], name: str, shape: SoundShape, licence: str, rounds: int, say: Callable[[str], None]
+def fit_audio(
+    signals: Sequence[Floats], name: str, shape: AudioShape, licence: str, rounds: int, say: Callable[[str], None]
 ) -> bytes:
     """The bytes of an artifact fitted on signals float32 (n, inputs); arguments as `fitting.fit` has them."""
     samples = sum(len(signal) for signal in signals)
@@ -92,18 +92,18 @@ def fit_sound(
     return make_artifact(facts, tensors)
 
 
-def _codec(facts: dict[str, Any], tensors: Tensors) -> SoundCodec:
-    return SoundCodec(read_artifact(make_artifact(facts, tensors)))
+def _codec(facts: dict[str, Any], tensors: Tensors) -> AudioCodec:
+    return AudioCodec(read_artifact(make_artifact(facts, tensors)))
 
 
 def _facts(
-    name: str, shape: SoundShape, found: LappedProjection, signals: Sequence[Floats], licence: str
+    name: str, shape: AudioShape, found: LappedProjection, signals: Sequence[Floats], licence: str
 ) -> dict[str, Any]:
     # of signals within full scale; the mix is orthonormal, so it raises them to the root of the inputs at most
     bound = np.abs(found.basis).sum(1, dtype=np.float64) * shape.inputs**0.5
     return {
         "name": name,
-        "mode": SOUND,
+        "mode": AUDIO,
         "inputs": shape.inputs,
         "hop": shape.hop,
         "rate": shape.rate,
@@ -129,7 +129,7 @@ def _facts(
 
 def _floor(signals: Sequence[Floats], found: LappedProjection, bound: npt.NDArray[Any], hop: int) -> list[float]:
     """The finest step of each channel: where rounding and the limit of int8 together cost least on these signals."""
-    from latentstore.codecs.lapped import LappedTransform
+    from latentstore.codecs.audio.lapped import LappedTransform
 
     lapped = LappedTransform(hop, found.mix, found.source, found.basis)
     unit, counts = np.ones(len(bound), np.float32), np.zeros((len(bound), BINS))
@@ -146,7 +146,7 @@ def _floor(signals: Sequence[Floats], found: LappedProjection, bound: npt.NDArra
     return floor
 
 
-def _flat_models(shape: SoundShape) -> Tensors:
+def _flat_models(shape: AudioShape) -> Tensors:
     """Models that expect nothing, for a codec that only quantises."""
     models, n = len(shape.model_steps) * (shape.channels // shape.group), shape.group
     freq = np.full((1, 64), 1 << PRECISION - 6, np.int32)
@@ -163,7 +163,7 @@ def _flat_models(shape: SoundShape) -> Tensors:
     }
 
 
-def _encoded(signals: Sequence[Floats], codec: SoundCodec, quality: int, effort: Any) -> list[Int8s]:
+def _encoded(signals: Sequence[Floats], codec: AudioCodec, quality: int, effort: Any) -> list[Int8s]:
     """Latents int8 (channels, t) of segments that adapt by themselves."""
     latents = []
     with warnings.catch_warnings():
@@ -176,7 +176,7 @@ def _encoded(signals: Sequence[Floats], codec: SoundCodec, quality: int, effort:
     return latents
 
 
-def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: SoundShape) -> Tensors:
+def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: AudioShape) -> Tensors:
     """Models of every band and group; one set of tables for all of them."""
     n, groups = shape.group, shape.channels // shape.group
     parts = [[x[g * n : (g + 1) * n] for x in band] for band in latents for g in range(groups)]
@@ -190,7 +190,7 @@ def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: SoundShape) -> T
     return tensors
 
 
-def _delta(signals: Sequence[Floats], codec: SoundCodec, latents: Sequence[Int8s], quality: int) -> Floats:
+def _delta(signals: Sequence[Floats], codec: AudioCodec, latents: Sequence[Int8s], quality: int) -> Floats:
     """How far towards zero the means of the coefficients lie that became 1, and more, per channel."""
     sums, counts = np.zeros((codec.channels, 2)), np.zeros((codec.channels, 2))
     pending = iter(latents)
@@ -206,14 +206,12 @@ def _delta(signals: Sequence[Floats], codec: SoundCodec, latents: Sequence[Int8s
     return np.clip((sums + 20 * 0.02) / (counts + 20), 0, 0.3).astype(np.float32)
 
 
-def _quality_of(codec: SoundCodec, step: float) -> int:
+def _quality_of(codec: AudioCodec, step: float) -> int:
     """The quality whose step is nearest."""
     return int(np.abs(np.log2([codec.step(q) for q in range(1, 101)]) - np.log2(step)).argmin()) + 1
 
 
-def _summary(
-    codec: SoundCodec, latents: Sequence[Sequence[Int8s]], qualities: Sequence[int], samples: int
-) -> str:
+def _summary(codec: AudioCodec, latents: Sequence[Sequence[Int8s]], qualities: Sequence[int], samples: int) -> str:
     said = []
     for quality, band in zip(qualities, latents, strict=True):
         size = sum(len(b) for x in band for b in codec.encode_latent_groups(x[:, None], quality))
@@ -221,7 +219,7 @@ def _summary(
     return ", ".join(said)
 
 
-def _measured(codec: SoundCodec, signals: Sequence[Floats]) -> str:
+def _measured(codec: AudioCodec, signals: Sequence[Floats]) -> str:
     """SNR and rate at the default quality, on the recordings of the fit."""
     ratios, size = [], 0
     for signal in signals:

@@ -1,6 +1,6 @@
-"""`latentstore fit`: a codec of one's own from a folder of pictures, or of recordings (`fit_sound`).
+"""`latentstore fit`: a codec of one's own from a folder of images, or of recordings (`fit_audio`).
 
-The shipped artifacts are made by this command; the same pictures and options give the same bytes on machines whose
+The shipped artifacts are made by this command; the same images and options give the same bytes on machines whose
 processors add up alike.
 """
 
@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs import Codec, OutlierWarning, projection
-from latentstore.codecs.artifact import is_name, make_artifact
+from latentstore.codecs import Codec, OutlierWarning, codec_from_bytes
+from latentstore.codecs.artifact.file import is_name, make_artifact
 from latentstore.codecs.errors import ArgumentError, SignalError
-from latentstore.codecs.fit_entropy import cluster, context_counts, fit_weights, stacked
-from latentstore.codecs.fit_projection import Projection, fit_projection
-from latentstore.codecs.shipped import SUFFIX
-from latentstore.codecs.symmetry import SymmetryClass, symmetric_basis
-from latentstore.fit_sound import SOUND_SHAPES, SoundShape, fit_sound
+from latentstore.codecs.fit.entropy import cluster, context_counts, fit_weights, stacked
+from latentstore.codecs.fit.projection import Projection, fit_projection
+from latentstore.codecs.image import projection
+from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
+from latentstore.codecs.load import SUFFIX
+from latentstore.fit.audio import AUDIO_SHAPES, AudioShape, fit_audio
 from latentstore.progress import counted, printable
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ BINS = 4096
 class Shape:
     """mode, channels and group of a codec's name.
 
-    unit: what the steps below are multiplied by. A gray picture's coefficients are smaller by the root of three than
-    those of the same picture in three equal colours, and it is to look the same at the same quality.
+    unit: what the steps below are multiplied by. A gray image's coefficients are smaller by the root of three than
+    those of the same image in three equal colours, and it is to look the same at the same quality.
     """
 
     mode: str
@@ -72,18 +73,18 @@ SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12, 1.0), "gray-f8c16": Shape("L", 16, 8
 def fit(
     folder: str | Path,
     name: str,
-    shape: Shape | SoundShape,
+    shape: Shape | AudioShape,
     *,
     licence: str = "not stated",
     rounds: int = 2,
     say: Callable[[str], None] = lambda _: None,
 ) -> bytes:
-    """The bytes of an artifact fitted on every picture of a folder and its subfolders, in order of their paths.
+    """The bytes of an artifact fitted on every image of a folder and its subfolders, in order of their paths.
 
-    name: lower-case letters, digits, '.', '_' and '-'. shape: a value of SHAPES; one of SOUND_SHAPES takes recordings
-    in the place of pictures. rounds: of alternating between quantising against the tables and fitting the tables. say:
-    called with every line of progress, among them one for each file that is no picture.
-    ArgumentError if the folder holds no picture, an argument cannot be meant, or SciPy is not installed.
+    name: lower-case letters, digits, '.', '_' and '-'. shape: a value of SHAPES; one of AUDIO_SHAPES takes recordings
+    in the place of images. rounds: of alternating between quantising against the tables and fitting the tables. say:
+    called with every line of progress, among them one for each file that is no image.
+    ArgumentError if the folder holds no image, an argument cannot be meant, or SciPy is not installed.
     """
     if not is_name(name):
         raise ArgumentError(f"The name {name!r} is not lower-case letters, digits, '.', '_' and '-', at most 64.")
@@ -96,9 +97,9 @@ def fit(
 
     # one thread adds up in one order, however many cores there are; and products this small gain nothing by more
     with threadpool_limits(1, "blas"):
-        if isinstance(shape, SoundShape):
+        if isinstance(shape, AudioShape):
             signals = _read_recordings(Path(folder), shape, say)
-            return fit_sound(signals, name, shape, licence, rounds, say)
+            return fit_audio(signals, name, shape, licence, rounds, say)
         return _fit(Path(folder), name, shape, licence, rounds, say)
 
 
@@ -111,12 +112,12 @@ def fit_file(
     rounds: int = 2,
     say: Callable[[str], None] = lambda _: None,
 ) -> Codec:
-    """`fit`, written to the file `out`; like: a name in SHAPES or SOUND_SHAPES. Returns the codec.
+    """`fit`, written to the file `out`; like: a name in SHAPES or AUDIO_SHAPES. Returns the codec.
 
     Everything about the file is checked before the fit, and nothing is left of one that failed. ArgumentError.
     """
     target = Path(out)
-    shapes: dict[str, Shape | SoundShape] = {**SHAPES, **SOUND_SHAPES}
+    shapes: dict[str, Shape | AudioShape] = {**SHAPES, **AUDIO_SHAPES}
     if like not in shapes:
         raise ArgumentError(f"A codec can be like {' or '.join(sorted(shapes))}, not {like!r}.")
     if target.suffix != SUFFIX or target.is_dir():
@@ -127,18 +128,18 @@ def fit_file(
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(content)
     partial.replace(target)
-    return Codec.from_bytes(content, str(out))
+    return codec_from_bytes(content, str(out))
 
 
 def _fit(folder: Path, name: str, shape: Shape, licence: str, rounds: int, say: Callable[[str], None]) -> bytes:
-    pictures = _read_folder(folder, shape.mode, say)
-    say(f"{counted(len(pictures), 'picture')}, {sum(p.shape[0] * p.shape[1] for p in pictures) / 1e6:.1f} megapixels")
+    images = _read_folder(folder, shape.mode, say)
+    say(f"{counted(len(images), 'image')}, {sum(p.shape[0] * p.shape[1] for p in images) / 1e6:.1f} megapixels")
     colours = 3 if shape.mode == "RGB" else 1
-    found = fit_projection((projection.picture_planes(p) for p in pictures), colours, shape.channels, shape.group)
+    found = fit_projection((projection.image_planes(p) for p in images), colours, shape.channels, shape.group)
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
-    # tables see the pictures at full and at half size: stores of small pictures hold finer detail per pixel
-    scaled = pictures + [_halved(p) for p in pictures if min(p.shape[:2]) > 1]
-    facts = _facts(name, shape, found, _floor(pictures, found, colours), len(pictures), licence)
+    # tables see the images at full and at half size: stores of small images hold finer detail per pixel
+    scaled = images + [_halved(p) for p in images if min(p.shape[:2]) > 1]
+    facts = _facts(name, shape, found, _floor(images, found, colours), len(images), licence)
     tensors = _projection_tensors(found)
     latents = [_rounded(scaled, facts, tensors, step) for step in shape.model_steps]
     codec = _refitted(scaled, facts, tensors, latents, shape)
@@ -147,13 +148,13 @@ def _fit(folder: Path, name: str, shape: Shape, licence: str, rounds: int, say: 
         latents = [_optimised(scaled, codec, step) for step in shape.model_steps]
         codec = _refitted(scaled, facts, tensors, latents, shape)
         say(f"round {turn} of {rounds}: " + _summary(codec, latents))
-    facts["card"]["measured"] = _measured(codec, pictures)
+    facts["card"]["measured"] = _measured(codec, images)
     say(facts["card"]["measured"])
     return make_artifact(facts, tensors)
 
 
 def _refitted(
-    pictures: Sequence[Uint8s],
+    images: Sequence[Uint8s],
     facts: dict[str, Any],
     tensors: Tensors,
     latents: Sequence[Sequence[Int8s]],
@@ -161,28 +162,28 @@ def _refitted(
 ) -> Codec:
     """The codec whose entropy models and deltas are fitted to these latents; `tensors` is brought up to date."""
     tensors.update(_entropy_tensors(latents, shape))
-    tensors["delta"] = _delta(pictures, facts, tensors, latents[1], shape.model_steps[1])
-    return Codec.from_bytes(make_artifact(facts, tensors))
+    tensors["delta"] = _delta(images, facts, tensors, latents[1], shape.model_steps[1])
+    return codec_from_bytes(make_artifact(facts, tensors))
 
 
 def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Uint8s]:
-    """Every picture below the folder; files that are none are named, and hidden ones left out."""
-    from latentstore.pictures import read_picture
+    """Every image below the folder; files that are none are named, and hidden ones left out."""
+    from latentstore.sources.images import read_image
 
-    pictures = []
+    images = []
     for item in _files(folder):
         try:
-            pictures.append(read_picture(item.read(), mode, None))
+            images.append(read_image(item.read(), mode, None))
         except SignalError as error:
             say(f"left out: {printable(item.path)}: {error}")
-    if not pictures:
-        raise ArgumentError(f"{folder} holds no picture to fit on.")
-    return pictures
+    if not images:
+        raise ArgumentError(f"{folder} holds no image to fit on.")
+    return images
 
 
 def _files(folder: Path) -> list[Item]:
     """Every file below a folder, in order; hidden ones are left out."""
-    from latentstore.loaders.remote import Location
+    from latentstore.loaders.remote.location import Location
     from latentstore.sources.folder import list_folder
 
     if not folder.is_dir():
@@ -190,14 +191,14 @@ def _files(folder: Path) -> list[Item]:
     return list_folder(Location(folder))[0]
 
 
-def _read_recordings(folder: Path, shape: SoundShape, say: Callable[[str], None]) -> list[npt.NDArray[np.float32]]:
+def _read_recordings(folder: Path, shape: AudioShape, say: Callable[[str], None]) -> list[npt.NDArray[np.float32]]:
     """Every recording below the folder, at the rate of the shape; files that are none are named."""
-    from latentstore.sounds import read_sound
+    from latentstore.sources.audio import read_audio
 
     recordings = []
     for item in _files(folder):
         try:
-            recordings.append(read_sound(item.read(), shape.inputs, shape.rate)[0])
+            recordings.append(read_audio(item.read(), shape.inputs, shape.rate)[0])
         except SignalError as error:
             say(f"left out: {printable(item.path)}: {error}")
     if not recordings:
@@ -205,23 +206,23 @@ def _read_recordings(folder: Path, shape: SoundShape, say: Callable[[str], None]
     return recordings
 
 
-def _halved(picture: Uint8s) -> Uint8s:
-    h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-    quads = picture[:h, :w].reshape(h // 2, 2, w // 2, 2, -1).astype(np.uint16)
+def _halved(image: Uint8s) -> Uint8s:
+    h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    quads = image[:h, :w].reshape(h // 2, 2, w // 2, 2, -1).astype(np.uint16)
     return ((quads.sum((1, 3)) + 2) // 4).astype(np.uint8)
 
 
-def _floor(pictures: Sequence[Uint8s], found: Projection, colours: int) -> list[float]:
+def _floor(images: Sequence[Uint8s], found: Projection, colours: int) -> list[float]:
     """The finest step of each channel: where rounding and the limit of int8 together cost least.
 
     And coarse enough that a value seven times the channel's standard deviation, or the largest possible, fits:
-    pictures unlike those of the fit are not to be limited sooner.
+    images unlike those of the fit are not to be limited sooner.
     """
     tables = projection.analysis_tables(symmetric_basis(colours), found.classes, found.rows)
     unit = np.ones(len(found.bound), np.float32)
     counts, width = np.zeros((len(unit), BINS)), found.bound / BINS
-    for picture in pictures:
-        places = np.abs(projection.picture_to_coefs(picture, tables, unit)).reshape(len(unit), -1) / width[:, None]
+    for image in images:
+        places = np.abs(projection.image_to_coefs(image, tables, unit)).reshape(len(unit), -1) / width[:, None]
         for count, place in zip(counts, places.astype(np.int64), strict=True):
             count += np.bincount(np.minimum(place, BINS - 1), minlength=BINS)
     floor = []
@@ -237,7 +238,7 @@ def _floor(pictures: Sequence[Uint8s], found: Projection, colours: int) -> list[
 
 
 def _facts(
-    name: str, shape: Shape, found: Projection, floor: Sequence[float], pictures: int, licence: str
+    name: str, shape: Shape, found: Projection, floor: Sequence[float], images: int, licence: str
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -253,7 +254,7 @@ def _facts(
         "bound": [round(float(b), 3) for b in found.bound],
         "floor": floor,
         "card": {
-            "fitted on": f"{counted(pictures, 'picture')} at full and half size",
+            "fitted on": f"{counted(images, 'image')} at full and half size",
             "licence": licence,
             "transform": "sym6-10, 3 levels",
             "seed": SEED,
@@ -279,20 +280,20 @@ def _scale(facts: dict[str, Any], step: float) -> npt.NDArray[np.float32]:
     return np.maximum(np.float32(step), np.array(facts["floor"], np.float32))
 
 
-def _rounded(pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, step: float) -> list[Int8s]:
+def _rounded(images: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, step: float) -> list[Int8s]:
     """Latents at a step, every coefficient rounded by itself."""
     tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
     rounding = np.full(facts["channels"], facts["rounding"], np.float32)
-    return [projection.picture_to_latent(p, tables, inverse, rounding)[0] for p in pictures]
+    return [projection.image_to_latent(p, tables, inverse, rounding)[0] for p in images]
 
 
-def _optimised(pictures: Sequence[Uint8s], codec: Codec, step: float) -> list[Int8s]:
+def _optimised(images: Sequence[Uint8s], codec: Codec, step: float) -> list[Int8s]:
     """Latents at a step, optimised against the codec's tables."""
     quality = _quality_of(codec, step)
     with warnings.catch_warnings():
         # at the finest step some coefficients leave int8; the models are not fitted for them
         warnings.simplefilter("ignore", OutlierWarning)
-        return [codec.encode(p[None], quality)[0] for p in pictures]
+        return [codec.encode(p[None], quality)[0] for p in images]
 
 
 def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: Shape) -> dict[str, npt.NDArray[Any]]:
@@ -309,14 +310,14 @@ def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: Shape) -> dict[s
 
 
 def _delta(
-    pictures: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, latents: Sequence[Int8s], step: float
+    images: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, latents: Sequence[Int8s], step: float
 ) -> npt.NDArray[np.float32]:
     """How far towards zero the means of the coefficients lie that became 1, and more, per channel."""
     tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
     sums, counts = np.zeros((facts["channels"], 2)), np.zeros((facts["channels"], 2))
-    for picture, latent in zip(pictures, latents, strict=True):
+    for image, latent in zip(images, latents, strict=True):
         size = np.abs(latent.astype(np.float32))
-        short = size - projection.picture_to_coefs(picture, tables, inverse) * np.sign(latent)
+        short = size - projection.image_to_coefs(image, tables, inverse) * np.sign(latent)
         for i, chosen in enumerate((size == 1, size > 1)):
             sums[:, i] += np.where(chosen, short, 0).sum((1, 2))
             counts[:, i] += chosen.sum((1, 2))
@@ -342,12 +343,12 @@ def _summary(codec: Codec, latents: Sequence[Sequence[Int8s]]) -> str:
     return ", ".join(parts)
 
 
-def _measured(codec: Codec, pictures: Sequence[Uint8s]) -> str:
-    """PSNR and rate at the default quality, on the pictures of the fit."""
+def _measured(codec: Codec, images: Sequence[Uint8s]) -> str:
+    """PSNR and rate at the default quality, on the images of the fit."""
     psnr, bits, pixels = [], 0, 0
-    for picture in pictures:
-        blob = codec.compress(picture)
-        error = np.mean((codec.decompress(blob).astype(np.float64) - picture) ** 2)
+    for image in images:
+        blob = codec.compress(image)
+        error = np.mean((codec.decompress(blob).astype(np.float64) - image) ** 2)
         psnr.append(10 * np.log10(255**2 / max(float(error), 1e-9)))
-        bits, pixels = bits + 8 * len(blob), pixels + picture.shape[0] * picture.shape[1]
-    return f"{np.mean(psnr):.2f} dB at {bits / pixels:.3f} bits/pixel, default quality, on the pictures of the fit"
+        bits, pixels = bits + 8 * len(blob), pixels + image.shape[0] * image.shape[1]
+    return f"{np.mean(psnr):.2f} dB at {bits / pixels:.3f} bits/pixel, default quality, on the images of the fit"

@@ -1,4 +1,4 @@
-"""Where pictures and recordings come from: a folder, WebDataset tars or a Zarr array, each by any fsspec URL."""
+"""Where images and recordings come from: a folder, WebDataset tars or a Zarr array, each by any fsspec URL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latentstore.loaders.remote import Location
-from latentstore.sources.item import PICTURE_EXTENSIONS, SOUND_EXTENSIONS, BadItem, Field, Item
+from latentstore.loaders.remote.location import Location
+from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Field, Item
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
 
@@ -44,15 +44,15 @@ def open_source(
     url: str | os.PathLike[str] | Sequence[str],
     labels: str | os.PathLike[str] | None = None,
     storage_options: dict[str, Any] | None = None,
-    sound: bool = False,
+    audio: bool = False,
     rate: int | None = None,
 ) -> Source:
     """Lists a source.
 
-    url: a folder of pictures or recordings; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a
+    url: a folder of images or recordings; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a
     list of those; or a Zarr array or group. labels: a CSV by path or URL, or a pattern of file names, see
-    `latentstore.sources.labels`. storage_options: for fsspec, for both. sound: recordings are looked for, not
-    pictures. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
+    `latentstore.sources.labels`. storage_options: for fsspec, for both. audio: recordings are looked for, not
+    images. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
     listed, ArgumentError where it is no source.
     """
     options = dict(storage_options or {})
@@ -61,17 +61,17 @@ def open_source(
     pattern = names if names is not None and is_pattern(names) else None
     beside = split_file(names, options) if names is not None and pattern is None else None
     classes = None
-    extensions = SOUND_EXTENSIONS if sound else PICTURE_EXTENSIONS
+    extensions = AUDIO_EXTENSIONS if audio else IMAGE_EXTENSIONS
     tars = find_tars(url, options, extensions)
     if tars is not None:
         from latentstore.sources.tars import list_tars
 
-        items, ignored = list_tars(tars, extensions, "recording" if sound else "picture")
+        items, ignored = list_tars(tars, extensions, "recording" if audio else "image")
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        from latentstore.sources.zarr_array import PICTURES, WAVEFORMS, list_array
+        from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
-        arrays = WAVEFORMS if sound else PICTURES
+        arrays = WAVEFORMS if audio else IMAGES
         kind, items, ignored = "zarr", list_array(location.url, options, arrays, rate), 0
     else:
         from latentstore.sources.folder import list_folder

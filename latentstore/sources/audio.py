@@ -6,8 +6,8 @@
   the codec's inputs is refused.
 - Where a rate is asked for, soxr resamples to it: n samples become round(n * rate / own rate), at least one.
 
-What is wrong is refused with a `SoundError`: a file without samples, one cut short, values that are not finite, a
-header that claims more than the file can hold or does not say how long the sound is. MP3 without a Xing header does
+What is wrong is refused with a `AudioError`: a file without samples, one cut short, values that are not finite, a
+header that claims more than the file can hold or does not say how long the audio is. MP3 without a Xing header does
 not tell its length: one that is cut short cannot be told from a shorter one.
 """
 
@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, SoundError
+from latentstore.codecs.errors import ArgumentError, AudioError, LatentstoreError
 
 if TYPE_CHECKING:
     import soundfile
 
 __all__ = [
     "MAX_VALUES",
-    "SoundLength",
-    "SoundReader",
+    "AudioLength",
+    "AudioReader",
+    "audio_length",
     "library_versions",
-    "read_sound",
+    "read_audio",
     "resampled_length",
-    "sound_length",
 ]
 
 # 2 GiB as float32: an hour and a half of stereo at 44.1 kHz.
@@ -50,7 +50,7 @@ OGG_END = 4
 
 
 @dataclass(frozen=True)
-class SoundLength:
+class AudioLength:
     """What the header of a recording says: samples, their rate in hertz, and channels."""
 
     samples: int
@@ -58,25 +58,25 @@ class SoundLength:
     channels: int
 
 
-def read_sound(data: bytes | np.ndarray, inputs: int, rate: int | None = None) -> tuple[np.ndarray, int]:
+def read_audio(data: bytes | np.ndarray, inputs: int, rate: int | None = None) -> tuple[np.ndarray, int]:
     """(float32 (n, inputs), its rate in hertz) of one recording.
 
-    data: the bytes of a sound file. inputs: channels that the codec takes. rate: in hertz, None for the recording's
-    own. Raises SoundError with the reason where it is no recording or a damaged one.
+    data: the bytes of an audio file. inputs: channels that the codec takes. rate: in hertz, None for the recording's
+    own. Raises AudioError with the reason where it is no recording or a damaged one.
     """
-    with SoundReader(data, inputs, rate) as reader:
+    with AudioReader(data, inputs, rate) as reader:
         if reader.samples * inputs > MAX_VALUES:
-            raise SoundError(
+            raise AudioError(
                 f"{reader.samples:,} samples in {inputs} channels are too many to be read at once; {MAX_VALUES:,} "
                 "values are the most"
             )
         return reader.read(0, reader.samples), reader.rate
 
 
-def sound_length(file: BinaryIO) -> SoundLength:
-    """What the header of a file says that can be sought in; little else is read. Errors as in `read_sound`."""
-    with _opened(file) as sound:
-        return _length(sound, _size(file))
+def audio_length(file: BinaryIO) -> AudioLength:
+    """What the header of a file says that can be sought in; little else is read. Errors as in `read_audio`."""
+    with _opened(file) as audio:
+        return _length(audio, _size(file))
 
 
 def resampled_length(samples: int, own: int, rate: int) -> int:
@@ -91,11 +91,11 @@ def library_versions(resampling: bool) -> dict[str, str]:
     return {**found, "soxr": _library("soxr").__version__} if resampling else found
 
 
-class SoundReader:
+class AudioReader:
     """A recording, read forwards, so that a long one need not be in memory. Use as a context manager.
 
-    data: the bytes of a sound file, or the file, which it closes; or an array (n,) or (n, channels) of floats, int16 or
-    int32 at the rate `own`. samples, rate: of what `read` gives. Errors as in `read_sound`.
+    data: the bytes of an audio file, or the file, which it closes; or an array (n,) or (n, channels) of floats, int16 or
+    int32 at the rate `own`. samples, rate: of what `read` gives. Errors as in `read_audio`.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class SoundReader:
     ) -> None:
         self.inputs, self._rate, self._own = inputs, rate, own
         self._source = io.BytesIO(data) if isinstance(data, bytes) else data
-        self._sound: soundfile.SoundFile | None = None
+        self._audio: soundfile.SoundFile | None = None
         try:
             self._begin()
         except BaseException:
@@ -114,39 +114,39 @@ class SoundReader:
         """Opens the recording, or begins anew."""
         inputs = self.inputs
         self.at, self._rest = 0, np.zeros((0, inputs), np.float32)
-        self._failure: SoundError | None = None
-        if self._sound is not None:
-            self._sound.close()
+        self._failure: AudioError | None = None
+        if self._audio is not None:
+            self._audio.close()
         if isinstance(self._source, np.ndarray):
             if self._own is None:
                 raise ArgumentError("an array does not say its rate: give it as `own`")
             array = self._source[:, None] if self._source.ndim == 1 else self._source
-            length, blocks = SoundLength(len(array), self._own, array.shape[1]), _array_blocks(array)
+            length, blocks = AudioLength(len(array), self._own, array.shape[1]), _array_blocks(array)
         else:
-            self._sound = _opened(self._source)
-            length, blocks = _length(self._sound, _size(self._source)), _file_blocks(self._sound)
+            self._audio = _opened(self._source)
+            length, blocks = _length(self._audio, _size(self._source)), _file_blocks(self._audio)
         _check_channels(length.channels, inputs)
         self.rate = length.rate if self._rate is None else self._rate
         self.samples = resampled_length(length.samples, length.rate, self.rate)
         mixed = (_mixed(block, inputs) for block in _whole(blocks, length.samples))
         self._blocks = mixed if self.rate == length.rate else _resampled(mixed, length.rate, self.rate)
-        self._exact = self._sound is not None and self.rate == length.rate and self._sound.subtype in EXACT
+        self._exact = self._audio is not None and self.rate == length.rate and self._audio.subtype in EXACT
 
     def _skip(self, start: int) -> None:
         """Goes on from `start`; where samples stand for themselves, without decoding those between."""
-        if not self._exact or self._sound is None or start - self.at <= BLOCK:
+        if not self._exact or self._audio is None or start - self.at <= BLOCK:
             self._take(start - self.at, None)
             return
         try:
-            self._sound.seek(start)
+            self._audio.seek(start)
         except _library("soundfile").LibsndfileError as error:
             self._failure = _damage(error)
             raise self._failure from error
-        inputs, blocks = self.inputs, _whole(_file_blocks(self._sound), self.samples, start)
+        inputs, blocks = self.inputs, _whole(_file_blocks(self._audio), self.samples, start)
         self._blocks = (_mixed(block, inputs) for block in blocks)
         self.at, self._rest = start, np.zeros((0, self.inputs), np.float32)
 
-    def __enter__(self) -> SoundReader:
+    def __enter__(self) -> AudioReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,8 +154,8 @@ class SoundReader:
 
     def close(self) -> None:
         """Lets go of the file."""
-        if self._sound is not None:
-            self._sound.close()
+        if self._audio is not None:
+            self._audio.close()
         if not isinstance(self._source, np.ndarray):
             self._source.close()
 
@@ -174,7 +174,7 @@ class SoundReader:
         self._take(stop - start, out)
         finite = np.isfinite(out).all(axis=1)
         if not finite.all():
-            raise SoundError(f"sample {start + int(finite.argmin()):,} is not a finite number")
+            raise AudioError(f"sample {start + int(finite.argmin()):,} is not a finite number")
         return out
 
     def _take(self, count: int, out: np.ndarray | None) -> None:
@@ -194,10 +194,10 @@ class SoundReader:
     def _next(self) -> np.ndarray | None:
         # a generator that has raised would look like one at its end: what follows damage is damaged, too
         if self._failure is not None:
-            raise SoundError(str(self._failure))
+            raise AudioError(str(self._failure))
         try:
             return next(self._blocks, None)
-        except SoundError as error:
+        except AudioError as error:
             self._failure = error
             raise
 
@@ -212,12 +212,12 @@ def _array_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield part.astype(np.float32) / np.float32(full)
 
 
-def _file_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _file_blocks(audio: soundfile.SoundFile) -> Iterator[np.ndarray]:
     import soundfile
 
     while True:
         try:
-            block = sound.read(BLOCK, dtype="float32", always_2d=True)
+            block = audio.read(BLOCK, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise _damage(error) from error
         if not len(block):
@@ -233,12 +233,12 @@ def _whole(blocks: Iterator[np.ndarray], samples: int, seen: int = 0) -> Iterato
         if len(block):
             yield block
     if seen < samples:
-        raise SoundError(f"cut short: its header says {samples:,} samples, and it holds {seen:,}")
+        raise AudioError(f"cut short: its header says {samples:,} samples, and it holds {seen:,}")
 
 
 def _check_channels(channels: int, inputs: int) -> None:
     if channels not in (1, inputs) and (channels, inputs) != (2, 1):
-        raise SoundError(f"it has {channels} channels; the codec takes {inputs}: mix it down, or use another codec")
+        raise AudioError(f"it has {channels} channels; the codec takes {inputs}: mix it down, or use another codec")
 
 
 def _mixed(block: np.ndarray, inputs: int) -> np.ndarray:
@@ -288,53 +288,52 @@ class _Guarded:
             return b""
 
 
-
 def _library(name: str) -> Any:
     from importlib import import_module
 
     try:
         return import_module(name)
     except (ImportError, OSError) as error:  # OSError: soundfile without libsndfile
-        raise LatentstoreError(f"reading sound needs {name} ({error}): pip install 'latentstore[sound]'") from error
+        raise LatentstoreError(f"reading audio needs {name} ({error}): pip install 'latentstore[audio]'") from error
 
 
 def _opened(file: BinaryIO) -> soundfile.SoundFile:
     library, size = _library("soundfile"), _size(file)
     if not size:
-        raise SoundError("the file is empty")
+        raise AudioError("the file is empty")
     _check_container(file, size)
     file.seek(0)
     guarded = _Guarded(file)
     try:
-        sound: soundfile.SoundFile = library.SoundFile(guarded)
+        audio: soundfile.SoundFile = library.SoundFile(guarded)
     except library.LibsndfileError as error:
         if guarded.failure is not None:
             raise guarded.failure from error
         file.seek(0)
         begins = f"it begins with {file.read(12)!r}"
-        raise SoundError(f"not sound of a known format, or damaged: {_said(error)}; {begins}") from error
+        raise AudioError(f"not audio of a known format, or damaged: {_said(error)}; {begins}") from error
     except TypeError as error:  # headerless formats, which soundfile takes by their name alone
-        raise SoundError("not sound of a known format") from error
-    if sound.format not in FORMATS:
-        sound.close()
-        raise SoundError(f"its format {sound.format} is not read; WAV, AIFF, FLAC, Ogg and MP3 are")
-    return sound
+        raise AudioError("not audio of a known format") from error
+    if audio.format not in FORMATS:
+        audio.close()
+        raise AudioError(f"its format {audio.format} is not read; WAV, AIFF, FLAC, Ogg and MP3 are")
+    return audio
 
 
-def _length(sound: soundfile.SoundFile, file_bytes: int) -> SoundLength:
-    if sound.frames >= 1 << 62:
-        raise SoundError("its header does not say how long it is: write it anew, from a file and not from a pipe")
-    if sound.frames < 1:
-        raise SoundError("it holds no samples")
-    if sound.frames > MOST_SAMPLES_A_BYTE * file_bytes:
-        raise SoundError(f"its header claims {sound.frames:,} samples, more than its {file_bytes:,} bytes can hold")
-    if sound.samplerate < 1 or sound.channels < 1:
-        raise SoundError(f"it announces {sound.channels} channels at {sound.samplerate} hertz")
-    return SoundLength(sound.frames, sound.samplerate, sound.channels)
+def _length(audio: soundfile.SoundFile, file_bytes: int) -> AudioLength:
+    if audio.frames >= 1 << 62:
+        raise AudioError("its header does not say how long it is: write it anew, from a file and not from a pipe")
+    if audio.frames < 1:
+        raise AudioError("it holds no samples")
+    if audio.frames > MOST_SAMPLES_A_BYTE * file_bytes:
+        raise AudioError(f"its header claims {audio.frames:,} samples, more than its {file_bytes:,} bytes can hold")
+    if audio.samplerate < 1 or audio.channels < 1:
+        raise AudioError(f"it announces {audio.channels} channels at {audio.samplerate} hertz")
+    return AudioLength(audio.frames, audio.samplerate, audio.channels)
 
 
-def _damage(error: Any) -> SoundError:
-    return SoundError(f"damaged or cut short: {_said(error)}")
+def _damage(error: Any) -> AudioError:
+    return AudioError(f"damaged or cut short: {_said(error)}")
 
 
 def _said(error: Any) -> str:
@@ -372,7 +371,7 @@ def _check_chunks(file: BinaryIO, size: int, wanted: bytes, order: str) -> None:
         if name == wanted:
             length = long if length == UNKNOWN else length
             if length != UNKNOWN and at + 8 + length > size:
-                raise SoundError(f"cut short: it has {size - at - 8:,} of {length:,} bytes of samples")
+                raise AudioError(f"cut short: it has {size - at - 8:,} of {length:,} bytes of samples")
             return
         at += 8 + length + (length & 1)
 
@@ -384,6 +383,6 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
     at = tail.rfind(b"OggS")
     page = tail[at:] if at >= 0 else b""
     if len(page) < 27 or 27 + page[26] + sum(page[27 : 27 + page[26]]) > len(page):
-        raise SoundError("cut short: its last Ogg page is not whole")
+        raise AudioError("cut short: its last Ogg page is not whole")
     if not page[5] & OGG_END:
-        raise SoundError("cut short: its last Ogg page is not marked as the end")
+        raise AudioError("cut short: its last Ogg page is not marked as the end")

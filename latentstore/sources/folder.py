@@ -1,4 +1,4 @@
-"""A folder of pictures or recordings, local or by any fsspec URL. Its first level of subfolders are the classes.
+"""A folder of images or recordings, local or by any fsspec URL. Its first level of subfolders are the classes.
 
 Every file is an entry, whatever it is called: content decides what it is. Left out, and counted, are
 hidden files and folders and what systems leave behind (`JUNK`). Links to folders are followed.
@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
-from latentstore.loaders.remote import Location, MissingError
-from latentstore.pictures import MAX_FILE_BYTES
+from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.sources.images import MAX_FILE_BYTES
 from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, unique_keys
 
 __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
@@ -76,9 +76,7 @@ class Entry:
     reason: str = ""
 
 
-def list_folder(
-    location: Location, without: str | None = None
-) -> tuple[list[Item], tuple[str, ...] | None, int]:
+def list_folder(location: Location, without: str | None = None) -> tuple[list[Item], tuple[str, ...] | None, int]:
     """(items in order of their paths, classes or None, number of entries left out) of a folder.
 
     without: the name of a file in it that is no part of the source. Where there are class folders, items have

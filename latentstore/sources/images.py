@@ -1,6 +1,6 @@
-"""Any picture that Pillow opens becomes 8-bit RGB or gray, by one rule.
+"""Any image that Pillow opens becomes 8-bit RGB or gray, by one rule.
 
-- The first frame, page or layer set of a file counts; of an icon, its largest picture.
+- The first frame, page or layer set of a file counts; of an icon, its largest image.
 - EXIF orientation is applied. EXIF that cannot be parsed says nothing: pixels stay as they are stored.
 - Transparency (alpha, palette entries, a transparent colour) is composited on white.
 - 16 bits become 8 as round(v / 257). Pillow itself reduces 16-bit *colour* files, by their high byte.
@@ -9,11 +9,11 @@
 - Palettes are looked up, one bit becomes 0 or 255, CMYK, YCbCr, HSV and LAB are converted.
 - Gray is ITU-R 601 luma, for JPEG its Y plane as stored. Colour profiles are not applied.
 - ``size``: the largest centred square is scaled to size x size: bicubic, antialiased. A JPEG more than
-  twice as large is scaled down by a power of two while it is decoded, other pictures by a box filter to
+  twice as large is scaled down by a power of two while it is decoded, other images by a box filter to
   three times the size.
 
-What is wrong is refused with a `PictureError`: a picture cut short, a PNG whose checksums do not hold, more
-than `MAX_PIXELS`. JPEG has no checksum: damage that its decoder accepts cannot be told from a picture.
+What is wrong is refused with a `ImageError`: an image cut short, a PNG whose checksums do not hold, more
+than `MAX_PIXELS`. JPEG has no checksum: damage that its decoder accepts cannot be told from an image.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from latentstore.codecs.errors import ArgumentError, PictureError
+from latentstore.codecs.errors import ArgumentError, ImageError
 
-__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "read_picture"]
+__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "read_image"]
 
 # 134 million pixels, 400 MB as RGB: more than most cameras have, and what several workers can hold.
 MAX_PIXELS = 1 << 27
@@ -55,7 +55,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# EPS and WMF pictures are programs or need one to be drawn.
+# EPS and WMF images are programs or need one to be drawn.
 REFUSED_FORMATS = {"EPS", "WMF"}
 COMMON_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
 
@@ -64,15 +64,15 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf", b"IEND"}
 
 
-def read_picture(
+def read_image(
     data: bytes | str | os.PathLike[str] | np.ndarray, mode: str = "RGB", size: int | None = None
 ) -> np.ndarray:
-    """One picture as uint8 (H, W, 3), or (H, W, 1) for mode "L": C-contiguous, possibly read-only.
+    """One image as uint8 (H, W, 3), or (H, W, 1) for mode "L": C-contiguous, possibly read-only.
 
-    data: the bytes of a picture file, its path, or pixels: (H, W) or (H, W, C) with C = 1 (gray), 2 (gray,
+    data: the bytes of an image file, its path, or pixels: (H, W) or (H, W, C) with C = 1 (gray), 2 (gray,
     alpha), 3 (RGB) or 4 (RGBA), of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: side of the
-    square in pixels, or None for the picture's own size. Raises PictureError with the reason where it is no
-    picture or a damaged one.
+    square in pixels, or None for the image's own size. Raises ImageError with the reason where it is no
+    image or a damaged one.
     """
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; it is 'RGB' or 'L'")
@@ -102,25 +102,25 @@ def _file_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
         length = Path(path).stat().st_size
         if length > MAX_FILE_BYTES:
-            raise PictureError(f"{length} bytes; a picture file has at most {MAX_FILE_BYTES}")
+            raise ImageError(f"{length} bytes; an image file has at most {MAX_FILE_BYTES}")
         return Path(path).read_bytes()
     except OSError as error:
-        raise PictureError(f"cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _decode(data: bytes, mode: str, size: int | None) -> Image.Image:
     """The decoded, upright first frame, in the file's own mode."""
     if len(data) == 0:
-        raise PictureError("the file is empty")
+        raise ImageError("the file is empty")
     if data[:8] == PNG_MAGIC:
         _check_png(data)
     with _reasons(data):
         image = _opened(data)
         width, height = image.size
         if width < 1 or height < 1:
-            raise PictureError(f"it announces {width} x {height} pixels")
+            raise ImageError(f"it announces {width} x {height} pixels")
         if width * height > MAX_PIXELS:
-            raise PictureError(_too_large(width, height))
+            raise ImageError(_too_large(width, height))
         image.draft(mode, None if size is None else (DRAFT_GAP * size, DRAFT_GAP * size))
         image.load()
         turn = UPRIGHT.get(_orientation(image))
@@ -153,21 +153,21 @@ def _check_png(data: bytes) -> None:
     view = memoryview(data)
     while True:
         if at + 12 > len(data):
-            raise PictureError(f"cut short: the PNG ends after {len(data)} bytes, without its last chunk")
+            raise ImageError(f"cut short: the PNG ends after {len(data)} bytes, without its last chunk")
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
             got = max(0, len(data) - at - 12)
-            raise PictureError(f"cut short: PNG chunk {_name(name)} at byte {at} has {got} of {length} bytes")
+            raise ImageError(f"cut short: PNG chunk {_name(name)} at byte {at} has {got} of {length} bytes")
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if name in PNG_CHECKED and zlib.crc32(view[at + 4 : end - 4]) != checksum:
-            raise PictureError(f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not hold")
+            raise ImageError(f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not hold")
         if name == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, at + 8)
             if width == 0 or height == 0:
-                raise PictureError(f"it announces {width} x {height} pixels")
+                raise ImageError(f"it announces {width} x {height} pixels")
             if width * height > MAX_PIXELS:
-                raise PictureError(_too_large(width, height))
+                raise ImageError(_too_large(width, height))
         if name == b"IEND":
             return
         at = end
@@ -183,22 +183,22 @@ def _too_large(width: int, height: int) -> str:
 
 @contextmanager
 def _reasons(data: bytes = b"") -> Iterator[None]:
-    """Turns whatever Pillow's plugins raise on bad input into a PictureError with the plugin's words."""
+    """Turns whatever Pillow's plugins raise on bad input into a ImageError with the plugin's words."""
     try:
         yield
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(
-            f"not a picture of a known format: {len(data)} bytes that begin with {bytes(data[:12])!r}"
+        raise ImageError(
+            f"not an image of a known format: {len(data)} bytes that begin with {bytes(data[:12])!r}"
         ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"it announces more than {MAX_PIXELS} pixels: {error}") from error
+        raise ImageError(f"it announces more than {MAX_PIXELS} pixels: {error}") from error
     except Exception as error:
         # Plugins raise nearly any type for damaged bytes: OSError, SyntaxError, struct.error, IndexError ...
         said = str(error) or type(error).__name__
         word = "cut short" if "truncated" in said.lower() else "damaged or not decodable"
-        raise PictureError(f"{word}: {said}") from error
+        raise ImageError(f"{word}: {said}") from error
 
 
 # ---- pixels
@@ -244,7 +244,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
 def _square(image: Image.Image, size: int) -> Image.Image:
     width, height = image.size
     side = min(width, height)
-    # Whole pixels, so that a picture of the right size is cut and not resampled.
+    # Whole pixels, so that an image of the right size is cut and not resampled.
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
     if side == size:
@@ -254,9 +254,9 @@ def _square(image: Image.Image, size: int) -> Image.Image:
 
 def _checked_shape(array: np.ndarray) -> np.ndarray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        raise PictureError(f"an array of shape {array.shape} is no picture; (H, W) or (H, W, 1 to 4) is")
+        raise ImageError(f"an array of shape {array.shape} is no image; (H, W) or (H, W, 1 to 4) is")
     if array.size == 0 or array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise PictureError(f"an array of shape {array.shape}; a picture has 1 to {MAX_PIXELS} pixels")
+        raise ImageError(f"an array of shape {array.shape}; an image has 1 to {MAX_PIXELS} pixels")
     return array
 
 
@@ -270,14 +270,14 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     if kind.kind == "f":
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 255):  # not-a-number too
-            raise PictureError(f"float values from {low:g} to {high:g}; they must lie in 0..1 or in 0..255")
+            raise ImageError(f"float values from {low:g} to {high:g}; they must lie in 0..1 or in 0..255")
         scaled = values.astype(np.float64) * (255 if high <= 1 else 1)
         return np.rint(scaled).astype(np.uint8)
     if kind == np.int32:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
-            raise PictureError(f"integer values from {low} to {high}; they must lie in 0..65535")
+            raise ImageError(f"integer values from {low} to {high}; they must lie in 0..65535")
     elif not (kind.kind == "u" and kind.itemsize == 2):
-        raise PictureError(f"values of type {kind}; bool, uint8, uint16 and floats are read")
+        raise ImageError(f"values of type {kind}; bool, uint8, uint16 and floats are read")
     # round(v / 257): 257 is odd, so no value lies half-way.
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

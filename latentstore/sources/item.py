@@ -13,8 +13,8 @@ import numpy as np
 from latentstore.codecs.errors import SignalError
 
 __all__ = [
-    "PICTURE_EXTENSIONS",
-    "SOUND_EXTENSIONS",
+    "AUDIO_EXTENSIONS",
+    "IMAGE_EXTENSIONS",
     "BadItem",
     "Field",
     "Item",
@@ -25,13 +25,13 @@ __all__ = [
 
 Field = int | float | str | bytes
 
-# What pictures and recordings are called where a name has to decide: in tars. In folders content decides.
+# What images and recordings are called where a name has to decide: in tars. In folders content decides.
 # fmt: off
-PICTURE_EXTENSIONS = {
+IMAGE_EXTENSIONS = {
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "ppm", "pgm", "pbm",
     "pnm", "avif", "jp2", "j2k", "jpx", "tga", "qoi", "pcx", "ico", "sgi",
 }
-SOUND_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc"}
+AUDIO_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc"}
 # fmt: on
 
 
@@ -51,7 +51,7 @@ class Item:
     fields: dict[str, Field] = field(default_factory=dict)
 
     def read(self) -> bytes | np.ndarray:
-        """The picture or recording, for `read_picture` or `read_sound`. Raises SignalError where there is none,
+        """The image or recording, for `read_image` or `read_audio`. Raises SignalError where there is none,
         StoreError where what holds the source does not answer."""
         return self.load()[0]
 

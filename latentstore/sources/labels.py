@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.remote import Location
+from latentstore.loaders.remote.location import Location
 from latentstore.sources.item import BadItem, Field, Item
 
 __all__ = ["apply_labels", "field_values"]
@@ -24,16 +24,12 @@ NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "i
 RESERVED = {"key", "latent"}
 # Numbers that read back as they were written: 007 is a name. Eighteen digits fit 64 bits.
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-DECIMAL = re.compile(
-    rf"({WHOLE.pattern}|-?(0|[1-9][0-9]*)?\.[0-9]+|-?(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|nan|-?inf"
-)
+DECIMAL = re.compile(rf"({WHOLE.pattern}|-?(0|[1-9][0-9]*)?\.[0-9]+|-?(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|nan|-?inf")
 # A whole number that does not fit would lose digits as a float.
 TOO_LONG = re.compile(r"-?[0-9]{16,}")
 
 
-def apply_labels(
-    items: Sequence[Item], location: Location, name: str
-) -> tuple[list[Item], tuple[str, ...] | None]:
+def apply_labels(items: Sequence[Item], location: Location, name: str) -> tuple[list[Item], tuple[str, ...] | None]:
     """(items with the columns of a CSV as fields, classes or None).
 
     An entry without a row, and a row without an entry, become entries that cannot be read: they are
@@ -102,9 +98,7 @@ def _table(where: str, content: bytes, delimiter: str) -> tuple[list[str], list[
         raise ArgumentError(f"{where}: two columns have one name: {', '.join(header)}")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
-            raise ArgumentError(
-                f"{where}: row {number} has {len(row)} cells, the line of names {len(header)}"
-            )
+            raise ArgumentError(f"{where}: row {number} has {len(row)} cells, the line of names {len(header)}")
     return header, rows[1:]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError, StoreError
-from latentstore.loaders.remote import Location
+from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import left_out
 
 __all__ = ["expand_braces", "find_tars", "is_zarr", "split_file"]
@@ -40,9 +40,7 @@ def find_tars(
         return [split_file(tar, options) for tar in urls]
     text = os.fspath(url)
     if text.endswith(COMPRESSED):
-        raise ArgumentError(
-            f"{text} is compressed: samples in it cannot be read one by one; unpack it to .tar first"
-        )
+        raise ArgumentError(f"{text} is compressed: samples in it cannot be read one by one; unpack it to .tar first")
     if text.endswith(".tar") and not Path(text).is_dir():
         return [split_file(tar, options) for tar in expand_braces(text)]
     location = Location(text, options)

@@ -1,4 +1,4 @@
-"""From the items of a source to what the codec takes, one after the other: pictures, recordings, windows of them."""
+"""From the items of a source to what the codec takes, one after the other: images, recordings, windows of them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
-from latentstore.codecs.bitstream import MAX_AREA, SOUND
-from latentstore.codecs.errors import ArgumentError, SoundError
+from latentstore.codecs.bitstream.sample import AUDIO, MAX_AREA
+from latentstore.codecs.errors import ArgumentError, AudioError
 from latentstore.sources.folder import FileItem
 from latentstore.sources.item import Field, Item
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
-    from latentstore.sounds import SoundReader
-    from latentstore.work import Settings
+    from latentstore.conversion.shard import Settings
+    from latentstore.sources.audio import AudioReader
 
-# Longer sound is encoded in blocks, so that it need not be in memory.
+# Longer audio is encoded in blocks, so that it need not be in memory.
 LONG_SAMPLES = 1 << 23
 # Stores keep lengths as int32.
 MOST_SAMPLES = (1 << 31) - 1
 
-__all__ = ["Pictures", "Signal", "Signals", "Sounds", "signals_of"]
+__all__ = ["AudioSignals", "Images", "Signal", "Signals", "signals_of"]
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What one sample is encoded from: a picture (H, W, C), or sound (n, inputs), and its fields.
+    """What one sample is encoded from: an image (H, W, C), or audio (n, inputs), and its fields.
 
-    Long sound comes in blocks (m, inputs), by a function that begins anew each time it is called.
+    Long audio comes in blocks (m, inputs), by a function that begins anew each time it is called.
     """
 
     values: np.ndarray | Callable[[], Iterator[np.ndarray]]
@@ -54,34 +54,34 @@ class Signals(Protocol):
 
 def signals_of(settings: Settings, codec: Codec) -> Signals:
     """The reader of what this codec takes."""
-    return Sounds(settings, codec) if codec.mode == SOUND else Pictures(settings)
+    return AudioSignals(settings, codec) if codec.mode == AUDIO else Images(settings)
 
 
-class Pictures:
+class Images:
     """See `Signals`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.bytes_in = settings, 0
 
     def read(self, item: Item) -> Signal:
-        from latentstore.pictures import read_picture
+        from latentstore.sources.images import read_image
 
         data, fields = item.load()
         self.bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
-        picture = read_picture(data, self.settings.mode, self.settings.size)
-        return Signal(picture, picture.shape[1], picture.shape[0], fields)
+        image = read_image(data, self.settings.mode, self.settings.size)
+        return Signal(image, image.shape[1], image.shape[0], fields)
 
     def close(self) -> None:
         pass
 
 
-class Sounds:
+class AudioSignals:
     """See `Signals`. A recording stays open while its windows follow each other, and is decoded once for them."""
 
     def __init__(self, settings: Settings, codec: Codec) -> None:
         self.settings, self.codec, self.bytes_in = settings, codec, 0
         self._key = ""
-        self._reader: SoundReader | None = None
+        self._reader: AudioReader | None = None
         self._fields: dict[str, Field] = {}
 
     def read(self, item: Item) -> Signal:
@@ -93,7 +93,7 @@ class Sounds:
             self.bytes_in += item.size_bytes or 0
             width = reader.samples
             if width > min(MAX_AREA * self.codec.reduction, MOST_SAMPLES):
-                raise SoundError(f"{width:,} samples are more than the format has room for: cut it (--seconds)")
+                raise AudioError(f"{width:,} samples are more than the format has room for: cut it (--seconds)")
             values = reader.read(0, width) if width <= LONG_SAMPLES else reader.blocks
         else:
             assert item.whole is not None and self.settings.window is not None
@@ -102,7 +102,7 @@ class Sounds:
             reader = self._reader if is_open and self._reader is not None else self._opened(item.whole)
             if item.stop > reader.samples:
                 self.close()
-                raise SoundError(f"it has {reader.samples:,} samples, fewer than when the source was listed")
+                raise AudioError(f"it has {reader.samples:,} samples, fewer than when the source was listed")
             width = self.settings.window
             values = np.zeros((width, self.codec.in_channels), np.float32)
             values[: item.stop - item.start] = reader.read(item.start, item.stop)
@@ -116,8 +116,8 @@ class Sounds:
             self._reader.close()
         self._key, self._reader = "", None
 
-    def _opened(self, item: Item) -> SoundReader:
-        from latentstore.sounds import SoundReader
+    def _opened(self, item: Item) -> AudioReader:
+        from latentstore.sources.audio import AudioReader
 
         self.close()
         data: bytes | np.ndarray | BinaryIO
@@ -129,7 +129,7 @@ class Sounds:
             fields = dict(beside)
             own = int(fields.pop("rate")) if isinstance(data, np.ndarray) else None
             _checked(item.path, fields)
-        self._reader = SoundReader(data, self.codec.in_channels, self.settings.rate, own)
+        self._reader = AudioReader(data, self.codec.in_channels, self.settings.rate, own)
         self._key, self._fields = item.key, fields
         return self._reader
 
@@ -138,6 +138,6 @@ def _checked(path: str, fields: dict[str, Field]) -> dict[str, Field]:
     for name in ("rate", "step", "samples"):
         if name in fields:
             raise ArgumentError(
-                f"{path} has a field {name!r}, which sound in a store has of its own: give it another name"
+                f"{path} has a field {name!r}, which audio in a store has of its own: give it another name"
             )
     return fields

@@ -4,7 +4,7 @@ The headers are scanned once, so that each sample can be read by itself: local t
 reading them through. A tar that ends early is refused as a whole: what is missing cannot be told from what
 never was.
 
-A sample's signal is its first member with the extension of a picture, or of a recording. Its other members are
+A sample's signal is its first member with the extension of an image, or of a recording. Its other members are
 fields by their extensions: ``cls`` becomes ``label`` (int), ``json``, ``txt`` and the like become str, everything else
 bytes. A store has the same fields everywhere: a sample that lacks one gets -1, "" or b"".
 """
@@ -21,8 +21,8 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
-from latentstore.loaders.remote import Location
-from latentstore.pictures import MAX_FILE_BYTES
+from latentstore.loaders.remote.location import Location
+from latentstore.sources.images import MAX_FILE_BYTES
 from latentstore.sources.item import BadItem, Field, Item, unique_keys
 
 __all__ = ["TarItem", "list_tars"]
@@ -114,9 +114,7 @@ class _Sample:
         return signal, tuple(m for m in self.members if m is not signal)
 
 
-def list_tars(
-    tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str
-) -> tuple[list[Item], int]:
+def list_tars(tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str) -> tuple[list[Item], int]:
     """(items in the tars' order, number of members left out) of tars: each a folder and a name in it.
 
     extensions: of the members that are signals, each of which is `one`.
@@ -196,15 +194,11 @@ def _scan(location: Location, tar: str) -> tuple[list[_Sample], int]:
                     seen.add(key)
                     name, members = key, []
                 if any(m.extension == extension for m in members):
-                    raise StoreError(
-                        f"{where}: sample {key} has two members with the extension {extension!r}"
-                    )
+                    raise StoreError(f"{where}: sample {key} has two members with the extension {extension!r}")
                 members.append(Member(extension, start, length, time))
     except (tarfile.TarError, EOFError) as error:
         last = f"the last whole sample before it is {done[-1].name}" if done else "no whole sample before it"
-        raise StoreError(
-            f"{where} is cut short or damaged ({error}); {last}. Fetch or write it anew"
-        ) from error
+        raise StoreError(f"{where} is cut short or damaged ({error}); {last}. Fetch or write it anew") from error
     except OSError as error:
         raise StoreError(f"the source {where} cannot be read: {error.strerror or error}") from error
     if members:
@@ -229,16 +223,12 @@ def _headers(file: IO[bytes], where: str) -> Iterator[tuple[str, int, int, float
     if length == 0:
         raise EOFError("it is empty")
     if file.read(2) == b"\x1f\x8b":
-        raise ArgumentError(
-            f"{where} is compressed: samples in it cannot be read one by one; unpack it first"
-        )
+        raise ArgumentError(f"{where} is compressed: samples in it cannot be read one by one; unpack it first")
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             if member.offset_data + member.size > length:
-                raise EOFError(
-                    f"it ends {member.offset_data + member.size - length} bytes into {member.name}"
-                )
+                raise EOFError(f"it ends {member.offset_data + member.size - length} bytes into {member.name}")
             if member.isreg():
                 yield member.name, member.offset_data, member.size, member.mtime
             # tarfile keeps every header it has seen; a scan needs none of them again.

@@ -1,7 +1,7 @@
 """Recordings cut into windows of one length, each an entry of the plan.
 
 Window i of a recording holds the samples from i * length on, at the store's rate. The last one is kept if at least
-half of it is sound, or if it is the only one, so that no recording is left out for being short; zeros fill it up.
+half of it is audio, or if it is the only one, so that no recording is left out for being short; zeros fill it up.
 How long recordings are is read from their headers.
 """
 
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from latentstore.codecs.errors import SignalError, StoreError
-from latentstore.sounds import SoundLength, resampled_length, sound_length
+from latentstore.sources.audio import AudioLength, audio_length, resampled_length
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.zarr_array import ArrayItem
 
@@ -41,7 +41,7 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
         headers = list(pool.map(_header, items))
     cut: list[Item] = []
     for item, header in zip(items, headers, strict=True):
-        if not isinstance(header, SoundLength):
+        if not isinstance(header, AudioLength):
             bad = item if isinstance(item, BadItem) else None
             cut.append(bad or BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, header))
             continue
@@ -58,15 +58,15 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
     return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
 
 
-def _header(item: Item) -> SoundLength | str:
+def _header(item: Item) -> AudioLength | str:
     """How long a recording is, or the reason why that cannot be told."""
     try:
         if isinstance(item, ArrayItem):
             assert item.source is not None
             samples, channels = item.source.length
-            return SoundLength(samples, int(item.fields["rate"]), channels)
+            return AudioLength(samples, int(item.fields["rate"]), channels)
         with item.opened() as file:
-            return sound_length(file)
+            return audio_length(file)
     except SignalError as error:
         return str(error)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A Zarr array of pictures, (N, H, W), (N, H, W, C) or (N, C, H, W), or of waveforms, (N, n), (N, n, inputs) or
+"""A Zarr array of images, (N, H, W), (N, H, W, C) or (N, C, H, W), or of waveforms, (N, n), (N, n, inputs) or
 (N, inputs, n), by any fsspec URL.
 
 In a group, the array is the only one with that many axes, or the one called as in `Kind.names`. Arrays of N
@@ -18,7 +18,7 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.sources.item import Field, Item, key_of, unique_keys
 
-__all__ = ["PICTURES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "list_array"]
+__all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "list_array"]
 
 RATES = ("rate", "sample_rate", "sampling_rate")
 
@@ -45,12 +45,12 @@ class Kind:
         return some and all(shape)
 
 
-PICTURES = Kind(
-    "pictures", ("images", "image", "pictures", "img", "data", "x"), (3, 4), 4, ("b", "f", "uint8", "uint16"),
-    "(N, H, W), (N, H, W, C) and (N, C, H, W) with C from 1 to 4", "bool, uint8, uint16 and floats are pictures",
+IMAGES = Kind(
+    "images", ("images", "image", "images", "img", "data", "x"), (3, 4), 4, ("b", "f", "uint8", "uint16"),
+    "(N, H, W), (N, H, W, C) and (N, C, H, W) with C from 1 to 4", "bool, uint8, uint16 and floats are images",
 )  # fmt: skip
 WAVEFORMS = Kind(
-    "waveforms", ("audio", "waveforms", "waveform", "sounds", "sound", "signals", "data", "x"), (2, 3), 16,
+    "waveforms", ("audio", "waveforms", "waveform", "clips", "audio", "signals", "data", "x"), (2, 3), 16,
     ("f", "int16", "int32"), "(N, n), (N, n, inputs) and (N, inputs, n) with inputs from 1 to 16",
     "floats, int16 and int32 are waveforms",
 )  # fmt: skip
@@ -99,9 +99,7 @@ class SignalArray:
             try:
                 _last.rows = np.asarray(array[block * rows : (block + 1) * rows])
             except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise StoreError(
-                    f"{self.url}/{self.path}: row {index} cannot be read: {error}"
-                ) from error
+                raise StoreError(f"{self.url}/{self.path}: row {index} cannot be read: {error}") from error
             _last.of, _last.keep = (id(self), block), self
         signal: np.ndarray = _last.rows[index - block * rows]
         return np.moveaxis(signal, 0, -1) if self.kind.channels_first(array.shape) else signal
@@ -119,9 +117,7 @@ class ArrayItem(Item):
         return self.source.signal(self.index), self.fields
 
 
-def list_array(
-    url: str, storage_options: dict[str, Any], kind: Kind = PICTURES, rate: int | None = None
-) -> list[Item]:
+def list_array(url: str, storage_options: dict[str, Any], kind: Kind = IMAGES, rate: int | None = None) -> list[Item]:
     """The signals of an array, or of the array of such signals in a group, in order.
 
     rate: of waveforms that do not say theirs, in hertz. Waveforms have the field ``rate`` (int).
@@ -150,9 +146,7 @@ def list_array(
     size = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     where = f"{url}/{name}" if name else url
     return [
-        ArrayItem(
-            key, f"{where}[{i}]", size, str(i), {n: column[i] for n, column in columns.items()}, source, i
-        )
+        ArrayItem(key, f"{where}[{i}]", size, str(i), {n: column[i] for n, column in columns.items()}, source, i)
         for i, key in enumerate(keys)
     ]
 

@@ -35,11 +35,11 @@ def export(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> int:
-    """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``, or sound as ``folder/KEY.wav``;
+    """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``;
     returns how many.
 
     channels: decode from that many channels only (a multiple of the codec's group), fetching only them; None
-    is all. The folder must be new or empty. Pictures have the size they were stored at, sound the rate and the
+    is all. The folder must be new or empty. Images have the size they were stored at, audio the rate and the
     length, without the zeros that filled up a window; beyond full scale it is clipped. Raises StoreError,
     CorruptError (naming shard and key), ArgumentError.
     """
@@ -67,23 +67,23 @@ def export(
 
 
 def _batch(dataset: LatentDataset) -> int:
-    """Samples to decode before any of them is written: fewer of long sound, to bound the memory."""
-    if not dataset.is_sound:
+    """Samples to decode before any of them is written: fewer of long audio, to bound the memory."""
+    if not dataset.is_audio:
         return BATCH
     return max(1, min(BATCH, BATCH_SAMPLES // int(dataset.sizes()[:, 1].max(initial=1))))
 
 
 def _signals(dataset: LatentDataset, indices: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
-    """(key, picture or sound, rate in hertz of sound) of each sample."""
+    """(key, image or audio, rate in hertz of audio) of each sample."""
     fields = dataset.fields(indices)
     steps = dataset.step_codes(fields)
     samples = zip(dataset.keys(indices), dataset.read_latents(indices), dataset.sizes(indices).tolist(), strict=True)
     for i, (key, latent, (height, width)) in enumerate(samples):
         signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
-        if dataset.is_sound:
+        if dataset.is_audio:
             signal = signal[: int(fields["samples"][i]) if "samples" in fields else width]
-        rate = int(fields["rate"][i]) if dataset.is_sound else 0
-        if dataset.is_sound and not 1 <= rate < 1 << 28:
+        rate = int(fields["rate"][i]) if dataset.is_audio else 0
+        if dataset.is_audio and not 1 <= rate < 1 << 28:
             raise CorruptError(f"{dataset.where(int(indices[i]))}: its rate is {rate} hertz")
         yield key, signal, rate
 
@@ -98,19 +98,19 @@ def _write(folder: Path, key: str, signal: np.ndarray, rate: int) -> int:
     return path.stat().st_size
 
 
-def _write_png(path: Path, picture: np.ndarray) -> None:
+def _write_png(path: Path, image: np.ndarray) -> None:
     from PIL import Image
 
     # Level 1 is three times faster than Pillow's 6 and a few percent larger.
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path, compress_level=1)
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, compress_level=1)
 
 
-def _write_wav(path: Path, sound: np.ndarray, rate: int) -> None:
-    if 2 * sound.size > MAX_WAV_BYTES:
-        raise StoreError(f"{path}: {len(sound):,} samples are too many for a WAV file; read them by `LatentLoader`")
-    whole = np.clip(np.rint(sound * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
+def _write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
+    if 2 * audio.size > MAX_WAV_BYTES:
+        raise StoreError(f"{path}: {len(audio):,} samples are too many for a WAV file; read them by `LatentLoader`")
+    whole = np.clip(np.rint(audio * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(sound.shape[1])
+        file.setnchannels(audio.shape[1])
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(whole.tobytes())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.codecs import SoundCodec
+from latentstore.codecs import AudioCodec
 from latentstore.progress import counted, megabytes, printable
 from latentstore.words import words_of
 
@@ -53,14 +53,14 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
 
 
 def _rate(dataset: LatentDataset, bits: float, rest: str) -> tuple[str, str]:
-    """Bits a pixel, or how much smaller than 16-bit PCM the sound is."""
-    if dataset.is_sound:
+    """Bits a pixel, or how much smaller than 16-bit PCM the audio is."""
+    if dataset.is_audio:
         return "compression", f"{16 * dataset.codec.in_channels / bits:.1f} of 16-bit PCM, {rest}"
     return "bits per pixel", f"{bits:.3f}, {rest}"
 
 
 def _signals(dataset: LatentDataset) -> str:
-    return _lengths(dataset) if dataset.is_sound else f"{_sizes(dataset)}, {dataset.info['mode']}"
+    return _lengths(dataset) if dataset.is_audio else f"{_sizes(dataset)}, {dataset.info['mode']}"
 
 
 def _lengths(dataset: LatentDataset) -> str:
@@ -84,7 +84,7 @@ def _sizes(dataset: LatentDataset) -> str:
 def _latents(dataset: LatentDataset) -> str:
     codec = dataset.codec
     shape = dataset.latent_shape
-    if dataset.is_sound:
+    if dataset.is_audio:
         form = f"({codec.channels}, {shape[2] if shape else f'samples/{codec.reduction}'})"
     else:
         form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
@@ -110,11 +110,11 @@ def _kernel() -> str:
 
 def _takes(codec: Codec) -> list[tuple[str, str]]:
     """What a codec takes and what it makes of it."""
-    if isinstance(codec, SoundCodec):
+    if isinstance(codec, AudioCodec):
         said = f"{counted(codec.in_channels, 'input')}, made for {codec.rate:,} hertz"
-        return [("sound", said), ("latents", f"int8 ({codec.channels}, samples/{codec.reduction})")]
+        return [("audio", said), ("latents", f"int8 ({codec.channels}, samples/{codec.reduction})")]
     return [
-        ("pictures", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
+        ("images", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
         ("latents", f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"),
     ]
 

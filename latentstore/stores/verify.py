@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
-from latentstore.loaders.moments import Moments, scales_of
+from latentstore.loaders.stats import Moments, scales_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
-    from latentstore.loaders.wds_read import WdsReader
-    from latentstore.loaders.zarr_read import ZarrReader
+    from latentstore.loaders.webdataset.read import WdsReader
+    from latentstore.loaders.zarr.read import ZarrReader
 
 # Symbols decoded at once: some tens of MB.
 BATCH_SYMBOLS = 1 << 25
@@ -36,9 +36,7 @@ class Report:
 
     def __str__(self) -> str:
         count = len(self.problems)
-        verdict = (
-            f"{count} problem{'s' * (count > 1)}" if count else f"{self.bytes:,} bytes of blobs, all good"
-        )
+        verdict = f"{count} problem{'s' * (count > 1)}" if count else f"{self.bytes:,} bytes of blobs, all good"
         return f"{self.url}: {self.samples:,} samples in {self.shards:,} shards, {verdict}"
 
 
@@ -130,10 +128,10 @@ def _decode(dataset: LatentDataset, indices: np.ndarray) -> tuple[list[np.ndarra
 
 
 def _check_artifact(dataset: LatentDataset) -> list[str]:
-    from latentstore.codecs import Codec
+    from latentstore.codecs import codec_from_bytes
 
     meta = dataset.reader.meta
-    codec = Codec.from_bytes(dataset.reader.artifact())
+    codec = codec_from_bytes(dataset.reader.artifact())
     if codec.sha256 != meta.sha256:
         raise ArtifactError(
             f"{dataset.url}: the artifact inside is {codec.name} with SHA-256 {codec.sha256}, "
@@ -153,13 +151,11 @@ def _check_columns(dataset: LatentDataset) -> list[str]:
             problems.append(f"{dataset.url}: field {name!r} has {len(values)} values, not {len(dataset)}")
     labels = dataset.fields().get("label")
     if dataset.classes is not None and labels is not None:
-        # -1: no class, as of pictures beside class folders.
+        # -1: no class, as of images beside class folders.
         outside = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) >= len(dataset.classes)))
         if len(outside):
             at = int(outside[0])
-            problems.append(
-                f"{dataset.where(at)}: label {labels[at]}, and there are {len(dataset.classes)} classes"
-            )
+            problems.append(f"{dataset.where(at)}: label {labels[at]}, and there are {len(dataset.classes)} classes")
     return problems
 
 
@@ -179,8 +175,8 @@ def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[s
 
 def _check_layout(dataset: LatentDataset) -> list[str]:
     """What readers other than ours go by."""
-    from latentstore.loaders.wds_read import WdsReader
-    from latentstore.loaders.zarr_read import ZarrReader
+    from latentstore.loaders.webdataset.read import WdsReader
+    from latentstore.loaders.zarr.read import ZarrReader
 
     if isinstance(dataset.reader, WdsReader):
         return _check_tars(dataset.reader)
@@ -193,18 +189,16 @@ def _check_zarr(reader: ZarrReader) -> list[str]:
     for name, expected in reader.expected_metadata().items():
         file = f"{name}/zarr.json"
         if reader.location.read(file) != expected:
-            problems.append(
-                f"{reader.location.at(file)}: not what this store has there; plain Zarr may misread it"
-            )
+            problems.append(f"{reader.location.at(file)}: not what this store has there; plain Zarr may misread it")
     return problems
 
 
 def _check_tars(reader: WdsReader) -> list[str]:
     """Every tar, walked as plain WebDataset readers do: the samples in order, where the index says they
     are."""
-    from latentstore.codecs.bitstream import split_sample
-    from latentstore.codecs.checksum import crc32c
-    from latentstore.loaders.wds_layout import MANIFEST
+    from latentstore.codecs.bitstream.checksum import crc32c
+    from latentstore.codecs.bitstream.sample import split_sample
+    from latentstore.loaders.webdataset.layout import MANIFEST
 
     problems = []
     for block, tar in enumerate(reader.tars):

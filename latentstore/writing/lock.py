@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.remote import Location, MissingError
+from latentstore.loaders.remote.location import Location, MissingError
 
 LOCK = "lock"
 BEAT_SECONDS = 10.0

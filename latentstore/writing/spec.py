@@ -12,12 +12,12 @@ then its summary, are written under a temporary name and renamed (object stores:
 dies half-way or runs twice does no harm. Nothing is visible at the target before `finish`, which publishes
 last.
 
-A shard may hold fewer than ``spec.shard_samples`` samples, even none, where pictures could not be read;
+A shard may hold fewer than ``spec.shard_samples`` samples, even none, where images could not be read;
 `finish` closes such gaps where the layout cannot have them. Keys must be unique over the store; `finish`
 checks it.
 
 While it grows, a store lives beside its target, in ``TARGET.partial``, and a lock there keeps a second run
-out (`loaders.staging`, `loaders.lock`).
+out (`writing.staging`, `writing.lock`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.moments import Moments
+from latentstore.loaders.stats import Moments
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
-    from latentstore.loaders.staged_writer import StagedWriter
+    from latentstore.writing.staged import StagedWriter
 
 Field = int | float | str | bytes
 
@@ -45,14 +45,14 @@ BITS_PER_PIXEL = 0.6
 
 @dataclass(frozen=True)
 class Sample:
-    """One encoded picture or piece of sound.
+    """One encoded image or piece of audio.
 
-    groups: the codec's group blobs, in order (`Codec.compress_groups`). width, height: of the picture, in
-    pixels; of sound, its samples and 1.
+    groups: the codec's group blobs, in order (`Codec.compress_groups`). width, height: of the image, in
+    pixels; of audio, its samples and 1.
 
     fields: what else belongs to the sample. Every sample of a store has the same names, and under one
     name values of one type (int and float may mix). ``label`` (int) is the class; str and bytes are kept as
-    they are. Sound has ``rate`` (int), in hertz, and ``step`` (int), the step code of its blobs.
+    they are. Audio has ``rate`` (int), in hertz, and ``step`` (int), the step code of its blobs.
     """
 
     key: str
@@ -67,7 +67,7 @@ class StoreSpec:
     """What is settled before the first shard is written. Stored while the store grows; resuming needs it
     equal.
 
-    size: (height, width) of every picture, (1, samples) of all sound, or None where sizes differ ("native").
+    size: (height, width) of every image, (1, samples) of all audio, or None where sizes differ ("native").
     shard_samples: samples of a full shard. job: whatever else a resumed run must agree on, JSON (the digest of
     the source list, ...).
     """
@@ -130,7 +130,7 @@ class StoreSpec:
 class ShardSummary:
     """What a written shard reports; small, picklable.
 
-    bytes: of all group blobs. pixels: of the pictures as stored, or samples of sound. moments: of the latents.
+    bytes: of all group blobs. pixels: of the images as stored, or samples of audio. moments: of the latents.
     notes: as given to `write_shard` (for a resumed run's report).
     """
 
@@ -144,7 +144,7 @@ class ShardSummary:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What a finished store holds: its URL, samples, shards, bytes of blobs, and pixels of the pictures."""
+    """What a finished store holds: its URL, samples, shards, bytes of blobs, and pixels of the images."""
 
     url: str
     count: int
@@ -153,10 +153,8 @@ class StoreSummary:
     pixels: int
 
 
-def default_shard_samples(
-    count: int, size: tuple[int, int] | None, bits_per_pixel: float = BITS_PER_PIXEL
-) -> int:
-    """Samples of a full shard for `count` pictures of `size` (None: taken as one megapixel each): about 32
+def default_shard_samples(count: int, size: tuple[int, int] | None, bits_per_pixel: float = BITS_PER_PIXEL) -> int:
+    """Samples of a full shard for `count` images of `size` (None: taken as one megapixel each): about 32
     MB."""
     pixels = 1 << 20 if size is None else max(1, size[0] * size[1])
     return max(1, min(count, int(SHARD_BYTES * 8 / bits_per_pixel / pixels), 8192))
@@ -169,9 +167,7 @@ def store_format(target: str, format: str | None = None) -> str:
     guess = "zarr" if name.endswith(".zarr") else "wds" if name.endswith(".tar") else None
     chosen = format or guess
     if chosen is None:
-        raise ArgumentError(
-            f"cannot tell the format of {target!r}: name it *.zarr, or say --format zarr or wds"
-        )
+        raise ArgumentError(f"cannot tell the format of {target!r}: name it *.zarr, or say --format zarr or wds")
     if chosen not in ("zarr", "wds"):
         raise ArgumentError(f"unknown store format {chosen!r}; there are zarr and wds")
     if format and guess and format != guess:
@@ -190,11 +186,9 @@ def open_writer(
     only when the new one is complete.
     """
     if store_format(target, format) == "zarr":
-        from latentstore.loaders.zarr_write import ZarrWriter
+        from latentstore.writing.zarr import ZarrWriter
 
-        return ZarrWriter.begin(
-            target, spec, resume=resume, overwrite=overwrite, storage_options=storage_options
-        )
-    from latentstore.loaders.wds_write import WdsWriter
+        return ZarrWriter.begin(target, spec, resume=resume, overwrite=overwrite, storage_options=storage_options)
+    from latentstore.writing.webdataset import WdsWriter
 
     return WdsWriter.begin(target, spec, resume=resume, overwrite=overwrite, storage_options=storage_options)

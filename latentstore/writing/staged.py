@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from latentstore.codecs.bitstream import SOUND
+
+from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
-from latentstore.codecs.resolve import codec_of
+from latentstore.codecs.load import codec_of
 from latentstore.loaders.columns import Column, same_names
-from latentstore.loaders.lock import Lock
 from latentstore.loaders.manifest import FORMAT_VERSION
-from latentstore.loaders.moments import RATE, STEP, Moments, scales_of
-from latentstore.loaders.remote import Location
-from latentstore.loaders.staging import ARTIFACT, Staging
-from latentstore.loaders.writer import Sample, ShardSummary, StoreSpec, StoreSummary
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.stats import RATE, STEP, Moments, scales_of
+from latentstore.writing.lock import Lock
+from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary
+from latentstore.writing.staging import ARTIFACT, Staging
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +29,7 @@ RESERVED = {"key", "latent"}
 
 
 class StagedWriter(ABC):
-    """A store being written, see `loaders.writer`.
+    """A store being written, see `writing.spec`.
 
     Pickles; in another process it finds its artifact beside the growing store.
 
@@ -54,7 +55,7 @@ class StagedWriter(ABC):
         overwrite: bool,
         storage_options: dict[str, Any] | None,
     ) -> Self:
-        """See `loaders.writer.open_writer`."""
+        """See `writing.spec.open_writer`."""
         staging = Staging.at(url, storage_options)
         lock = Lock(staging.partial)
         lock.acquire()
@@ -115,9 +116,7 @@ class StagedWriter(ABC):
                 found[index] = summary
         return found
 
-    def write_shard(
-        self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()
-    ) -> ShardSummary:
+    def write_shard(self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()) -> ShardSummary:
         """Write shard `index` (0-based, in source order): at most ``spec.shard_samples`` samples.
 
         notes: JSON objects to keep with the shard, which `done` gives back. Decodes every blob once: for the
@@ -179,16 +178,12 @@ class StagedWriter(ABC):
     # ---- what a layout adds
 
     @abstractmethod
-    def _write(
-        self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
-    ) -> dict[str, np.ndarray]:
+    def _write(self, index: int, samples: Sequence[Sample], columns: dict[str, Column]) -> dict[str, np.ndarray]:
         """Write the shard's objects; returns arrays to keep with its summary (``object_bytes`` among
         them)."""
 
     @abstractmethod
-    def _objects(
-        self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]
-    ) -> list[tuple[str, int]]:
+    def _objects(self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]) -> list[tuple[str, int]]:
         """(name, bytes) of the objects that make shard `index`, as `_sizes` names them."""
 
     @abstractmethod
@@ -214,9 +209,7 @@ class StagedWriter(ABC):
     def _artifact(self) -> bytes:
         return self.spec.artifact or self.staging.partial.read(ARTIFACT)
 
-    def _measure(
-        self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]]
-    ) -> ShardSummary:
+    def _measure(self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]]) -> ShardSummary:
         """Decode every blob, in chunks of samples, for exact sums over the int8 codes."""
         spec, codec = self.spec, self._codec()
         moments = []
@@ -224,8 +217,7 @@ class StagedWriter(ABC):
             height, width = run[0].height, run[0].width
             if spec.size is not None and (height, width) != spec.size:
                 raise ArgumentError(
-                    f"shard {index}, {run[0].key}: {height}x{width} pixels in a store of "
-                    f"{spec.size[0]}x{spec.size[1]}"
+                    f"shard {index}, {run[0].key}: {height}x{width} pixels in a store of {spec.size[0]}x{spec.size[1]}"
                 )
             h, w = codec.latent_shape(height, width)[1:]
             latents = np.empty((len(run) * spec.groups, spec.group_channels, h, w), np.int8)
@@ -272,13 +264,13 @@ class StagedWriter(ABC):
 
 
 def _steps(mode: str, run: Sequence[Sample], index: int) -> np.ndarray:
-    """The step codes of samples; ArgumentError where sound does not say them, or its rate."""
-    if mode != SOUND:
+    """The step codes of samples; ArgumentError where audio does not say them, or its rate."""
+    if mode != AUDIO:
         return np.zeros(len(run), np.int64)
     for sample in run:
         for name in (STEP, RATE):
             if not isinstance(sample.fields.get(name), int):
-                raise ArgumentError(f"shard {index}, {sample.key}: sound needs the field {name!r}, a whole number")
+                raise ArgumentError(f"shard {index}, {sample.key}: audio needs the field {name!r}, a whole number")
     return np.array([sample.fields[STEP] for sample in run], np.int64)
 
 

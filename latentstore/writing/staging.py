@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
-from latentstore.loaders.lock import LOCK
-from latentstore.loaders.moments import Moments
-from latentstore.loaders.remote import Location
-from latentstore.loaders.writer import ShardSummary, StoreSpec
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.stats import Moments
+from latentstore.writing.lock import LOCK
+from latentstore.writing.spec import ShardSummary, StoreSpec
 
 ARTIFACT = "artifact.safetensors"
 JOB = "job.json"
@@ -146,9 +147,7 @@ class Staging:
 
     # ---- summaries
 
-    def write_summary(
-        self, summary: ShardSummary, columns: dict[str, Column], arrays: dict[str, np.ndarray]
-    ) -> None:
+    def write_summary(self, summary: ShardSummary, columns: dict[str, Column], arrays: dict[str, np.ndarray]) -> None:
         """Record that shard ``summary.index`` is written; after this it counts as done."""
         numbers = [summary.index, summary.count, summary.bytes, summary.pixels]
         moments = {f"moments_{name}": array for name, array in vars(summary.moments).items()}

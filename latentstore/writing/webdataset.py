@@ -1,4 +1,4 @@
-"""Writing a WebDataset, tar by tar. The layout is in `loaders.wds_layout`."""
+"""Writing a WebDataset, tar by tar. The layout is in `loaders.webdataset.layout`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.checksum import crc32c
-from latentstore.loaders import wds_layout as layout
+
+from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import seal
-from latentstore.loaders.remote import Location
-from latentstore.loaders.staged_writer import StagedWriter
-from latentstore.loaders.staging import Staging
-from latentstore.loaders.writer import Sample, ShardSummary, StoreSpec
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.webdataset import layout
+from latentstore.writing.spec import Sample, ShardSummary, StoreSpec
+from latentstore.writing.staged import StagedWriter
+from latentstore.writing.staging import Staging
 
 
 class WdsWriter(StagedWriter):
@@ -37,11 +38,9 @@ class WdsWriter(StagedWriter):
         overwrite: bool,
         storage_options: dict[str, Any] | None,
     ) -> WdsWriter:
-        """See `loaders.writer.open_writer`. The pattern's folder belongs to this store alone."""
+        """See `writing.spec.open_writer`. The pattern's folder belongs to this store alone."""
         folder, prefix = layout.split_target(url)
-        writer = super().begin(
-            folder, spec, resume=resume, overwrite=overwrite, storage_options=storage_options
-        )
+        writer = super().begin(folder, spec, resume=resume, overwrite=overwrite, storage_options=storage_options)
         writer.prefix = prefix
         return writer
 
@@ -64,9 +63,7 @@ class WdsWriter(StagedWriter):
         settings = manifest.get("settings")
         return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
 
-    def _write(
-        self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
-    ) -> dict[str, np.ndarray]:
+    def _write(self, index: int, samples: Sequence[Sample], columns: dict[str, Column]) -> dict[str, np.ndarray]:
         if not samples:
             return {"object_bytes": np.zeros(2, np.int64), "object_crc32c": np.zeros(2, np.int64)}
         data, table = layout.encode_tar(samples, self.spec.mode, self.spec.sha256, columns)
@@ -79,9 +76,7 @@ class WdsWriter(StagedWriter):
             "object_crc32c": np.array([crc32c(data), crc32c(encoded)], np.int64),
         }
 
-    def _objects(
-        self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]
-    ) -> list[tuple[str, int]]:
+    def _objects(self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]) -> list[tuple[str, int]]:
         tar = layout.tar_name(self.prefix, index)
         names = (tar, layout.index_name(tar)) if summary.count else ()
         return list(zip(names, arrays["object_bytes"].tolist(), strict=False))

@@ -1,4 +1,4 @@
-"""Writing a Zarr store, shard by shard. The layout is in `loaders.zarr_layout`."""
+"""Writing a Zarr store, shard by shard. The layout is in `loaders.zarr.layout`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from latentstore.codecs.errors import CorruptError
-from latentstore.loaders import zarr_layout as layout
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import seal
-from latentstore.loaders.remote import Location
-from latentstore.loaders.staged_writer import StagedWriter
-from latentstore.loaders.writer import Sample, ShardSummary
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.zarr import layout
+from latentstore.writing.spec import Sample, ShardSummary
+from latentstore.writing.staged import StagedWriter
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\- ]*")
 _TAKEN = {layout.LATENT, "key", "artifact", "offset", "height", "width", "c"}
@@ -43,9 +44,7 @@ class ZarrWriter(StagedWriter):
 
     # ---- shards
 
-    def _write(
-        self, index: int, samples: Sequence[Sample], columns: dict[str, Column]
-    ) -> dict[str, np.ndarray]:
+    def _write(self, index: int, samples: Sequence[Sample], columns: dict[str, Column]) -> dict[str, np.ndarray]:
         rows = self.spec.shard_samples if self.spec.size else len(samples)
         parts = layout.encode_shard([list(s.groups) for s in samples], rows, self.spec.groups)
         if self.spec.size:
@@ -54,9 +53,7 @@ class ZarrWriter(StagedWriter):
             self.staging.partial.write(_part(index), parts)
         return {"object_bytes": np.array([sum(len(p) for p in parts)], np.int64)}
 
-    def _objects(
-        self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]
-    ) -> list[tuple[str, int]]:
+    def _objects(self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]) -> list[tuple[str, int]]:
         return [(_part(index), int(arrays["object_bytes"][0]))]
 
     def _sizes(self) -> dict[str, int]:
@@ -112,7 +109,7 @@ class ZarrWriter(StagedWriter):
     # ---- one size: gaps
 
     def _close_gaps(self, summaries: list[ShardSummary]) -> None:
-        """Make every shard but the last full, if pictures that could not be read left gaps.
+        """Make every shard but the last full, if images that could not be read left gaps.
 
         From the first short shard on, shards are first moved out of the store, all of them, and then written
         anew from there: cut off anywhere, every sample is still in one place, and the next try does the rest.
@@ -186,9 +183,7 @@ class ZarrWriter(StagedWriter):
                     del waiting[g][: chunk[g]]
                     written[g] += 1
         for g, total in enumerate(totals):
-            store.write(
-                f"{layout.blob_name(g)}/zarr.json", layout.flat_metadata(layout.blob_name(g), total, chunk[g])
-            )
+            store.write(f"{layout.blob_name(g)}/zarr.json", layout.flat_metadata(layout.blob_name(g), total, chunk[g]))
         self._write_array("offset", offset, layout.EDGE, "group")
 
 

@@ -1,8 +1,8 @@
-"""Zarr arrays of pictures and of latents: made right, opened with the artifact that lies beside them, copied
+"""Zarr arrays of images and of latents: made right, opened with the artifact that lies beside them, copied
 as bytes.
 
     z = latentstore.zarr.create("photos.zarr", "image", (1000, 256, 256, 3))
-    z[0] = picture                                # uint8 (256, 256, 3), stored with loss
+    z[0] = image                                # uint8 (256, 256, 3), stored with loss
     latentstore.zarr.open("photos.zarr", "image")[0]
 
 What `create` makes is ordinary Zarr: any process with latentstore installed reads it by zarr alone.
@@ -18,11 +18,11 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from latentstore.codecs.array_options import codec_named
+from latentstore.codecs.arrays.options import codec_named
 from latentstore.codecs.errors import ArgumentError, ArtifactError
-from latentstore.codecs.resolve import resolve
-from latentstore.zarr_artifacts import embed, register_beside, signature
-from latentstore.zarr_copy import copy
+from latentstore.codecs.load import resolve
+from latentstore.zarr.artifacts import embed, register_beside, signature
+from latentstore.zarr.copying import copy
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["copy", "create", "open"]
 
 TILE = 1024
-"""Default side of a tile of pictures that are larger than one and a half of it: 3 MB of pixels, a twentieth
+"""Default side of a tile of images that are larger than one and a half of it: 3 MB of pixels, a twentieth
 of that stored; smaller ones cost bits at their borders, larger ones memory and threads."""
 
 Store = Any  # what zarr takes for a store: a path, a URL, a zarr store, or a group in one
@@ -60,13 +60,13 @@ def create(
 ) -> zarr.Array:
     """Create the array `name` in the group at `store`, and put the codec's artifact beside it.
 
-    dtype: uint8 for pictures, stored with loss; int8 for latents (samples, channels, h, w), stored without.
-    axes: pictures only: a letter for each axis, h, w, c and n (any other); by default (h, w), (h, w, c), (n,
+    dtype: uint8 for images, stored with loss; int8 for latents (samples, channels, h, w), stored without.
+    axes: images only: a letter for each axis, h, w, c and n (any other); by default (h, w), (h, w, c), (n,
     h, w), (n, h, w, c) or (n, c, h, w), whichever the shape fits first. quality: 1 to 100, the codec's own by
-    default. chunks: one picture, or tiles of `TILE` of a large one; of latents one group of one sample.
+    default. chunks: one image, or tiles of `TILE` of a large one; of latents one group of one sample.
     shards: none by default. Zarr's shards are safe only where each is written by one task, whole.
-    partial_writes: what a write of a part of a stored picture does; see `SignalOptions`. data: uint8 or int8
-    values of that shape to write at once. fill_value: what is read where nothing was written. Pictures of the
+    partial_writes: what a write of a part of a stored image does; see `SignalOptions`. data: uint8 or int8
+    values of that shape to write at once. fill_value: what is read where nothing was written. Images of the
     fill value alone are written all the same, so that what is there can be told from what is not.
 
     Everything is checked before anything that exists is touched. ArgumentError, or what zarr raises.
@@ -75,7 +75,7 @@ def create(
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.uint8), np.dtype(np.int8)):
         raise ArgumentError(
-            f"dtype is {kind}; pictures are uint8 and latents int8: convert the values first, or use another "
+            f"dtype is {kind}; images are uint8 and latents int8: convert the values first, or use another "
             f"codec for them"
         )
     shape = tuple(int(n) for n in shape)
@@ -85,8 +85,8 @@ def create(
         )
     if not name.strip("/"):
         raise ArgumentError("the array needs a name: it lies in a group, and its artifact beside it")
-    pictures = kind == np.uint8
-    axes = (axes or _axes(shape, codec)) if pictures else None
+    images = kind == np.uint8
+    axes = (axes or _axes(shape, codec)) if images else None
     chunks = tuple(chunks) if chunks else _chunks(shape, axes, codec)
     options: dict[str, Any] = {
         "shape": shape, "dtype": kind, "chunks": chunks, "shards": shards, "attributes": attributes,
@@ -97,14 +97,10 @@ def create(
         options |= {"compressors": None, "fill_value": fill_value, "dimension_names": dimension_names}
     else:
         options |= _v2(codec, axes, quality, effort, fill_value)
-    zarr.create_array(
-        MemoryStore(), **options
-    )  # zarr deletes what exists before it validates; this is where it fails
+    zarr.create_array(MemoryStore(), **options)  # zarr deletes what exists before it validates; this is where it fails
     group = _group(store, name, zarr_format, storage_options)
     leaf = name.strip("/").rpartition("/")[2]
-    array = group.create_array(
-        leaf, overwrite=overwrite, **{k: v for k, v in options.items() if k != "zarr_format"}
-    )
+    array = group.create_array(leaf, overwrite=overwrite, **{k: v for k, v in options.items() if k != "zarr_format"})
     if embed_artifact:
         embed(group, codec)
     if data is not None:
@@ -145,9 +141,7 @@ def _store(store: Store) -> Store:
     return str(store) if isinstance(store, Path) else store
 
 
-def _group(
-    store: Store, name: str, zarr_format: Literal[2, 3], storage_options: dict[str, Any] | None
-) -> zarr.Group:
+def _group(store: Store, name: str, zarr_format: Literal[2, 3], storage_options: dict[str, Any] | None) -> zarr.Group:
     """The group that `name` lies in, made where it is missing."""
     parent = name.strip("/").rpartition("/")[0]
     if isinstance(store, zarr.Group):
@@ -160,10 +154,8 @@ def _group(
     return root.require_group(parent) if parent else root
 
 
-def _v3(
-    codec: Codec, axes: str | None, quality: int | None, effort: Any, partial_writes: Any
-) -> dict[str, Any]:
-    from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
+def _v3(codec: Codec, axes: str | None, quality: int | None, effort: Any, partial_writes: Any) -> dict[str, Any]:
+    from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
 
     if axes is None:
         return {"serializer": LatentCodec.of(codec)}
@@ -171,7 +163,7 @@ def _v3(
 
 
 def _v2(codec: Codec, axes: str | None, quality: int | None, effort: Any, fill_value: int) -> dict[str, Any]:
-    from latentstore.codecs.numcodecs_codec import LatentV2, SignalV2
+    from latentstore.codecs.arrays.numcodecs_codec import LatentV2, SignalV2
 
     if fill_value:
         raise ArgumentError(
@@ -194,7 +186,7 @@ def _axes(shape: tuple[int, ...], codec: Codec) -> str:
         return "nhw"[3 - len(shape) :]
     raise ArgumentError(
         f"shape {shape} does not say which axes are height, width and {c} channels of {codec.mode} "
-        'pictures: name them by axes, a letter each, such as axes="nhwc"'
+        'images: name them by axes, a letter each, such as axes="nhwc"'
     )
 
 

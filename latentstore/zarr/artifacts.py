@@ -9,11 +9,11 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
-from latentstore.codecs.array_options import LATENT, SIGNAL, LatentOptions
-from latentstore.codecs.embedded import artifact_array, embedded_codec
+from latentstore.codecs.arrays.embedded import artifact_array, embedded_codec
+from latentstore.codecs.arrays.options import LATENT, SIGNAL, LatentOptions
 from latentstore.codecs.errors import ArtifactError, StoreError
-from latentstore.codecs.resolve import codec_of
-from latentstore.loaders.remote import Location
+from latentstore.codecs.load import codec_of
+from latentstore.loaders.remote.location import Location
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec

@@ -17,8 +17,8 @@ from zarr.storage._common import (
 )
 
 from latentstore.codecs.errors import ArgumentError, StoreError
-from latentstore.codecs.resolve import resolve
-from latentstore.zarr_artifacts import embed, register_beside, signature
+from latentstore.codecs.load import resolve
+from latentstore.zarr.artifacts import embed, register_beside, signature
 
 __all__ = ["copy"]
 
@@ -76,8 +76,7 @@ async def _clear(store: Any, path: str, overwrite: bool) -> None:
     there = [key async for key in store.list_dir(path)]
     if there and not overwrite:
         raise StoreError(
-            f"{store}: there is something at {path or 'its root'!r} already: choose another name, or "
-            f"overwrite it"
+            f"{store}: there is something at {path or 'its root'!r} already: choose another name, or overwrite it"
         )
     if there:
         await store.delete_dir(path)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote import MERGE_GAP_BYTES, Location
+from latentstore.loaders.remote.location import MERGE_GAP_BYTES, Location
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,7 @@ class Fetcher:
         run = np.cumsum(fresh) - 1
         begin, end = a[first], np.maximum.reduceat(b, first) if len(first) else a
         names = [self.reader.object_name(n) for n in o[first].tolist()]
-        ranges: list[tuple[str, int, int | None]] = list(
-            zip(names, begin.tolist(), end.tolist(), strict=True)
-        )
+        ranges: list[tuple[str, int, int | None]] = list(zip(names, begin.tolist(), end.tolist(), strict=True))
         buffers = [np.frombuffer(d, np.uint8) for d in self.reader.location.read_ranges(ranges)]
         source, start = np.empty(len(o), np.int32), np.empty(len(o), np.int64)
         source[order] = run

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+
 from latentstore.codecs.errors import StoreError
 
 ATTEMPTS = 5
@@ -123,9 +124,7 @@ class Location:
             left = failed
             if attempt + 1 == ATTEMPTS:
                 name = whole[failed[0]][0]
-                raise StoreError(
-                    f"{self.at(name)}: still failing after {ATTEMPTS} attempts: {_said(error)}"
-                ) from error
+                raise StoreError(f"{self.at(name)}: still failing after {ATTEMPTS} attempts: {_said(error)}") from error
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
         out = []
         for (name, start, end), (i, offset) in zip(ranges, pieces, strict=True):
@@ -168,9 +167,7 @@ class Location:
         if self.local is not None:
             base = self.path()
             found = {
-                p.relative_to(base).as_posix(): p.stat().st_size
-                for p in self.path(name).rglob("*")
-                if p.is_file()
+                p.relative_to(base).as_posix(): p.stat().st_size for p in self.path(name).rglob("*") if p.is_file()
             }
             return dict(sorted(found.items()))
         base_path = self._at("").rstrip("/") + "/"
@@ -282,9 +279,7 @@ class Location:
             try:
                 self._fs, self._prefix = fsspec.core.url_to_fs(self.url, **self.storage_options)
             except ImportError as error:
-                raise StoreError(
-                    f"{self.url}: {error} (pip install 'latentstore[s3]' or 'latentstore[gs]')"
-                ) from error
+                raise StoreError(f"{self.url}: {error} (pip install 'latentstore[s3]' or 'latentstore[gs]')") from error
             except ValueError as error:
                 raise StoreError(f"{self.url}: not a location that can be opened: {error}") from error
             self._fs_pid = os.getpid()
@@ -298,9 +293,7 @@ class Location:
         for attempt in range(ATTEMPTS):
             try:
                 return action(self._filesystem())
-            except (
-                Exception
-            ) as error:  # what a file system raises differs by backend; lasting ones go up at once
+            except Exception as error:  # what a file system raises differs by backend; lasting ones go up at once
                 self._raise_if_lasting(error, name)
                 if attempt + 1 == ATTEMPTS:
                     raise StoreError(
@@ -343,9 +336,7 @@ def is_transient(error: BaseException) -> bool:
     rights."""
     if isinstance(error, _LASTING):
         return False
-    if isinstance(
-        error, OSError
-    ):  # s3fs and gcsfs turn a server's codes into errno; ConnectionError is here too
+    if isinstance(error, OSError):  # s3fs and gcsfs turn a server's codes into errno; ConnectionError is here too
         return error.errno not in _LASTING_ERRNO
     return type(error).__module__.split(".")[0] in ("aiohttp", "asyncio", "botocore", "urllib3", "requests")
 

@@ -18,7 +18,7 @@ def wds_handler(codec: Codec | str, channels: int | None = None) -> Callable[[st
     first so many.
     """
     if isinstance(codec, str):
-        from latentstore.codecs import load_codec
+        from latentstore.loaders.artifacts import load_codec
 
         codec = load_codec(codec)
     return _Handler(codec, channels)

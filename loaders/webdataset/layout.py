@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from latentstore.codecs.bitstream import SOUND, join_sample, split_sample
+
+from latentstore.codecs.bitstream.sample import AUDIO, join_sample, split_sample
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders.columns import Column, pack, unpack
-from latentstore.loaders.writer import Sample
+from latentstore.writing.spec import Sample
 
 MANIFEST = "latentstore.json"
 ARTIFACT = "artifact.safetensors"
@@ -68,9 +69,7 @@ class TarIndex:
     at: dict[str, np.ndarray]
 
 
-def encode_tar(
-    samples: Sequence[Sample], mode: str, sha256: str, columns: dict[str, Column]
-) -> tuple[bytes, TarIndex]:
+def encode_tar(samples: Sequence[Sample], mode: str, sha256: str, columns: dict[str, Column]) -> tuple[bytes, TarIndex]:
     """The tar of `samples`, and its index. sha256: of the artifact; columns: the samples' keys and fields."""
     stream = io.BytesIO()
     kinds = {name: column.kind for name, column in columns.items() if name != "key"}
@@ -82,7 +81,7 @@ def encode_tar(
                 raise ArgumentError(
                     f"{sample.key!r}: the last part of a key in a WebDataset has no dots, and is not empty"
                 )
-            rate = int(sample.fields["rate"]) if mode == SOUND else 0
+            rate = int(sample.fields["rate"]) if mode == AUDIO else 0
             blob = join_sample(list(sample.groups), sample.width, sample.height, mode, artifact, rate)
             starts.append(_add(tar, f"{sample.key}.latent", blob))
             info = split_sample(blob)
@@ -149,9 +148,7 @@ def decode_index(data: bytes, count: int, groups: int, where: str) -> TarIndex:
     columns, arrays = unpack(data, where)
     try:
         if int(arrays["version"][0]) != INDEX_VERSION:
-            raise CorruptError(
-                f"{where}: index version {arrays['version'][0]}; this one reads {INDEX_VERSION}"
-            )
+            raise CorruptError(f"{where}: index version {arrays['version'][0]}; this one reads {INDEX_VERSION}")
         index = TarIndex(
             arrays["start"].astype(np.int64),
             arrays["bounds"].astype(np.int64),
@@ -167,11 +164,7 @@ def decode_index(data: bytes, count: int, groups: int, where: str) -> TarIndex:
     if lengths != {count} or index.bounds.shape != (count, groups + 1) or "key" not in columns:
         raise CorruptError(f"{where}: not the index of {count} samples of {groups} groups")
     ends = index.start + index.bounds[:, -1]
-    if (
-        (index.start < 0).any()
-        or (np.diff(index.bounds, axis=1) <= 0).any()
-        or (ends > index.tar_bytes).any()
-    ):
+    if (index.start < 0).any() or (np.diff(index.bounds, axis=1) <= 0).any() or (ends > index.tar_bytes).any():
         raise CorruptError(f"{where}: it points outside of its tar")
     for name, pairs in index.at.items():
         if pairs.shape != (count, 2) or (pairs < 0).any() or (pairs.sum(axis=1) > index.tar_bytes).any():

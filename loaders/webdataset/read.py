@@ -1,18 +1,19 @@
-"""Reading a WebDataset store by its index files. The layout is in `loaders.wds_layout`."""
+"""Reading a WebDataset store by its index files. The layout is in `loaders.webdataset.layout`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.checksum import crc32c
+
+from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.loaders import wds_layout as layout
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import StoreMeta
 from latentstore.loaders.reader import Reader, by_block
-from latentstore.loaders.remote import Location, MissingError
-from latentstore.loaders.zarr_read import read_json
+from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.webdataset import layout
+from latentstore.loaders.zarr.read import read_json
 
 
 class WdsReader(Reader):
@@ -108,9 +109,7 @@ class WdsReader(Reader):
 
     def _extent(self, block: int, groups: int) -> tuple[int, int]:
         table = self.index([block])[block]
-        return int((table.start + table.bounds[:, 0]).min()), int(
-            (table.start + table.bounds[:, groups]).max()
-        )
+        return int((table.start + table.bounds[:, 0]).min()), int((table.start + table.bounds[:, groups]).max())
 
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
         """See `Reader.block_ranges`: one range; in a tar a sample's groups lie together, so all of it is
@@ -142,9 +141,7 @@ class WdsReader(Reader):
     def _column(self, name: str, kind: str, indices: np.ndarray) -> Any:
         numbers = kind in ("int", "float")
         out: Any = (
-            np.empty(len(indices), np.int64 if kind == "int" else np.float64)
-            if numbers
-            else [None] * len(indices)
+            np.empty(len(indices), np.int64 if kind == "int" else np.float64) if numbers else [None] * len(indices)
         )
         for block, here in by_block(self.blocks(indices)):
             rows, table = indices[here] - self.starts[block], self.index([block])[block]

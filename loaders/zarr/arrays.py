@@ -1,5 +1,5 @@
 """The ordinary arrays of a Zarr store, read without zarr: numbers and strings. The layout is in
-`loaders.zarr_layout`."""
+`loaders.zarr.layout`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from latentstore.codecs.errors import CorruptError
-from latentstore.loaders import zarr_layout as layout
-from latentstore.loaders.remote import Location
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.zarr import layout
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ArrayInfo:
 
     @classmethod
     def of(cls, metadata: dict[str, Any], where: str) -> ArrayInfo:
-        """CorruptError naming `where` if it is not an array that `loaders.zarr_layout` writes."""
+        """CorruptError naming `where` if it is not an array that `loaders.zarr.layout` writes."""
         try:
             kind = metadata["data_type"]
             dtype = None if kind == "string" else np.dtype(kind).newbyteorder("<")

@@ -29,7 +29,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from latentstore.codecs.checksum import crc32c
+
+from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError
 
 FORMAT_VERSION = 1
@@ -153,7 +154,7 @@ def latent_metadata(
 
 
 def latent_codec(name: str, sha256: str) -> dict[str, Any]:
-    """The serializer's metadata, as `codecs.zarr_codec.LatentCodec.to_dict` gives it."""
+    """The serializer's metadata, as `codecs.arrays.zarr_codec.LatentCodec.to_dict` gives it."""
     return {
         "name": CODEC_NAME,
         "configuration": {"version": CODEC_VERSION, "artifact": {"name": name, "sha256": sha256}},
@@ -196,9 +197,7 @@ def flat_chunk_bytes(size: int) -> int:
 
 def text_metadata(count: int) -> bytes:
     """zarr.json of an array of `count` strings, codec vlen-utf8, with a CRC-32C per chunk."""
-    return _array(
-        (count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC], [SAMPLE]
-    )
+    return _array((count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC], [SAMPLE])
 
 
 def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]]:

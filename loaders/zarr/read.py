@@ -1,4 +1,4 @@
-"""Reading a Zarr store: its arrays and where its blobs lie. The layout is in `loaders.zarr_layout`.
+"""Reading a Zarr store: its arrays and where its blobs lie. The layout is in `loaders.zarr.layout`.
 
 Reads objects and ranges by itself, without zarr: a worker starts in no time, and a batch is a few large reads
 instead of a request per sample.
@@ -10,12 +10,13 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.loaders import zarr_layout as layout
 from latentstore.loaders.manifest import StoreMeta
 from latentstore.loaders.reader import Reader, by_block
-from latentstore.loaders.remote import Location, MissingError
-from latentstore.loaders.zarr_arrays import ZarrArrays, read_json
+from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.zarr import layout
+from latentstore.loaders.zarr.arrays import ZarrArrays, read_json
 
 
 class ZarrReader(Reader):
@@ -83,7 +84,7 @@ class ZarrReader(Reader):
 
 
 class FixedReader(ZarrReader):
-    """Pictures of one size: array ``latent``, one sharding object per block."""
+    """Images of one size: array ``latent``, one sharding object per block."""
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         super().__init__(location, meta)
@@ -131,9 +132,7 @@ class FixedReader(ZarrReader):
         count = int(self.starts[block + 1]) - first
         empty = np.flatnonzero((length[:count] == 0).any(axis=1))
         if len(empty):
-            raise CorruptError(
-                f"{where}: shard {block} lacks a chunk of {self._key(first + int(empty[0]))!r}"
-            )
+            raise CorruptError(f"{where}: shard {block} lacks a chunk of {self._key(first + int(empty[0]))!r}")
         return start[:count], length[:count]
 
     def _key(self, index: int) -> str:
@@ -194,7 +193,7 @@ class FixedReader(ZarrReader):
 
 
 class NativeReader(ZarrReader):
-    """Pictures of many sizes: ``blob_gK`` and ``offset``."""
+    """Images of many sizes: ``blob_gK`` and ``offset``."""
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         super().__init__(location, meta)
@@ -214,13 +213,9 @@ class NativeReader(ZarrReader):
         """int64 (count + 1, groups)."""
         if self._offset is None:
             offset = self.arrays.numbers("offset")
-            good = offset.shape == (self.meta.count + 1, self.meta.groups) and bool(
-                (np.diff(offset, axis=0) > 0).all()
-            )
+            good = offset.shape == (self.meta.count + 1, self.meta.groups) and bool((np.diff(offset, axis=0) > 0).all())
             if not good:
-                raise CorruptError(
-                    f"{self.location.at('offset')}: not the offsets of {self.meta.count} samples"
-                )
+                raise CorruptError(f"{self.location.at('offset')}: not the offsets of {self.meta.count} samples")
             self._offset = offset
         return self._offset
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image
 
 import latentstore
-from latentstore.cli import main
-
-ROOT = Path(__file__).resolve().parent.parent
+from latentstore.cli.main import main
 
 
 def run_page(page: str, names: dict[str, object], replace: dict[str, str] | None = None) -> int:
@@ -30,13 +29,13 @@ def run_page(page: str, names: dict[str, object], replace: dict[str, str] | None
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photos/ with 40 pictures in two classes; the working directory."""
+    """photos/ with 40 images in two classes; the working directory."""
     y, x = np.mgrid[:64, :80]
     for i in range(40):
-        picture = np.stack([x + i, y + 2 * i, (x * y) // 64], -1) % 256
+        image = np.stack([x + i, y + 2 * i, (x * y) // 64], -1) % 256
         path = tmp_path / "photos" / ("even", "odd")[i % 2] / f"{i:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.astype(np.uint8)).save(path)
+        Image.fromarray(image.astype(np.uint8)).save(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -63,22 +62,22 @@ def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
     assert run_page("s3.md", {"storage_options": s3_server}) == 2
 
 
-def test_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from sounds_made import chirp, write
+    from audio_made import chirp, write
 
     monkeypatch.chdir(tmp_path)
     write(Path("songs"), **{f"s{i}": (chirp(i, 44100, 2), 44100) for i in range(4)})
     digits = {f"{i % 3}_{('ann', 'bob')[i % 2]}_{i}": (chirp(i, 900 + 100 * i), 8000) for i in range(16)}
     write(Path("digits"), **digits)
-    text = (ROOT / "docs" / "sound.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "audio.md").read_text(encoding="utf-8")
     commands = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^latentstore .*$", text, re.MULTILINE)]
     assert [command[0] for command in commands] == ["convert", "convert", "info", "verify", "export", "evaluate"]
     for command in commands:
         assert main(command) == 0, command
     assert len(list(Path("heard").glob("*.wav"))) == 4
     names: dict[str, Any] = {}
-    assert run_page("sound.md", names) == 3
+    assert run_page("audio.md", names) == 3
     assert names["second"].shape == (22050, 2) and names["latent"].shape == (27, 1, 173)
     assert names["batch"]["latent"].shape[:2] == (8, 32) and 0 < names["loader"].padding < 0.5
 

@@ -1,4 +1,4 @@
-"""The README does what it says: its commands and its Python run, in order, on a small folder of pictures."""
+"""The README does what it says: its commands and its Python run, in order, on a small folder of images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image
 
-from latentstore.cli import main
+from latentstore.cli.main import main
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -22,13 +22,13 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photos/ with 33 pictures in two classes, and photo.jpg beside it; the working directory."""
+    """photos/ with 33 images in two classes, and photo.jpg beside it; the working directory."""
     y, x = np.mgrid[:96, :128]
     for i in range(33):
-        picture = np.stack([x + i, y + 2 * i, (x * y) // 64], -1) % 256
+        image = np.stack([x + i, y + 2 * i, (x * y) // 64], -1) % 256
         path = tmp_path / "photos" / ("even", "odd")[i % 2] / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.astype(np.uint8)).save(path, quality=90)
+        Image.fromarray(image.astype(np.uint8)).save(path, quality=90)
     path.rename(tmp_path / "photo.jpg")
     Image.open(tmp_path / "photo.jpg").save(path)
     monkeypatch.chdir(tmp_path)

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs.checksum import crc32c
-from latentstore.codecs.errors import LatentstoreError
-from latentstore.codecs.numcodecs_codec import LatentV2
-from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
+from paths import ROOT
 from zarr.storage import MemoryStore
-from zarr_arrays import latents, pictures
+from zarr_arrays import images, latents
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+from latentstore.codecs.arrays.numcodecs_codec import LatentV2
+from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.errors import LatentstoreError
+
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "zarr.md").read_text(encoding="utf-8")
 
 
@@ -37,7 +39,7 @@ def test_every_code_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for block in python:
         assert "10_000" not in block or block.count("10_000") == 1
         exec(compile(block.replace("10_000", "1_700"), "docs/zarr.md", "exec"), names)
-    assert names["picture"].shape == (64, 96, 3) and names["corner"].shape == (300, 300, 3)
+    assert names["image"].shape == (64, 96, 3) and names["corner"].shape == (300, 300, 3)
     assert names["decoded"].shape == (4, 64, 96, 3) and names["one"].shape == (64, 96, 3)
     assert np.array_equal(names["first"], names["latents"][:, :12])
     copied = zarr.open_array("other.zarr", path="train/image")[...]
@@ -109,7 +111,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 def test_the_bytes_are_those_of_the_page(codec: Any) -> None:
     store = MemoryStore()
-    x = pictures(3, 16, 24)
+    x = images(3, 16, 24)
     x[1] = 7
     x[2, 9:], x[2, :, 20:] = 7, 7
     z = zarr.create_array(

@@ -1,12 +1,12 @@
 """Makes the golden arrays of chunk format 1, in `arrays/v1` beside this file: `python
 tests/golden/make_arrays.py`.
 
-A group of Zarr v3 and one of v2, of pictures and latents coded by the artifact of the golden blobs, which
+A group of Zarr v3 and one of v2, of images and latents coded by the artifact of the golden blobs, which
 lies beside them. They are made once, by the release that froze the format, and never again: tests only read
 them. So this refuses to run where the folder exists; a new format version gets a new folder.
 
 values.npz has what each array must give back, by group and array. Latents are exact; pixels come from floats,
-and may differ by one on another machine. """
+and may differ by one on another machine."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 import zarr
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from latentstore.codecs import Codec
-from latentstore.codecs.numcodecs_codec import SignalV2
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from random_models import latent
-from zarr_arrays import pictures
+from zarr_arrays import images
 
 import latentstore.zarr
+from latentstore.codecs import codec_from_bytes
+from latentstore.codecs.arrays.numcodecs_codec import SignalV2
 
-ARTIFACT = Path(__file__).parent / "v1" / "artifact.safetensors"
+ARTIFACT = Path(__file__).parent / "images" / "v1" / "artifact.safetensors"
 FOLDER = Path(__file__).parent / "arrays" / "v1"
 
 
 def main() -> None:
     if FOLDER.exists():
         raise SystemExit(f"{FOLDER} exists: golden arrays of a version that was frozen are never made again.")
-    codec = Codec.from_bytes(ARTIFACT.read_bytes())
-    gray = pictures(5, 20, 28, 1)[..., 0]
-    gray[1] = 7  # a picture of the fill value
+    codec = codec_from_bytes(ARTIFACT.read_bytes())
+    gray = images(5, 20, 28, 1)[..., 0]
+    gray[1] = 7  # an image of the fill value
     gray[2, 11:] = 7
     codes = np.stack([latent(i, "plain", codec.channels, 3, 4) for i in range(5)])
     layouts: dict[int, dict[str, tuple[Any, dict[str, Any]]]] = {

@@ -1,6 +1,6 @@
-"""Makes the golden files of sound, in the folder `sound-v1` beside this file:
+"""Makes the golden files of audio, in the folder `audio-v1` beside this file:
 
-    python tests/golden/make_sound.py
+    python tests/golden/make_audio.py
 
 As with `make.py`: made once, and then only read. index.json says of every blob how many samples it has, at which rate,
 and the SHA-256 of its latent (int8, in C order) and of its signal (float32, little-endian); two short ones are kept
@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from latentstore.codecs import Codec, SoundCodec
-from latentstore.codecs.artifact import make_artifact
-from latentstore.codecs.entropy import ADAPTIVE_TABLES
-from latentstore.codecs.lapped import mdct_basis
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from random_models import latent, random_adaptive_tables
 
-FOLDER = Path(__file__).parent / "sound-v1"
+from latentstore.codecs import AudioCodec, codec_from_bytes
+from latentstore.codecs.artifact.file import make_artifact
+from latentstore.codecs.audio.lapped import mdct_basis
+from latentstore.codecs.entropy.coder import ADAPTIVE_TABLES
+
+FOLDER = Path(__file__).parent / "audio" / "v1"
 HOP, GROUP, CHANNELS = 8, 3, 6
 CASES = [
     ("one-sample", "plain", 1), ("short", "strong", 61), ("zeros", "zeros", 800), ("extreme", "extreme", 1000),
@@ -52,10 +53,10 @@ def tiny_artifact() -> bytes:
 
 
 def main() -> None:
-    FOLDER.mkdir()
+    FOLDER.mkdir(parents=True)
     content = tiny_artifact()
-    codec = Codec.from_bytes(content)
-    assert isinstance(codec, SoundCodec)
+    codec = codec_from_bytes(content)
+    assert isinstance(codec, AudioCodec)
     (FOLDER / "artifact.safetensors").write_bytes(content)
     index = {}
     for number, (name, kind, samples) in enumerate(CASES):

@@ -1,4 +1,4 @@
-"""Makes the golden files of format version 1, in the folder `v1` beside this file:
+"""Makes the golden files of format version 1, in the folder `images/v1` beside this file:
 
     python tests/golden/make.py
 
@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from forged import reseal
-from latentstore.codecs import Codec
-from latentstore.codecs.artifact import make_artifact
-from latentstore.codecs.bitstream import group_info, split_sample, varint
-from latentstore.codecs.checksum import crc32c
-from latentstore.codecs.entropy import TABLES
-from latentstore.codecs.symmetry import symmetric_basis
 from random_models import latent, random_tables
 
-FOLDER = Path(__file__).parent / "v1"
+from latentstore.codecs import Codec, codec_from_bytes
+from latentstore.codecs.artifact.file import make_artifact
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.bitstream.sample import group_info, split_sample, varint
+from latentstore.codecs.entropy.coder import TABLES
+from latentstore.codecs.image.symmetry import symmetric_basis
+
+FOLDER = Path(__file__).parent / "images" / "v1"
 CLASSES = [0, 4, 5, 0, 2, 3]
 GROUP = 3
 
@@ -50,9 +51,7 @@ def tiny_artifact() -> bytes:
     flat = np.concatenate(rows).astype(np.float32)
     delta = np.array([[0.1, 0.05]] * 6, np.float32)
     classes = np.array(CLASSES, np.int8)
-    return make_artifact(
-        facts, {**tensors, "classes": classes, "analysis": flat, "synthesis": flat, "delta": delta}
-    )
+    return make_artifact(facts, {**tensors, "classes": classes, "analysis": flat, "synthesis": flat, "delta": delta})
 
 
 def samples(codec: Codec) -> dict[str, tuple[np.ndarray, bytes]]:
@@ -96,46 +95,52 @@ def failures(sample: bytes, sha256: bytes) -> dict[str, tuple[str, bytes]]:
     flipped = bytearray(sample)
     flipped[-1] ^= 1
     return {
-        "empty": ("TruncatedError", b""),
-        "cut-in-header": ("TruncatedError", sample[: info.starts[0] - 1]),
-        "cut-in-group": ("TruncatedError", sample[:-1]),
-        "longer": ("CorruptError", sample + b"\0"),
-        "flipped-bit": ("CorruptError", bytes(flipped)),
-        "magic": ("CorruptError", with_header(1, ord("T"))),
-        "sample-version": ("UnsupportedVersionError", with_header(2, 0x20)),
-        "mode": ("CorruptError", with_header(2, 0x12)),
-        "mode-of-another-codec": ("ArtifactError", with_header(2, 0x11)),
-        "artifact": ("ArtifactError", with_header(3, sample[3] ^ 255)),
-        "no-width": ("CorruptError", with_header(5, 0)),
-        "other-size": ("CorruptError", with_header(5, 77)),
-        "group-version": ("UnsupportedVersionError", with_group(b"\x21" + first[1:])),
-        "group-crc": ("CorruptError", with_group(first[:-1] + bytes([first[-1] ^ 1]))),
-        "reserved-flag": ("CorruptError", forged(flags=first[0] & 15 | 2)),
-        "reserved-quality": ("CorruptError", forged(quality=101)),
-        "model": ("CorruptError", forged(model=2)),
-        "a-word-less": ("TruncatedError", forged(payload=payload[: end - 2] + payload[end:])),
-        "a-word-more": ("CorruptError", forged(payload=payload[:end] + b"\0\0" + payload[end:])),
+        "header/empty": ("TruncatedError", b""),
+        "header/cut-in-header": ("TruncatedError", sample[: info.starts[0] - 1]),
+        "group/cut-in-group": ("TruncatedError", sample[:-1]),
+        "header/longer": ("CorruptError", sample + b"\0"),
+        "group/flipped-bit": ("CorruptError", bytes(flipped)),
+        "header/magic": ("CorruptError", with_header(1, ord("T"))),
+        "header/sample-version": ("UnsupportedVersionError", with_header(2, 0x20)),
+        "header/mode": ("CorruptError", with_header(2, 0x12)),
+        "header/mode-of-another-codec": ("ArtifactError", with_header(2, 0x11)),
+        "header/artifact": ("ArtifactError", with_header(3, sample[3] ^ 255)),
+        "header/no-width": ("CorruptError", with_header(5, 0)),
+        "header/other-size": ("CorruptError", with_header(5, 77)),
+        "group/group-version": ("UnsupportedVersionError", with_group(b"\x21" + first[1:])),
+        "group/group-crc": ("CorruptError", with_group(first[:-1] + bytes([first[-1] ^ 1]))),
+        "group/reserved-flag": ("CorruptError", forged(flags=first[0] & 15 | 2)),
+        "group/reserved-quality": ("CorruptError", forged(quality=101)),
+        "group/model": ("CorruptError", forged(model=2)),
+        "group/a-word-less": ("TruncatedError", forged(payload=payload[: end - 2] + payload[end:])),
+        "group/a-word-more": ("CorruptError", forged(payload=payload[:end] + b"\0\0" + payload[end:])),
     }
+
+
+def write(name: str, content: bytes) -> None:
+    file = FOLDER / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def main() -> None:
     if FOLDER.exists():
         raise SystemExit(f"{FOLDER} exists: golden files of a version that was frozen are never made again.")
     artifact = tiny_artifact()
-    codec = Codec.from_bytes(artifact)
-    FOLDER.mkdir()
+    codec = codec_from_bytes(artifact)
+    FOLDER.mkdir(parents=True)
     (FOLDER / "artifact.safetensors").write_bytes(artifact)
     index: dict[str, dict[str, Any]] = {"decodes": {}, "fails": {}}
     for name, (values, blob) in samples(codec).items():
-        (FOLDER / f"{name}.bin").write_bytes(blob)
-        index["decodes"][name] = {
+        write(f"decodes/{name}.bin", blob)
+        index["decodes"][f"decodes/{name}.bin"] = {
             "latent_shape": values.shape,
             "latent_sha256": hashlib.sha256(values.tobytes()).hexdigest(),
             "pixels_sha256": hashlib.sha256(codec.decompress(blob).tobytes()).hexdigest(),
         }
     for name, (error, blob) in failures(samples(codec)["escapes"][1], bytes.fromhex(codec.sha256)).items():
-        (FOLDER / f"fails-{name}.bin").write_bytes(blob)
-        index["fails"][name] = error
+        write(f"fails/{name}.bin", blob)
+        index["fails"][f"fails/{name}.bin"] = error
     (FOLDER / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 

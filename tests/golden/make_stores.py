@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from latentstore.codecs import Codec
-from latentstore.loaders.writer import Sample, StoreSpec, open_writer
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from random_models import latent
 
-ARTIFACT = Path(__file__).parent / "v1" / "artifact.safetensors"
+from latentstore.codecs import codec_from_bytes
+from latentstore.writing.spec import Sample, StoreSpec, open_writer
+
+ARTIFACT = Path(__file__).parent / "images" / "v1" / "artifact.safetensors"
 FOLDER = Path(__file__).parent / "stores" / "v1"
 QUALITY = 40
 KEYS = ("a b/é 0", "a b/1", "c/2", "3")
@@ -38,14 +39,12 @@ def fields(i: int) -> dict[str, Any]:
 def main() -> None:
     if FOLDER.exists():
         raise SystemExit(f"{FOLDER} exists: golden stores of a version that was frozen are never made again.")
-    codec = Codec.from_bytes(ARTIFACT.read_bytes())
+    codec = codec_from_bytes(ARTIFACT.read_bytes())
     latents, index = {}, {}
     for name, sizes in SIZES.items():
         samples = []
         for i, (height, width) in enumerate(sizes):
-            latents[f"{name}-{i}"] = latent(
-                i, "plain", codec.channels, *codec.latent_shape(height, width)[1:]
-            )
+            latents[f"{name}-{i}"] = latent(i, "plain", codec.channels, *codec.latent_shape(height, width)[1:])
             groups = codec.encode_latent_groups(latents[f"{name}-{i}"], QUALITY)
             samples.append(Sample(KEYS[i], groups, width, height, fields(i)))
         spec = StoreSpec.of(
@@ -54,7 +53,7 @@ def main() -> None:
         )  # fmt: skip
         for format, target in (("zarr", f"{name}.zarr"), ("wds", f"{name}-wds")):
             with open_writer(str(FOLDER / target), spec, format=format) as writer:
-                # Two short shards, as where pictures could not be read: Zarr closes the gap.
+                # Two short shards, as where images could not be read: Zarr closes the gap.
                 writer.write_shard(0, samples[:2])
                 writer.write_shard(1, samples[2:])
                 writer.finish(2)
@@ -67,9 +66,7 @@ def main() -> None:
                 "quality": QUALITY,
             }
     np.savez(FOLDER / "latents.npz", **latents)
-    (FOLDER / "index.json").write_text(
-        json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
+    (FOLDER / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from latentstore.loaders.buckets import POOL_BATCHES, Buckets
 from latentstore.loaders.order import SampleOrder
 

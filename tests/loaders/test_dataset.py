@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import latentstore
 from latentstore.codecs.errors import (
     ArgumentError,
     ArtifactError,
@@ -17,9 +19,7 @@ from latentstore.codecs.errors import (
     StoreError,
     UnsupportedVersionError,
 )
-from latentstore.loaders.remote import Location
-
-import latentstore
+from latentstore.loaders.remote.location import Location
 
 
 def _equal(got: Any, store: Any, indices: Any, channels: int | None = None) -> bool:
@@ -83,7 +83,7 @@ def test_bulk(store: Any) -> None:
 def test_out(store: Any) -> None:
     ds = latentstore.open(store.url, channels=12)
     if ds.size is None:
-        with pytest.raises(ArgumentError, match="pictures of many sizes"):
+        with pytest.raises(ArgumentError, match="images of many sizes"):
             ds.read_latents(np.arange(3), out=np.empty((3, 12, 5, 7), np.int8))
         return
     assert ds.latent_shape == (12, 5, 7)
@@ -179,14 +179,14 @@ def test_remote_store(remote: tuple[Any, dict[str, Any]], monkeypatch: pytest.Mo
     again = pickle.loads(pickle.dumps(ds))
     assert again[3]["txt"] == store.fields[3]["txt"]
     with pytest.raises(StoreError, match="already exists"):
-        from latentstore.loaders.writer import StoreSpec, open_writer
+        from latentstore.writing.spec import StoreSpec, open_writer
 
         spec = StoreSpec.of(ds.codec, size=ds.size, shard_samples=8, source="")
         open_writer(store.url, spec, format=store.layout.split("-")[0], storage_options=options)
 
 
 def test_remote_gaps_and_overwrite(codec: Any, make_samples: Any, make_store: Any, layout: str) -> None:
-    from latentstore.loaders.writer import StoreSpec, open_writer
+    from latentstore.writing.spec import StoreSpec, open_writer
 
     store = make_store(f"memory://gaps-{layout}", layout, counts=(8, 3, 0, 8, 1))
     ds = latentstore.open(store.url)
@@ -255,13 +255,11 @@ def test_flipped_bits_name_shard_and_key(broken: Any) -> None:
         latentstore.open(broken.url).read_latents(np.array([0, 1, 3]))
 
 
-def test_wrong_artifact(
-    broken: Any, codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from latentstore.codecs import resolve
+def test_wrong_artifact(broken: Any, codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latentstore.codecs import load as resolve
 
     if broken.layout.startswith("zarr"):
-        from latentstore.loaders import zarr_layout
+        from latentstore.loaders.zarr import layout as zarr_layout
 
         metadata, chunks = zarr_layout.numbers(np.frombuffer(other_artifact, np.uint8), ["artifact_byte"])
         (Path(broken.url) / "artifact/zarr.json").write_bytes(metadata)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import GOLDEN
 
 import latentstore
-from latentstore.verify import verify
+from latentstore.stores.verify import verify
 
-VERSIONS = Path(__file__).parent / "golden" / "stores"
+VERSIONS = GOLDEN / "stores"
 LAYOUTS = ("one-size.zarr", "many-sizes.zarr", "one-size-wds", "many-sizes-wds")
 
 

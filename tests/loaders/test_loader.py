@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from latentstore.codecs.errors import ArgumentError, CorruptError
 
 torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
@@ -30,13 +31,11 @@ class Memory:
     """Answers like `LatentDataset`; sample i is full of i modulo 100."""
 
     codec = SimpleNamespace(mode="RGB", scale=lambda quality: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
-    url, is_sound = "memory", False
+    url, is_audio = "memory", False
     quality, channels, classes = 50, CHANNELS, None
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
 
-    def __init__(
-        self, *shard_sizes: int, local: bool = True, size: tuple[int, int] | None = (16, 16)
-    ) -> None:
+    def __init__(self, *shard_sizes: int, local: bool = True, size: tuple[int, int] | None = (16, 16)) -> None:
         self.shard_starts = np.cumsum([0, *shard_sizes])
         self.is_local, self.size = local, size
         self.latent_shape = None if size is None else (CHANNELS, SIDE, SIDE)
@@ -195,16 +194,13 @@ def test_a_shuffled_epoch_goes_on_with_other_ranks(
 ) -> None:
     def ranks(world_size: int) -> list[LatentLoader]:
         return [
-            LatentLoader(Memory(samples), batch_size, True, rank=r, world_size=world_size)
-            for r in range(world_size)
+            LatentLoader(Memory(samples), batch_size, True, rank=r, world_size=world_size) for r in range(world_size)
         ]
 
     seen, states = [], []
     for loader in ranks(before):
         it = iter(loader)
-        seen += [
-            key for batch in [next(it, None) for _ in range(min(steps, len(loader)))] for key in batch["key"]
-        ]
+        seen += [key for batch in [next(it, None) for _ in range(min(steps, len(loader)))] for key in batch["key"]]
         states.append(loader.state_dict())
     assert all(state == states[0] for state in states)
     for loader in ranks(after):
@@ -304,7 +300,7 @@ def test_latents_are_normalised_channel_by_channel() -> None:
             assert torch.equal(got[:, channel, 0, 0], expected.to(got.dtype))
 
 
-def test_pictures_of_many_sizes_are_lists() -> None:
+def test_images_of_many_sizes_are_lists() -> None:
     ds = Memory(10, size=None)
     batch = next(iter(LatentLoader(ds, 5)))
     assert [tuple(latent.shape) for latent in batch["latent"]] == [(3, 1 + i % 3, 2) for i in range(5)]

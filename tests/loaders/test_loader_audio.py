@@ -1,4 +1,4 @@
-"""Batches of sound: shapes, padding, masks, normalised latents by each sample's step, waveforms, ranks, resuming."""
+"""Batches of audio: shapes, padding, masks, normalised latents by each sample's step, waveforms, ranks, resuming."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, CorruptError
-from sounds_made import chirp, write
+from audio_made import chirp, write
 
 import latentstore
+from latentstore.codecs.errors import ArgumentError, CorruptError
 
 torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
 
@@ -23,8 +23,8 @@ RATE, COUNT = 8000, 50
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     loudness = np.exp(rng.normal(-2, 1, COUNT)).astype(np.float32)
-    sounds = {f"{i % 3}_{i:02d}": (loudness[i] * chirp(i, int(rng.integers(40, 4000))), RATE) for i in range(COUNT)}
-    return write(tmp_path_factory.mktemp("sounds"), **sounds)
+    clips = {f"{i % 3}_{i:02d}": (loudness[i] * chirp(i, int(rng.integers(40, 4000))), RATE) for i in range(COUNT)}
+    return write(tmp_path_factory.mktemp("clips"), **clips)
 
 
 @pytest.fixture(scope="module", params=["zarr", "wds"])
@@ -57,8 +57,8 @@ def test_windows_are_one_tensor(windows: Any) -> None:
     latents = next(iter(LatentLoader(windows, 8, output="latents")))["latent"]
     for i in range(8):
         np.testing.assert_allclose(latents[i], expected(windows, i), rtol=1e-4, atol=1e-5)
-    sound = next(iter(LatentLoader(windows, 8, output="waveforms")))["waveform"]
-    assert sound.dtype == torch.float32 and sound.shape == (8, 800, 1)
+    audio = next(iter(LatentLoader(windows, 8, output="waveforms")))["waveform"]
+    assert audio.dtype == torch.float32 and audio.shape == (8, 800, 1)
 
 
 def test_latents_have_unit_variance_over_the_store(windows: Any) -> None:
@@ -154,7 +154,7 @@ def test_resuming_with_other_ranks(whole: Any) -> None:
 
 
 def test_a_remote_store(source: Path, s3_server: dict[str, Any]) -> None:
-    url = "s3://bucket/sound.zarr"
+    url = "s3://bucket/audio.zarr"
     latentstore.convert(source, url, codec="mono-f32c32", storage_options=s3_server)
     ds = latentstore.open(url, storage_options=s3_server)
     for shuffle in (False, True, "block"):
@@ -163,7 +163,7 @@ def test_a_remote_store(source: Path, s3_server: dict[str, Any]) -> None:
 
 
 def test_outputs_of_the_other_kind(whole: Any) -> None:
-    with pytest.raises(ArgumentError, match="holds sound"):
+    with pytest.raises(ArgumentError, match="holds audio"):
         LatentLoader(whole, 8, output="pixels")
 
 
@@ -174,7 +174,7 @@ def test_a_step_that_cannot_be(whole: Any) -> None:
         whole.step_codes({})
 
 
-def test_a_store_that_lacks_what_sound_needs(whole: Any) -> None:
+def test_a_store_that_lacks_what_audio_needs(whole: Any) -> None:
     from latentstore.loaders.manifest import StoreMeta
 
     fields = {name: kind for name, kind in whole.info["fields"].items() if name != "rate"}

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import CorruptError
-from latentstore.loaders import LatentDataset, LatentLoader, Sample, StoreSpec, open_writer
 
 import latentstore
+from latentstore.codecs.errors import CorruptError
+from latentstore.loaders import LatentDataset, LatentLoader
+from latentstore.writing import Sample, StoreSpec, open_writer
 
 torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
 
 SAMPLES, SHARD_SAMPLES = 11, 4
 
 
-def pictures(size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+def images(size: tuple[int, int] | None) -> Iterator[np.ndarray]:
     """Noise on a gradient: uint8 (H, W, 3)."""
     rng = np.random.default_rng(5)
     for i in range(SAMPLES):
@@ -34,12 +35,12 @@ def write(target: str, size: tuple[int, int] | None) -> None:
     samples = [
         Sample(
             f"k{i:02d}",
-            codec.compress_groups(picture, effort="fast"),
-            picture.shape[1],
-            picture.shape[0],
+            codec.compress_groups(image, effort="fast"),
+            image.shape[1],
+            image.shape[0],
             {"label": i % 3},
         )
-        for i, picture in enumerate(pictures(size))
+        for i, image in enumerate(images(size))
     ]
     with open_writer(target, spec) as writer:
         for shard, first in enumerate(range(0, SAMPLES, SHARD_SAMPLES)):
@@ -69,9 +70,7 @@ def rows(batches: LatentLoader, name: str = "latent") -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["zarr", "wds", "remote", "native"])
 @pytest.mark.parametrize("channels", [5, 12, 48])
 @pytest.mark.parametrize("shuffle", [False, True, "block"])
-def test_batches_hold_the_samples(
-    stores: dict[str, str], kind: str, channels: int, shuffle: bool | str
-) -> None:
+def test_batches_hold_the_samples(stores: dict[str, str], kind: str, channels: int, shuffle: bool | str) -> None:
     ds = latentstore.open(stores[kind], channels=channels)
     loader = LatentLoader(ds, 3, shuffle, num_workers=2)
     for _ in range(2):
@@ -88,13 +87,13 @@ def test_batches_hold_the_samples(
 def test_pixels_are_what_the_codec_decodes(stores: dict[str, str], kind: str) -> None:
     ds = latentstore.open(stores[kind], channels=24)
     found = rows(LatentLoader(ds, 4, output="pixels"), "pixels")
-    for i, picture in enumerate(pictures(ds.size)):
+    for i, image in enumerate(images(ds.size)):
         sample = ds[i]
-        expected = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=picture.shape[:2])[0]
+        expected = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=image.shape[:2])[0]
         got = found[sample["key"]]
-        assert got.dtype == torch.uint8 and tuple(got.shape) == (3, *picture.shape[:2])
+        assert got.dtype == torch.uint8 and tuple(got.shape) == (3, *image.shape[:2])
         assert np.array_equal(got.permute(1, 2, 0).numpy(), expected)
-        assert np.abs(expected.astype(int) - picture).mean() < 20
+        assert np.abs(expected.astype(int) - image).mean() < 20
 
 
 def test_latents_have_zero_mean_and_unit_variance(stores: dict[str, str]) -> None:
@@ -110,14 +109,11 @@ def test_latents_have_zero_mean_and_unit_variance(stores: dict[str, str]) -> Non
 def same(ds: LatentDataset, batches: Any) -> bool:
     found = rows(batches)
     return sorted(found) == sorted(ds.keys()) and all(
-        np.array_equal(found[sample["key"]], sample["latent"])
-        for sample in map(ds.__getitem__, range(len(ds)))
+        np.array_equal(found[sample["key"]], sample["latent"]) for sample in map(ds.__getitem__, range(len(ds)))
     )
 
 
-@pytest.mark.parametrize(
-    "kind, method", [("zarr", "fork"), ("wds", "fork"), ("zarr", "spawn"), ("wds", "forkserver")]
-)
+@pytest.mark.parametrize("kind, method", [("zarr", "fork"), ("wds", "fork"), ("zarr", "spawn"), ("wds", "forkserver")])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, method: str) -> None:
     ds = latentstore.open(stores[kind], channels=12)

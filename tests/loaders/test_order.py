@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.order import ORDERS, RankSlice, SampleOrder, permute, round_keys
 
@@ -44,9 +45,7 @@ def test_the_order_never_changes() -> None:
     """A run that is resumed with a newer version must go on where it stopped: these figures are frozen."""
     order = SampleOrder((400, 600), "full", seed=7)
     assert order.epoch(3).indices(np.arange(6)).tolist() == FROZEN_FULL
-    assert (
-        make("block", [5, 3, 9, 4], seed=7, window=2).epoch(3).indices(np.arange(8)).tolist() == FROZEN_BLOCK
-    )
+    assert make("block", [5, 3, 9, 4], seed=7, window=2).epoch(3).indices(np.arange(8)).tolist() == FROZEN_BLOCK
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
@@ -91,9 +90,7 @@ def test_each_sample_once_and_any_slice_agrees(
 def test_seed_and_epoch_change_the_order() -> None:
     for mode in ("full", "block"):
         orders = [
-            make(mode, [30] * 10, seed).epoch(epoch).indices(np.arange(300))
-            for seed in (0, 1)
-            for epoch in (0, 1)
+            make(mode, [30] * 10, seed).epoch(epoch).indices(np.arange(300)) for seed in (0, 1) for epoch in (0, 1)
         ]
         for i, a in enumerate(orders):
             assert all((a != b).mean() > 0.9 for b in orders[:i])
@@ -153,9 +150,7 @@ def test_stored_order_names_the_shard_of_each_position() -> None:
 
 
 @given(st.integers(1, 80), st.integers(1, 5), st.integers(1, 5), st.data())
-def test_other_ranks_take_over_in_the_middle(
-    samples: int, before: int, after: int, data: st.DataObject
-) -> None:
+def test_other_ranks_take_over_in_the_middle(samples: int, before: int, after: int, data: st.DataObject) -> None:
     first = before * data.draw(st.integers(0, samples // before))
     done = [RankSlice(samples, r, before).positions(0, first // before) for r in range(before)]
     rest = [RankSlice(samples, r, after, first=first) for r in range(after)]

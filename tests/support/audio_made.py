@@ -1,4 +1,4 @@
-"""Short sounds for tests: seeded, and written by soundfile."""
+"""Short clips for tests: seeded, and written by soundfile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-soundfile = pytest.importorskip("soundfile", reason="sound is read by soundfile: pip install latentstore[sound]")
+soundfile = pytest.importorskip("soundfile", reason="audio is read by soundfile: pip install latentstore[audio]")
 
 
 def chirp(seed: int, samples: int, channels: int = 1) -> np.ndarray:
@@ -19,17 +19,17 @@ def chirp(seed: int, samples: int, channels: int = 1) -> np.ndarray:
     return (0.4 * sweep + 0.01 * rng.normal(size=(samples, channels))).astype(np.float32)
 
 
-def encoded(sound: np.ndarray, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
-    """The bytes of a sound file."""
+def encoded(audio: np.ndarray, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
+    """The bytes of an audio file."""
     file = io.BytesIO()
-    soundfile.write(file, sound, rate, format=format, subtype=subtype)
+    soundfile.write(file, audio, rate, format=format, subtype=subtype)
     return file.getvalue()
 
 
-def write(folder: Path, **sounds: tuple[np.ndarray, int]) -> Path:
-    """Writes NAME.wav for each (sound, rate); ``__`` in a name is a slash."""
-    for name, (sound, rate) in sounds.items():
+def write(folder: Path, **clips: tuple[np.ndarray, int]) -> Path:
+    """Writes NAME.wav for each (audio, rate); ``__`` in a name is a slash."""
+    for name, (audio, rate) in clips.items():
         path = folder / f"{name.replace('__', '/')}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(sound, rate))
+        path.write_bytes(encoded(audio, rate))
     return folder

@@ -1,4 +1,4 @@
-"""Pictures for the tests of codecs: of every kind that has ever broken one."""
+"""Images for the tests of codecs: of every kind that has ever broken one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ def drawn(kind: str, height: int, width: int, colours: int, seed: int = 0) -> np
         return rng.integers(0, 256, (height, width, colours), np.uint8)
     if kind == "gradient":
         slopes = rng.normal(0, 3, (2, colours))
-        return (
-            (128 + np.multiply.outer(y, slopes[0]) + np.multiply.outer(x, slopes[1]))
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
+        return (128 + np.multiply.outer(y, slopes[0]) + np.multiply.outer(x, slopes[1])).clip(0, 255).astype(np.uint8)
     if kind == "checker":
         plane = (y // period + x // period) % 2 * 255
     elif kind == "stripes":
@@ -48,7 +44,7 @@ def photo(height: int, width: int, colours: int, seed: int = 0) -> npt.NDArray[n
     return np.stack(stack, -1).clip(0, 255).astype(np.uint8)
 
 
-def psnr(decoded: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8]) -> float:
+def psnr(decoded: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> float:
     """In dB; 68 or so where nothing differs."""
-    error = np.mean((decoded.astype(np.float64) - picture) ** 2)
+    error = np.mean((decoded.astype(np.float64) - image) ** 2)
     return float(10 * np.log10(255**2 / max(float(error), 0.01)))

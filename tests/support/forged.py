@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentstore.codecs.bitstream import group_info, varint
-from latentstore.codecs.checksum import crc32c
 from random_models import SHA256
 
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.bitstream.sample import group_info, varint
 
-def reseal(blob: bytes, sha256: bytes = SHA256, sound: bool = False, **changes: Any) -> bytes:
+
+def reseal(blob: bytes, sha256: bytes = SHA256, audio: bool = False, **changes: Any) -> bytes:
     """The group blob with fields of its header changed, and a checksum that matches."""
-    info = group_info(blob, sound=sound)
+    info = group_info(blob, audio=audio)
     old = {
         "version": 1, "flags": blob[0] & 15, "model": info.model, "quality": info.quality,
         "height": info.height, "width": info.width, "escapes": info.escapes,

@@ -1,16 +1,15 @@
-"""Made-up projections with the real structure, and pictures, for the tests of the front end."""
+"""Made-up projections with the real structure, and images, for the tests of the front end."""
 
 import numpy as np
-from latentstore.codecs.projection import AnalysisTables, SynthesisTables, analysis_tables, synthesis_tables
-from latentstore.codecs.symmetry import SymmetryClass, symmetric_basis
+
+from latentstore.codecs.image.projection import AnalysisTables, SynthesisTables, analysis_tables, synthesis_tables
+from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
 
 K = SymmetryClass
-CLASSES = np.array(
-    [K.EE_SYM, K.EO, K.OE, K.EE_ANTI, K.OO_SYM, K.EE_SYM, K.OO_ANTI, K.EO, K.OE, K.EE_SYM], np.int8
-)
+CLASSES = np.array([K.EE_SYM, K.EO, K.OE, K.EE_ANTI, K.OO_SYM, K.EE_SYM, K.OO_ANTI, K.EO, K.OE, K.EE_SYM], np.int8)
 
 
-def picture(height: int, width: int, colours: int = 3, seed: int = 0) -> np.ndarray:
+def image(height: int, width: int, colours: int = 3, seed: int = 0) -> np.ndarray:
     """Half smooth, half noise, uint8."""
     rng = np.random.default_rng(seed)
     smooth = np.add.outer(np.arange(height) * 3, np.arange(width))[..., None] + np.arange(colours) * 40

@@ -1,4 +1,4 @@
-"""Latents to pictures as docs/format.md sections 7 and 8 say, written from that text alone: slow, and with
+"""Latents to images as docs/format.md sections 7 and 8 say, written from that text alone: slow, and with
 nothing shared with the codec. Names are the text's.
 """
 
@@ -120,9 +120,7 @@ def merged(LL: Floats, HL: Floats, LH: Floats, HH: Floats) -> Floats:
     return Y
 
 
-def picture(
-    content: bytes, latent: npt.NDArray[np.int8], quality: int, H: int, W: int
-) -> npt.NDArray[np.uint8]:
+def image(content: bytes, latent: npt.NDArray[np.int8], quality: int, H: int, W: int) -> npt.NDArray[np.uint8]:
     """All of section 8: uint8 (H, W, colours)."""
     facts, tensors = read_artifact(content)
     colours = 3 if facts["mode"] == "RGB" else 1

@@ -1,4 +1,4 @@
-"""Pictures and latents for the tests of array codecs, and what the signal codec should make of an array."""
+"""Images and latents for the tests of array codecs, and what the signal codec should make of an array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 
-def pictures(count: int, height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+def images(count: int, height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
     """uint8 (count, height, width, channels): smooth, each another; never 0."""
     y, x = np.mgrid[:height, :width]
     values = [
@@ -30,7 +30,7 @@ def latents(count: int, height: int, width: int, channels: int = 48, seed: int =
 def coded(
     codec: Any, values: np.ndarray, axes: str, chunks: Sequence[int], fill: int = 0, **options: Any
 ) -> np.ndarray:
-    """What `values` should be read as: every picture of every chunk by itself through `codec`, without the
+    """What `values` should be read as: every image of every chunk by itself through `codec`, without the
     rows and columns at its end that hold the fill value alone. Written in the plainest way, from
     docs/zarr.md."""
     order = [i for i, a in enumerate(axes) if a == "n"] + [axes.index(a) for a in "hwc" if a in axes]
@@ -38,17 +38,17 @@ def coded(
     out = np.full_like(values, fill)
     for start in itertools.product(*(range(0, n, c) for n, c in zip(values.shape, cells, strict=True))):
         where = tuple(slice(s, s + c) for s, c in zip(start, cells, strict=True))
-        picture = values[where].transpose(order)
-        picture = picture.reshape(picture.shape[len([a for a in axes if a == "n"]) :])
-        picture = picture if picture.ndim == 3 else picture[..., None]
-        height, width = picture.shape[:2]
-        while height and (picture[height - 1] == fill).all():
+        image = values[where].transpose(order)
+        image = image.reshape(image.shape[len([a for a in axes if a == "n"]) :])
+        image = image if image.ndim == 3 else image[..., None]
+        height, width = image.shape[:2]
+        while height and (image[height - 1] == fill).all():
             height -= 1
-        while height and width and (picture[:height, width - 1] == fill).all():
+        while height and width and (image[:height, width - 1] == fill).all():
             width -= 1
         if height and width:
-            blob = codec.compress(np.ascontiguousarray(picture[:height, :width]), **options)
-            result = np.full_like(picture, fill)
+            blob = codec.compress(np.ascontiguousarray(image[:height, :width]), **options)
+            result = np.full_like(image, fill)
             result[:height, :width] = codec.decompress(blob)
             place = out[where].transpose(order)
             place[...] = result.reshape(place.shape)

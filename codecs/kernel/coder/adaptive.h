@@ -1,4 +1,4 @@
-/* Contexts that adapt, of planes of one row: docs/format-sound.md section S5.  A lane holds a stream, and sixteen go in
+/* Contexts that adapt, of planes of one row: docs/format-audio.md section S5.  A lane holds a stream, and sixteen go in
  * lock-step, one instant after another.  Included after coder_template.h, and compiled once for each path like it. */
 
 #include <math.h>

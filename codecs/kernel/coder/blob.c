@@ -1,5 +1,5 @@
 /* The header of a group blob: docs/format.md section 4. */
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <string.h>
 

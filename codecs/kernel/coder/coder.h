@@ -1,5 +1,5 @@
 /* Entropy coder of latents: wavefront rANS with integer contexts (docs/format.md sections 4 to 6), and with contexts
- * that adapt, for planes of one row (docs/format-sound.md sections S3 to S5).
+ * that adapt, for planes of one row (docs/format-audio.md sections S3 to S5).
  *
  * Everything here works on "flat" planes: the symbols of a plane in the order in which they are
  * coded.  Step t of lane k holds row r = band*L + k, column t - band*P - 2k (P = period), and a
@@ -90,7 +90,7 @@ typedef struct {
   const uint8_t *table;
 } ls_weights;
 
-/* The same of codecs for sound (docs/format-sound.md section S7), which make an adaptive coder. */
+/* The same of codecs for audio (docs/format-audio.md section S7), which make an adaptive coder. */
 typedef struct {
   const int32_t *own, *bias;
   const uint8_t *cross;
@@ -198,7 +198,7 @@ int ls_optimise_rows(const ls_coder *coder, const int32_t *models, int count, in
                      const float *weight, float lambda, const float *delta, int8_t *latents);
 int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *latent, int contexts, uint16_t *codes);
 
-/* Positions of a plane, pictures of 2^28 pixels, and of its sides: what a forged header can ask for. A plane narrower
+/* Positions of a plane, images of 2^28 pixels, and of its sides: what a forged header can ask for. A plane narrower
  * than 32 is decoded at up to 32 times its area, so a side must have a bound of its own. */
 #define LS_MAX_AREA (1 << 22)
 #define LS_MAX_SIDE (1 << 16)

@@ -1,5 +1,5 @@
 /* CRC-32C (Castagnoli), reflected, as in RFC 3720. */
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <string.h>
 

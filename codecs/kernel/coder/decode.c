@@ -1,5 +1,5 @@
 /* Decoding blobs: small ones share vectors, and two vectors go side by side. */
-#include "coder_work.h"
+#include "coder/work.h"
 
 #include <stdlib.h>
 #include <string.h>

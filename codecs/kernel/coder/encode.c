@@ -1,5 +1,5 @@
 /* Encoding whole groups and counting their bits: which passes run over which planes. */
-#include "coder_work.h"
+#include "coder/work.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The order in which a plane's symbols are coded, and moves between it and rows. */
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Tables in the form that the loops read, built from an artifact's frequencies. */
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Rate-distortion-optimised quantisation: every coefficient, in coding order, takes the integer that costs least in
  * distortion plus lambda times the bits that the real tables charge in the context made by the choices before it. */
-#include "coder_work.h"
+#include "coder/work.h"
 
 #include <math.h>
 #include <stdlib.h>

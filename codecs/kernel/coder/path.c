@@ -1,6 +1,6 @@
 /* Which path of the inner loops runs. */
-#include "coder.h"
-#include "cpu.h"
+#include "coder/coder.h"
+#include "cpu/cpu.h"
 
 const ls_path *ls_current_path(void)
 {

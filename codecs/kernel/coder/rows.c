@@ -1,5 +1,5 @@
 /* Groups of an adaptive coder, encoded and optimised: contexts in lock-step, a stream a lane, then words backwards. */
-#include "coder_work.h"
+#include "coder/work.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "coder_work.h"
+#include "coder/work.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef LATENTSTORE_CODER_WORK_H
 #define LATENTSTORE_CODER_WORK_H
 
-#include "coder.h"
+#include "coder/coder.h"
 
 typedef struct {
     const ls_geometry *g;

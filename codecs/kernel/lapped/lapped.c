@@ -1,8 +1,8 @@
-#include "lapped.h"
+#include "lapped/lapped.h"
 
-#include "cpu.h"
-#include "lapped_loops.h"
-#include "packet.h"
+#include "cpu/cpu.h"
+#include "lapped/loops.h"
+#include "wavelet/packet.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Between signals and latents: the lapped transform of docs/format-sound.md, section S6, and quantisation.
+/* Between signals and latents: the lapped transform of docs/format-audio.md, section S6, and quantisation.
  *
  * A value does not depend on what is computed with it, so a signal may be processed in any pieces.
  */

@@ -3,7 +3,7 @@
 #ifndef LATENTSTORE_LAPPED_LOOPS_H
 #define LATENTSTORE_LAPPED_LOOPS_H
 
-#include "lapped.h"
+#include "lapped/lapped.h"
 
 /* A value of a latent that is not zero. */
 struct term {

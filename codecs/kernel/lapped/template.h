@@ -1,6 +1,6 @@
 /* The loops of lapped_loops.h for vectors of LANES floats; included once per path after rows_template.h, whose vectors
  * these are. LAPPED_NAME is defined. */
-#include "lapped_loops.h"
+#include "lapped/loops.h"
 
 static void split(const float *restrict samples, size_t inputs, size_t n, float *restrict rows, size_t stride)
 {

@@ -1,5 +1,5 @@
 /* Python's view of what only adaptive coders do; for the rest see py_coder.c. */
-#include "py_coder.h"
+#include "python/py_coder.h"
 
 #include <stdlib.h>
 #include <string.h>

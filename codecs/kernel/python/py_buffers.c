@@ -1,4 +1,4 @@
-#include "py_buffers.h"
+#include "python/py_buffers.h"
 
 #include <string.h>
 

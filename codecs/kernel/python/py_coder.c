@@ -1,5 +1,5 @@
 /* Python's view of the entropy coder: a capsule of tables, and functions that take arrays. */
-#include "py_coder.h"
+#include "python/py_coder.h"
 
 #include <stdlib.h>
 #include <string.h>

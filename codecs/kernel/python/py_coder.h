@@ -2,9 +2,9 @@
 #ifndef LATENTSTORE_PY_CODER_H
 #define LATENTSTORE_PY_CODER_H
 
-#include "py_buffers.h"
+#include "python/py_buffers.h"
 
-#include "coder.h"
+#include "coder/coder.h"
 
 typedef struct {
     ls_coder *tables;

@@ -1,13 +1,13 @@
 /* Python's view of the front end. Nothing but argument checks: every size is compared before the GIL is released. */
-#include "py_buffers.h"
+#include "python/py_buffers.h"
 
-#include "cpu.h"
-#include "packet.h"
-#include "projection.h"
+#include "cpu/cpu.h"
+#include "wavelet/packet.h"
+#include "wavelet/projection.h"
 
 #include <string.h>
 
-static int take_size(const Py_buffer *image, struct picture_size *size)
+static int take_size(const Py_buffer *image, struct image_size *size)
 {
     const Py_ssize_t *shape = image->shape;
     if (shape[0] < 1 || shape[1] < 1 || shape[2] < 1 || shape[2] > MAX_COLOURS) {
@@ -16,12 +16,12 @@ static int take_size(const Py_buffer *image, struct picture_size *size)
                      MAX_COLOURS, shape[0], shape[1], shape[2]);
         return -1;
     }
-    *size = (struct picture_size){(size_t)shape[0], (size_t)shape[1], (int)shape[2]};
+    *size = (struct image_size){(size_t)shape[0], (size_t)shape[1], (int)shape[2]};
     return 0;
 }
 
-/* A (channels, h, w) array that goes with a picture of this size. */
-static int check_latent_shape(const Py_buffer *view, const char *name, struct picture_size size)
+/* A (channels, h, w) array that goes with an image of this size. */
+static int check_latent_shape(const Py_buffer *view, const char *name, struct image_size size)
 {
     if (check_side(view, name, 1, (Py_ssize_t)latent_side(size.height)) < 0)
         return -1;
@@ -37,18 +37,18 @@ static int raise_status(int status)
     return status == FRONT_OK ? 0 : -1;
 }
 
-static PyObject *py_picture_analysis(PyObject *module, PyObject *args)
+static PyObject *py_image_analysis(PyObject *module, PyObject *args)
 {
     (void)module;
     static const struct argument arguments[] = {{"image", TYPE_UINT8, 3, 0}, {"out", TYPE_FLOAT32, 3, 1}};
     Py_buffer views[2];
-    struct picture_size size;
+    struct image_size size;
     PyObject *result = NULL;
     if (take_arguments(args, arguments, 2, views) == 0 && take_size(&views[0], &size) == 0 &&
         check_side(&views[1], "out", 0, BANDS * size.colours) == 0 && check_latent_shape(&views[1], "out", size) == 0) {
         int status;
         Py_BEGIN_ALLOW_THREADS
-        status = picture_analysis(views[0].buf, size, views[1].buf);
+        status = image_analysis(views[0].buf, size, views[1].buf);
         Py_END_ALLOW_THREADS
         if (raise_status(status) == 0)
             result = Py_NewRef(Py_None);
@@ -76,14 +76,14 @@ static int take_analysis_tables(const Py_buffer *views, int colours, struct anal
     return 0;
 }
 
-static PyObject *py_picture_to_coefs(PyObject *module, PyObject *args)
+static PyObject *py_image_to_coefs(PyObject *module, PyObject *args)
 {
     (void)module;
     static const struct argument arguments[] = {{"image", TYPE_UINT8, 3, 0},   {"basis", TYPE_INT32, 2, 0},
                                                 {"runs", TYPE_INT32, 2, 0},    {"weights", TYPE_FLOAT32, 1, 0},
                                                 {"inv_step", TYPE_FLOAT32, 1, 0}, {"out", TYPE_FLOAT32, 3, 1}};
     Py_buffer views[6];
-    struct picture_size size;
+    struct image_size size;
     struct analysis_tables tables;
     PyObject *result = NULL;
     if (take_arguments(args, arguments, 6, views) == 0 && take_size(&views[0], &size) == 0 &&
@@ -92,7 +92,7 @@ static PyObject *py_picture_to_coefs(PyObject *module, PyObject *args)
         check_side(&views[5], "out", 0, views[2].shape[0]) == 0 && check_latent_shape(&views[5], "out", size) == 0) {
         int status;
         Py_BEGIN_ALLOW_THREADS
-        status = picture_to_coefs(views[0].buf, size, &tables, views[4].buf, views[5].buf);
+        status = image_to_coefs(views[0].buf, size, &tables, views[4].buf, views[5].buf);
         Py_END_ALLOW_THREADS
         if (raise_status(status) == 0)
             result = Py_NewRef(Py_None);
@@ -101,7 +101,7 @@ static PyObject *py_picture_to_coefs(PyObject *module, PyObject *args)
     return result;
 }
 
-static PyObject *py_picture_to_latent(PyObject *module, PyObject *args)
+static PyObject *py_image_to_latent(PyObject *module, PyObject *args)
 {
     (void)module;
     static const struct argument arguments[] = {
@@ -109,7 +109,7 @@ static PyObject *py_picture_to_latent(PyObject *module, PyObject *args)
         {"weights", TYPE_FLOAT32, 1, 0},  {"inv_step", TYPE_FLOAT32, 1, 0}, {"rounding", TYPE_FLOAT32, 1, 0},
         {"out", TYPE_INT8, 3, 1}};
     Py_buffer views[7];
-    struct picture_size size;
+    struct image_size size;
     struct analysis_tables tables;
     PyObject *result = NULL;
     if (take_arguments(args, arguments, 7, views) == 0 && take_size(&views[0], &size) == 0 &&
@@ -120,7 +120,7 @@ static PyObject *py_picture_to_latent(PyObject *module, PyObject *args)
         int status;
         size_t outside = 0;
         Py_BEGIN_ALLOW_THREADS
-        status = picture_to_latent(views[0].buf, size, &tables, views[4].buf, views[5].buf, views[6].buf, &outside);
+        status = image_to_latent(views[0].buf, size, &tables, views[4].buf, views[5].buf, views[6].buf, &outside);
         Py_END_ALLOW_THREADS
         if (raise_status(status) == 0)
             result = PyLong_FromSize_t(outside);
@@ -129,7 +129,7 @@ static PyObject *py_picture_to_latent(PyObject *module, PyObject *args)
     return result;
 }
 
-static PyObject *py_latent_to_picture(PyObject *module, PyObject *args)
+static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
 {
     (void)module;
     enum { LATENT, STARTS, LIST, WEIGHTS, ASSEMBLY, STEP, DELTA1, DELTA2, OUT, COUNT };
@@ -138,7 +138,7 @@ static PyObject *py_latent_to_picture(PyObject *module, PyObject *args)
         {"weights", TYPE_FLOAT32, 1, 0}, {"assembly", TYPE_INT32, 2, 0}, {"step", TYPE_FLOAT32, 1, 0},
         {"delta1", TYPE_FLOAT32, 1, 0},  {"delta2", TYPE_FLOAT32, 1, 0}, {"out", TYPE_UINT8, 3, 1}};
     Py_buffer views[COUNT];
-    struct picture_size size;
+    struct image_size size;
     PyObject *result = NULL;
     if (take_arguments(args, arguments, COUNT, views) < 0 || take_size(&views[OUT], &size) < 0 ||
         check_latent_shape(&views[LATENT], "latent", size) < 0 ||
@@ -167,7 +167,7 @@ static PyObject *py_latent_to_picture(PyObject *module, PyObject *args)
                                             .assembly = views[ASSEMBLY].buf};
     int status;
     Py_BEGIN_ALLOW_THREADS
-    status = latent_to_picture(views[LATENT].buf, (size_t)views[LATENT].shape[0], &tables, views[STEP].buf,
+    status = latent_to_image(views[LATENT].buf, (size_t)views[LATENT].shape[0], &tables, views[STEP].buf,
                                views[DELTA1].buf, views[DELTA2].buf, views[OUT].buf, size);
     Py_END_ALLOW_THREADS
     if (raise_status(status) == 0)
@@ -217,15 +217,15 @@ static PyObject *py_force_path(PyObject *module, PyObject *args)
 }
 
 PyMethodDef frontend_methods[] = {
-    {"picture_analysis", py_picture_analysis, METH_VARARGS,
-     "picture_analysis(image, out): packet transform of uint8 (H, W, C) into float32 (64*C, h, w)."},
-    {"picture_to_coefs", py_picture_to_coefs, METH_VARARGS,
-     "picture_to_coefs(image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
-    {"picture_to_latent", py_picture_to_latent, METH_VARARGS,
-     "picture_to_latent(image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as int8 "
+    {"image_analysis", py_image_analysis, METH_VARARGS,
+     "image_analysis(image, out): packet transform of uint8 (H, W, C) into float32 (64*C, h, w)."},
+    {"image_to_coefs", py_image_to_coefs, METH_VARARGS,
+     "image_to_coefs(image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
+    {"image_to_latent", py_image_to_latent, METH_VARARGS,
+     "image_to_latent(image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as int8 "
      "(K, h, w); returns how many values were outside +-127 and limited."},
-    {"latent_to_picture", py_latent_to_picture, METH_VARARGS,
-     "latent_to_picture(latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 (H, W, C) "
+    {"latent_to_image", py_latent_to_image, METH_VARARGS,
+     "latent_to_image(latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 (H, W, C) "
      "from int8 (K' <= K, h, w)."},
     {"kernel_path", py_kernel_path, METH_NOARGS, "kernel_path() -> str: the vector path in use."},
     {"kernel_paths", py_kernel_paths, METH_NOARGS, "kernel_paths() -> list of str: the paths this machine can run."},

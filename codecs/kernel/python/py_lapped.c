@@ -1,9 +1,9 @@
 /* Python's view of the lapped transform. Nothing but argument checks: every size is compared before the GIL is
  * released. */
-#include "py_buffers.h"
+#include "python/py_buffers.h"
 
-#include "lapped.h"
-#include "packet.h"
+#include "lapped/lapped.h"
+#include "wavelet/packet.h"
 
 static int raise_status(int status)
 {

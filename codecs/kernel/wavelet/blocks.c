@@ -1,4 +1,4 @@
-#include "blocks.h"
+#include "wavelet/blocks.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #ifndef LATENTSTORE_BLOCKS_H
 #define LATENTSTORE_BLOCKS_H
 
-#include "projection.h"
-#include "rows.h"
+#include "wavelet/projection.h"
+#include "wavelet/rows.h"
 
 struct block {
     size_t terms, outputs;

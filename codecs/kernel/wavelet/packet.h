@@ -1,6 +1,6 @@
-/* The wavelet packet transform of pictures, three levels, streamed in rows.
+/* The wavelet packet transform of images, three levels, streamed in rows.
  *
- * A picture goes through in column tiles, so work memory does not depend on its size: a tile carries HALO latent columns
+ * An image goes through in column tiles, so work memory does not depend on its size: a tile carries HALO latent columns
  * of its neighbours on either side, more than what the edge of a tile spoils. Within a tile, rows stream through the
  * levels: every node (band to be split, colour) keeps the last three rows before and after the first lifting step.
  * Nodes work on several rows at a time, since those three rows then stay in the first cache; half of the time went to
@@ -9,7 +9,7 @@
 #ifndef LATENTSTORE_PACKET_H
 #define LATENTSTORE_PACKET_H
 
-#include "rows.h"
+#include "wavelet/rows.h"
 
 #define LEVELS 3
 #define REDUCTION 8 /* 2^LEVELS: pixels per latent position, in either direction */
@@ -22,7 +22,7 @@
 
 enum front_status { FRONT_OK, FRONT_NO_MEMORY, FRONT_BAD_TABLE };
 
-struct picture_size {
+struct image_size {
     size_t height, width; /* pixels */
     int colours;
 };
@@ -36,15 +36,15 @@ static inline size_t latent_side(size_t pixels)
  * planes + p * stride and may be read up to CHUNK values past its end. */
 typedef void (*band_sink)(void *context, size_t row, size_t column, size_t count, const float *planes, size_t stride);
 
-/* Bands of a picture. Sides that are no multiple of REDUCTION are extended by reflection. */
-int picture_bands(const uint8_t *pixels, struct picture_size size, band_sink sink, void *context);
+/* Bands of an image. Sides that are no multiple of REDUCTION are extended by reflection. */
+int image_bands(const uint8_t *pixels, struct image_size size, band_sink sink, void *context);
 
 /* Fills row `row` of the bands at latent columns [column, column + count). Plane p is to be written at planes[p]; it has
  * room for CHUNK more values. */
 typedef void (*band_source)(void *context, size_t row, size_t column, size_t count, float *const *planes);
 
-/* A picture from its bands, cropped to its size. */
-int bands_picture(uint8_t *pixels, struct picture_size size, band_source source, void *context);
+/* An image from its bands, cropped to its size. */
+int bands_image(uint8_t *pixels, struct image_size size, band_source source, void *context);
 
 /* --- shared by both directions --- */
 

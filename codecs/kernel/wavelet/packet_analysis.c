@@ -1,4 +1,4 @@
-#include "packet.h"
+#include "wavelet/packet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +127,7 @@ static void advance(struct analysis *s, int l, size_t end)
                 s->plane_rows * s->planes_stride);
 }
 
-static void load_row(const struct analysis *s, const uint8_t *pixels, struct picture_size size, float *rows)
+static void load_row(const struct analysis *s, const uint8_t *pixels, struct image_size size, float *rows)
 {
     const size_t left = s->tile.first * REDUCTION, end = left + s->tile.columns * REDUCTION;
     const size_t real_end = end < size.width ? end : size.width, stride = s->level[0].input_rows * s->level[0].input_stride;
@@ -138,7 +138,7 @@ static void load_row(const struct analysis *s, const uint8_t *pixels, struct pic
                 rows[(size_t)colour * stride + reflected(x, size.width) - left];
 }
 
-static void run_tile(struct analysis *s, const uint8_t *pixels, struct picture_size size)
+static void run_tile(struct analysis *s, const uint8_t *pixels, struct image_size size)
 {
     const size_t row_bytes = size.width * (size_t)size.colours;
     struct level *top = &s->level[0];
@@ -180,7 +180,7 @@ static size_t lay_out(struct analysis *s, size_t columns, size_t latent_rows, fl
     return used + BANDS * (size_t)s->colours * s->plane_rows * s->planes_stride + CHUNK;
 }
 
-int picture_bands(const uint8_t *pixels, struct picture_size size, band_sink sink, void *context)
+int image_bands(const uint8_t *pixels, struct image_size size, band_sink sink, void *context)
 {
     const size_t rows = latent_side(size.height), width = latent_side(size.width);
     const size_t columns = width < TILE + 2 * HALO ? width : TILE + 2 * HALO;

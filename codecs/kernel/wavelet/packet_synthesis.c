@@ -1,4 +1,4 @@
-#include "packet.h"
+#include "wavelet/packet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +19,11 @@ struct synthesis {
     const struct row_ops *ops;
     struct level level[LEVELS];
     float *quad;   /* 4 bands: after both steps are undone */
-    float *output; /* colours x output_rows: rows of the picture, a ring */
+    float *output; /* colours x output_rows: rows of the image, a ring */
     size_t output_stride, output_rows;
     uint8_t *scratch; /* one row of pixels, with room for what the vectors write past its end */
     struct tile tile;
-    struct picture_size size;
+    struct image_size size;
     uint8_t *pixels;
 };
 
@@ -37,7 +37,7 @@ static float *haar_row(const struct level *v, size_t node, size_t row)
     return v->haar + (node * 3 + row % 3) * 4 * v->stride + MARGIN;
 }
 
-/* Where row `row` of what a node puts together belongs: a band of its parent, or the picture. */
+/* Where row `row` of what a node puts together belongs: a band of its parent, or the image. */
 static float *destination(struct synthesis *s, int l, size_t node, size_t row)
 {
     if (l == 0)
@@ -80,7 +80,7 @@ static void advance_node(struct synthesis *s, int l, size_t node, size_t m)
     }
 }
 
-/* Stores the wanted columns of a row of the picture. */
+/* Stores the wanted columns of a row of the image. */
 static void store_row(struct synthesis *s, size_t row)
 {
     const size_t colours = (size_t)s->size.colours, left = s->tile.column * REDUCTION;
@@ -159,7 +159,7 @@ static size_t lay_out(struct synthesis *s, size_t columns, size_t latent_rows, f
     return used + (s->output_stride * (size_t)s->size.colours + PIXEL_SLACK) / sizeof(float) + ROW_ALIGN;
 }
 
-int bands_picture(uint8_t *pixels, struct picture_size size, band_source source, void *context)
+int bands_image(uint8_t *pixels, struct image_size size, band_source source, void *context)
 {
     const size_t rows = latent_side(size.height), width = latent_side(size.width);
     const size_t columns = width < TILE + 2 * HALO ? width : TILE + 2 * HALO;

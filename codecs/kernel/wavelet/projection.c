@@ -1,7 +1,7 @@
-#include "projection.h"
+#include "wavelet/projection.h"
 
-#include "blocks.h"
-#include "rows.h"
+#include "wavelet/blocks.h"
+#include "wavelet/rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,14 +26,14 @@ static void write_planes(void *context, size_t row, size_t column, size_t count,
                count * sizeof(float));
 }
 
-int picture_analysis(const uint8_t *pixels, struct picture_size size, float *planes)
+int image_analysis(const uint8_t *pixels, struct image_size size, float *planes)
 {
     struct plane_writer writer = {planes, latent_side(size.height), latent_side(size.width),
                                   BANDS * (size_t)size.colours};
-    return picture_bands(pixels, size, write_planes, &writer);
+    return image_bands(pixels, size, write_planes, &writer);
 }
 
-/* --- picture to channels --- */
+/* --- image to channels --- */
 
 struct projector {
     const struct row_ops *ops;
@@ -83,7 +83,7 @@ static void project_row(void *context, size_t row, size_t column, size_t count, 
     }
 }
 
-static int project_picture(const uint8_t *pixels, struct picture_size size, struct projector *p)
+static int project_image(const uint8_t *pixels, struct image_size size, struct projector *p)
 {
     p->ops = row_ops();
     p->height = latent_side(size.height);
@@ -91,30 +91,30 @@ static int project_picture(const uint8_t *pixels, struct picture_size size, stru
     int status = analysis_blocks(p->tables, &p->blocks);
     if (status == FRONT_OK) {
         p->entries = malloc((p->tables->entries * CHUNK + 1) * sizeof(float));
-        status = p->entries ? picture_bands(pixels, size, project_row, p) : FRONT_NO_MEMORY;
+        status = p->entries ? image_bands(pixels, size, project_row, p) : FRONT_NO_MEMORY;
     }
     free(p->entries);
     free_blocks(&p->blocks);
     return status;
 }
 
-int picture_to_coefs(const uint8_t *pixels, struct picture_size size, const struct analysis_tables *tables,
+int image_to_coefs(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                      const float *inv_step, float *coefs)
 {
     struct projector p = {.tables = tables, .inv_step = inv_step, .coefs = coefs};
-    return project_picture(pixels, size, &p);
+    return project_image(pixels, size, &p);
 }
 
-int picture_to_latent(const uint8_t *pixels, struct picture_size size, const struct analysis_tables *tables,
+int image_to_latent(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                       const float *inv_step, const float *rounding, int8_t *latent, size_t *outside)
 {
     struct projector p = {.tables = tables, .inv_step = inv_step, .rounding = rounding, .latent = latent};
-    int status = project_picture(pixels, size, &p);
+    int status = project_image(pixels, size, &p);
     *outside = p.outside;
     return status;
 }
 
-/* --- channels to picture --- */
+/* --- channels to image --- */
 
 struct assembler {
     const struct row_ops *ops;
@@ -157,8 +157,8 @@ static void assemble_row(void *context, size_t row, size_t column, size_t count,
     }
 }
 
-int latent_to_picture(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
-                      const float *delta1, const float *delta2, uint8_t *pixels, struct picture_size size)
+int latent_to_image(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
+                      const float *delta1, const float *delta2, uint8_t *pixels, struct image_size size)
 {
     struct assembler a = {.ops = row_ops(),
                           .tables = tables,
@@ -173,7 +173,7 @@ int latent_to_picture(const int8_t *latent, size_t given, const struct synthesis
     if (status == FRONT_OK) {
         a.values = malloc((given + tables->entries + 1) * CHUNK * sizeof(float));
         a.entries = a.values + given * CHUNK;
-        status = a.values ? bands_picture(pixels, size, assemble_row, &a) : FRONT_NO_MEMORY;
+        status = a.values ? bands_image(pixels, size, assemble_row, &a) : FRONT_NO_MEMORY;
         free(a.values);
     }
     free_blocks(&a.blocks);

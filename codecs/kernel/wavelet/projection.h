@@ -1,8 +1,8 @@
-/* Between pictures and latents: the packet transform, the projection of its bands to channels, and quantisation. */
+/* Between images and latents: the packet transform, the projection of its bands to channels, and quantisation. */
 #ifndef LATENTSTORE_PROJECTION_H
 #define LATENTSTORE_PROJECTION_H
 
-#include "packet.h"
+#include "wavelet/packet.h"
 
 /* Analysis. Basis entry j is a combination of planes: x[a] if b < 0, else x[a] + sign * x[b]. Channel k is the sum of
  * `count` entries from `start` on, each times its weight; the channels' weights stand one after another. */
@@ -24,19 +24,19 @@ struct synthesis_tables {
 };
 
 /* All 64 * colours planes (planes, h, w), plane = band * colours + colour. */
-int picture_analysis(const uint8_t *pixels, struct picture_size size, float *planes);
+int image_analysis(const uint8_t *pixels, struct image_size size, float *planes);
 
 /* Channels times inv_step: float32 (channels, h, w). */
-int picture_to_coefs(const uint8_t *pixels, struct picture_size size, const struct analysis_tables *tables,
+int image_to_coefs(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                      const float *inv_step, float *coefs);
 
 /* Quantised channels (channels, h, w): sign(c) * floor(|c| * inv_step + rounding), limited to +-127; *outside is how many
  * were limited. */
-int picture_to_latent(const uint8_t *pixels, struct picture_size size, const struct analysis_tables *tables,
+int image_to_latent(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                       const float *inv_step, const float *rounding, int8_t *latent, size_t *outside);
 
-/* A picture from the first `given` channels of a latent (given, h, w), the others taken as zero. */
-int latent_to_picture(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
-                      const float *delta1, const float *delta2, uint8_t *pixels, struct picture_size size);
+/* An image from the first `given` channels of a latent (given, h, w), the others taken as zero. */
+int latent_to_image(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
+                      const float *delta1, const float *delta2, uint8_t *pixels, struct image_size size);
 
 #endif

@@ -7,10 +7,10 @@
 
 #define ROWS_NAME rows_avx512
 #define LANES 16
-#include "rows_template.h"
+#include "wavelet/rows_template.h"
 
 #define LAPPED_NAME lapped_avx512
-#include "lapped_template.h"
+#include "lapped/template.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

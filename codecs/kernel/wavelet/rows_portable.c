@@ -1,12 +1,12 @@
 /* 16-byte vectors, which every compiler target here has or imitates; on aarch64 these are NEON. */
-#include "cpu.h"
+#include "cpu/cpu.h"
 
 #define ROWS_NAME rows_portable
 #define LANES 4
-#include "rows_template.h"
+#include "wavelet/rows_template.h"
 
 #define LAPPED_NAME lapped_portable
-#include "lapped_template.h"
+#include "lapped/template.h"
 
 const struct row_ops *row_ops(void)
 {

@@ -9,7 +9,7 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-#include "rows.h"
+#include "wavelet/rows.h"
 
 #include <string.h>
 
@@ -55,7 +55,7 @@ static inline vec select(ivec mask, vec yes, vec no)
     return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask));
 }
 
-/* The order of the sums makes every band equal, up to its sign, for the flipped and the transposed picture. */
+/* The order of the sums makes every band equal, up to its sign, for the flipped and the transposed image. */
 static void haar(const float *top, const float *bottom, float *quad, size_t stride, size_t n)
 {
     for (size_t x = 0; x < n; x += LANES) {

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs import gather
-from latentstore.codecs.array_chunks import Parts
-from latentstore.codecs.errors import CorruptError
-from latentstore.codecs.latent_chunks import LatentChunks
-from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
 from zarr.storage import MemoryStore
-from zarr_arrays import coded, counted, latents, pictures
+from zarr_arrays import coded, counted, images, latents
+
+from latentstore.codecs.arrays import batching as gather
+from latentstore.codecs.arrays.chunk_bytes import Parts
+from latentstore.codecs.arrays.latents import LatentChunks
+from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
+from latentstore.codecs.errors import CorruptError
 
 
 def made(x: np.ndarray, serializer: Any, chunks: tuple[int, ...], shards: Any = None) -> zarr.Array:
@@ -31,7 +32,7 @@ def test_small_chunks_take_few_calls(codec: Any, sharded: bool, monkeypatch: pyt
         assert np.array_equal(z[...], x)
     assert sum(len(blobs) for blobs in calls) == 80 and max(map(len, calls)) <= 16
     assert len(calls) < 40  # Zarr reads ten chunks at once
-    y = pictures(12, 16, 24)
+    y = images(12, 16, 24)
     z = made(y, SignalCodec.of(codec, "nhwc"), (1, 16, 24, 3), y.shape if sharded else None)
     with counted(monkeypatch, type(codec), "decompress_into") as calls:
         assert np.array_equal(z[...], coded(codec, y, "nhwc", (1, 16, 24, 3)))
@@ -40,7 +41,7 @@ def test_small_chunks_take_few_calls(codec: Any, sharded: bool, monkeypatch: pyt
 
 def test_large_planes_are_decoded_alone(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """They fill the lanes by themselves, and in several threads."""
-    y = pictures(3, 288, 288)
+    y = images(3, 288, 288)
     z = made(y, SignalCodec.of(codec, "nhwc", effort="fast"), (1, 288, 288, 3))
     with counted(monkeypatch, type(codec), "decompress_into") as calls:
         z[...]

@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
-from zarr_arrays import coded, latents, pictures
+from zarr_arrays import coded, images, latents
 
 import latentstore.zarr
+from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
 
 
 @pytest.fixture
 def image(codec: Any, tmp_path: Path) -> Any:
-    """An array of 8 pictures in a store on disk."""
-    return latentstore.zarr.create(
-        tmp_path / "a.zarr", "image", (8, 16, 24, 3), codec=codec, data=pictures(8, 16, 24)
-    )
+    """An array of 8 images in a store on disk."""
+    return latentstore.zarr.create(tmp_path / "a.zarr", "image", (8, 16, 24, 3), codec=codec, data=images(8, 16, 24))
 
 
 # ---- dask
@@ -35,11 +33,11 @@ def test_dask_reads_and_writes_by_chunks(codec: Any, image: Any, tmp_path: Path)
     lazy = da.from_zarr(str(tmp_path / "a.zarr"), component="image")
     assert np.array_equal(lazy[2:5].compute(scheduler="threads"), image[2:5])
     z = latentstore.zarr.create(tmp_path / "b.zarr", "image", image.shape, codec=codec)
-    values = da.from_array(pictures(8, 16, 24), chunks=z.chunks)
+    values = da.from_array(images(8, 16, 24), chunks=z.chunks)
     da.to_zarr(values, z, compute=True)
     assert np.array_equal(z[...], image[...])
     da.to_zarr(
-        da.from_array(pictures(8, 16, 24), chunks=(1, 16, 24, 3)),
+        da.from_array(images(8, 16, 24), chunks=(1, 16, 24, 3)),
         str(tmp_path / "c.zarr"),
         component="image",
         serializer=SignalCodec.of(codec, "nhwc"),
@@ -48,20 +46,18 @@ def test_dask_reads_and_writes_by_chunks(codec: Any, image: Any, tmp_path: Path)
     assert np.array_equal(zarr.open_array(tmp_path / "c.zarr", path="image")[...], image[...])
 
 
-def test_dask_chunks_that_cut_pictures_are_refused_not_lost(codec: Any) -> None:
-    """Without locks, tasks that share a chunk would undo each other's pictures."""
+def test_dask_chunks_that_cut_images_are_refused_not_lost(codec: Any) -> None:
+    """Without locks, tasks that share a chunk would undo each other's images."""
     da = pytest.importorskip("dask.array")
-    z = latentstore.zarr.create(
-        zarr.storage.MemoryStore(), "image", (32, 32, 3), codec=codec, chunks=(32, 32, 3)
-    )
-    z[...] = pictures(1, 32, 32)[0]
+    z = latentstore.zarr.create(zarr.storage.MemoryStore(), "image", (32, 32, 3), codec=codec, chunks=(32, 32, 3))
+    z[...] = images(1, 32, 32)[0]
     with pytest.raises(latentstore.ArgumentError, match="covers only a part"):
-        da.store(da.from_array(pictures(1, 32, 32)[0], chunks=(16, 32, 3)), z, lock=True, scheduler="sync")
+        da.store(da.from_array(images(1, 32, 32)[0], chunks=(16, 32, 3)), z, lock=True, scheduler="sync")
 
 
-def test_a_large_picture_tile_by_tile(codec: Any, tmp_path: Path) -> None:
+def test_a_large_image_tile_by_tile(codec: Any, tmp_path: Path) -> None:
     da = pytest.importorskip("dask.array")
-    x = pictures(1, 100, 140)[0]
+    x = images(1, 100, 140)[0]
     z = latentstore.zarr.create(tmp_path / "a.zarr", "map", x.shape, codec=codec, chunks=(64, 64, 3))
     da.from_array(x, chunks=(64, 64, 3)).store(z, lock=False, scheduler="threads")
     expected = coded(codec, x, "hwc", (64, 64, 3))
@@ -73,9 +69,7 @@ def test_distributed_workers(image: Any, tmp_path: Path) -> None:
     da, distributed = pytest.importorskip("dask.array"), pytest.importorskip("distributed")
     lazy = da.from_zarr(str(tmp_path / "a.zarr"), component="image")
     with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
-        ) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         got = client.compute(lazy.sum(axis=(1, 2, 3))).result(timeout=60)
@@ -88,11 +82,9 @@ def test_distributed_workers(image: Any, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*:zarr.errors.ZarrUserWarning")
 def test_xarray(codec: Any, tmp_path: Path) -> None:
     xr = pytest.importorskip("xarray")
-    x, path = pictures(4, 16, 24), tmp_path / "a.zarr"
+    x, path = images(4, 16, 24), tmp_path / "a.zarr"
     data = xr.Dataset({"image": (("t", "y", "x", "band"), x), "time": (("t",), np.arange(4.0))})
-    encoding = {
-        "image": {"serializer": SignalCodec.of(codec, "nhwc"), "compressors": None, "chunks": (1, 16, 24, 3)}
-    }
+    encoding = {"image": {"serializer": SignalCodec.of(codec, "nhwc"), "compressors": None, "chunks": (1, 16, 24, 3)}}
     data.to_zarr(path, encoding=encoding, consolidated=False)
     expected = coded(codec, x, "nhwc", (1, 16, 24, 3))
     back = xr.open_zarr(path, consolidated=False, chunks=None)
@@ -112,7 +104,7 @@ def test_xarray_opens_what_create_makes(codec: Any, zarr_format: Any, tmp_path: 
     )
     z = latentstore.zarr.create(
         tmp_path / "a.zarr", "image", (2, 16, 16, 3), codec=codec, zarr_format=zarr_format,
-        data=pictures(2, 16, 16) // 128 * 128, **names,
+        data=images(2, 16, 16) // 128 * 128, **names,
     )  # fmt: skip
     data = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=None)
     assert data["image"].dtype == np.uint8 and np.array_equal(data["image"].values, z[...])
@@ -136,7 +128,7 @@ def s3_options(s3_server: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_object_store(codec: Any, s3_options: dict[str, Any]) -> None:
-    x, y = pictures(4, 16, 24), latents(4, 4, 5)
+    x, y = images(4, 16, 24), latents(4, 4, 5)
     url = "s3://bucket/arrays.zarr"
     z = latentstore.zarr.create(
         url, "image", x.shape, codec=codec, chunks=(2, 16, 24, 3), storage_options=s3_options, data=x
@@ -165,7 +157,7 @@ def test_object_store(codec: Any, s3_options: dict[str, Any]) -> None:
 
 
 def test_zip_store(codec: Any, tmp_path: Path) -> None:
-    x = pictures(4, 16, 24)
+    x = images(4, 16, 24)
     with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
         z = zarr.create_array(
             store,
@@ -186,7 +178,7 @@ PROGRAM = """
 import sys
 import numpy as np, torch, zarr
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     def __init__(self, path):
         self.path, self.z = path, None
 
@@ -202,7 +194,7 @@ if __name__ == "__main__":
     z = zarr.open_array(sys.argv[1], path="image", mode="r")
     expected = torch.from_numpy(z[...])  # the parent has used the codec, and has threads
     loader = torch.utils.data.DataLoader(
-        Pictures(sys.argv[1]), 2, num_workers=2, multiprocessing_context=sys.argv[2], timeout=60
+        Images(sys.argv[1]), 2, num_workers=2, multiprocessing_context=sys.argv[2], timeout=60
     )
     assert torch.equal(torch.cat(list(loader)), expected)
 """
@@ -233,7 +225,7 @@ def test_an_open_array_pickles(codec: Any, image: Any) -> None:
 def test_references_to_chunks_in_other_files(codec: Any, tmp_path: Path) -> None:
     """What kerchunk writes: keys to bytes or to ranges of files, read through fsspec."""
     fsspec = pytest.importorskip("fsspec")
-    x = pictures(2, 16, 16)
+    x = images(2, 16, 16)
     z = latentstore.zarr.create(tmp_path / "a.zarr", "image", x.shape, codec=codec, zarr_format=2, data=x)
     large, refs = bytearray(b"something before"), {}
     for file in sorted((tmp_path / "a.zarr" / "image").iterdir()):
@@ -243,8 +235,6 @@ def test_references_to_chunks_in_other_files(codec: Any, tmp_path: Path) -> None
             refs[file.name] = [str(tmp_path / "large.bin"), len(large), file.stat().st_size]
             large += file.read_bytes()
     (tmp_path / "large.bin").write_bytes(large)
-    fs = fsspec.filesystem(
-        "reference", fo={"version": 1, "refs": refs}, asynchronous=True, remote_protocol="file"
-    )
+    fs = fsspec.filesystem("reference", fo={"version": 1, "refs": refs}, asynchronous=True, remote_protocol="file")
     store = zarr.storage.FsspecStore(fs, read_only=True, path="")
     assert np.array_equal(zarr.open_array(store, mode="r", zarr_format=2)[...], z[...])

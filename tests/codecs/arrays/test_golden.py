@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs import resolve
+from paths import GOLDEN
 
 import latentstore.zarr
+from latentstore.codecs import load as resolve
 
-FOLDER = Path(__file__).parent / "golden" / "arrays" / "v1"
+FOLDER = GOLDEN / "arrays" / "v1"
 NAMES = {
     "v3": {"one", "tiles", "sharded", "planes", "latent", "latents", "prefix"},
     "v2": {"one", "tiles", "latents", "fortran"},

@@ -1,4 +1,4 @@
-"""The Zarr codec `latentstore.signal`: pictures of every layout, whole and in part, and no loss that nobody
+"""The Zarr codec `latentstore.signal`: images of every layout, whole and in part, and no loss that nobody
 asked for."""
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
-from latentstore.codecs.zarr_codec import SignalCodec
 from zarr.storage import MemoryStore
-from zarr_arrays import coded, counted, pictures
+from zarr_arrays import coded, counted, images
 
 import latentstore
+from latentstore.codecs.arrays.zarr_codec import SignalCodec
+from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
 
 CONFIG = {
     "version": 1,
@@ -46,9 +46,7 @@ def make(
     settings = {"dtype": "uint8", "compressors": None, "fill_value": 0, **options}
     store = settings.pop("store", None)
     store = MemoryStore() if store is None else store
-    return zarr.create_array(
-        store, shape=shape, chunks=chunks, shards=shards, serializer=serializer, **settings
-    )
+    return zarr.create_array(store, shape=shape, chunks=chunks, shards=shards, serializer=serializer, **settings)
 
 
 # ---- configuration
@@ -104,7 +102,7 @@ def test_every_option_is_stored_and_none_is_guessed() -> None:
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("axes", LAYOUTS)
 def test_layouts(codec: Any, axes: str, sharded: bool) -> None:
-    x = pictures(5, 24, 40)
+    x = images(5, 24, 40)
     x = x[0] if axes == "hwc" else x.transpose(LAYOUTS[axes])
     size = {"n": 2, "h": 24, "w": 40, "c": 3}
     chunks = tuple(size[a] for a in axes)
@@ -121,17 +119,17 @@ def test_gray(codec: Any) -> None:
         pytest.skip("artifact gray-f8c16 is not there")
     gray = latentstore.load_codec("gray-f8c16")
     for axes, x in (
-        ("nhw", pictures(5, 24, 40, 1)[..., 0]),
-        ("hwc", pictures(1, 24, 40, 1)[0]),
-        ("hw", pictures(1, 24, 40)[0, ..., 0]),
+        ("nhw", images(5, 24, 40, 1)[..., 0]),
+        ("hwc", images(1, 24, 40, 1)[0]),
+        ("hw", images(1, 24, 40)[0, ..., 0]),
     ):
         chunks = (2, *x.shape[1:]) if axes == "nhw" else x.shape
         z = make(gray, x.shape, chunks, axes)
         z[...] = x
         assert np.array_equal(z[...], coded(gray, x, axes, chunks))
-    with pytest.raises(ArgumentError, match=r"gives? pictures of 3 channels, but gray-f8c16 codes L"):
+    with pytest.raises(ArgumentError, match=r"gives? images of 3 channels, but gray-f8c16 codes L"):
         make(gray, (4, 8, 8, 3), (1, 8, 8, 3))
-    with pytest.raises(ArgumentError, match=r"gives? pictures of 1 channels, but rgb-f8c48 codes RGB"):
+    with pytest.raises(ArgumentError, match=r"gives? images of 1 channels, but rgb-f8c48 codes RGB"):
         make(codec, (4, 8, 8), (1, 8, 8), "nhw")
 
 
@@ -140,9 +138,7 @@ def test_gray(codec: Any) -> None:
 def test_any_shape_chunks_shards_and_order(codec: Any, data: st.DataObject) -> None:
     axes = data.draw(st.sampled_from(["hwc", "nhwc", "nchw", "nnhwc", "wcnh"]))
     shape = tuple(3 if a == "c" else data.draw(st.integers(1, 4 if a == "n" else 33)) for a in axes)
-    chunks = tuple(
-        3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True)
-    )
+    chunks = tuple(3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True))
     times = tuple(1 if a == "c" else data.draw(st.integers(1, 3)) for a in axes)
     shards = tuple(c * t for c, t in zip(chunks, times, strict=True)) if data.draw(st.booleans()) else None
     fill = data.draw(st.sampled_from([0, 7, 255]))
@@ -165,8 +161,7 @@ def test_any_shape_chunks_shards_and_order(codec: Any, data: st.DataObject) -> N
     expected = coded(codec, x, axes, chunks, fill, effort="fast", quality=40)
     assert np.array_equal(z[...], expected)
     some = tuple(
-        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0)))
-        for n in shape
+        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0))) for n in shape
     )
     assert np.array_equal(z[some], expected[some])
 
@@ -176,7 +171,7 @@ def test_any_shape_chunks_shards_and_order(codec: Any, data: st.DataObject) -> N
 
 @pytest.mark.parametrize("fill", [0, 7, 255])
 def test_padding_costs_nothing_and_never_shows(codec: Any, fill: int) -> None:
-    x = pictures(1, 40, 56)[0]
+    x = images(1, 40, 56)[0]
     store, exact = MemoryStore(), MemoryStore()
     z = make(codec, x.shape, (64, 64, 3), "hwc", fill_value=fill, store=store)
     z[...] = x
@@ -188,7 +183,7 @@ def test_padding_costs_nothing_and_never_shows(codec: Any, fill: int) -> None:
 
 @pytest.mark.parametrize("fill", [0, 7])
 def test_rows_of_the_fill_value_come_back_as_they_were(codec: Any, fill: int) -> None:
-    x = pictures(1, 40, 40)[0]
+    x = images(1, 40, 40)[0]
     x[29:], x[:, 33:] = fill, fill
     z = make(codec, x.shape, x.shape, "hwc", fill_value=fill)
     z[...] = x
@@ -202,7 +197,7 @@ def test_nothing_written_and_black_are_told_apart(codec: Any) -> None:
     z[1] = 0
     assert z.nchunks_initialized == 1 and not z[...].any()
     z = make(codec, (4, 16, 16, 3), (1, 16, 16, 3))  # Zarr's own default
-    z[1] = pictures(1, 16, 16)[0]
+    z[1] = images(1, 16, 16)[0]
     z[1] = 0
     assert z.nchunks_initialized == 0 and not z[...].any()
 
@@ -211,7 +206,7 @@ def test_nothing_written_and_black_are_told_apart(codec: Any) -> None:
 
 
 def test_only_what_is_asked_for_is_decoded(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = pictures(12, 16, 16)
+    x = images(12, 16, 16)
     z = make(codec, x.shape, (6, 16, 16, 3))
     z[...] = x
     whole = z[...]
@@ -251,7 +246,7 @@ class Counting(MemoryStore):
 
 
 def test_only_what_is_asked_for_is_fetched(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentstore.codecs import zarr_chunks
+    from latentstore.codecs.arrays import zarr_chunks
 
     store = Counting()
     x = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
@@ -270,12 +265,12 @@ def test_only_what_is_asked_for_is_fetched(codec: Any, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_writes_that_would_code_pixels_again_are_refused(codec: Any, sharded: bool) -> None:
-    x = pictures(8, 24, 24)
+    x = images(8, 24, 24)
     z = make(codec, x.shape, (4, 24, 24, 3), shards=(8, 24, 24, 3) if sharded else None)
     z[...] = x
     before = z[...]
     for where in (np.s_[0, 0, 0], np.s_[2, :, :, 0], np.s_[3:5, 4:], np.s_[1, ::2]):
-        with pytest.raises(ArgumentError, match=r"covers only a part of picture .* lose a little") as caught:
+        with pytest.raises(ArgumentError, match=r"covers only a part of image .* lose a little") as caught:
             z[where] = 1
         assert "chunk" in str(caught.value)
     with pytest.raises(ArgumentError, match="covers only a part"):
@@ -286,8 +281,8 @@ def test_writes_that_would_code_pixels_again_are_refused(codec: Any, sharded: bo
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-def test_whole_pictures_are_replaced_and_the_others_keep_their_bytes(codec: Any, sharded: bool) -> None:
-    x = pictures(8, 24, 24)
+def test_whole_images_are_replaced_and_the_others_keep_their_bytes(codec: Any, sharded: bool) -> None:
+    x = images(8, 24, 24)
     z = make(codec, x.shape, (4, 24, 24, 3), shards=(8, 24, 24, 3) if sharded else None)
     z[...] = x
     expected = coded(codec, x, "nhwc", (4, 24, 24, 3))
@@ -311,7 +306,7 @@ def test_whole_pictures_are_replaced_and_the_others_keep_their_bytes(codec: Any,
 
 
 def test_appending_loses_nothing(codec: Any) -> None:
-    x = pictures(9, 24, 24)
+    x = images(9, 24, 24)
     z = make(codec, (0, 24, 24, 3), (4, 24, 24, 3))
     for i in range(9):
         z.append(x[i : i + 1])
@@ -319,7 +314,7 @@ def test_appending_loses_nothing(codec: Any) -> None:
 
 
 def test_edge_tiles_can_be_written_again(codec: Any) -> None:
-    x = pictures(2, 40, 56)
+    x = images(2, 40, 56)
     z = make(codec, x.shape[1:], (32, 32, 3), "hwc")
     z[...] = x[0]
     z[...] = x[1]
@@ -329,28 +324,26 @@ def test_edge_tiles_can_be_written_again(codec: Any) -> None:
         z[32:, 33:] = 1
 
 
-def test_parts_of_pictures_never_written_can_be(codec: Any) -> None:
-    x = pictures(1, 32, 32)[0]
+def test_parts_of_images_never_written_can_be(codec: Any) -> None:
+    x = images(1, 32, 32)[0]
     z = make(codec, x.shape, x.shape, "hwc")
     z[:20, :16] = x[:20, :16]
     assert np.array_equal(z[:20, :16], coded(codec, x[:20, :16], "hwc", (20, 16, 3))) and not z[20:].any()
 
 
 def test_partial_writes_where_they_are_allowed(codec: Any) -> None:
-    x = pictures(4, 24, 24)
+    x = images(4, 24, 24)
     z = make(codec, x.shape, (2, 24, 24, 3), partial_writes="allow")
     z[...] = x
     before = z[...]
     z[1, 8:16, 8:16] = 200
     after = z[...]
     assert np.abs(after[1, 8:16, 8:16].astype(int) - 200).mean() < 20
-    assert np.abs(after[1].astype(int) - before[1]).max() > 20 and np.array_equal(
-        after[[0, 2, 3]], before[[0, 2, 3]]
-    )
+    assert np.abs(after[1].astype(int) - before[1]).max() > 20 and np.array_equal(after[[0, 2, 3]], before[[0, 2, 3]])
 
 
 def test_resize(codec: Any) -> None:
-    x = pictures(6, 24, 24)
+    x = images(6, 24, 24)
     z = make(codec, x.shape, (4, 24, 24, 3))
     z[...] = x
     before = z[...]
@@ -367,7 +360,7 @@ def test_resize(codec: Any) -> None:
 @pytest.mark.parametrize("sharded", [False, True])
 def test_damage_is_an_error_that_names_the_chunk(codec: Any, sharded: bool) -> None:
     store = MemoryStore()
-    x = pictures(2, 16, 16)
+    x = images(2, 16, 16)
     z = make(codec, x.shape, (2, 16, 16, 3), shards=(4, 16, 16, 3) if sharded else None, store=store)
     z[...] = x
     (name,) = (k for k in store._store_dict if k.startswith("c/"))
@@ -385,20 +378,20 @@ def test_damage_is_an_error_that_names_the_chunk(codec: Any, sharded: bool) -> N
         if sharded and len(blob) != len(data):
             continue  # the shard's own index finds those
         with pytest.raises(latentstore.LatentstoreError, match="chunk") as caught:
-            z[0], z[1], z[...]  # bytes behind the last picture are seen by who reads all
+            z[0], z[1], z[...]  # bytes behind the last image are seen by who reads all
         assert ("of a shard" if sharded else name) in str(caught.value)
 
 
 def test_a_chunk_of_another_array(codec: Any) -> None:
     store = MemoryStore()
     z = make(codec, (2, 16, 16, 3), (2, 16, 16, 3), store=store)
-    z[...] = pictures(2, 16, 16)
+    z[...] = images(2, 16, 16)
     for other in (
         make(codec, (2, 16, 24, 3), (2, 16, 24, 3)),
         make(codec, (2, 16, 16, 3), (1, 16, 16, 3)),
         make(codec, (2, 16, 16, 3), (2, 16, 16, 3), fill_value=9),
     ):
-        other[...] = pictures(*other.shape[:3])
+        other[...] = images(*other.shape[:3])
         store._store_dict["c/0/0/0/0"] = other.store._store_dict["c/0/0/0/0"]  # type: ignore[attr-defined]
         with pytest.raises(CorruptError, match=r"expected|fill value"):
             z[0]

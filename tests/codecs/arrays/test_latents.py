@@ -9,18 +9,16 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import Codec
-from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.zarr_codec import LatentCodec
 from zarr.storage import MemoryStore
-from zarr_arrays import latents, pictures
+from zarr_arrays import images, latents
 
 import latentstore
+from latentstore.codecs import Codec
+from latentstore.codecs.arrays.zarr_codec import LatentCodec
+from latentstore.codecs.errors import ArgumentError
 
 
-def make(
-    codec: Any, shape: tuple[int, ...], chunks: tuple[int, ...], shards: Any = None, **options: Any
-) -> zarr.Array:
+def make(codec: Any, shape: tuple[int, ...], chunks: tuple[int, ...], shards: Any = None, **options: Any) -> zarr.Array:
     settings = {"dtype": "int8", "compressors": None, "fill_value": 0, **options}
     store = settings.pop("store", None)
     store = MemoryStore() if store is None else store
@@ -54,11 +52,7 @@ def test_any_shape_chunks_and_shards(codec: Any, data: st.DataObject) -> None:
     shards = (chunks[0] * data.draw(st.integers(1, 2)), *chunks[1:]) if data.draw(st.booleans()) else None
     top = data.draw(st.sampled_from([0, 1, 127]))
     fill = data.draw(st.sampled_from([0, -3, 127]))
-    x = (
-        np.random.default_rng(data.draw(st.integers(0, 999)))
-        .integers(-top - 1, top + 1, shape)
-        .astype(np.int8)
-    )
+    x = np.random.default_rng(data.draw(st.integers(0, 999))).integers(-top - 1, top + 1, shape).astype(np.int8)
     z = make(
         codec,
         shape,
@@ -68,8 +62,7 @@ def test_any_shape_chunks_and_shards(codec: Any, data: st.DataObject) -> None:
         config={"order": data.draw(st.sampled_from(["C", "F"]))},
     )
     some = tuple(
-        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0)))
-        for n in shape
+        data.draw(st.one_of(st.integers(0, n - 1), st.slices(n).filter(lambda s: (s.step or 1) > 0))) for n in shape
     )
     assert (z[some] == fill).all()
     z[...] = x
@@ -117,14 +110,10 @@ def test_a_group_alone_is_its_blob(codec: Any) -> None:
 
 def test_many_samples_in_a_chunk_cost_few_bytes(codec: Any) -> None:
     one, many = MemoryStore(), MemoryStore()
-    x = codec.encode(
-        pictures(32, 128, 128) // 2 + np.random.default_rng(0).integers(0, 99, (32, 128, 128, 3), np.uint8)
-    )
+    x = codec.encode(images(32, 128, 128) // 2 + np.random.default_rng(0).integers(0, 99, (32, 128, 128, 3), np.uint8))
     for store, chunks in ((one, (1, 12, 16, 16)), (many, (32, 48, 16, 16))):
         make(codec, x.shape, chunks, store=store)[...] = x
-    alone, together = (
-        sum(len(v) for k, v in s._store_dict.items() if k.startswith("c/")) for s in (one, many)
-    )
+    alone, together = (sum(len(v) for k, v in s._store_dict.items() if k.startswith("c/")) for s in (one, many))
     assert together < 1.015 * alone  # four bytes a group
 
 

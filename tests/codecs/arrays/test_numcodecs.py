@@ -14,12 +14,12 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
-from latentstore.codecs.numcodecs_codec import LatentV2, SignalV2
 from zarr.storage import MemoryStore
-from zarr_arrays import coded, latents, pictures
+from zarr_arrays import coded, images, latents
 
 import latentstore
+from latentstore.codecs.arrays.numcodecs_codec import LatentV2, SignalV2
+from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
 
 
 def make(compressor: Any, shape: tuple[int, ...], chunks: tuple[int, ...], **options: Any) -> zarr.Array:
@@ -35,11 +35,7 @@ def make(compressor: Any, shape: tuple[int, ...], chunks: tuple[int, ...], **opt
 
 @pytest.mark.parametrize("kind", ["signal", "latent"])
 def test_configuration(codec: Any, kind: str) -> None:
-    made = (
-        SignalV2.of(codec, "nhwc", fill_value=np.uint8(3))
-        if kind == "signal"
-        else LatentV2.of(codec, fill_value=-3)
-    )
+    made = SignalV2.of(codec, "nhwc", fill_value=np.uint8(3)) if kind == "signal" else LatentV2.of(codec, fill_value=-3)
     config = made.get_config()
     assert json.loads(json.dumps(config)) == config and config["id"] == f"latentstore.{kind}"
     again = numcodecs.get_codec(dict(config))
@@ -58,7 +54,7 @@ def test_configuration(codec: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["signal", "latent"])
 def test_shape_and_memory_order_are_carried(codec: Any, kind: str) -> None:
-    x = pictures(3, 16, 24) if kind == "signal" else latents(3, 4, 5)
+    x = images(3, 16, 24) if kind == "signal" else latents(3, 4, 5)
     made = SignalV2.of(codec, "nhwc") if kind == "signal" else LatentV2.of(codec)
     expected = coded(codec, x, "nhwc", x.shape) if kind == "signal" else x
     for given_ in (x, np.asfortranarray(x), np.repeat(x, 2, axis=2)[:, :, ::2], x[::-1][::-1]):
@@ -100,7 +96,7 @@ def test_other_shapes_are_refused_when_encoding(codec: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["signal", "latent"])
 def test_damage_is_an_error(codec: Any, kind: str) -> None:
-    x = pictures(2, 9, 9) if kind == "signal" else latents(2, 2, 2)
+    x = images(2, 9, 9) if kind == "signal" else latents(2, 2, 2)
     made = SignalV2.of(codec, "nhwc") if kind == "signal" else LatentV2.of(codec)
     blob = made.encode(x)
     for at in range(len(blob)):
@@ -114,10 +110,10 @@ def test_damage_is_an_error(codec: Any, kind: str) -> None:
 
 
 def test_a_forged_shape_takes_no_memory(codec: Any) -> None:
-    from latentstore.codecs.checksum import crc32c
+    from latentstore.codecs.bitstream.checksum import crc32c
 
     made = SignalV2.of(codec, "nhwc")
-    blob = bytearray(made.encode(pictures(1, 8, 8))[:-1])
+    blob = bytearray(made.encode(images(1, 8, 8))[:-1])
     blob[10:14] = (2**31).to_bytes(4, "little")
     end = 10 + 4 * 5 + 4
     blob[end : end + 4] = crc32c(bytes(blob[:end])).to_bytes(4, "little")
@@ -132,7 +128,7 @@ def test_a_forged_shape_takes_no_memory(codec: Any) -> None:
 @pytest.mark.parametrize("fortran", [False, True])
 def test_neither_memory_order_scrambles_pixels(codec: Any, order: str, fortran: bool) -> None:
     """V2Codec flattens what is decoded in the order it lies in memory and takes it for the array's own."""
-    x = pictures(4, 16, 24)
+    x = images(4, 16, 24)
     z = make(SignalV2.of(codec, "nhwc"), x.shape, (2, 16, 24, 3), order=order)
     z[...] = np.asfortranarray(x) if fortran else x
     assert np.array_equal(z[...], coded(codec, x, "nhwc", (2, 16, 24, 3)))
@@ -147,9 +143,7 @@ def test_neither_memory_order_scrambles_pixels(codec: Any, order: str, fortran: 
 def test_any_shape_chunks_and_order(codec: Any, data: st.DataObject) -> None:
     axes = data.draw(st.sampled_from(["hwc", "nhwc", "nchw"]))
     shape = tuple(3 if a == "c" else data.draw(st.integers(1, 4 if a == "n" else 25)) for a in axes)
-    chunks = tuple(
-        3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True)
-    )
+    chunks = tuple(3 if a == "c" else data.draw(st.integers(1, n + 2)) for a, n in zip(axes, shape, strict=True))
     fill = data.draw(st.sampled_from([0, 9]))
     x = np.random.default_rng(data.draw(st.integers(0, 999))).integers(0, 256, shape).astype(np.uint8)
     compressor = SignalV2.of(codec, axes, effort="fast", fill_value=fill)
@@ -168,7 +162,7 @@ def test_zarr_v2_checks_no_type_but_the_codec_does(codec: Any) -> None:
 
 
 def test_serializer_is_not_for_v2(codec: Any) -> None:
-    from latentstore.codecs.zarr_codec import SignalCodec
+    from latentstore.codecs.arrays.zarr_codec import SignalCodec
 
     with pytest.raises(ValueError, match="serializer"):
         zarr.create_array(
@@ -181,10 +175,8 @@ def test_serializer_is_not_for_v2(codec: Any) -> None:
 
 
 def test_a_process_that_imports_nothing_reads_it(codec: Any, tmp_path: Any) -> None:
-    x = pictures(2, 16, 16)
-    z = make(
-        SignalV2.of(codec, "nhwc"), x.shape, (1, 16, 16, 3), store=zarr.storage.LocalStore(tmp_path / "a")
-    )
+    x = images(2, 16, 16)
+    z = make(SignalV2.of(codec, "nhwc"), x.shape, (1, 16, 16, 3), store=zarr.storage.LocalStore(tmp_path / "a"))
     z[...] = x
     program = f"import zarr; print(zarr.open_array({str(tmp_path / 'a')!r})[...].sum())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

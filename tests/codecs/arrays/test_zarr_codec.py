@@ -16,12 +16,12 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import resolve
-from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, UnsupportedVersionError
-from latentstore.codecs.zarr_codec import LatentCodec
 from zarr.storage import MemoryStore
 
 import latentstore
+from latentstore.codecs import load as resolve
+from latentstore.codecs.arrays.zarr_codec import LatentCodec
+from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, UnsupportedVersionError
 
 CONFIG = {"version": 1, "artifact": {"name": "rgb-f8c48", "sha256": "ab" * 32}}
 
@@ -31,9 +31,7 @@ def _latents(count: int, h: int, w: int, seed: int = 0) -> np.ndarray:
     return np.clip(np.rint(values), -127, 127).astype(np.int8)
 
 
-def _create(
-    codec: Any, shape: tuple[int, ...], shards: tuple[int, ...] | None = None, **options: Any
-) -> zarr.Array:
+def _create(codec: Any, shape: tuple[int, ...], shards: tuple[int, ...] | None = None, **options: Any) -> zarr.Array:
     store = options.pop("store", None) or MemoryStore()
     settings = {
         "chunks": (1, 12, *shape[2:]),
@@ -52,9 +50,7 @@ def test_configuration_round_trip() -> None:
     codec = LatentCodec.from_dict({"name": "latentstore.latent", "configuration": CONFIG})
     assert codec.to_dict() == {"name": "latentstore.latent", "configuration": CONFIG}
     assert json.loads(json.dumps(codec.to_dict())) == codec.to_dict()
-    assert codec == pickle.loads(pickle.dumps(codec)) and hash(codec) == hash(
-        LatentCodec("rgb-f8c48", "ab" * 32)
-    )
+    assert codec == pickle.loads(pickle.dumps(codec)) and hash(codec) == hash(LatentCodec("rgb-f8c48", "ab" * 32))
     assert len(pickle.dumps(codec)) < 500
 
 
@@ -251,9 +247,7 @@ def test_artifact_is_made_once_for_many_threads(codec: Any, monkeypatch: pytest.
     monkeypatch.setattr(resolve, "_codecs", {})
     monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
     got: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: got.append(resolve.codec_of(codec.sha256, read))) for _ in range(16)
-    ]
+    threads = [threading.Thread(target=lambda: got.append(resolve.codec_of(codec.sha256, read))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -266,7 +260,8 @@ def test_fork_while_a_thread_holds_the_lock(codec: Any) -> None:
     # In a process of its own: forking the test runner, which has threads, is what we want nobody to do.
     program = f"""
 import os, threading
-from latentstore.codecs import load_codec, resolve
+from latentstore.codecs import load_codec
+from latentstore.codecs import load as resolve
 codec = load_codec("rgb-f8c48")
 resolve.register(codec)
 held, done = threading.Event(), threading.Event()
@@ -286,5 +281,5 @@ assert status == 7, status
 
 
 def test_importing_the_codec_loads_no_torch() -> None:
-    program = "import sys, latentstore.codecs.zarr_codec; assert not {'torch', 'dask'} & set(sys.modules)"
+    program = "import sys, latentstore.codecs.arrays.zarr_codec; assert not {'torch', 'dask'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

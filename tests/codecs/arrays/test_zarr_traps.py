@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.zarr_codec import LatentCodec, SignalCodec
 from zarr.storage import LocalStore, MemoryStore
-from zarr_arrays import coded, counted, latents, pictures
+from zarr_arrays import coded, counted, images, latents
 
 import latentstore
 import latentstore.zarr
+from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
+from latentstore.codecs.errors import ArgumentError
 
 
 def make(codec: Any, shape: tuple[int, ...], chunks: Any, axes: str = "nhwc", **options: Any) -> zarr.Array:
@@ -42,7 +42,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_codecs_in_shards_are_never_validated(codec: Any, shards: Any, dtype: str) -> None:
     """So other types (big-endian ones, whose byte order v3 forgets, too) are refused in
     evolve_from_array_spec."""
-    with pytest.raises(ArgumentError, match="stores uint8 pictures, not"):
+    with pytest.raises(ArgumentError, match="stores uint8 images, not"):
         make(codec, (4, 16, 16, 3), (1, 16, 16, 3), shards=shards, dtype=dtype)
 
 
@@ -90,7 +90,7 @@ def test_chunks_that_zarr_chooses_split_the_channels(codec: Any) -> None:
 def test_overwriting_deletes_before_it_validates(codec: Any, wrong: dict[str, Any], tmp_path: Path) -> None:
     """Zarr does; our `create` does not: what was there is untouched."""
     path = tmp_path / "a.zarr"
-    latentstore.zarr.create(path, "image", (4, 16, 16, 3), codec=codec, data=pictures(4, 16, 16))
+    latentstore.zarr.create(path, "image", (4, 16, 16, 3), codec=codec, data=images(4, 16, 16))
     before = tree(path)
     options = {"shape": (4, 16, 16, 3), "codec": codec, "overwrite": True, **wrong}
     with pytest.raises((latentstore.LatentstoreError, ValueError, TypeError, OverflowError)):
@@ -115,8 +115,8 @@ def test_a_compressor_hides_partial_writes_from_the_codec(codec: Any) -> None:
         serializer=SignalCodec.of(codec, "nhwc"),
     )
     assert len(z.compressors) == 1  # the default that is added
-    z[...] = pictures(2, 16, 16)
-    assert np.array_equal(z[1], coded(codec, pictures(2, 16, 16), "nhwc", (1, 16, 16, 3))[1])
+    z[...] = images(2, 16, 16)
+    assert np.array_equal(z[1], coded(codec, images(2, 16, 16), "nhwc", (1, 16, 16, 3))[1])
     made = latentstore.zarr.create(MemoryStore(), "x", (2, 16, 16, 3), codec=codec)
     assert made.compressors == () and made.filters == ()
 
@@ -144,7 +144,7 @@ def test_copying_through_zarr_loses_and_our_copy_does_not(codec: Any, tmp_path: 
 
 
 def test_a_copy_decodes_nothing(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    z = latentstore.zarr.create(MemoryStore(), "image", (2, 16, 16, 3), codec=codec, data=pictures(2, 16, 16))
+    z = latentstore.zarr.create(MemoryStore(), "image", (2, 16, 16, 3), codec=codec, data=images(2, 16, 16))
     with (
         counted(monkeypatch, type(codec), "decompress_into") as read,
         counted(monkeypatch, type(codec), "compress") as written,
@@ -160,7 +160,7 @@ def test_a_copy_that_stops_does_not_open(codec: Any) -> None:
                 raise OSError("no space left")
             await super().set(key, value)
 
-    z = latentstore.zarr.create(MemoryStore(), "image", (2, 16, 16, 3), codec=codec, data=pictures(2, 16, 16))
+    z = latentstore.zarr.create(MemoryStore(), "image", (2, 16, 16, 3), codec=codec, data=images(2, 16, 16))
     target = Full()
     with pytest.raises(OSError, match="no space"):
         latentstore.zarr.copy(z, target)
@@ -211,7 +211,7 @@ def test_every_chunk_has_bytes(codec: Any) -> None:
 
 def test_stored_bytes_are_fresh(codec: Any) -> None:
     """MemoryStore keeps what it is given: a view of the caller's array would change with it."""
-    x = pictures(2, 16, 16)
+    x = images(2, 16, 16)
     wide = np.zeros((2, 16, 32, 3), np.uint8)
     wide[:, :, ::2] = x
     frozen = x.copy()
@@ -232,13 +232,13 @@ def test_an_encoder_that_fails_leaves_the_other_chunks(codec: Any, monkeypatch: 
 
     def compress(self: Any, image: Any, *args: Any) -> bytes:
         if image[0, 0, 0] == 99:
-            raise ArgumentError("this picture")
+            raise ArgumentError("this image")
         return original(self, image, *args)
 
     monkeypatch.setattr(type(codec), "compress", compress)
-    x = pictures(3, 16, 16)
+    x = images(3, 16, 16)
     x[1, 0, 0, 0] = 99
-    with pytest.raises(ArgumentError, match=r"chunk .*c/1/0/0/0: this picture"):
+    with pytest.raises(ArgumentError, match=r"chunk .*c/1/0/0/0: this image"):
         z[...] = x
 
 
@@ -246,7 +246,7 @@ def test_an_encoder_that_fails_leaves_the_other_chunks(codec: Any, monkeypatch: 
 
 
 def test_chunks_are_coded_outside_the_event_loop_and_at_once(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = pictures(8, 288, 288)  # smaller ones are decoded together
+    x = images(8, 288, 288)  # smaller ones are decoded together
     threads: set[str] = set()
     lock = threading.Lock()
     for name in ("compress", "decompress_into"):
@@ -293,7 +293,7 @@ def test_the_synchronous_pipeline_of_newer_releases(codec: Any, sharded: bool, t
 
     if not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
         pytest.skip("this zarr has no synchronous pipeline")
-    x = pictures(8, 16, 16)
+    x = images(8, 16, 16)
     with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"}):
         for store in (MemoryStore(), LocalStore(tmp_path)):
             z = make(codec, x.shape, (4, 16, 16, 3), shards=x.shape if sharded else None, store=store)
@@ -333,7 +333,7 @@ def test_synchronous_reads_and_writes(codec: Any, monkeypatch: pytest.MonkeyPatc
         def __str__(self) -> str:
             return "c/0"
 
-    x, place = pictures(4, 16, 16), Place()
+    x, place = images(4, 16, 16), Place()
     serializer = SignalCodec.of(codec, "nhwc")
     prototype = zarr.core.buffer.default_buffer_prototype()
     spec = zarr.core.array_spec.ArraySpec(
@@ -358,7 +358,7 @@ def test_synchronous_reads_and_writes(codec: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_partial_writes_beside_a_compressor_are_refused(codec: Any) -> None:
-    x = pictures(2, 16, 16)
+    x = images(2, 16, 16)
     z = make(codec, x.shape, (1, 16, 16, 3), compressors="auto")
     z[...] = x
     with pytest.raises(ArgumentError, match="covers only a part"):
@@ -381,10 +381,10 @@ def test_a_codec_inside_a_running_event_loop(codec: Any) -> None:
             MemoryStore(), shape=(2, 16, 16, 3), chunks=(1, 16, 16, 3), dtype="uint8", compressors=None,
             serializer=SignalCodec.of(codec, "nhwc"),
         )  # fmt: skip
-        await z.setitem(slice(None), pictures(2, 16, 16))
+        await z.setitem(slice(None), images(2, 16, 16))
         return await z.getitem(slice(None))
 
-    assert np.array_equal(asyncio.run(go()), coded(codec, pictures(2, 16, 16), "nhwc", (1, 16, 16, 3)))
+    assert np.array_equal(asyncio.run(go()), coded(codec, images(2, 16, 16), "nhwc", (1, 16, 16, 3)))
 
 
 # ---- registration, metadata, errors
@@ -401,7 +401,7 @@ def test_names_begin_with_what_is_to_be_installed() -> None:
 
 def test_a_process_that_imports_nothing_reads_and_writes(codec: Any, tmp_path: Path) -> None:
     z = latentstore.zarr.create(tmp_path / "a.zarr", "image", (3, 16, 16, 3), codec=codec, shards=(3, 16, 16, 3))
-    z[...] = x = pictures(3, 16, 16)
+    z[...] = x = images(3, 16, 16)
     program = f"""
 import zarr, sys
 z = zarr.open_array({str(tmp_path / "a.zarr")!r}, path="image", mode="r+")
@@ -419,7 +419,7 @@ def test_opening_loads_no_model(codec: Any, tmp_path: Path) -> None:
     latentstore.zarr.create(tmp_path / "a.zarr", "image", (3, 16, 16, 3), codec=codec)
     program = f"""
 import zarr
-from latentstore.codecs import resolve
+from latentstore.codecs import load as resolve
 z = zarr.open_array({str(tmp_path / "a.zarr")!r}, path="image", mode="r+")
 z.resize((5, 16, 16, 3)); z.attrs["a"] = 1
 assert not resolve._codecs
@@ -453,7 +453,7 @@ def test_v2_arrays_have_no_fill_value(codec: Any) -> None:
 
 
 def test_groups_and_consolidated_metadata(codec: Any, tmp_path: Path) -> None:
-    x = pictures(2, 16, 16)
+    x = images(2, 16, 16)
     root = zarr.open_group(tmp_path / "a.zarr", mode="w")
     latentstore.zarr.create(root, "train/image", x.shape, codec=codec, data=x)
     latentstore.zarr.create(root.require_group("test"), "image", x.shape, codec=codec, data=x)

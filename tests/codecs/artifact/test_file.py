@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import Codec, load_codec
-from latentstore.codecs.artifact import MAX_BYTES, make_artifact, read_artifact
-from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
 from safetensors.numpy import save
+
+from latentstore.codecs import codec_from_bytes, load_codec
+from latentstore.codecs.artifact.file import MAX_BYTES, make_artifact, read_artifact
+from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
 
 CODEC = load_codec("rgb-f8c48")
 CONTENT = CODEC.artifact_bytes
@@ -33,7 +34,7 @@ def refused(content: bytes, match: str = "") -> None:
     """In one sentence of a reasonable length, and quickly."""
     start = time.perf_counter()
     with pytest.raises((ArtifactError, UnsupportedVersionError), match=match) as caught:
-        Codec.from_bytes(content, "x.safetensors")
+        codec_from_bytes(content, "x.safetensors")
     assert time.perf_counter() - start < 5
     said = str(caught.value)
     assert "x.safetensors" in said or CODEC.name in said
@@ -46,7 +47,7 @@ def test_parts_make_the_bytes_again() -> None:
     again = make_artifact(dict(reversed(artifact.facts.items())), dict(reversed(artifact.tensors.items())))
     assert make_artifact(artifact.facts, artifact.tensors) == again
     assert read_artifact(again).facts == artifact.facts
-    assert Codec.from_bytes(again).compress(np.zeros((8, 8, 3), np.uint8))
+    assert codec_from_bytes(again).compress(np.zeros((8, 8, 3), np.uint8))
     assert make_artifact({**artifact.facts, "name": "other"}, artifact.tensors) != again
 
 
@@ -57,7 +58,7 @@ def test_what_cannot_be_read_is_not_made() -> None:
 
 def test_buffers_of_any_kind() -> None:
     for content in (bytearray(CONTENT), memoryview(CONTENT)):
-        assert Codec.from_bytes(content).sha256 == CODEC.sha256  # type: ignore[arg-type]
+        assert codec_from_bytes(content).sha256 == CODEC.sha256  # type: ignore[arg-type]
 
 
 # bytes that are none
@@ -78,9 +79,7 @@ def test_bytes_behind_the_end() -> None:
     refused(CONTENT + b"\0", "not a latentstore artifact")
 
 
-@pytest.mark.parametrize(
-    "size", [0, 1, 7, len(CONTENT), 10**8, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1]
-)
+@pytest.mark.parametrize("size", [0, 1, 7, len(CONTENT), 10**8, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1])
 def test_any_length_of_header(size: int) -> None:
     refused(size.to_bytes(8, "little") + CONTENT[8:], "not a latentstore artifact")
 
@@ -96,7 +95,7 @@ def test_flipped_bits_in_the_header(at: int, bit: int) -> None:
     changed = bytearray(CONTENT)
     changed[at] ^= 1 << bit
     try:
-        codec = Codec.from_bytes(bytes(changed))
+        codec = codec_from_bytes(bytes(changed))
     except (ArtifactError, UnsupportedVersionError):
         return
     assert codec.sha256 != CODEC.sha256
@@ -108,7 +107,7 @@ def test_changed_bytes_in_the_tensors(at: int, value: int) -> None:
     changed = bytearray(CONTENT)
     changed[at] = value
     try:
-        codec = Codec.from_bytes(bytes(changed))
+        codec = codec_from_bytes(bytes(changed))
     except ArtifactError:
         return
     assert (codec.sha256 == CODEC.sha256) == (changed == CONTENT)
@@ -119,7 +118,7 @@ def test_changed_bytes_in_the_tensors(at: int, value: int) -> None:
 def test_any_bytes(content: bytes) -> None:
     for header in (b"", len(content).to_bytes(8, "little")):
         with pytest.raises(ArtifactError):
-            Codec.from_bytes(header + content)
+            codec_from_bytes(header + content)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +235,7 @@ def test_values_out_of_range(make: Callable[[], bytes]) -> None:
 
 
 def test_weights_of_a_pair_must_be_alike() -> None:
-    from latentstore.codecs.symmetry import symmetric_basis
+    from latentstore.codecs.image.symmetry import symmetric_basis
 
     counts = [symmetric_basis(3).runs[kind][1] for kind in TENSORS["classes"]]
     for name in ("analysis", "synthesis"):

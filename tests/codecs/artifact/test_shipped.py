@@ -11,12 +11,12 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from latentstore.codecs import Codec, load_codec, shipped
-from latentstore.codecs.artifact import MAX_BYTES
-from latentstore.codecs.errors import ArgumentError, ArtifactError
-from latentstore.codecs.shipped import FOLDER
 
 import latentstore
+from latentstore.codecs import Codec, codec_from_bytes, load_codec, shipped
+from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.load import _SHIPPED as FOLDER
 
 
 def test_names() -> None:
@@ -65,9 +65,7 @@ def test_an_object_store(codec: Codec, s3_server: dict[str, Any], monkeypatch: p
         load_codec("s3://bucket/codecs/y.safetensors")
 
 
-@pytest.mark.parametrize(
-    "name", ["rgb-f8c49", "RGB-F8C48", "", "rgb-f8c48.zarr", "./rgb-f8c48", "s3://bucket/codec"]
-)
+@pytest.mark.parametrize("name", ["rgb-f8c49", "RGB-F8C48", "", "rgb-f8c48.zarr", "./rgb-f8c48", "s3://bucket/codec"])
 def test_unknown_names_list_what_there_is(name: str) -> None:
     with pytest.raises(ArgumentError, match=rf"ships {', '.join(shipped())}; .* ends in .safetensors"):
         load_codec(name)
@@ -115,15 +113,13 @@ def test_codecs_need_numpy_alone() -> None:
         "b = c.compress(numpy.zeros((8, 8), 'u1')); c.read_latent(b); c.decompress(b);"
         "print([m for m in ('torch', 'zarr', 'dask', 'PIL', 'scipy', 'fsspec') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 
 def test_a_new_name_is_a_new_identity(codec: Codec, other_artifact: bytes) -> None:
-    other = Codec.from_bytes(other_artifact)
+    other = codec_from_bytes(other_artifact)
     assert other.sha256 != codec.sha256
-    picture = np.zeros((8, 8, 3), np.uint8)
-    np.testing.assert_array_equal(other.encode(picture[None]), codec.encode(picture[None]))
-    assert other.compress(picture) != codec.compress(picture)
+    image = np.zeros((8, 8, 3), np.uint8)
+    np.testing.assert_array_equal(other.encode(image[None]), codec.encode(image[None]))
+    assert other.compress(image) != codec.compress(image)

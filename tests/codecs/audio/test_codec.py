@@ -1,4 +1,4 @@
-"""Waveforms to blobs and back, by the shipped codecs of sound and by one of three inputs."""
+"""Waveforms to blobs and back, by the shipped codecs of audio and by one of three inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import Codec, SoundCodec, load_codec
-from latentstore.codecs.bitstream import SEGMENT, split_sample, step_code_of
+
+from latentstore.codecs import AudioCodec, codec_from_bytes, load_codec
+from latentstore.codecs.audio.codec import step_of
+from latentstore.codecs.bitstream.sample import SEGMENT, split_sample, step_code_of
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
-from latentstore.codecs.sound_codec import step_of
 
 # a few coefficients of loud, short signals are limited at high quality: that is said, and tested elsewhere
 pytestmark = pytest.mark.filterwarnings("ignore::latentstore.codecs.OutlierWarning")
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::latentstore.codecs.OutlierWarni
 NAMES = ("stereo-f256c108", "mono-f32c32")
 
 
-def codec_of(name: str) -> SoundCodec:
+def codec_of(name: str) -> AudioCodec:
     codec = load_codec(name)
-    assert isinstance(codec, SoundCodec)
+    assert isinstance(codec, AudioCodec)
     return codec
 
 
@@ -53,7 +54,7 @@ def test_any_length_comes_back(name: str, samples: int, seed: int, effort: Any) 
     signal = music(samples, codec.in_channels, seed)
     blob = codec.compress(signal, 90, effort, rate=22050)
     info = split_sample(blob)
-    assert (info.width, info.height, info.rate, info.mode) == (samples, 1, 22050, "sound")
+    assert (info.width, info.height, info.rate, info.mode) == (samples, 1, 22050, "audio")
     rebuilt = codec.decompress(blob)
     assert (rebuilt.shape, rebuilt.dtype) == (signal.shape, np.float32)
     latent = codec.read_latent(blob)
@@ -194,7 +195,7 @@ def test_blocks_of_any_length(name: str, effort: Any, level: float) -> None:
     assert len(passes) <= 4
 
 
-def test_long_sound_takes_little_memory() -> None:
+def test_long_audio_takes_little_memory() -> None:
     """An hour of speech, made as it is asked for: 115 MB of float32."""
     import tracemalloc
 
@@ -251,7 +252,7 @@ def test_integers_are_full_scale() -> None:
     ],
     ids=["nan", "inf", "huge", "empty", "three", "flat", "type"],
 )
-def test_what_is_no_sound_is_refused(signal: np.ndarray, words: str) -> None:
+def test_what_is_no_audio_is_refused(signal: np.ndarray, words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         codec_of("stereo-f256c108").compress(signal)
 
@@ -292,12 +293,12 @@ def test_bad_blobs_are_refused(segments: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_that_claims_too_much_costs_nothing(name: str) -> None:
-    from latentstore.codecs.bitstream import join_sample
+    from latentstore.codecs.bitstream.sample import join_sample
 
     codec = codec_of(name)
     groups = codec.compress_groups(music(1000, codec.in_channels))
     for samples in ((1 << 35) - 1, (1 << 22) * codec.reduction, 1001 * codec.reduction):
-        blob = join_sample(groups, samples, 1, "sound", codec.fingerprint, 44100)
+        blob = join_sample(groups, samples, 1, "audio", codec.fingerprint, 44100)
         with pytest.raises(CorruptError):
             codec.decompress(blob)
         with pytest.raises(CorruptError):
@@ -307,7 +308,7 @@ def test_a_header_that_claims_too_much_costs_nothing(name: str) -> None:
 def test_a_codec_travels() -> None:
     codec = codec_of("mono-f32c32")
     other = pickle.loads(pickle.dumps(codec))
-    assert isinstance(other, SoundCodec) and isinstance(Codec.from_bytes(codec.artifact_bytes), SoundCodec)
+    assert isinstance(other, AudioCodec) and isinstance(codec_from_bytes(codec.artifact_bytes), AudioCodec)
     assert other.sha256 == codec.sha256
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import lapped
+
+from latentstore.codecs.audio import lapped
+from latentstore.codecs.audio.lapped import LappedTransform, mdct_basis
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.lapped import LappedTransform, mdct_basis
 from latentstore.codecs.native import kernel
 
 needs_kernel = pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
@@ -100,28 +101,28 @@ def test_perfect_reconstruction(path, hop, inputs):
     codec = orthonormal(hop, inputs)
     lengths = {1, 2, hop // 2 - 1, hop // 2, hop // 2 + 1, hop - 1, hop, hop + 1, 3 * hop - 5}
     for n in sorted(lengths):
-        sound = signal(n, inputs, n)
-        coefs = codec.signal_to_coefficients(sound, np.ones(hop * inputs, np.float32))
+        audio = signal(n, inputs, n)
+        coefs = codec.signal_to_coefficients(audio, np.ones(hop * inputs, np.float32))
         assert coefs.shape == (hop * inputs, codec.instants(n))
-        np.testing.assert_allclose(rebuilt(codec, coefs, n), sound, atol=2e-6)
+        np.testing.assert_allclose(rebuilt(codec, coefs, n), audio, atol=2e-6)
 
 
 @settings(deadline=None, max_examples=40)
 @given(n=st.integers(1, 300), inputs=st.integers(1, 3), seed=st.integers(0, 99))
 def test_perfect_reconstruction_of_any_length(n, inputs, seed):
-    codec, sound = orthonormal(8, inputs), signal(n, inputs, seed)
-    coefs = codec.signal_to_coefficients(sound, np.ones(8 * inputs, np.float32))
-    np.testing.assert_allclose(rebuilt(codec, coefs, n), sound, atol=2e-6)
+    codec, audio = orthonormal(8, inputs), signal(n, inputs, seed)
+    coefs = codec.signal_to_coefficients(audio, np.ones(8 * inputs, np.float32))
+    np.testing.assert_allclose(rebuilt(codec, coefs, n), audio, atol=2e-6)
 
 
 def test_error_of_coefficients_is_error_of_samples():
     codec, n, step = orthonormal(32, 2), 640, np.float32(0.25)
-    c, sound = 64, signal(640, 2)
+    c, audio = 64, signal(640, 2)
     inverse, half = np.full(c, 1 / step), np.full(c, 0.5, np.float32)
-    coefs = codec.signal_to_coefficients(sound, np.ones(c, np.float32))
-    latent, _ = codec.signal_to_latent(sound, inverse, half)
+    coefs = codec.signal_to_coefficients(audio, np.ones(c, np.float32))
+    latent, _ = codec.signal_to_latent(audio, inverse, half)
     back = codec.latent_to_signal(latent, n, np.full(c, step), np.zeros((c, 2), np.float32))
-    np.testing.assert_allclose(np.sum((back - sound) ** 2), np.sum((latent * step - coefs) ** 2), rtol=1e-4)
+    np.testing.assert_allclose(np.sum((back - audio) ** 2), np.sum((latent * step - coefs) ** 2), rtol=1e-4)
 
 
 def test_no_fold_is_so_near_a_tie_that_the_sine_of_a_machine_matters():
@@ -135,10 +136,10 @@ def test_no_fold_is_so_near_a_tie_that_the_sine_of_a_machine_matters():
 
 
 def test_polarity(path):
-    codec, sound = transform(32, 2, 40), signal(1000, 2)
+    codec, audio = transform(32, 2, 40), signal(1000, 2)
     inverse, rounding, *_ = steps(40)
-    latent, outside = codec.signal_to_latent(sound, inverse, rounding)
-    negative, as_many = codec.signal_to_latent(-sound, inverse, rounding)
+    latent, outside = codec.signal_to_latent(audio, inverse, rounding)
+    negative, as_many = codec.signal_to_latent(-audio, inverse, rounding)
     assert np.count_nonzero(latent) > latent.size / 2
     same_bits(negative, -latent)
     assert outside == as_many
@@ -149,9 +150,9 @@ def test_swapped_channels(path):
     made = transform(32, 2, 40)
     codec = LappedTransform(32, np.array([[half, half], [half, -half]]), made.source, made.basis)
     inverse, rounding, scale, delta = steps(40)
-    sound = signal(1000, 2)
-    latent, _ = codec.signal_to_latent(sound, inverse, rounding)
-    swapped, _ = codec.signal_to_latent(np.ascontiguousarray(sound[:, ::-1]), inverse, rounding)
+    audio = signal(1000, 2)
+    latent, _ = codec.signal_to_latent(audio, inverse, rounding)
+    swapped, _ = codec.signal_to_latent(np.ascontiguousarray(audio[:, ::-1]), inverse, rounding)
     same_bits(swapped, np.where(codec.source[:, None] == 1, -latent, latent))
     back = codec.latent_to_signal(latent, 1000, scale, delta)
     same_bits(codec.latent_to_signal(swapped, 1000, scale, delta), np.ascontiguousarray(back[:, ::-1]))
@@ -167,11 +168,11 @@ SIZES += [(256, 2, 108, 256 * 30 - 1), (1024, 2, 3, 1500), (8, 16, 40, 40000), (
 @needs_kernel
 @pytest.mark.parametrize(("hop", "inputs", "c", "n"), SIZES)
 def test_analysis_is_the_reference(path, hop, inputs, c, n):
-    codec, sound = transform(hop, inputs, c), signal(n, inputs)
+    codec, audio = transform(hop, inputs, c), signal(n, inputs)
     inverse, rounding, *_ = steps(c)
 
     def call():
-        return codec.signal_to_coefficients(sound, inverse), *codec.signal_to_latent(sound, inverse, rounding)
+        return codec.signal_to_coefficients(audio, inverse), *codec.signal_to_latent(audio, inverse, rounding)
 
     coefs, latent, outside = call()
     expected_coefs, expected, expected_outside = on_reference(call)
@@ -201,10 +202,10 @@ def test_synthesis_is_the_reference(path, hop, inputs, c, n):
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=8).filter(any),
 )
 def test_blocks_of_any_sizes_are_the_whole(hop, inputs, sizes):
-    codec, sound = transform(hop, inputs, 9), signal(sum(sizes), inputs)
+    codec, audio = transform(hop, inputs, 9), signal(sum(sizes), inputs)
     inverse, rounding, *_ = steps(9)
-    whole, outside = codec.signal_to_latent(sound, inverse, rounding)
-    blocks = np.split(sound, np.cumsum(sizes)[:-1])
+    whole, outside = codec.signal_to_latent(audio, inverse, rounding)
+    blocks = np.split(audio, np.cumsum(sizes)[:-1])
     runs = list(codec.latents(blocks, inverse, rounding))
     same_bits(np.concatenate([latent for latent, _ in runs], axis=1), whole)
     assert sum(count for _, count in runs) == outside
@@ -282,18 +283,18 @@ def test_tables_that_cannot_be_meant(changes):
 
 
 def test_arguments_that_cannot_be_meant():
-    codec, sound = transform(32, 2, 4), signal(100, 2)
+    codec, audio = transform(32, 2, 4), signal(100, 2)
     inverse, rounding, scale, delta = steps(4)
     latent = latents(4, 4)
-    for wrong in (sound[:0], sound[:, :1], sound.astype(np.float64), sound[:, 0]):
+    for wrong in (audio[:0], audio[:, :1], audio.astype(np.float64), audio[:, 0]):
         with pytest.raises(ArgumentError):
             codec.signal_to_latent(wrong, inverse, rounding)
     with pytest.raises(ArgumentError, match="inverse"):
-        codec.signal_to_coefficients(sound, inverse[:3])
+        codec.signal_to_coefficients(audio, inverse[:3])
     with pytest.raises(ArgumentError, match="inverse"):
-        codec.signal_to_latent(sound, inverse.astype(np.float64), rounding)
+        codec.signal_to_latent(audio, inverse.astype(np.float64), rounding)
     with pytest.raises(ArgumentError, match="rounding"):
-        codec.signal_to_latent(sound, inverse, rounding[:3])
+        codec.signal_to_latent(audio, inverse, rounding[:3])
     for wrong in (latent[:, :3], latent.astype(np.int16), latents(5, 4), latent[0]):
         with pytest.raises(ArgumentError):
             codec.latent_to_signal(wrong, 100, scale, delta)
@@ -310,11 +311,11 @@ def test_arguments_that_cannot_be_meant():
 
 
 def test_tables_and_arguments_in_any_memory_order(path):
-    made, sound = transform(32, 2, 20), signal(500, 2)
+    made, audio = transform(32, 2, 20), signal(500, 2)
     codec = LappedTransform(32, made.mix.T.copy().T, made.source, np.asfortranarray(made.basis))
     inverse, rounding, scale, delta = steps(20)
-    latent, _ = made.signal_to_latent(sound, inverse, rounding)
-    same_bits(codec.signal_to_latent(np.asfortranarray(sound), inverse, rounding)[0], latent)
+    latent, _ = made.signal_to_latent(audio, inverse, rounding)
+    same_bits(codec.signal_to_latent(np.asfortranarray(audio), inverse, rounding)[0], latent)
     back = made.latent_to_signal(latent, 500, scale, delta)
     arrays = (np.asfortranarray(latent), 500, np.repeat(scale, 2)[::2], np.asfortranarray(delta))
     same_bits(codec.latent_to_signal(*arrays), back)
@@ -322,14 +323,14 @@ def test_tables_and_arguments_in_any_memory_order(path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
 def test_numbers_that_are_none_end_nothing(path, value):
-    codec, sound = transform(32, 2, 20), signal(500, 2)
+    codec, audio = transform(32, 2, 20), signal(500, 2)
     inverse, rounding, scale, delta = steps(20)
-    sound[77] = value
-    latent, outside = codec.signal_to_latent(sound, inverse, rounding)
+    audio[77] = value
+    latent, outside = codec.signal_to_latent(audio, inverse, rounding)
     assert outside > 0
     assert latent.min() >= -127
     inverse[3] = scale[3] = value
-    codec.signal_to_latent(sound, inverse, rounding)
+    codec.signal_to_latent(audio, inverse, rounding)
     assert codec.latent_to_signal(latents(20, 16), 500, scale, delta).shape == (500, 2)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from forged import reseal
-from latentstore.codecs import reference
-from latentstore.codecs.bitstream import group_info, split_sample
+from random_models import SHA256, latent, random_tables
+
+from latentstore.codecs.bitstream.sample import group_info, split_sample
 from latentstore.codecs.errors import (
     ArtifactError,
     CorruptError,
@@ -24,7 +25,7 @@ from latentstore.codecs.errors import (
     UnsupportedVersionError,
 )
 from latentstore.codecs.native import kernel
-from random_models import SHA256, latent, random_tables
+from latentstore.codecs.reference import coder as reference
 
 TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -7, -8
 BACKENDS = [b for b in (reference, kernel) if b is not None]
@@ -44,9 +45,7 @@ def make(backend: ModuleType) -> tuple[Any, bytes]:
     return coder, backend.coder_encode(coder, 1, 63, VALUES)
 
 
-def status(
-    backend: ModuleType, coder: Any, blob: bytes, shape: tuple[int, ...] = SHAPE
-) -> tuple[int, np.ndarray]:
+def status(backend: ModuleType, coder: Any, blob: bytes, shape: tuple[int, ...] = SHAPE) -> tuple[int, np.ndarray]:
     out = np.zeros((1, *shape), np.int8)
     zero = np.zeros(1, np.int64)
     result, index = backend.coder_decode(coder, [blob], zero.astype(np.int32), zero, zero + len(blob), out)
@@ -186,8 +185,8 @@ def test_the_bad_blob_among_many_is_named(backend: ModuleType, shape: tuple[int,
 @pytest.fixture(scope="module")
 def sample(codec: Any) -> bytes:
     rng = np.random.default_rng(3)
-    picture = np.clip(rng.normal(128, 40, (9, 13, 3)).repeat(8, 0).repeat(8, 1), 0, 255)
-    return codec.compress(picture.astype(np.uint8)[:70, :99])
+    image = np.clip(rng.normal(128, 40, (9, 13, 3)).repeat(8, 0).repeat(8, 1), 0, 255)
+    return codec.compress(image.astype(np.uint8)[:70, :99])
 
 
 def test_a_sample_cut_at_every_length(codec: Any, sample: bytes) -> None:
@@ -230,8 +229,8 @@ FORGED = """
 import resource, sys, time
 import numpy as np
 from latentstore.codecs import errors, load_codec
-from latentstore.codecs.bitstream import join_sample, varint
-from latentstore.codecs.checksum import crc32c
+from latentstore.codecs.bitstream.sample import join_sample, varint
+from latentstore.codecs.bitstream.checksum import crc32c
 codec = load_codec("rgb-f8c48")
 sha = bytes.fromhex(codec.sha256)
 codec.decompress(codec.compress(np.zeros((64, 64, 3), np.uint8)))

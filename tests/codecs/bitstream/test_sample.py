@@ -6,9 +6,11 @@ import pytest
 from forged import reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import bitstream, reference
-from latentstore.codecs.bitstream import group_info, join_sample, read_varint, split_sample, varint
-from latentstore.codecs.checksum import crc32c
+from random_models import SHA256, latent, random_tables
+
+from latentstore.codecs.bitstream import sample as bitstream
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.bitstream.sample import group_info, join_sample, read_varint, split_sample, varint
 from latentstore.codecs.errors import (
     ArgumentError,
     CorruptError,
@@ -16,7 +18,7 @@ from latentstore.codecs.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from random_models import SHA256, latent, random_tables
+from latentstore.codecs.reference import coder as reference
 
 
 def seal(header: bytes) -> bytes:
@@ -46,9 +48,7 @@ def test_numbers(value: int) -> None:
             read_varint(spelled[:end], 0)
 
 
-@pytest.mark.parametrize(
-    "spelling", [b"\x80\x00", b"\xff\x80\x00", b"\x80\x80\x80\x80\x01", b"\xff\xff\xff\xff"]
-)
+@pytest.mark.parametrize("spelling", [b"\x80\x00", b"\xff\x80\x00", b"\x80\x80\x80\x80\x01", b"\xff\xff\xff\xff"])
 def test_numbers_have_one_spelling(spelling: bytes) -> None:
     with pytest.raises(CorruptError):
         read_varint(spelling, 0)
@@ -129,7 +129,7 @@ def test_samples_that_cannot_be_written(width: int, height: int, mode: str, grou
         join_sample(groups, width, height, mode, SHA256)
 
 
-def test_the_largest_pictures_can_be_written() -> None:
+def test_the_largest_images_can_be_written() -> None:
     for width, height in [(1 << 14, 1 << 14), (1 << 19, 1 << 9), (1 << 9, 1 << 19), (1 << 19, 1)]:
         info = split_sample(join_sample([b""], width, height, "L", SHA256))
         assert (info.width, info.height) == (width, height)
@@ -187,7 +187,7 @@ def test_forged_group_headers(changes: dict[str, int]) -> None:
 
 
 def test_limits_are_those_of_the_reference() -> None:
-    from latentstore.codecs import reference_header
+    from latentstore.codecs.reference import header as reference_header
 
     for name in ("MAX_AREA", "MAX_SIDE", "MAX_QUALITY", "VERSION"):
         assert getattr(bitstream, name) == getattr(reference_header, name)

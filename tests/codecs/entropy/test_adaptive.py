@@ -1,4 +1,4 @@
-"""The adaptive entropy coder of sound: kernel against reference on every path, in lock-step or alone, and bad blobs."""
+"""The adaptive entropy coder of audio: kernel against reference on every path, in lock-step or alone, and bad blobs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from forged import reseal
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import reference
-from latentstore.codecs.bitstream import group_info
-from latentstore.codecs.native import kernel
 from random_models import KINDS, SHA256, latent, random_adaptive_tables, random_tables
+
+from latentstore.codecs.bitstream.sample import group_info
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import coder as reference
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
 
@@ -94,7 +95,7 @@ def test_rows_of_many_widths_in_one_call(seed: int, widths: list[int], filtered:
         np.testing.assert_array_equal(out, expected, err_msg=path)
     # of one that is wrong, which it is
     bad = int(rng.integers(len(blobs)))
-    for change in (reseal(blobs[bad], width=widths[bad] + 1, sound=True), blobs[bad][:-1] + b"~" + blobs[bad][-1:]):
+    for change in (reseal(blobs[bad], width=widths[bad] + 1, audio=True), blobs[bad][:-1] + b"~" + blobs[bad][-1:]):
         spoiled = [*blobs[:bad], change, *blobs[bad + 1 :]]
         lengths = np.array([len(blob) for blob in spoiled], np.int64)
         answers = [
@@ -114,9 +115,9 @@ def test_rows_that_cannot_be_meant() -> None:
                 backend.coder_decode_rows(
                     coder, [blob], one, zero, size, np.array([width], np.int32), np.empty(out, np.int8)
                 )
-        pictures = backend.coder_new(SHA256, 11, *random_tables(0))
+        images = backend.coder_new(SHA256, 11, *random_tables(0))
         with pytest.raises(ValueError, match="adaptive"):
-            backend.coder_decode_rows(pictures, [blob], one, zero, size, one + 5, np.empty(15, np.int8))
+            backend.coder_decode_rows(images, [blob], one, zero, size, one + 5, np.empty(15, np.int8))
 
 
 @pytest.mark.parametrize("width", range(1, 41))
@@ -257,7 +258,7 @@ def make(backend: ModuleType) -> tuple[Any, bytes]:
 
 
 def payload_of(blob: bytes) -> bytes:
-    return blob[group_info(blob, sound=True).header_bytes :]
+    return blob[group_info(blob, audio=True).header_bytes :]
 
 
 def status_of(backend: ModuleType, coder: Any, blob: bytes) -> int:
@@ -269,7 +270,7 @@ def status_of(backend: ModuleType, coder: Any, blob: bytes) -> int:
 def test_cut_at_every_length(backend: ModuleType) -> None:
     coder, blob = make(backend)
     for end in range(len(blob)):
-        expected = TRUNCATED if end < group_info(blob, sound=True).header_bytes else BAD_CRC
+        expected = TRUNCATED if end < group_info(blob, audio=True).header_bytes else BAD_CRC
         assert status_of(backend, coder, blob[:end]) == expected
     assert status_of(backend, coder, blob + b"\0") == BAD_CRC
 
@@ -291,9 +292,9 @@ def test_fields_that_lie(backend: ModuleType) -> None:
         ({"flags": 2}, CORRUPT), ({"flags": 3}, CORRUPT), ({"escapes": 1 << 20}, CORRUPT), ({"payload": b""}, CORRUPT),
         ({"payload": payload[:7]}, CORRUPT), ({"payload": bytes(len(payload))}, CORRUPT),
     ]:  # fmt: skip
-        assert status_of(backend, coder, reseal(blob, sound=True, **changes)) == expected, changes
+        assert status_of(backend, coder, reseal(blob, audio=True, **changes)) == expected, changes
     for quality in (0, 100, 101, 255):
-        assert status_of(backend, coder, reseal(blob, sound=True, quality=quality)) == 0
+        assert status_of(backend, coder, reseal(blob, audio=True, quality=quality)) == 0
     other = backend.adaptive_new(bytes(32), 11, *random_adaptive_tables(2))
     assert status_of(backend, other, blob) == BAD_CRC
 
@@ -309,7 +310,7 @@ def test_payloads_that_lie() -> None:
         payload = bytearray(payload_of(blob))
         payload[int(rng.integers(0, len(payload)))] ^= int(rng.integers(1, 256))
         cut = int(rng.choice([len(payload), rng.integers(4, len(payload))]))
-        lie = reseal(blob, sound=True, payload=bytes(payload[:cut]))
+        lie = reseal(blob, audio=True, payload=bytes(payload[:cut]))
         expected = status_of(reference, slow, lie)
         seen.add(expected)
         for _ in paths():

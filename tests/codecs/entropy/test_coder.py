@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import reference
-from latentstore.codecs.native import kernel
 from random_models import KINDS, SHA256, latent, random_tables
+
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import coder as reference
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
 
@@ -237,9 +238,9 @@ import numpy as np
 from latentstore.codecs import load_codec, native
 assert native.kernel is None
 codec = load_codec("rgb-f8c48")
-picture = np.clip(np.random.default_rng(4).normal(128, 30, (5, 6, 3)).repeat(9, 0).repeat(7, 1), 0, 255)
+image = np.clip(np.random.default_rng(4).normal(128, 30, (5, 6, 3)).repeat(9, 0).repeat(7, 1), 0, 255)
 for effort in ("default", "fast"):
-    blob = codec.compress(picture.astype(np.uint8), effort=effort)
+    blob = codec.compress(image.astype(np.uint8), effort=effort)
     print(hashlib.sha256(blob).hexdigest(), hashlib.sha256(codec.decompress(blob).tobytes()).hexdigest())
 """
 

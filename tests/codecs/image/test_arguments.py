@@ -7,43 +7,44 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_pictures import drawn
-from latentstore.codecs import Codec, load_codec
-from latentstore.codecs.bitstream import split_sample
+from drawn_images import drawn
+
+from latentstore.codecs import Codec, codec_from_bytes, load_codec
+from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, TruncatedError
 
-PICTURE = drawn("photo", 16, 24, 3)
+IMAGE = drawn("photo", 16, 24, 3)
 LATENT = np.zeros((1, 48, 2, 3), np.int8)
 
 CALLS: list[tuple[Callable[[Codec], Any], str]] = [
-    # pictures
-    (lambda c: c.compress(PICTURE.astype("f4")), r"float32 \(16, 24, 3\).*uint8 \(height, width, 3\)"),
-    (lambda c: c.compress(PICTURE.astype(np.int16)), "int16"),
-    (lambda c: c.compress(PICTURE[..., :1]), r"\(16, 24, 1\)"),
-    (lambda c: c.compress(PICTURE[..., 0]), r"\(16, 24\)"),
-    (lambda c: c.compress(PICTURE[None]), r"\(1, 16, 24, 3\)"),
-    (lambda c: c.compress(PICTURE[:0]), "24 x 0 pixels"),
-    (lambda c: c.compress(PICTURE[:, :0]), "0 x 16 pixels"),
+    # images
+    (lambda c: c.compress(IMAGE.astype("f4")), r"float32 \(16, 24, 3\).*uint8 \(height, width, 3\)"),
+    (lambda c: c.compress(IMAGE.astype(np.int16)), "int16"),
+    (lambda c: c.compress(IMAGE[..., :1]), r"\(16, 24, 1\)"),
+    (lambda c: c.compress(IMAGE[..., 0]), r"\(16, 24\)"),
+    (lambda c: c.compress(IMAGE[None]), r"\(1, 16, 24, 3\)"),
+    (lambda c: c.compress(IMAGE[:0]), "24 x 0 pixels"),
+    (lambda c: c.compress(IMAGE[:, :0]), "0 x 16 pixels"),
     (lambda c: c.compress(np.broadcast_to(np.uint8(0), (1 << 15, 1 << 15, 3))), "cut it into tiles"),
-    (lambda c: c.compress("picture.png"), "<U11"),
-    (lambda c: c.compress_groups(PICTURE[..., 0]), r"\(16, 24\)"),
-    (lambda c: c.encode(PICTURE), r"\(16, 24, 3\).*takes uint8 \(N, height, width, 3\)"),
-    (lambda c: c.encode(PICTURE[None, ..., :2]), r"\(1, 16, 24, 2\)"),
-    (lambda c: c.encode(PICTURE[None] / 255), "float64"),
+    (lambda c: c.compress("image.png"), "<U11"),
+    (lambda c: c.compress_groups(IMAGE[..., 0]), r"\(16, 24\)"),
+    (lambda c: c.encode(IMAGE), r"\(16, 24, 3\).*takes uint8 \(N, height, width, 3\)"),
+    (lambda c: c.encode(IMAGE[None, ..., :2]), r"\(1, 16, 24, 2\)"),
+    (lambda c: c.encode(IMAGE[None] / 255), "float64"),
     (lambda c: c.encode(np.zeros((0, 8, 8, 3))), "float64"),
     (lambda c: c.encode(np.zeros((2, 0, 8, 3), np.uint8)), "8 x 0 pixels"),
     # quality and effort
     *(
-        (lambda c, q=q: c.compress(PICTURE, q), r"quality is .*; it is a whole number from 1 to 100")
+        (lambda c, q=q: c.compress(IMAGE, q), r"quality is .*; it is a whole number from 1 to 100")
         for q in (0, 101, -1, 50.5, 50.0, "50", True, float("nan"), float("inf"), [50], 10**30)
     ),
-    (lambda c: c.encode(PICTURE[None], 0), "quality is 0"),
+    (lambda c: c.encode(IMAGE[None], 0), "quality is 0"),
     (lambda c: c.encode(np.zeros((0, 8, 8, 3), np.uint8), 101), "quality is 101"),
     (lambda c: c.decode(LATENT, quality=0), "quality is 0"),
     (lambda c: c.encode_latent_groups(LATENT[0], 0), "quality is 0"),
     (lambda c: c.step(0), "quality is 0"),
     (lambda c: c.scale(101), "quality is 101"),
-    (lambda c: c.compress(PICTURE, effort="slow"), "effort is 'slow'; it is 'default' or 'fast'"),
+    (lambda c: c.compress(IMAGE, effort="slow"), "effort is 'slow'; it is 'default' or 'fast'"),
     (lambda c: c.encode(np.zeros((0, 8, 8, 3), np.uint8), effort=None), "effort is None"),
     # latents
     (lambda c: c.decode(LATENT[0]), r"int8 \(48, 2, 3\)"),
@@ -65,18 +66,18 @@ CALLS: list[tuple[Callable[[Codec], Any], str]] = [
     (lambda c: c.encode_latent_groups(LATENT[0, :, :0]), "24 x 0 pixels"),
     # blobs
     *(
-        (lambda c, n=n: c.read_latent(c.compress(PICTURE), n), r"channels is .*; it is a whole number from 1")
+        (lambda c, n=n: c.read_latent(c.compress(IMAGE), n), r"channels is .*; it is a whole number from 1")
         for n in (0, 49, -1, 12.0, "12", True, [12])
     ),
-    (lambda c: c.decompress(c.compress(PICTURE), 49), "channels is 49"),
-    (lambda c: c.read_latent([c.compress(PICTURE)], 0), "channels is 0"),
+    (lambda c: c.decompress(c.compress(IMAGE), 49), "channels is 49"),
+    (lambda c: c.read_latent([c.compress(IMAGE)], 0), "channels is 0"),
     (lambda c: c.read_latent("LS"), "The blob is not bytes but str"),
     (lambda c: c.read_latent(None), "The blob is not bytes but NoneType"),
     (lambda c: c.decompress(5), "The blob is not bytes but int"),
-    (lambda c: c.read_latent([c.compress(PICTURE), "LS"]), "Blob 1 is not bytes but str"),
+    (lambda c: c.read_latent([c.compress(IMAGE), "LS"]), "Blob 1 is not bytes but str"),
     (lambda c: c.read_latent(np.zeros((8, 8), np.uint8)[:, ::2]), "The blob is not bytes but ndarray"),
     (lambda c: c.join_groups([], 16, 24), "groups"),
-    (lambda c: c.join_groups(c.compress_groups(PICTURE), 0, 24), "24 x 0 pixels"),
+    (lambda c: c.join_groups(c.compress_groups(IMAGE), 0, 24), "24 x 0 pixels"),
 ]  # fmt: skip
 
 
@@ -89,14 +90,14 @@ def test_arguments_that_cannot_be_meant(codec: Codec, call: Callable[[Codec], An
 
 
 def test_whole_numbers_of_any_type_are_fine(codec: Codec) -> None:
-    blob = codec.compress(PICTURE, np.int64(40))
-    assert blob == codec.compress(PICTURE, np.uint8(40))
+    blob = codec.compress(IMAGE, np.int64(40))
+    assert blob == codec.compress(IMAGE, np.uint8(40))
     assert codec.read_latent(blob, np.int32(12)).shape == (12, 2, 3)
     assert codec.decode(LATENT, np.int8(12), size=[np.int64(16), 24]).shape == (1, 16, 24, 3)  # type: ignore[arg-type]
 
 
 def test_out_must_hold_the_groups(codec: Codec) -> None:
-    group = codec.compress_groups(PICTURE)[0]
+    group = codec.compress_groups(IMAGE)[0]
     zero = np.zeros(1, np.int64)
     for out in (
         np.empty((1, 12, 2, 3), np.int16),
@@ -112,8 +113,8 @@ def test_out_must_hold_the_groups(codec: Codec) -> None:
 
 
 def test_a_blob_of_another_artifact(codec: Codec, other_artifact: bytes) -> None:
-    other = Codec.from_bytes(other_artifact)
-    blob, own = other.compress(PICTURE), codec.compress(PICTURE)
+    other = codec_from_bytes(other_artifact)
+    blob, own = other.compress(IMAGE), codec.compress(IMAGE)
     for call in (codec.decompress, codec.read_latent):
         with pytest.raises(
             ArtifactError, match=rf"The blob was made with .* begins {other.sha256[:4]}; .* load"
@@ -126,24 +127,24 @@ def test_a_blob_of_another_artifact(codec: Codec, other_artifact: bytes) -> None
 
 
 def test_a_blob_of_another_mode(codec: Codec) -> None:
-    blob = load_codec("gray-f8c16").compress(PICTURE[..., :1])
+    blob = load_codec("gray-f8c16").compress(IMAGE[..., :1])
     with pytest.raises(ArtifactError):
         codec.decompress(blob)
 
 
 def test_groups_of_another_artifact_in_a_sample_of_this(codec: Codec, other_artifact: bytes) -> None:
-    groups = Codec.from_bytes(other_artifact).compress_groups(PICTURE)
+    groups = codec_from_bytes(other_artifact).compress_groups(IMAGE)
     with pytest.raises((ArtifactError, CorruptError)) as caught:
-        codec.read_latent([codec.compress(PICTURE), codec.join_groups(groups, 16, 24)])
+        codec.read_latent([codec.compress(IMAGE), codec.join_groups(groups, 16, 24)])
     assert caught.value.index == 1
     assert "Group 0 of blob 1" in str(caught.value)
 
 
 def test_the_bad_blob_and_its_group_are_named(codec: Codec) -> None:
-    good = codec.compress(PICTURE)
+    good = codec.compress(IMAGE)
     at = split_sample(good).ends[2] - 1
     bad = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-    small = codec.compress(PICTURE[:8])
+    small = codec.compress(IMAGE[:8])
     for blobs in ([good, bad, good], [small, bad]):
         with pytest.raises(CorruptError, match="Group 2 of blob 1 ") as caught:
             codec.read_latent(blobs)
@@ -168,18 +169,16 @@ def test_the_bad_blob_and_its_group_are_named(codec: Codec) -> None:
 
 def test_pixels_need_a_quality(codec: Codec) -> None:
     """A blob that does not say it is not decoded at a guess."""
-    latent = codec.encode(PICTURE[None], 70)[0]
+    latent = codec.encode(IMAGE[None], 70)[0]
     blob = codec.join_groups(codec.encode_latent_groups(latent), 16, 24)
     np.testing.assert_array_equal(codec.read_latent(blob), latent)
     with pytest.raises(ArgumentError, match="does not say its quality"):
         codec.decompress(blob)
 
 
-def test_groups_of_different_qualities_are_no_picture(codec: Codec) -> None:
-    first, second = codec.compress_groups(PICTURE, 50), codec.compress_groups(PICTURE, 60)
+def test_groups_of_different_qualities_are_no_image(codec: Codec) -> None:
+    first, second = codec.compress_groups(IMAGE, 50), codec.compress_groups(IMAGE, 60)
     blob = codec.join_groups(first[:1] + second[1:], 16, 24)
     with pytest.raises(CorruptError, match=r"qualities \[50, 60\]"):
         codec.decompress(blob)
-    np.testing.assert_array_equal(
-        codec.decompress(blob, 12), codec.decompress(codec.compress(PICTURE, 50), 12)
-    )
+    np.testing.assert_array_equal(codec.decompress(blob, 12), codec.decompress(codec.compress(IMAGE, 50), 12))

@@ -1,4 +1,4 @@
-"""From pictures to blobs and back, on both shipped artifacts: sizes, prefixes, lists, threads, paths."""
+"""From images to blobs and back, on both shipped artifacts: sizes, prefixes, lists, threads, paths."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_pictures import KINDS, drawn, psnr
+from drawn_images import KINDS, drawn, psnr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import Codec, load_codec
-from latentstore.codecs.bitstream import group_info, split_sample
+
+from latentstore.codecs import Codec, codec_from_bytes, load_codec
+from latentstore.codecs.bitstream.sample import group_info, split_sample
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.native import kernel
-from latentstore.codecs.picture_codec import PictureCodec
 
 NAMES = ("gray-f8c16", "rgb-f8c48")
 SHAPES = {"gray-f8c16": ("L", 1, 16, 8), "rgb-f8c48": ("RGB", 3, 48, 12)}
@@ -56,20 +57,18 @@ def test_what_the_names_say() -> None:
 @example(name="rgb-f8c48", height=1, width=1, kind="white", effort="default", quality=1, seed=0)
 @example(name="gray-f8c16", height=1, width=1, kind="black", effort="fast", quality=70, seed=0)
 @example(name="rgb-f8c48", height=1, width=64, kind="stripes", effort="default", quality=50, seed=1)
-def test_any_picture(
-    name: str, height: int, width: int, kind: str, effort: Any, quality: int, seed: int
-) -> None:
+def test_any_image(name: str, height: int, width: int, kind: str, effort: Any, quality: int, seed: int) -> None:
     """What `compress` stores is what `encode` makes, and `decompress` what `decode` makes of it."""
     codec = load_codec(name)
-    picture = drawn(kind, height, width, codec.in_channels, seed)
-    latent = codec.encode(picture[None], quality, effort)
+    image = drawn(kind, height, width, codec.in_channels, seed)
+    latent = codec.encode(image[None], quality, effort)
     assert latent.dtype == np.int8
     assert latent.shape == (1, *codec.latent_shape(height, width))
-    blob = codec.compress(picture, quality, effort)
+    blob = codec.compress(image, quality, effort)
     np.testing.assert_array_equal(codec.read_latent(blob), latent[0])
     decoded = codec.decompress(blob)
     assert decoded.dtype == np.uint8
-    assert decoded.shape == picture.shape
+    assert decoded.shape == image.shape
     np.testing.assert_array_equal(decoded, codec.decode(latent, quality=quality, size=(height, width))[0])
 
 
@@ -78,16 +77,16 @@ def test_every_small_and_prime_size_comes_back(codec: Codec, effort: Any) -> Non
     sizes = [(h, w) for h in PRIMES for w in PRIMES]
     sizes += [(n, 9) for n in range(1, 18)] + [(9, n) for n in range(1, 18)]
     for height, width in sizes:
-        picture = drawn("gradient", height, width, codec.in_channels, height)
-        decoded = codec.decompress(codec.compress(picture, 80, effort))
-        assert decoded.shape == picture.shape
-        assert psnr(decoded, picture) > 27, (height, width)
+        image = drawn("gradient", height, width, codec.in_channels, height)
+        decoded = codec.decompress(codec.compress(image, 80, effort))
+        assert decoded.shape == image.shape
+        assert psnr(decoded, image) > 27, (height, width)
 
 
-def test_flat_pictures_stay_flat(codec: Codec) -> None:
+def test_flat_images_stay_flat(codec: Codec) -> None:
     for value in (0, 1, 127, 128, 200, 255):
-        picture = np.full((24, 41, codec.in_channels), value, np.uint8)
-        decoded = codec.decompress(codec.compress(picture))
+        image = np.full((24, 41, codec.in_channels), value, np.uint8)
+        decoded = codec.decompress(codec.compress(image))
         assert np.abs(decoded.astype(int) - value).max() <= 5
         assert np.ptp(decoded, axis=(0, 1)).max() <= 1
 
@@ -98,24 +97,24 @@ def test_middle_gray_is_nothing_but_headers(codec: Codec) -> None:
     assert not codec.read_latent(blob).any()
 
 
-def test_gray_pictures_may_lack_the_last_axis() -> None:
+def test_gray_images_may_lack_the_last_axis() -> None:
     codec = load_codec("gray-f8c16")
-    picture = drawn("photo", 20, 30, 1)
-    assert codec.compress(picture[..., 0]) == codec.compress(picture)
-    assert codec.compress_groups(picture[..., 0]) == codec.compress_groups(picture)
-    assert codec.decompress(codec.compress(picture[..., 0])).shape == (20, 30, 1)
+    image = drawn("photo", 20, 30, 1)
+    assert codec.compress(image[..., 0]) == codec.compress(image)
+    assert codec.compress_groups(image[..., 0]) == codec.compress_groups(image)
+    assert codec.decompress(codec.compress(image[..., 0])).shape == (20, 30, 1)
 
 
-def test_pictures_in_any_memory_layout(codec: Codec) -> None:
-    picture = drawn("photo", 40, 48, codec.in_channels)
-    blob = codec.compress(picture)
+def test_images_in_any_memory_layout(codec: Codec) -> None:
+    image = drawn("photo", 40, 48, codec.in_channels)
+    blob = codec.compress(image)
     wide = np.zeros((40, 48, 5), np.uint8)
-    wide[..., 1 : 1 + codec.in_channels] = picture
+    wide[..., 1 : 1 + codec.in_channels] = image
     for same in (
-        np.asfortranarray(picture),
+        np.asfortranarray(image),
         wide[..., 1 : 1 + codec.in_channels],
-        picture[::-1][::-1],
-        picture.tolist(),
+        image[::-1][::-1],
+        image.tolist(),
     ):
         if isinstance(same, list):
             same = np.array(same, np.uint8)
@@ -123,7 +122,7 @@ def test_pictures_in_any_memory_layout(codec: Codec) -> None:
         assert codec.compress(same) == blob
 
 
-def test_no_pictures(codec: Codec) -> None:
+def test_no_images(codec: Codec) -> None:
     latents = codec.encode(np.zeros((0, 20, 30, codec.in_channels), np.uint8))
     assert latents.shape == (0, *codec.latent_shape(20, 30))
     assert codec.decode(latents).shape == (0, 24, 32, codec.in_channels)
@@ -133,30 +132,30 @@ def test_no_pictures(codec: Codec) -> None:
 # many at once, and prefixes
 
 
-def test_a_batch_is_its_pictures(codec: Codec) -> None:
-    pictures = np.stack([drawn(kind, 24, 40, codec.in_channels) for kind in KINDS])
-    latents = codec.encode(pictures)
-    for picture, latent in zip(pictures, latents, strict=True):
-        np.testing.assert_array_equal(codec.encode(picture[None])[0], latent)
+def test_a_batch_is_its_images(codec: Codec) -> None:
+    images = np.stack([drawn(kind, 24, 40, codec.in_channels) for kind in KINDS])
+    latents = codec.encode(images)
+    for image, latent in zip(images, latents, strict=True):
+        np.testing.assert_array_equal(codec.encode(image[None])[0], latent)
     decoded = codec.decode(latents, size=(24, 40))
-    blobs = [codec.compress(picture) for picture in pictures]
+    blobs = [codec.compress(image) for image in images]
     np.testing.assert_array_equal(codec.read_latent(blobs), latents)
     np.testing.assert_array_equal(np.stack([codec.decompress(blob) for blob in blobs]), decoded)
 
 
 def test_lists_of_mixed_sizes(codec: Codec) -> None:
     sizes = [(24, 40), (1, 1), (24, 40), (17, 64), (8, 8)]
-    pictures = [drawn("photo", h, w, codec.in_channels, i) for i, (h, w) in enumerate(sizes)]
-    blobs = [codec.compress(picture) for picture in pictures]
+    images = [drawn("photo", h, w, codec.in_channels, i) for i, (h, w) in enumerate(sizes)]
+    blobs = [codec.compress(image) for image in images]
     for channels in (None, 3):
         latents = codec.read_latent(blobs, channels)
         assert isinstance(latents, list)
-        for picture, latent in zip(pictures, latents, strict=True):
-            np.testing.assert_array_equal(latent, codec.encode(picture[None])[0, :channels])
+        for image, latent in zip(images, latents, strict=True):
+            np.testing.assert_array_equal(latent, codec.encode(image[None])[0, :channels])
 
 
-def test_pictures_put_where_they_belong(codec: Codec) -> None:
-    assert isinstance(codec, PictureCodec)
+def test_images_put_where_they_belong(codec: Codec) -> None:
+    assert isinstance(codec, ImageCodec)
     sizes = [(40, 56)] * 5 + [(9, 70)]
     given = [drawn(KINDS[i % len(KINDS)], *size, codec.in_channels) for i, size in enumerate(sizes)]
     for images in (given[:5], given):
@@ -173,8 +172,8 @@ def test_pictures_put_where_they_belong(codec: Codec) -> None:
 
 
 def test_prefixes(codec: Codec) -> None:
-    picture = drawn("photo", 50, 70, codec.in_channels)
-    blob = codec.compress(picture)
+    image = drawn("photo", 50, 70, codec.in_channels)
+    blob = codec.compress(image)
     whole = codec.read_latent(blob)
     n = codec.group_channels
     for channels in (1, n - 1, n, n + 1, codec.channels - 1, codec.channels):
@@ -186,28 +185,26 @@ def test_prefixes(codec: Codec) -> None:
 
 
 def test_a_blob_cut_after_its_first_groups_gives_them(codec: Codec) -> None:
-    picture = drawn("photo", 50, 70, codec.in_channels)
-    blob = codec.compress(picture)
+    image = drawn("photo", 50, 70, codec.in_channels)
+    blob = codec.compress(image)
     quality = []
     for g, end in enumerate(split_sample(blob).ends):
         channels = (g + 1) * codec.group_channels
         cut = blob[:end]
         np.testing.assert_array_equal(codec.read_latent(cut, channels), codec.read_latent(blob, channels))
-        np.testing.assert_array_equal(
-            codec.read_latent([cut, blob], channels)[0], codec.read_latent(blob, channels)
-        )
+        np.testing.assert_array_equal(codec.read_latent([cut, blob], channels)[0], codec.read_latent(blob, channels))
         np.testing.assert_array_equal(codec.decompress(cut, channels), codec.decompress(blob, channels))
-        quality.append(psnr(codec.decompress(cut, channels), picture))
+        quality.append(psnr(codec.decompress(cut, channels), image))
     assert quality == sorted(quality)
 
 
 def test_groups_decode_alone_and_join_to_the_blob(codec: Codec) -> None:
-    picture = drawn("photo", 33, 47, codec.in_channels)
-    groups = codec.compress_groups(picture, 60)
-    assert codec.join_groups(groups, 33, 47) == codec.compress(picture, 60)
+    image = drawn("photo", 33, 47, codec.in_channels)
+    groups = codec.compress_groups(image, 60)
+    assert codec.join_groups(groups, 33, 47) == codec.compress(image, 60)
     assert len(groups) == codec.groups
     assert {group_info(group).quality for group in groups} == {60}
-    latent = codec.encode(picture[None], 60)[0]
+    latent = codec.encode(image[None], 60)[0]
     assert codec.encode_latent_groups(latent, 60) == groups
     n = codec.group_channels
     for g in reversed(range(codec.groups)):
@@ -222,10 +219,8 @@ def test_groups_decode_alone_and_join_to_the_blob(codec: Codec) -> None:
     name=names, height=st.integers(1, 20), width=st.integers(1, 20), spread=st.sampled_from([0, 0.3, 3, 300]),
     quality=st.none() | st.integers(1, 100), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_any_latent_is_kept(
-    name: str, height: int, width: int, spread: float, quality: int | None, seed: int
-) -> None:
-    """Also with values that no picture gives, -128 among them."""
+def test_any_latent_is_kept(name: str, height: int, width: int, spread: float, quality: int | None, seed: int) -> None:
+    """Also with values that no image gives, -128 among them."""
     codec = load_codec(name)
     values = np.random.default_rng(seed).laplace(0, spread, (codec.channels, height, width))
     latent = np.rint(values).clip(-128, 127).astype(np.int8)
@@ -246,24 +241,22 @@ def test_blobs_may_lie_in_any_buffer(codec: Codec, kind: Any) -> None:
 
 
 def test_copies_and_pickles_are_the_same_codec(codec: Codec) -> None:
-    picture = drawn("photo", 20, 30, codec.in_channels)
+    image = drawn("photo", 20, 30, codec.in_channels)
     for other in (pickle.loads(pickle.dumps(codec)), copy.copy(codec), copy.deepcopy(codec)):
         assert other.sha256 == codec.sha256
-        assert other.compress(picture) == codec.compress(picture)
+        assert other.compress(image) == codec.compress(image)
     assert load_codec(codec.name) is codec
 
 
 def test_threads_share_a_codec(codec: Codec) -> None:
-    pictures = [drawn("photo", 64, 72 + 8 * i, codec.in_channels, i) for i in range(4)]
-    blobs = [codec.compress(picture) for picture in pictures]
+    images = [drawn("photo", 64, 72 + 8 * i, codec.in_channels, i) for i in range(4)]
+    blobs = [codec.compress(image) for image in images]
     decoded = [codec.decompress(blob) for blob in blobs]
     wrong: list[int] = []
 
     def work(i: int) -> None:
         for _ in range(8):
-            if codec.compress(pictures[i]) != blobs[i] or not np.array_equal(
-                codec.decompress(blobs[i]), decoded[i]
-            ):
+            if codec.compress(images[i]) != blobs[i] or not np.array_equal(codec.decompress(blobs[i]), decoded[i]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -276,12 +269,12 @@ def test_threads_share_a_codec(codec: Codec) -> None:
 
 @pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
 def test_every_vector_path_gives_the_same_bytes_and_pixels(codec: Codec) -> None:
-    pictures = [drawn(kind, 75, 131, codec.in_channels, 5) for kind in ("photo", "noise", "checker")]
+    images = [drawn(kind, 75, 131, codec.in_channels, 5) for kind in ("photo", "noise", "checker")]
     results = []
     for path in kernel.kernel_paths():
         kernel.force_path(path)
         try:
-            blobs = [codec.compress(p, q, effort) for p in pictures for q in (10, 60) for effort in EFFORTS]  # type: ignore[arg-type]
+            blobs = [codec.compress(p, q, effort) for p in images for q in (10, 60) for effort in EFFORTS]  # type: ignore[arg-type]
             results.append((blobs, [codec.decompress(blob).tobytes() for blob in blobs]))
         finally:
             kernel.force_path(None)
@@ -292,12 +285,12 @@ def test_every_vector_path_gives_the_same_bytes_and_pixels(codec: Codec) -> None
 @pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_without_a_kernel_the_same(codec: Codec, effort: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = drawn("photo", 19, 26, codec.in_channels)
-    blob = codec.compress(picture, effort=effort)
-    groups, decoded = codec.compress_groups(picture, 90, effort), codec.decompress(blob)
+    image = drawn("photo", 19, 26, codec.in_channels)
+    blob = codec.compress(image, effort=effort)
+    groups, decoded = codec.compress_groups(image, 90, effort), codec.decompress(blob)
     for module in ("entropy", "projection", "checksum"):
         monkeypatch.setattr(f"latentstore.codecs.{module}.kernel", None)
-    slow = Codec.from_bytes(codec.artifact_bytes)
-    assert slow.compress(picture, effort=effort) == blob
+    slow = codec_from_bytes(codec.artifact_bytes)
+    assert slow.compress(image, effort=effort) == blob
     np.testing.assert_array_equal(slow.decompress(blob), decoded)
-    assert slow.compress_groups(picture, 90, effort) == groups
+    assert slow.compress_groups(image, 90, effort) == groups

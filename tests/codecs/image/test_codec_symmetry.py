@@ -1,4 +1,4 @@
-"""Flips and quarter turns of a latent are those of the picture, through the shipped codecs."""
+"""Flips and quarter turns of a latent are those of the image, through the shipped codecs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_pictures import KINDS, drawn
+from drawn_images import KINDS, drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from latentstore.codecs import Codec, OutlierWarning, load_codec
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.symmetry import SYMMETRIES, transform_picture
+from latentstore.codecs.image.symmetry import SYMMETRIES, transform_image
 
 NAMES = ("gray-f8c16", "rgb-f8c48")
 multiples = st.integers(1, 8).map(lambda n: 8 * n)
@@ -28,11 +29,11 @@ def test_fast_latents_turn_bit_for_bit(
     name: str, height: int, width: int, kind: str, symmetry: str, quality: int, seed: int
 ) -> None:
     codec = load_codec(name)
-    picture = drawn(kind, height, width, codec.in_channels, seed)
-    turned = np.ascontiguousarray(transform_picture(picture, symmetry))
+    image = drawn(kind, height, width, codec.in_channels, seed)
+    turned = np.ascontiguousarray(transform_image(image, symmetry))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutlierWarning)
-        latent = codec.encode(picture[None], quality, "fast")
+        latent = codec.encode(image[None], quality, "fast")
         expected = codec.encode(turned[None], quality, "fast")
     np.testing.assert_array_equal(codec.transform(latent, symmetry), expected)
     np.testing.assert_array_equal(codec.transform(latent[0], symmetry), expected[0])
@@ -45,13 +46,13 @@ def test_turned_latents_decode_to_the_turned_reconstruction(
 ) -> None:
     """Whatever the quantiser chose; also from the first groups, and by way of blobs."""
     codec = load_codec(name)
-    picture = drawn(kind, height, width, codec.in_channels, seed)
+    image = drawn(kind, height, width, codec.in_channels, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutlierWarning)
-        latent = codec.encode(picture[None], quality)
+        latent = codec.encode(image[None], quality)
     for channels in range(codec.group_channels, codec.channels + 1, codec.group_channels):
         prefix = latent[:, :channels]
-        expected = transform_picture(codec.decode(prefix, quality=quality), symmetry)
+        expected = transform_image(codec.decode(prefix, quality=quality), symmetry)
         turned = codec.transform(prefix, symmetry)
         np.testing.assert_array_equal(codec.decode(turned, quality=quality), expected)
     blob = codec.join_groups(codec.encode_latent_groups(turned[0], quality), *expected.shape[1:3])

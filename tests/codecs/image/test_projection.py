@@ -4,25 +4,26 @@ import threading
 
 import numpy as np
 import pytest
-from front_end import CLASSES, picture, random_rows, tables, vectors
+from front_end import CLASSES, image, random_rows, tables, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latentstore.codecs import projection_reference as reference
+
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.native import kernel
-from latentstore.codecs.projection import (
+from latentstore.codecs.image.projection import (
     analysis_tables,
-    latent_to_picture,
-    picture_planes,
-    picture_to_coefs,
-    picture_to_latent,
+    image_planes,
+    image_to_coefs,
+    image_to_latent,
+    latent_to_image,
     synthesis_tables,
 )
-from latentstore.codecs.symmetry import symmetric_basis
+from latentstore.codecs.image.symmetry import symmetric_basis
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import projection as reference
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
 
-# Sides around multiples of 8 and of the vector widths, and pictures wider than one tile of the kernel.
+# Sides around multiples of 8 and of the vector widths, and images wider than one tile of the kernel.
 SHAPES = [(1, 1), (1, 9), (7, 3), (8, 8), (16, 129), (65, 40), (33, 257), (9, 1030), (17, 2113), (130, 24)]
 
 
@@ -42,22 +43,20 @@ def same_bits(a, b):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colours", [1, 3])
 def test_planes(path, shape, colours):
-    pixels = picture(*shape, colours)
-    same_bits(picture_planes(pixels), reference.picture_planes(pixels))
+    pixels = image(*shape, colours)
+    same_bits(image_planes(pixels), reference.image_planes(pixels))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colours", [1, 3])
 def test_coefs_and_latents(path, shape, colours):
-    pixels = picture(*shape, colours)
+    pixels = image(*shape, colours)
     analysis, _ = tables(colours)
     arrays = (analysis.basis, analysis.runs, analysis.weights)
     inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
-    same_bits(
-        picture_to_coefs(pixels, analysis, inv_step), reference.picture_to_coefs(pixels, *arrays, inv_step)
-    )
-    latent, outside = picture_to_latent(pixels, analysis, inv_step, rounding)
-    expected, expected_outside = reference.picture_to_latent(pixels, *arrays, inv_step, rounding)
+    same_bits(image_to_coefs(pixels, analysis, inv_step), reference.image_to_coefs(pixels, *arrays, inv_step))
+    latent, outside = image_to_latent(pixels, analysis, inv_step, rounding)
+    expected, expected_outside = reference.image_to_latent(pixels, *arrays, inv_step, rounding)
     same_bits(latent, expected)
     assert outside == expected_outside
     assert latent.min() >= -127
@@ -66,7 +65,7 @@ def test_coefs_and_latents(path, shape, colours):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("given_channels", [0, 1, 2, 5, 10])
-def test_pictures(path, shape, colours, given_channels):
+def test_images(path, shape, colours, given_channels):
     _, synthesis = tables(colours)
     rng = np.random.default_rng(5)
     side = [-(-n // 8) for n in shape]
@@ -74,17 +73,17 @@ def test_pictures(path, shape, colours, given_channels):
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
     arrays = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly)
     same_bits(
-        latent_to_picture(latent, synthesis, *steps, shape),
-        reference.latent_to_picture(latent, *arrays, *steps, shape),
+        latent_to_image(latent, synthesis, *steps, shape),
+        reference.latent_to_image(latent, *arrays, *steps, shape),
     )
 
 
 @settings(deadline=None, max_examples=25)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99))
 def test_any_size(height, width, seed):
-    pixels = picture(height, width, 3, seed)
-    same_bits(picture_planes(pixels), reference.picture_planes(pixels))
-    back = reference.planes_picture(picture_planes(pixels), (height, width))
+    pixels = image(height, width, 3, seed)
+    same_bits(image_planes(pixels), reference.image_planes(pixels))
+    back = reference.planes_image(image_planes(pixels), (height, width))
     same_bits(back, pixels)
 
 
@@ -92,12 +91,12 @@ def test_values_outside_int8_are_counted():
     pixels = np.full((16, 24, 3), 255, np.uint8)
     analysis, _ = tables(3)
     inv_step = np.full(len(CLASSES), 100, np.float32)
-    latent, outside = picture_to_latent(pixels, analysis, inv_step, vectors(0.5, 0.5))
+    latent, outside = image_to_latent(pixels, analysis, inv_step, vectors(0.5, 0.5))
     assert outside == np.count_nonzero(np.abs(latent) == 127) > 0
 
 
 def test_whole_projection_is_the_identity():
-    """All entries as channels, and half the sums and differences back: the picture itself, at a fine step."""
+    """All entries as channels, and half the sums and differences back: the image itself, at a fine step."""
     basis = symmetric_basis(3)
     classes, rows, columns = [], [], []
     for kind, (_, count) in enumerate(basis.runs[:4]):
@@ -113,22 +112,22 @@ def test_whole_projection_is_the_identity():
     # Little contrast, so that no coefficient leaves int8.
     pixels = (128 + np.random.default_rng(0).integers(-5, 6, (40, 56, 3))).astype(np.uint8)
     step = np.full(len(classes), 0.5, np.float32)
-    latent, outside = picture_to_latent(pixels, analysis_tables(basis, classes, rows), 1 / step, step)
+    latent, outside = image_to_latent(pixels, analysis_tables(basis, classes, rows), 1 / step, step)
     assert outside == 0
     zero = np.zeros_like(step)
-    back = latent_to_picture(latent, synthesis_tables(basis, classes, columns), step, zero, zero, (40, 56))
+    back = latent_to_image(latent, synthesis_tables(basis, classes, columns), step, zero, zero, (40, 56))
     assert np.abs(back.astype(int) - pixels).max() <= 1
 
 
 def test_threads_do_not_disturb_each_other():
     analysis, _ = tables(3)
     inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
-    pictures = [picture(40 + k, 70 - k, 3, k) for k in range(4)]
-    expected = [picture_to_latent(p, analysis, inv_step, rounding)[0] for p in pictures]
+    images = [image(40 + k, 70 - k, 3, k) for k in range(4)]
+    expected = [image_to_latent(p, analysis, inv_step, rounding)[0] for p in images]
     results: dict[int, list[np.ndarray]] = {k: [] for k in range(4)}
 
     def work(k):
-        results[k] = [picture_to_latent(pictures[k], analysis, inv_step, rounding)[0] for _ in range(20)]
+        results[k] = [image_to_latent(images[k], analysis, inv_step, rounding)[0] for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     for thread in threads:
@@ -142,10 +141,10 @@ def test_threads_do_not_disturb_each_other():
 
 
 def kernel_call(**changes):
-    """picture_to_latent with one argument changed."""
+    """image_to_latent with one argument changed."""
     analysis, _ = tables(3)
     arguments = {
-        "image": picture(16, 24),
+        "image": image(16, 24),
         "basis": analysis.basis,
         "runs": analysis.runs,
         "weights": analysis.weights,
@@ -153,7 +152,7 @@ def kernel_call(**changes):
         "rounding": vectors(0, 0.5),
         "out": np.zeros((len(CLASSES), 2, 3), np.int8),
     }
-    return kernel.picture_to_latent(*(arguments | changes).values())
+    return kernel.image_to_latent(*(arguments | changes).values())
 
 
 def changed(array, index, value):
@@ -221,10 +220,10 @@ def test_kernel_refuses_synthesis_tables_that_contradict_themselves(table, index
     arrays = {name: getattr(synthesis, name) for name in ("starts", "channel_list", "weights", "assembly")}
     steps = (vectors(1, 2), vectors(0, 0.2), vectors(0, 0.1))
     latent, out = np.zeros((10, 2, 3), np.int8), np.zeros((16, 24, 3), np.uint8)
-    kernel.latent_to_picture(latent, *arrays.values(), *steps, out)
+    kernel.latent_to_image(latent, *arrays.values(), *steps, out)
     arrays[table] = changed(arrays[table], index, value)
     with pytest.raises(ValueError):
-        kernel.latent_to_picture(latent, *arrays.values(), *steps, out)
+        kernel.latent_to_image(latent, *arrays.values(), *steps, out)
 
 
 def test_unknown_vector_path():
@@ -236,11 +235,11 @@ def test_arguments_that_cannot_be_meant():
     analysis, synthesis = tables(3)
     basis = symmetric_basis(3)
     with pytest.raises(ArgumentError):
-        picture_to_coefs(np.zeros((8, 8, 3), np.float32), analysis, vectors(1, 2))
+        image_to_coefs(np.zeros((8, 8, 3), np.float32), analysis, vectors(1, 2))
     with pytest.raises(ArgumentError):
-        picture_planes(np.zeros((8, 0, 3), np.uint8))
+        image_planes(np.zeros((8, 0, 3), np.uint8))
     with pytest.raises(ArgumentError):
-        latent_to_picture(np.zeros((10, 2, 2), np.int8), synthesis, *[vectors(1, 2)] * 3, (17, 8))
+        latent_to_image(np.zeros((10, 2, 2), np.int8), synthesis, *[vectors(1, 2)] * 3, (17, 8))
     with pytest.raises(ArgumentError):
         analysis_tables(basis, CLASSES, random_rows(3)[:-1])
     with pytest.raises(ArgumentError):

@@ -1,19 +1,20 @@
-"""The latent of a turned picture is the turned latent, bit for bit, and decodes to the turned picture."""
+"""The latent of a turned image is the turned latent, bit for bit, and decodes to the turned image."""
 
 import numpy as np
 import pytest
-from front_end import CLASSES, picture, tables, vectors
+from front_end import CLASSES, image, tables, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.projection import latent_to_picture, picture_to_coefs, picture_to_latent
-from latentstore.codecs.symmetry import (
+from latentstore.codecs.image.projection import image_to_coefs, image_to_latent, latent_to_image
+from latentstore.codecs.image.symmetry import (
     SYMMETRIES,
     SymmetryClass,
     check_classes,
     symmetric_basis,
+    transform_image,
     transform_latent,
-    transform_picture,
 )
 
 multiples = st.integers(1, 9).map(lambda n: 8 * n)
@@ -27,25 +28,23 @@ multiples = st.integers(1, 9).map(lambda n: 8 * n)
     name=st.sampled_from(SYMMETRIES),
     seed=st.integers(0, 99),
 )
-def test_latents_turn_as_pictures_do(height, width, colours, name, seed):
-    pixels = picture(height, width, colours, seed)
-    turned = transform_picture(pixels, name)
+def test_latents_turn_as_images_do(height, width, colours, name, seed):
+    pixels = image(height, width, colours, seed)
+    turned = transform_image(pixels, name)
     analysis, synthesis = tables(colours)
     inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
 
-    coefs = picture_to_coefs(pixels, analysis, inv_step)
-    np.testing.assert_array_equal(
-        picture_to_coefs(turned, analysis, inv_step), transform_latent(coefs, name, CLASSES)
-    )
-    latent, _ = picture_to_latent(pixels, analysis, inv_step, rounding)
+    coefs = image_to_coefs(pixels, analysis, inv_step)
+    np.testing.assert_array_equal(image_to_coefs(turned, analysis, inv_step), transform_latent(coefs, name, CLASSES))
+    latent, _ = image_to_latent(pixels, analysis, inv_step, rounding)
     turned_latent = transform_latent(latent, name, CLASSES)
-    np.testing.assert_array_equal(picture_to_latent(turned, analysis, inv_step, rounding)[0], turned_latent)
+    np.testing.assert_array_equal(image_to_latent(turned, analysis, inv_step, rounding)[0], turned_latent)
 
     steps = (1 / inv_step, vectors(0, 0.2), vectors(0, 0.1))
     size = turned.shape[0], turned.shape[1]
     np.testing.assert_array_equal(
-        latent_to_picture(turned_latent, synthesis, *steps, size),
-        transform_picture(latent_to_picture(latent, synthesis, *steps, (height, width)), name),
+        latent_to_image(turned_latent, synthesis, *steps, size),
+        transform_image(latent_to_image(latent, synthesis, *steps, (height, width)), name),
     )
 
 
@@ -64,7 +63,7 @@ def test_latents_turn_as_pictures_do(height, width, colours, name, seed):
 )
 def test_names_mean_what_numpy_means(name, turn):
     x = np.arange(2 * 3 * 1).reshape(2, 3, 1)
-    np.testing.assert_array_equal(transform_picture(x, name), turn(x))
+    np.testing.assert_array_equal(transform_image(x, name), turn(x))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_every_plane_comes_back_from_the_basis(colours):
         lambda: transform_latent(np.zeros((1, 2, 2), np.int8), "rot90", [0, 0]),
         lambda: transform_latent(np.zeros((2, 2), np.int8), "rot90", [0, 0]),
         lambda: transform_latent(np.full((1, 2, 2), -128, np.int8), "rot90", [0]),
-        lambda: transform_picture(np.zeros((2, 2, 3), np.uint8), "mirror"),
+        lambda: transform_image(np.zeros((2, 2, 3), np.uint8), "mirror"),
     ],
 )
 def test_arguments_that_cannot_be_meant(call):

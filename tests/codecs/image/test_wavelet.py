@@ -5,8 +5,9 @@ import pytest
 import pywt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.transform import analysis_1d, analysis_2d, filter_bank, synthesis_1d, synthesis_2d
+from latentstore.codecs.image.wavelet import analysis_1d, analysis_2d, filter_bank, synthesis_1d, synthesis_2d
 
 VARIANTS = [("sym6-10", None), ("bior4.4", "periodization"), ("bior4.4", "symmetric")]
 sides = st.integers(1, 70)
@@ -19,7 +20,7 @@ def signal(*shape: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(("filters", "mode"), VARIANTS)
 @settings(deadline=None, max_examples=40)
 @given(height=sides, width=sides, levels=st.integers(0, 4))
-def test_pictures_come_back(filters, mode, height, width, levels):
+def test_images_come_back(filters, mode, height, width, levels):
     x = signal(2, height, width)
     bands = analysis_2d(x, levels, filters, mode)
     assert bands.dtype == np.float32
@@ -98,9 +99,7 @@ def test_periodization_equals_pytorch_wavelets():
     torch = pytest.importorskip("torch")
     pytorch_wavelets = pytest.importorskip("pytorch_wavelets")
     x = signal(1, 2, 32, 48)
-    low, (details,) = pytorch_wavelets.DWTForward(J=1, wave="bior4.4", mode="periodization")(
-        torch.from_numpy(x)
-    )
+    low, (details,) = pytorch_wavelets.DWTForward(J=1, wave="bior4.4", mode="periodization")(torch.from_numpy(x))
     vertical_high, horizontal_high, both = details.unbind(2)
     expected = torch.stack([low, horizontal_high, vertical_high, both], dim=2).numpy()
     np.testing.assert_allclose(analysis_2d(x, 1, "bior4.4"), expected, atol=1e-5)

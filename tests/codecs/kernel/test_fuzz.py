@@ -26,8 +26,6 @@ def test_fuzz_the_kernel(tmp_path: Path) -> None:
     if not can_sanitize(tmp_path):
         pytest.skip("no C compiler with AddressSanitizer was found")
     environment = {**os.environ, "BUILD": str(tmp_path)}
-    done = subprocess.run(
-        ["bash", str(RUN), "5", "1"], env=environment, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run(["bash", str(RUN), "5", "1"], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     assert "nothing found" in done.stdout

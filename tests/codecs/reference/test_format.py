@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import section8
-from latentstore.codecs import Codec, errors, load_codec, reference, shipped
-from latentstore.codecs.bitstream import group_info, join_sample, split_sample
-from latentstore.codecs.entropy import TABLES
-from latentstore.codecs.native import kernel
+from paths import GOLDEN as GOLDEN_FILES, ROOT
 
-TEXT = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
+from latentstore.codecs import Codec, codec_from_bytes, errors, load_codec, shipped
+from latentstore.codecs.bitstream.sample import group_info, join_sample, split_sample
+from latentstore.codecs.entropy.coder import TABLES
+from latentstore.codecs.native import kernel
+from latentstore.codecs.reference import coder as reference
+
+TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 BACKENDS = [b for b in (reference, kernel) if b is not None]
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = GOLDEN_FILES / "images"
 VERSIONS = ("v1",)
 
 
@@ -58,7 +60,7 @@ def test_examples(backend: ModuleType) -> None:
 
 def test_sections_that_code_names_exist() -> None:
     sections = set(re.findall(r"^## (\d+)\.", TEXT, re.M)) | set(re.findall(r"^\*\*(\d+\.\d+) ", TEXT, re.M))
-    root = Path(__file__).parent.parent
+    root = ROOT
     for source in [
         *root.glob("codecs/**/*.[chp]*"),
         *root.glob("loaders/*.py"),
@@ -71,17 +73,17 @@ def test_sections_that_code_names_exist() -> None:
                 assert number in sections, f"{source} names section {number} of docs/format.md"
 
 
-PICTURES = [name for name in shipped() if load_codec(name).mode != "sound"]
+IMAGES = [name for name in shipped() if load_codec(name).mode != "audio"]
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("size", [(1, 1), (24, 33)])
-def test_pictures_are_rebuilt_as_the_text_says(name: str, size: tuple[int, int]) -> None:
+def test_images_are_rebuilt_as_the_text_says(name: str, size: tuple[int, int]) -> None:
     codec = load_codec(name)
     rng = np.random.default_rng(5)
     latent = np.rint(rng.laplace(0, 3, codec.latent_shape(*size))).clip(-127, 127).astype(np.int8)
     for quality, channels in [(1, codec.channels), (37, codec.channels), (100, 5)]:
-        expected = section8.picture(codec.artifact_bytes, latent[:channels], quality, *size)
+        expected = section8.image(codec.artifact_bytes, latent[:channels], quality, *size)
         got = codec.decode(latent[None, :channels], quality=quality, size=size)[0]
         np.testing.assert_array_equal(got, expected)
 
@@ -99,7 +101,7 @@ def test_steps_of_every_quality_are_as_the_text_says() -> None:
 
 def golden(version: str) -> tuple[Codec, dict[str, Any]]:
     folder = GOLDEN / version
-    codec = Codec.from_bytes((folder / "artifact.safetensors").read_bytes())
+    codec = codec_from_bytes((folder / "artifact.safetensors").read_bytes())
     return codec, json.loads((folder / "index.json").read_text(encoding="utf-8"))
 
 
@@ -114,18 +116,16 @@ def names(which: str) -> list[Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_golden_file_is_missing_or_left_over(version: str) -> None:
     _, index = golden(version)
-    expected = {f"{name}.bin" for name in index["decodes"]} | {f"fails-{name}.bin" for name in index["fails"]}
-    there = {path.name for path in (GOLDEN / version).iterdir()}
-    assert there == expected | {"index.json", "artifact.safetensors"}
-    # stores and arrays have folders of their own
-    assert {p.name for p in GOLDEN.glob("v*") if p.is_dir()} == set(VERSIONS)
+    there = {path.relative_to(GOLDEN / version).as_posix() for path in (GOLDEN / version).rglob("*.*")}
+    assert there == set(index["decodes"]) | set(index["fails"]) | {"index.json", "artifact.safetensors"}
+    assert {path.name for path in GOLDEN.iterdir()} == set(VERSIONS)
 
 
 @pytest.mark.parametrize(("version", "name"), names("decodes"))
 def test_golden_blobs_decode(version: str, name: str) -> None:
     codec, index = golden(version)
     expected = index["decodes"][name]
-    blob = (GOLDEN / version / f"{name}.bin").read_bytes()
+    blob = (GOLDEN / version / name).read_bytes()
     latent = codec.read_latent(blob)
     assert list(latent.shape) == expected["latent_shape"]
     assert hashlib.sha256(latent.tobytes()).hexdigest() == expected["latent_sha256"]
@@ -135,7 +135,7 @@ def test_golden_blobs_decode(version: str, name: str) -> None:
         assert (reference_latent(codec, blob) == latent).all()
     if info.width * info.height < 9000:
         quality = blob[info.starts[0] + 2]
-        pixels = section8.picture(codec.artifact_bytes, latent, quality, info.height, info.width)
+        pixels = section8.image(codec.artifact_bytes, latent, quality, info.height, info.width)
         assert hashlib.sha256(pixels.tobytes()).hexdigest() == expected["pixels_sha256"]
     # encoders may choose other integers, but the same integers give the same bytes
     groups = codec.encode_latent_groups(latent, blob[info.starts[0] + 2])
@@ -159,7 +159,7 @@ def reference_latent(codec: Codec, blob: bytes) -> np.ndarray:
 @pytest.mark.parametrize(("version", "name"), names("fails"))
 def test_golden_failures_fail(version: str, name: str) -> None:
     codec, index = golden(version)
-    blob = (GOLDEN / version / f"fails-{name}.bin").read_bytes()
+    blob = (GOLDEN / version / name).read_bytes()
     with pytest.raises(errors.LatentstoreError) as caught:
         codec.decompress(blob)
     assert type(caught.value).__name__ == index["fails"][name]

@@ -1,4 +1,4 @@
-"""docs/format-sound.md against the code: golden blobs, and sections S3 and S6 written out once more."""
+"""docs/format-audio.md against the code: golden blobs, and sections S3 and S6 written out once more."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs import Codec, SoundCodec, load_codec, native
-from latentstore.codecs.sound_codec import step_of
+from paths import GOLDEN as GOLDEN_FILES
 
-GOLDEN = Path(__file__).parent / "golden" / "sound-v1"
+from latentstore.codecs import AudioCodec, codec_from_bytes, load_codec, native
+from latentstore.codecs.audio.codec import step_of
+
+GOLDEN = GOLDEN_FILES / "audio" / "v1"
 INDEX = json.loads((GOLDEN / "index.json").read_text())
 
 
-def golden_codec() -> SoundCodec:
-    codec = Codec.from_bytes((GOLDEN / "artifact.safetensors").read_bytes())
-    assert isinstance(codec, SoundCodec)
+def golden_codec() -> AudioCodec:
+    codec = codec_from_bytes((GOLDEN / "artifact.safetensors").read_bytes())
+    assert isinstance(codec, AudioCodec)
     return codec
 
 
@@ -47,7 +48,7 @@ def test_golden_blobs_without_the_kernel() -> None:
         "import hashlib, json; from pathlib import Path\n"
         "from latentstore.codecs import Codec, native\n"
         "assert native.kernel is None\n"
-        "folder = Path(sys.argv[1]); codec = Codec.from_bytes((folder / 'artifact.safetensors').read_bytes())\n"
+        "folder = Path(sys.argv[1]); codec = codec_from_bytes((folder / 'artifact.safetensors').read_bytes())\n"
         "for name in ('one-sample', 'short', 'zeros', 'extreme', 'segments'):\n"
         "    blob = (folder / f'{name}.bin').read_bytes()\n"
         "    latent, signal = codec.read_latent(blob), codec.decompress(blob)\n"
@@ -73,7 +74,7 @@ def test_section_s3_step_codes() -> None:
 def test_signals_are_rebuilt_as_section_s6_says(name: str, samples: int) -> None:
     """Sample by sample and in double precision; the code is in single, and agrees to its rounding."""
     codec = load_codec(name)
-    assert isinstance(codec, SoundCodec)
+    assert isinstance(codec, AudioCodec)
     tensors, hop = codec.artifact.tensors, codec.reduction
     t, m = -(-samples // hop), hop // 2
     rng = np.random.default_rng(3)

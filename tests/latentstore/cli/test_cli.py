@@ -14,12 +14,10 @@ import pytest
 from PIL import Image
 
 import latentstore
-from latentstore.cli import main
-from latentstore.quarantine import file_name, read_lines
+from latentstore.cli.main import main
+from latentstore.conversion.quarantine import file_name, read_lines
 
-ODD = (
-    Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "images" / "odd"
-)
+ODD = Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images" / "odd"
 
 ONE = ["convert", "a", "b.zarr"]
 
@@ -49,7 +47,7 @@ def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_convert_prints_what_it_did(source: Path, tmp_path: Path) -> None:
     done = run("convert", source, tmp_path / "x.zarr", "--size", 32)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 pictures in 1 shard, ")
+    assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 images in 1 shard, ")
     assert "bits per pixel" in done.stdout
     assert done.stderr.splitlines()[0] == f"listing {source} ..."
     assert "converting on " in done.stderr
@@ -74,13 +72,13 @@ def test_every_option_reaches_the_conversion(source: Path, tmp_path: Path) -> No
     assert latentstore.open(tmp_path / "x").codec.name == "rgb-f8c48"
 
 
-def test_left_out_pictures_are_named_and_counted_in_the_status(source: Path, tmp_path: Path) -> None:
+def test_left_out_images_are_named_and_counted_in_the_status(source: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(source, mine)
     (mine / "dog" / "esc\x1b[31m.png").write_bytes(b"not one")
     done = run("convert", mine, tmp_path / "x.zarr", "--size", 32)
     assert done.returncode == 3
-    assert "quarantined dog/esc\\x1b[31m.png: not a picture" in done.stderr
+    assert "quarantined dog/esc\\x1b[31m.png: not an image" in done.stderr
     assert "\x1b" not in done.stderr
     assert "1 entry could not be read and stayed out" in done.stderr
     skipped = run("convert", mine, tmp_path / "y.zarr", "--size", 32, "--on-error", "skip")
@@ -94,8 +92,8 @@ def test_left_out_pictures_are_named_and_counted_in_the_status(source: Path, tmp
 @pytest.mark.skipif(not ODD.is_dir(), reason=f"needs the shared data: {ODD} is missing")
 @pytest.mark.parametrize("format", ["zarr", "wds"])
 def test_a_folder_of_odd_files(tmp_path: Path, format: str) -> None:
-    from latentstore.pictures import read_picture
     from latentstore.sources import open_source
+    from latentstore.sources.images import read_image
 
     done = run("convert", ODD, tmp_path / "x", "--format", format, "--size", 32, "--on-error", "quarantine")
     assert done.returncode == 3, done.stderr
@@ -103,15 +101,13 @@ def test_a_folder_of_odd_files(tmp_path: Path, format: str) -> None:
     named = {f.path: f.reason for f in read_lines((tmp_path / "x" / file_name(format)).read_bytes())}
     ds = latentstore.open(tmp_path / "x")
     entries = {item.key: item for item in open_source(ODD)}
-    assert sorted([*ds.keys(), *(key for key, item in entries.items() if item.path in named)]) == sorted(
-        entries
-    )
+    assert sorted([*ds.keys(), *(key for key, item in entries.items() if item.path in named)]) == sorted(entries)
     for path, reason in named.items():
         assert path in done.stderr
         assert reason
     for i, key in enumerate(ds.keys()):
-        picture = read_picture(entries[key].read(), "RGB", 32)
-        assert np.array_equal(ds[i]["latent"], ds.codec.read_latent(ds.codec.compress(picture))), key
+        image = read_image(entries[key].read(), "RGB", 32)
+        assert np.array_equal(ds[i]["latent"], ds.codec.read_latent(ds.codec.compress(image))), key
     for broken in ("empty.jpg", "text.jpg", "zero_size.png", "notes.txt", "bomb.png"):
         assert broken in named
     checked = run("verify", tmp_path / "x")
@@ -125,7 +121,7 @@ def test_info(store: Path) -> None:
     told = {name: value.strip() for name, value in table.items()}
     ds = latentstore.open(store)
     assert told["samples"] == "3 in 1 shard"
-    assert told["pictures"] == "32x32 pixels, RGB"
+    assert told["images"] == "32x32 pixels, RGB"
     assert told["latents"] == "int8 (48, 4, 4), 4 groups of 12 channels"
     assert told["artifact sha256"] == ds.codec.sha256
     assert told["classes"] == "2: cat, dog"

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError, StoreError
 from PIL import Image
 
 import latentstore
-from latentstore.cli import main
-from latentstore.plan import shard_bounds, shard_samples
-from latentstore.quarantine import file_name, read_lines
-from latentstore.report import Report
+from latentstore.cli.main import main
+from latentstore.codecs.errors import ArgumentError, ImageError, LatentstoreError, StoreError
+from latentstore.conversion.plan import shard_bounds, shard_samples
+from latentstore.conversion.quarantine import file_name, read_lines
+from latentstore.conversion.report import Report
 
 SIZE = 32
 
 
-def make_pictures(folder: Path, count: int = 80, bad: tuple[int, ...] = ()) -> Path:
-    """`count` small pictures in two class folders, those numbered in `bad` being no pictures; seeded."""
+def make_images(folder: Path, count: int = 80, bad: tuple[int, ...] = ()) -> Path:
+    """`count` small images in two class folders, those numbered in `bad` being no images; seeded."""
     rng = np.random.default_rng(8)
     for i in range(count):
         path = folder / ("ants" if i % 2 else "bees") / f"{i:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if i in bad:
-            path.write_bytes(b"this is no picture")
+            path.write_bytes(b"this is no image")
             continue
         small = rng.integers(0, 256, (4, 5, 3), np.uint8)
         Image.fromarray(small).resize((SIZE + 8, SIZE), Image.Resampling.BICUBIC).save(path)
@@ -38,8 +38,8 @@ def files_of(store: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_images(tmp_path_factory.mktemp("images"))
 
 
 def convert(source: Path, target: Path, **options: object) -> Report:
@@ -48,52 +48,50 @@ def convert(source: Path, target: Path, **options: object) -> Report:
 
 @pytest.mark.parametrize("format", ["zarr", "wds"])
 @pytest.mark.parametrize("size", [SIZE, "native"])
-def test_stores_every_picture_with_key_and_label(
-    pictures: Path, tmp_path: Path, format: str, size: object
-) -> None:
-    report = convert(pictures, tmp_path / f"x.{format}", format=format, size=size)
+def test_stores_every_image_with_key_and_label(images: Path, tmp_path: Path, format: str, size: object) -> None:
+    report = convert(images, tmp_path / f"x.{format}", format=format, size=size)
     assert (report.stored, report.failures, report.resumed) == (80, (), 0)
-    assert report.bytes_in == sum(p.stat().st_size for p in pictures.rglob("*.png"))
+    assert report.bytes_in == sum(p.stat().st_size for p in images.rglob("*.png"))
     ds = latentstore.open(report.url)
     assert len(ds) == 80
     keys = ds.keys()
-    assert keys == sorted(p.relative_to(pictures).with_suffix("").as_posix() for p in pictures.rglob("*.png"))
+    assert keys == sorted(p.relative_to(images).with_suffix("").as_posix() for p in images.rglob("*.png"))
     assert ds.classes == ["ants", "bees"]
     assert [ds.classes[label] for label in ds.fields()["label"]] == [key.split("/")[0] for key in keys]
     assert report.bytes_out == ds.info["blob_bytes"]
     assert report.pixels == 80 * SIZE * (SIZE if size == SIZE else SIZE + 8)
 
 
-def test_latents_are_those_of_the_picture(pictures: Path, tmp_path: Path) -> None:
-    from latentstore.pictures import read_picture
+def test_latents_are_those_of_the_image(images: Path, tmp_path: Path) -> None:
+    from latentstore.sources.images import read_image
 
-    report = convert(pictures, tmp_path / "x.zarr", effort="fast")
+    report = convert(images, tmp_path / "x.zarr", effort="fast")
     ds = latentstore.open(report.url)
     for i in (0, 33, 79):
-        picture = read_picture(str(pictures / f"{ds[i]['key']}.png"), "RGB", SIZE)
-        expected = ds.codec.encode(picture[None], effort="fast")[0]
+        image = read_image(str(images / f"{ds[i]['key']}.png"), "RGB", SIZE)
+        expected = ds.codec.encode(image[None], effort="fast")[0]
         assert np.array_equal(ds[i]["latent"], expected)
 
 
 @pytest.mark.parametrize("format", ["zarr", "wds"])
-def test_bytes_do_not_depend_on_workers(pictures: Path, tmp_path: Path, format: str) -> None:
-    one = convert(pictures, tmp_path / "one" / "x", format=format, workers=1)
-    many = convert(pictures, tmp_path / "many" / "x", format=format, workers=5)
+def test_bytes_do_not_depend_on_workers(images: Path, tmp_path: Path, format: str) -> None:
+    one = convert(images, tmp_path / "one" / "x", format=format, workers=1)
+    many = convert(images, tmp_path / "many" / "x", format=format, workers=5)
     assert one.shards == many.shards > 1
     assert files_of(tmp_path / "one") == files_of(tmp_path / "many")
 
 
 @pytest.mark.parametrize("format", ["zarr", "wds"])
 @pytest.mark.parametrize("size", [SIZE, "native"])
-def test_bad_pictures_are_quarantined(tmp_path: Path, format: str, size: object) -> None:
+def test_bad_images_are_quarantined(tmp_path: Path, format: str, size: object) -> None:
     bad = (0, 7, 40, 41, 79)
-    source = make_pictures(tmp_path / "source", bad=bad)
+    source = make_images(tmp_path / "source", bad=bad)
     report = convert(source, tmp_path / "x", format=format, size=size)
     assert report.stored == 75
     named = read_lines((tmp_path / "x" / file_name(format)).read_bytes())
     assert tuple(named) == report.failures
     assert [f.path.split("/")[-1] for f in named] == ["007.png", "041.png", "079.png", "000.png", "040.png"]
-    assert all("not a picture" in f.reason for f in named)
+    assert all("not an image" in f.reason for f in named)
     clean = tmp_path / "clean"
     shutil.copytree(source, clean)
     for failure in named:
@@ -107,14 +105,14 @@ def test_bad_pictures_are_quarantined(tmp_path: Path, format: str, size: object)
 def test_a_zarr_store_with_a_quarantine_is_listed_without_a_warning(tmp_path: Path) -> None:
     import zarr
 
-    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
+    source = make_images(tmp_path / "source", count=5, bad=(3,))
     convert(source, tmp_path / "x.zarr")
     group = zarr.open_group(tmp_path / "x.zarr", mode="r")  # warnings are errors in these tests
     assert "latent" in dict(group.members())
 
 
-def test_a_picture_too_long_for_the_format_is_quarantined(tmp_path: Path) -> None:
-    source = make_pictures(tmp_path / "source", count=2)
+def test_a_image_too_long_for_the_format_is_quarantined(tmp_path: Path) -> None:
+    source = make_images(tmp_path / "source", count=2)
     Image.fromarray(np.zeros((1, 600_000), np.uint8)).save(source / "ants" / "long.png")
     report = convert(source, tmp_path / "x.zarr", size="native")
     assert report.stored == 2
@@ -123,24 +121,22 @@ def test_a_picture_too_long_for_the_format_is_quarantined(tmp_path: Path) -> Non
 
 
 def test_skip_leaves_out_without_a_file(tmp_path: Path) -> None:
-    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
+    source = make_images(tmp_path / "source", count=5, bad=(3,))
     report = convert(source, tmp_path / "x.zarr", on_error="skip")
     assert (report.stored, len(report.failures)) == (4, 1)
     assert not list((tmp_path / "x.zarr").rglob("quarantine.jsonl"))
 
 
-def test_raise_names_the_picture_and_publishes_nothing(tmp_path: Path) -> None:
-    source = make_pictures(tmp_path / "source", count=5, bad=(3,))
-    with pytest.raises(PictureError, match=r"ants/003\.png: not a picture"):
+def test_raise_names_the_image_and_publishes_nothing(tmp_path: Path) -> None:
+    source = make_images(tmp_path / "source", count=5, bad=(3,))
+    with pytest.raises(ImageError, match=r"ants/003\.png: not an image"):
         convert(source, tmp_path / "x.zarr", on_error="raise")
     assert not (tmp_path / "x.zarr").exists()
     report = convert(source, tmp_path / "x.zarr", on_error="skip", resume=True)
     assert report.stored == 4
 
 
-def test_pictures_that_ask_for_a_lower_quality_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_that_ask_for_a_lower_quality_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "source"
     source.mkdir()
     at = np.arange(64) // 4 % 2
@@ -154,7 +150,7 @@ def test_pictures_that_ask_for_a_lower_quality_are_reported(
     assert [one.key for one in report.limited] == ["less", "most"]
     less, most = (one.coefficients for one in report.limited)
     assert 0 < less < most
-    assert "2 pictures" in report.advice() and "'most'" in report.advice()
+    assert "2 images" in report.advice() and "'most'" in report.advice()
     assert "lower quality" in report.advice()
     assert main(["convert", str(source), str(tmp_path / "y.zarr"), "--size=64", "--quality=100"]) == 0
     assert capsys.readouterr().err.count(report.advice()) == 1
@@ -162,7 +158,7 @@ def test_pictures_that_ask_for_a_lower_quality_are_reported(
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
-    source = make_pictures(tmp_path / "source", count=3, bad=(0, 1, 2))
+    source = make_images(tmp_path / "source", count=3, bad=(0, 1, 2))
     with pytest.raises(LatentstoreError, match="none of the 3 entries"):
         convert(source, tmp_path / "x.zarr")
     assert not (tmp_path / "x.zarr").exists()
@@ -192,40 +188,40 @@ def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
-    pictures: Path, tmp_path: Path, options: dict[str, object], message: str
+    images: Path, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ArgumentError, match=message):
-        convert(pictures, tmp_path / "x.zarr", **options)
+        convert(images, tmp_path / "x.zarr", **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_target_without_a_format_is_refused(pictures: Path, tmp_path: Path) -> None:
+def test_a_target_without_a_format_is_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="format"):
-        convert(pictures, tmp_path / "photos")
+        convert(images, tmp_path / "photos")
 
 
-def test_an_existing_store_stays_unless_overwritten(pictures: Path, tmp_path: Path) -> None:
+def test_an_existing_store_stays_unless_overwritten(images: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.zarr"
-    convert(pictures, target)
+    convert(images, target)
     before = files_of(target)
     with pytest.raises(StoreError, match="overwrite"):
-        convert(pictures, target, quality=20)
+        convert(images, target, quality=20)
     assert files_of(target) == before
-    small = make_pictures(tmp_path / "source", count=4, bad=(1,))
-    with pytest.raises(PictureError):
+    small = make_images(tmp_path / "source", count=4, bad=(1,))
+    with pytest.raises(ImageError):
         convert(small, target, overwrite=True, on_error="raise")
     assert files_of(target) == before
     assert convert(small, target, overwrite=True).stored == 3
 
 
-def test_from_and_to_an_object_store(pictures: Path) -> None:
+def test_from_and_to_an_object_store(images: Path) -> None:
     import fsspec
 
     memory = fsspec.filesystem("memory")
     try:
-        for path in sorted(pictures.rglob("*.png"))[:40]:
-            memory.pipe(f"/source/{path.relative_to(pictures).as_posix()}", path.read_bytes())
-        memory.pipe("/source/ants/bad.png", b"no picture")
+        for path in sorted(images.rglob("*.png"))[:40]:
+            memory.pipe(f"/source/{path.relative_to(images).as_posix()}", path.read_bytes())
+        memory.pipe("/source/ants/bad.png", b"no image")
         report = latentstore.convert("memory://source", "memory://x.zarr", size=SIZE, progress=False)
         assert (report.stored, len(report.failures)) == (40, 1)
         assert not memory.exists("/x.zarr.partial")
@@ -236,8 +232,8 @@ def test_from_and_to_an_object_store(pictures: Path) -> None:
         memory.rm("/x.zarr", recursive=True)
 
 
-def test_codec_for_gray(pictures: Path, tmp_path: Path) -> None:
-    report = convert(pictures, tmp_path / "x.zarr", codec="gray-f8c16")
+def test_codec_for_gray(images: Path, tmp_path: Path) -> None:
+    report = convert(images, tmp_path / "x.zarr", codec="gray-f8c16")
     ds = latentstore.open(report.url)
     assert ds[0]["latent"].shape == (16, SIZE // 8, SIZE // 8)
 
@@ -261,7 +257,7 @@ def test_native_shards_are_bounded_in_bytes() -> None:
 
 
 def test_quarantine_lines_hold_any_name(tmp_path: Path) -> None:
-    from latentstore.quarantine import Failure, write_lines
+    from latentstore.conversion.quarantine import Failure, write_lines
 
     failures = [
         Failure("naïve 图片", "naïve 图片.jpg", "cut"),

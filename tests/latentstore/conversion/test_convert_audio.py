@@ -1,4 +1,4 @@
-"""Conversion of sound: what is stored, under which keys, with which fields; what is left out and named."""
+"""Conversion of audio: what is stored, under which keys, with which fields; what is left out and named."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, SoundError, StoreError
-from sounds_made import chirp, encoded, write
+from audio_made import chirp, encoded, write
 
 import latentstore
-from latentstore.cli import main
-from latentstore.quarantine import read_lines
-from latentstore.report import Report
-from latentstore.sounds import read_sound
-from latentstore.verify import verify
+from latentstore.cli.main import main
+from latentstore.codecs.errors import ArgumentError, AudioError, LatentstoreError, StoreError
+from latentstore.conversion.quarantine import read_lines
+from latentstore.conversion.report import Report
+from latentstore.sources.audio import read_audio
+from latentstore.stores.verify import verify
 
 RATE = 8000
 CODEC = "mono-f32c32"
@@ -58,11 +58,11 @@ def test_whole_recordings(digits: Path, tmp_path: Path, format: str) -> None:
     assert fields["speaker"] == [name.split("_")[1] for name in keys_of(ds)]
     assert set(fields["rate"].tolist()) == {RATE}
     for i in (0, 17):
-        sound, _ = read_sound((digits / f"{ds[i]['key']}.wav").read_bytes(), 1)
-        assert ds.sizes()[i].tolist() == [1, len(sound)]
-        blob = ds.codec.compress(sound)
+        audio, _ = read_audio((digits / f"{ds[i]['key']}.wav").read_bytes(), 1)
+        assert ds.sizes()[i].tolist() == [1, len(audio)]
+        blob = ds.codec.compress(audio)
         assert np.array_equal(ds[i]["latent"], ds.codec.read_latent(blob)[:, 0])
-        decoded = ds.decode(ds.read_latents(np.array([i]))[0][None], (1, len(sound)), fields["step"][i : i + 1])
+        decoded = ds.decode(ds.read_latents(np.array([i]))[0][None], (1, len(audio)), fields["step"][i : i + 1])
         assert np.array_equal(decoded[0], ds.codec.decompress(blob))
 
 
@@ -76,8 +76,8 @@ def test_whole_recordings_are_blobs_of_their_own(digits: Path, tmp_path: Path) -
 
 
 def test_windows(tmp_path: Path) -> None:
-    sounds = {"long": chirp(1, 2500), "short": chirp(2, 300), "half": chirp(3, 1500), "less": chirp(4, 1499)}
-    source = write(tmp_path / "source", **{name: (sound, RATE) for name, sound in sounds.items()})
+    clips = {"long": chirp(1, 2500), "short": chirp(2, 300), "half": chirp(3, 1500), "less": chirp(4, 1499)}
+    source = write(tmp_path / "source", **{name: (audio, RATE) for name, audio in clips.items()})
     report = convert(source, tmp_path / "x.zarr", seconds=0.125, quality=90)
     ds = latentstore.open(report.url)
     assert ds.size == (1, 1000) and ds.latent_shape == (32, 1, 32) and ds[0]["latent"].shape == (32, 32)
@@ -90,7 +90,7 @@ def test_windows(tmp_path: Path) -> None:
     decoded = ds.decode(np.asarray(ds.read_latents(every)), (1, 1000), ds.step_codes(ds.fields(every)))
     for key, samples, got in zip(ds.keys(), ds.fields()["samples"], decoded, strict=True):
         name, number = key.split("_")
-        wanted = sounds[name][int(number) * 1000 :][:1000]
+        wanted = clips[name][int(number) * 1000 :][:1000]
         assert np.square(got[:samples] - wanted).mean() < 0.05 * np.square(wanted).mean()
     assert verify(report.url).problems == []
 
@@ -119,12 +119,10 @@ def test_stereo(tmp_path: Path) -> None:
     assert [ds[i]["latent"].shape for i in range(2)] == [(108, 12)] * 2
 
 
-def test_long_recordings_are_encoded_in_blocks(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_recordings_are_encoded_in_blocks(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(digits, tmp_path / "whole" / "x", format="wds")
-    monkeypatch.setattr("latentstore.signals.LONG_SAMPLES", 999)
-    monkeypatch.setattr("latentstore.sounds.BLOCK", 512)
+    monkeypatch.setattr("latentstore.sources.signals.LONG_SAMPLES", 999)
+    monkeypatch.setattr("latentstore.sources.audio.BLOCK", 512)
     convert(digits, tmp_path / "blocks" / "x", format="wds")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "blocks")
 
@@ -139,7 +137,7 @@ def test_bytes_do_not_depend_on_workers_or_resuming(
     convert(digits, tmp_path / "many" / "x", workers=4, **options)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "many")
 
-    from latentstore.loaders.staged_writer import StagedWriter
+    from latentstore.writing.staged import StagedWriter
 
     write_shard = StagedWriter.write_shard
 
@@ -165,7 +163,7 @@ BAD = {
     "header.wav": encoded(np.zeros((0, 1)), RATE),
     "nan.wav": encoded(np.where(np.arange(900)[:, None] == 77, np.nan, chirp(1, 900)), RATE, subtype="FLOAT"),
     "six.wav": encoded(chirp(1, 900, 6), RATE),
-    "text.wav": b"this is no sound at all, whatever its name says",
+    "text.wav": b"this is no audio at all, whatever its name says",
 }
 
 
@@ -181,7 +179,7 @@ def test_bad_recordings_are_quarantined(tmp_path: Path, seconds: float | None) -
     assert {failure.path.split(" [")[0] for failure in named} == set(BAD)
     assert report.stored == 3 or seconds
     assert verify(report.url).problems == []
-    with pytest.raises(SoundError, match=r"cut\.flac"):
+    with pytest.raises(AudioError, match=r"cut\.flac"):
         convert(source, tmp_path / "y.zarr", seconds=seconds, on_error="raise", workers=1)
 
 
@@ -223,8 +221,8 @@ def test_tars(digits: Path, tmp_path: Path) -> None:
 def test_zarr_arrays(tmp_path: Path, shape: str) -> None:
     import zarr
 
-    sounds = np.stack([chirp(i, 2000, 2) for i in range(5)])
-    values = {"plain": sounds[..., 0], "last": sounds, "first": sounds.transpose(0, 2, 1)}[shape]
+    clips = np.stack([chirp(i, 2000, 2) for i in range(5)])
+    values = {"plain": clips[..., 0], "last": clips, "first": clips.transpose(0, 2, 1)}[shape]
     group = zarr.open_group(tmp_path / "in.zarr", mode="w")
     group["audio"] = (values * 32767).round().astype(np.int16)
     group["label"] = np.arange(5)
@@ -251,21 +249,21 @@ def test_labels_from_a_table_name_recordings(digits: Path, tmp_path: Path) -> No
     assert ds.fields()["label"].tolist() == [int(name[0] in "02") for name in keys_of(ds)]
 
 
-def test_a_field_that_sound_has_of_its_own(digits: Path, tmp_path: Path) -> None:
+def test_a_field_that_audio_has_of_its_own(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="'rate'"):
         convert(digits, tmp_path / "x.zarr", labels="{label}_{_}_{rate}.wav")
 
 
 def test_options_that_contradict_each_other(digits: Path, tmp_path: Path) -> None:
     for options, words in (
-        ({"size": 64}, "codec of sound"),
+        ({"size": 64}, "codec of audio"),
         ({"size": 64, "seconds": 1}, "give one"),
         ({"seconds": 0}, "lasts"),
         ({"seconds": float("nan")}, "lasts"),
         ({"seconds": 1e9}, "lasts"),
         ({"rate": 0}, "hertz"),
-        ({"codec": "rgb-f8c48", "seconds": 1}, "codec of pictures"),
-        ({"codec": "rgb-f8c48", "rate": 8000}, "codec of pictures"),
+        ({"codec": "rgb-f8c48", "seconds": 1}, "codec of images"),
+        ({"codec": "rgb-f8c48", "rate": 8000}, "codec of images"),
     ):
         with pytest.raises(ArgumentError, match=words):
             convert(digits, tmp_path / "x.zarr", **options)
@@ -292,7 +290,7 @@ def test_recordings_of_a_bucket(digits: Path, s3_server: dict[str, Any], tmp_pat
     fs = s3fs.S3FileSystem(**s3_server)
     for path in sorted(digits.iterdir())[:4]:
         fs.pipe_file(f"bucket/digits/{path.name}", path.read_bytes())
-    fs.pipe_file("bucket/digits/z.wav", b"no sound")
+    fs.pipe_file("bucket/digits/z.wav", b"no audio")
     url = convert("s3://bucket/digits", tmp_path / "x.zarr", seconds=0.05, storage_options=s3_server).url
     ds = latentstore.open(url)
     assert ds.keys()[0].endswith("_00000") and len({name[:-6] for name in keys_of(ds)}) == 4

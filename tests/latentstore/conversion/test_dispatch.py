@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, PictureError
 from PIL import Image
 
 import latentstore
-from latentstore.dispatch import Counts, Dispatch, Monitor, StoppedError
+from latentstore.codecs.errors import ArgumentError, ImageError, LatentstoreError
+from latentstore.conversion.dispatch import Counts, Dispatch, Monitor, StoppedError
 
 # Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -33,7 +33,7 @@ def squared(task: Task, monitor: Monitor) -> int:
 
 def third_fails(task: Task, monitor: Monitor) -> int:
     if task.index == 2:
-        raise PictureError("x.png: broken")
+        raise ImageError("x.png: broken")
     return task.index
 
 
@@ -49,7 +49,7 @@ def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
     if task.index == 0:
         while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        raise PictureError("broken")
+        raise ImageError("broken")
     started.touch()
     try:
         while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ def test_an_error_in_a_thread_stops_the_others_at_their_next_report() -> None:
     def work(task: Task, monitor: Monitor) -> None:
         if task.index == 0:
             started.wait(30)
-            raise PictureError("broken")
+            raise ImageError("broken")
         started.set()
         try:
             while True:
@@ -102,7 +102,7 @@ def test_an_error_in_a_thread_stops_the_others_at_their_next_report() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(PictureError, match="broken"):
+    with pytest.raises(ImageError, match="broken"):
         Dispatch("threads", 2).run(work, [Task(0), Task(1)], lambda _: None, nobody)
     assert stopped.is_set()
 
@@ -114,12 +114,12 @@ def test_a_cluster_gives_every_result(address: str) -> None:
 
 
 def test_a_cluster_passes_errors_on(address: str) -> None:
-    with pytest.raises(PictureError, match=r"x\.png: broken"):
+    with pytest.raises(ImageError, match=r"x\.png: broken"):
         Dispatch(address).run(third_fails, [Task(i) for i in range(4)], lambda _: None, nobody)
 
 
 def test_an_error_stops_the_other_tasks_of_a_cluster(address: str, tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="broken"):
+    with pytest.raises(ImageError, match="broken"):
         Dispatch(address).run(partial(first_fails, str(tmp_path)), [Task(0), Task(1)], lambda _: None, nobody)
     deadline = time.monotonic() + 30
     while not (tmp_path / "stopped").exists() and time.monotonic() < deadline:
@@ -133,7 +133,7 @@ def test_workers_that_die_on_a_task_are_an_error() -> None:
 
 
 def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentstore.cluster.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("latentstore.conversion.cluster.CONNECT_SECONDS", 0.2)
     with pytest.raises(LatentstoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         Dispatch("tcp://127.0.0.1:1").run(squared, [Task(0)], lambda _: None, nobody)
 
@@ -141,7 +141,7 @@ def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr("latentstore.cluster.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("latentstore.conversion.cluster.PATIENCE_SECONDS", 0.3)
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as cluster,
         pytest.raises(LatentstoreError, match="no worker"),
@@ -149,11 +149,11 @@ def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) 
         Dispatch(cluster.scheduler_address).run(squared, [Task(0)], lambda _: None, nobody)
 
 
-def test_auto_takes_processes_for_many_pictures_on_many_cores() -> None:
+def test_auto_takes_processes_for_many_images_on_many_cores() -> None:
     chosen = []
-    for workers, pictures in ((64, 10**6), (64, 100), (4, 10**6)):
+    for workers, images in ((64, 10**6), (64, 100), (4, 10**6)):
         dispatch = Dispatch("auto", workers)
-        dispatch.settle(pictures)
+        dispatch.settle(images)
         chosen.append(dispatch.describe())
     assert chosen == ["64 processes", "64 threads", "4 threads"]
 
@@ -173,9 +173,7 @@ def test_the_store_is_the_same_wherever_it_was_made(address: str, tmp_path: Path
     stores = []
     for scheduler in ("threads", "processes", address):
         target = tmp_path / f"store{len(stores)}" / "x.zarr"
-        report = latentstore.convert(
-            tmp_path / "source", target, size=32, scheduler=scheduler, progress=False
-        )
+        report = latentstore.convert(tmp_path / "source", target, size=32, scheduler=scheduler, progress=False)
         assert (report.stored, len(report.failures)) == (69, 1)
         stores.append({p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()})
     assert stores[0] == stores[1] == stores[2]

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import StoreError
 from PIL import Image
 
 import latentstore
+from latentstore.codecs.errors import StoreError
 
 SIZE = 32
 
 KILLED = """
 import itertools, os, signal, sys
 import latentstore
-from latentstore.loaders import lock
+from latentstore.writing import lock
 
 lock.BEAT_SECONDS = 3600  # renewing the lock renames too, and is not counted
 source, target, format, size, overwrite, nth = sys.argv[1:]
@@ -44,7 +44,7 @@ print(next(renames) - 1)
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """70 small pictures, two of them broken: three shards."""
+    """70 small images, two of them broken: three shards."""
     folder = tmp_path_factory.mktemp("source")
     rng = np.random.default_rng(5)
     for i in range(70):
@@ -57,14 +57,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def run_until_killed(
-    source: Path, target: Path, format: str, size: object, nth: int, overwrite: bool = False
-) -> str:
+def run_until_killed(source: Path, target: Path, format: str, size: object, nth: int, overwrite: bool = False) -> str:
     arguments = [source, target, format, size, overwrite, nth]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
@@ -120,9 +116,7 @@ def test_an_overwritten_store_is_whole_at_every_moment(source: Path, tmp_path: P
     renames = int(run_until_killed(source, tmp_path / "count" / "x.zarr", "zarr", SIZE, nth=-1))
     for nth in (2, renames // 2, renames):
         run_until_killed(source, target, "zarr", SIZE, nth, overwrite=True)
-        assert {
-            name: data for name, data in files_of(target.parent).items() if ".partial/" not in name
-        } == old
+        assert {name: data for name, data in files_of(target.parent).items() if ".partial/" not in name} == old
     report = latentstore.convert(source, target, size=SIZE, resume=True, progress=False)
     assert report.stored == 68
     assert files_of(target.parent) == new
@@ -172,9 +166,7 @@ def test_a_full_disk_is_one_error_and_resumable(
         ({"codec": "gray-f8c16"}, "codec"),
     ],
 )
-def test_other_options_are_refused(
-    source: Path, tmp_path: Path, change: dict[str, object], message: str
-) -> None:
+def test_other_options_are_refused(source: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
     target = tmp_path / "x.zarr"
     run_until_killed(source, target, "zarr", SIZE, nth=5)
     options = {"size": SIZE, "progress": False, **change}
@@ -193,7 +185,7 @@ def test_a_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="listing"):
         latentstore.convert(mine, target, size=SIZE, resume=True, progress=False)
     (mine / "class1" / "001.png").unlink()
-    with pytest.raises(StoreError, match="pictures"):
+    with pytest.raises(StoreError, match="images"):
         latentstore.convert(mine, target, size=SIZE, resume=True, progress=False)
 
 
@@ -202,10 +194,8 @@ def test_resume_with_nothing_there_begins(source: Path, tmp_path: Path) -> None:
     assert (report.stored, report.resumed) == (68, 0)
 
 
-def test_interrupt_stops_soon_and_resumes(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from latentstore.job import Job
+def test_interrupt_stops_soon_and_resumes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latentstore.conversion.run import Job
 
     target = tmp_path / "x.zarr"
     with monkeypatch.context() as patch:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import LatentstoreError, StoreError
 from PIL import Image
 
-from latentstore.compare import match_jpeg, psnr
-from latentstore.demo import demo
+from latentstore.codecs.errors import LatentstoreError, StoreError
+from latentstore.demo.images import demo
+from latentstore.evaluate.image_peers import match_jpeg, psnr
 
-pytest.importorskip("skimage", reason="the demo's pictures come with scikit-image")
+pytest.importorskip("skimage", reason="the demo's images come with scikit-image")
 
 
 def test_demo_prints_tables_and_writes_the_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentstore.demo.TIMED_TILES", 2)
+    monkeypatch.setattr("latentstore.demo.images.TIMED_TILES", 2)
     out = io.StringIO()
     sheet = demo(str(tmp_path / "demo"), out=out, most_tiles=2)
     told = out.getvalue()
@@ -29,10 +29,10 @@ def test_demo_prints_tables_and_writes_the_sheet(tmp_path: Path, monkeypatch: py
         "samples/s",
     ):
         assert words in told
-    with Image.open(sheet) as picture:
-        assert picture.width > 8 * 256
-        assert picture.height > 6 * 256
-        assert np.asarray(picture).std() > 20
+    with Image.open(sheet) as image:
+        assert image.width > 8 * 256
+        assert image.height > 6 * 256
+        assert np.asarray(image).std() > 20
     again = demo(str(tmp_path / "demo"), out=io.StringIO(), most_tiles=1)  # its own folder may be used again
     assert again == sheet
 
@@ -43,9 +43,7 @@ def test_the_demo_leaves_other_folders_alone(tmp_path: Path) -> None:
         demo(str(tmp_path))
 
 
-def test_without_scikit_image_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_scikit_image_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LatentstoreError, match=r"latentstore\[demo\]"):
         demo(str(tmp_path / "demo"), out=io.StringIO())
@@ -54,10 +52,8 @@ def test_without_scikit_image_it_says_what_to_install(
 def test_jpeg_is_matched_from_above() -> None:
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
-    pictures = np.stack(
-        [np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BICUBIC)) for p in small]
-    )
-    low, high = match_jpeg(pictures, 30.0, pictures[:1]), match_jpeg(pictures, 33.0, pictures[:1])
+    images = np.stack([np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BICUBIC)) for p in small])
+    low, high = match_jpeg(images, 30.0, images[:1]), match_jpeg(images, 33.0, images[:1])
     assert low.psnr >= 30.0
     assert high.psnr >= 33.0
     assert low.quality < high.quality

@@ -1,31 +1,31 @@
-"""Measures of sound, against what is known of them, and the alignment of what encoders delay."""
+"""Measures of audio, against what is known of them, and the alignment of what encoders delay."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from latentstore.sound_metrics import aligned, psnr, si_sdr, snr, spectral_distance
+from latentstore.evaluate.audio_metrics import aligned, psnr, si_sdr, snr, spectral_distance
 
 
 @pytest.fixture
-def sound() -> np.ndarray:
+def audio() -> np.ndarray:
     return np.random.default_rng(3).normal(0, 0.1, (9000, 2)).astype(np.float32)
 
 
-def test_known_ratios(sound: np.ndarray) -> None:
-    assert snr(sound, sound * np.float32(1.1)) == pytest.approx(20.0, abs=1e-3)
-    step = np.zeros_like(sound)
+def test_known_ratios(audio: np.ndarray) -> None:
+    assert snr(audio, audio * np.float32(1.1)) == pytest.approx(20.0, abs=1e-3)
+    step = np.zeros_like(audio)
     assert psnr(step, step + np.float32(0.02)) == pytest.approx(40.0, abs=1e-3)
-    assert si_sdr(sound, sound * np.float32(0.5)) > 120
-    noise = np.random.default_rng(4).normal(0, 0.01, sound.shape)
+    assert si_sdr(audio, audio * np.float32(0.5)) > 120
+    noise = np.random.default_rng(4).normal(0, 0.01, audio.shape)
     # noise that has nothing to do with the signal counts the same, whatever the gain
-    assert si_sdr(sound, 3 * (sound + noise)) == pytest.approx(20.0, abs=0.1)
+    assert si_sdr(audio, 3 * (audio + noise)) == pytest.approx(20.0, abs=0.1)
 
 
-def test_a_gain_moves_every_spectrum_by_its_decibels(sound: np.ndarray) -> None:
-    assert spectral_distance(sound, sound * np.float32(2)) == pytest.approx(20 * np.log10(2), abs=0.01)
-    assert spectral_distance(sound, sound) == 0
+def test_a_gain_moves_every_spectrum_by_its_decibels(audio: np.ndarray) -> None:
+    assert spectral_distance(audio, audio * np.float32(2)) == pytest.approx(20 * np.log10(2), abs=0.01)
+    assert spectral_distance(audio, audio) == 0
 
 
 def test_what_cannot_be_heard_is_no_distance() -> None:
@@ -34,13 +34,13 @@ def test_what_cannot_be_heard_is_no_distance() -> None:
     assert spectral_distance(silence, noise) < 0.05
 
 
-def test_exact_and_silent(sound: np.ndarray) -> None:
-    silence = np.zeros_like(sound)
-    assert snr(sound, sound) == psnr(sound, sound) == si_sdr(sound, sound) == float("inf")
-    assert snr(silence, sound) == si_sdr(silence, sound) == float("-inf")
+def test_exact_and_silent(audio: np.ndarray) -> None:
+    silence = np.zeros_like(audio)
+    assert snr(audio, audio) == psnr(audio, audio) == si_sdr(audio, audio) == float("inf")
+    assert snr(silence, audio) == si_sdr(silence, audio) == float("-inf")
     assert snr(silence, silence) == si_sdr(silence, silence) == float("inf")
-    assert snr(sound, silence) == pytest.approx(0)
-    assert si_sdr(sound, silence) == float("inf") or si_sdr(sound, silence) == float("-inf")
+    assert snr(audio, silence) == pytest.approx(0)
+    assert si_sdr(audio, silence) == float("inf") or si_sdr(audio, silence) == float("-inf")
 
 
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 5000])
@@ -51,15 +51,15 @@ def test_any_length(n: int) -> None:
 
 
 @pytest.mark.parametrize("delay", [-700, -1, 0, 1, 529, 2257])
-def test_delays_are_taken_out(sound: np.ndarray, delay: int) -> None:
-    moved = np.pad(sound, ((delay, 100), (0, 0))) if delay >= 0 else sound[-delay:]
-    back = aligned(sound, moved)
-    assert back.shape == sound.shape
+def test_delays_are_taken_out(audio: np.ndarray, delay: int) -> None:
+    moved = np.pad(audio, ((delay, 100), (0, 0))) if delay >= 0 else audio[-delay:]
+    back = aligned(audio, moved)
+    assert back.shape == audio.shape
     first = max(-delay, 0)
-    assert np.array_equal(back[first:], sound[first:])
+    assert np.array_equal(back[first:], audio[first:])
     assert not back[:first].any()
 
 
-def test_nothing_to_align(sound: np.ndarray) -> None:
-    assert not aligned(sound, np.zeros((0, 2), np.float32)).any()
-    assert not aligned(sound, np.zeros((50, 2), np.float32)).any()
+def test_nothing_to_align(audio: np.ndarray) -> None:
+    assert not aligned(audio, np.zeros((0, 2), np.float32)).any()
+    assert not aligned(audio, np.zeros((50, 2), np.float32)).any()

@@ -1,4 +1,4 @@
-"""`latentstore evaluate`, on recordings and pictures made here."""
+"""`latentstore evaluate`, on recordings and images made here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, StoreError
 from PIL import Image
 
-from latentstore.cli import main
-from latentstore.compare import PICTURE_PEERS, nearest_bytes
-from latentstore.evaluate import Evaluation, evaluate
+from latentstore.cli.main import main
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.evaluate.api import Evaluation, evaluate
+from latentstore.evaluate.image_peers import IMAGE_PEERS, nearest_bytes
 
 
 def test_nearest_bytes() -> None:
@@ -33,7 +33,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     soundfile.write(folder / "one.wav", chord(44100, 2.0, 2), 44100)
     soundfile.write(folder / "two.flac", chord(48000, 1.5, 1), 48000)
-    (folder / "notes.txt").write_text("no sound")
+    (folder / "notes.txt").write_text("no audio")
     return folder
 
 
@@ -84,14 +84,14 @@ def test_silence_and_one_sample(tmp_path: Path) -> None:
     assert "* not of equal bytes" in str(result)
 
 
-def test_pictures_beside_jpeg_and_webp(tmp_path: Path) -> None:
+def test_images_beside_jpeg_and_webp(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, shape in (("a.png", (24, 16, 3)), ("b.png", (9, 30, 3))):
         small = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
         small.resize((8 * shape[1], 8 * shape[0]), Image.Resampling.BICUBIC).save(tmp_path / name)
     for codec in ("rgb-f8c48", "gray-f8c16"):
         result = evaluate(str(tmp_path), codec)
-        assert result.codecs == [f"{codec}, quality 49", *PICTURE_PEERS]
+        assert result.codecs == [f"{codec}, quality 49", *IMAGE_PEERS]
         assert [score.units for score in result.of("JPEG")] == [24 * 16 * 64, 9 * 30 * 64]
         for name in result.codecs:
             assert 15 < result.mean(name, "PSNR") < 60

@@ -1,4 +1,4 @@
-"""Fitting codecs of sound, on sound made here (seeded)."""
+"""Fitting codecs of audio, on audio made here (seeded)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from latentstore.codecs import SoundCodec, load_codec
-from latentstore.codecs.artifact import read_artifact
+
+from latentstore.codecs import AudioCodec, load_codec
+from latentstore.codecs.artifact.file import read_artifact
 from latentstore.codecs.errors import ArgumentError
+from latentstore.fit import audio as fit_audio
+from latentstore.fit import images as fitting
+from latentstore.fit.audio import AUDIO_SHAPES, AudioShape
 
-from latentstore import fit_sound, fitting
-from latentstore.fit_sound import SOUND_SHAPES, SoundShape
-
-TINY = SoundShape(
+TINY = AudioShape(
     3, 16, 12, 6, 8000, False, (0.2, 0.05), ((1, 1.0), (50, 0.1), (100, 0.01)), 50,
 )  # fmt: skip
 
@@ -32,11 +33,11 @@ def chirps(inputs: int, count: int = 6, samples: int = 3000) -> list[np.ndarray]
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return fit_sound.fit_sound(chirps(3), "tiny", TINY, "none", 1, lambda _: None)
+    return fit_audio.fit_audio(chirps(3), "tiny", TINY, "none", 1, lambda _: None)
 
 
 def test_any_number_of_inputs(content: bytes) -> None:
-    codec = SoundCodec(read_artifact(content))
+    codec = AudioCodec(read_artifact(content))
     assert (codec.in_channels, codec.channels, codec.groups, codec.reduction) == (3, 12, 2, 16)
     signal = chirps(3)[0]
     coarse, fine = (codec.compress(signal, quality) for quality in (30, 70))
@@ -45,40 +46,40 @@ def test_any_number_of_inputs(content: bytes) -> None:
     assert errors[1] < errors[0] < 0.5 * np.square(signal).sum()
 
 
-def test_the_same_sound_gives_the_same_bytes(content: bytes) -> None:
-    assert fit_sound.fit_sound(chirps(3), "tiny", TINY, "none", 1, lambda _: None) == content
+def test_the_same_audio_gives_the_same_bytes(content: bytes) -> None:
+    assert fit_audio.fit_audio(chirps(3), "tiny", TINY, "none", 1, lambda _: None) == content
 
 
 def test_models_code_better_than_none(content: bytes) -> None:
     """Fitted models against the flat ones that a fit begins with: 6 bits a symbol."""
-    codec = SoundCodec(read_artifact(content))
+    codec = AudioCodec(read_artifact(content))
     signal = chirps(3)[2]
     latent = codec.encode(signal[None])[0]
     assert 8 * sum(map(len, codec.encode_latent_groups(latent, 50))) < 0.8 * 6 * latent.size
 
 
-@pytest.mark.parametrize("name", SOUND_SHAPES)
+@pytest.mark.parametrize("name", AUDIO_SHAPES)
 def test_shipped_artifacts_are_of_these_settings(name: str) -> None:
     """A setting that is changed asks for a new fit of what is shipped."""
-    codec, shape = load_codec(name), SOUND_SHAPES[name]
-    assert isinstance(codec, SoundCodec)
+    codec, shape = load_codec(name), AUDIO_SHAPES[name]
+    assert isinstance(codec, AudioCodec)
     facts = codec.artifact.facts
     assert (codec.in_channels, codec.reduction, codec.channels) == (shape.inputs, shape.hop, shape.channels)
     assert (codec.group_channels, codec.rate, codec.relative) == (shape.group, shape.rate, shape.relative)
     assert facts["model_steps"] == list(shape.model_steps)
     assert facts["quality_steps"] == [list(pair) for pair in shape.quality_steps]
-    assert (facts["lambda"], facts["rounding"]) == (fit_sound.LAMBDA, fit_sound.ROUNDING)
+    assert (facts["lambda"], facts["rounding"]) == (fit_audio.LAMBDA, fit_audio.ROUNDING)
 
 
 def test_a_folder_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SOUND_SHAPES, "tiny", SoundShape(**{**TINY.__dict__, "inputs": 1}))
+    monkeypatch.setitem(AUDIO_SHAPES, "tiny", AudioShape(**{**TINY.__dict__, "inputs": 1}))
     for i, signal in enumerate(chirps(1, 3)):
         soundfile.write(tmp_path / f"{i}.wav", signal, 8000)
-    (tmp_path / "notes.txt").write_text("no sound")
+    (tmp_path / "notes.txt").write_text("no audio")
     said: list[str] = []
     out = tmp_path / "mine.safetensors"
     codec = fitting.fit_file(tmp_path, out, "mine", "tiny", rounds=0, say=said.append)
-    assert isinstance(codec, SoundCodec) and load_codec(out).sha256 == codec.sha256
+    assert isinstance(codec, AudioCodec) and load_codec(out).sha256 == codec.sha256
     assert any("notes.txt" in line for line in said) and any("3 recordings" in line for line in said)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -87,7 +88,7 @@ def test_a_folder_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_silence_among_the_recordings() -> None:
-    shape = SoundShape(**{**TINY.__dict__, "inputs": 1, "relative": True})
+    shape = AudioShape(**{**TINY.__dict__, "inputs": 1, "relative": True})
     silent = [*chirps(1), np.zeros((500, 1), np.float32)]
-    codec = SoundCodec(read_artifact(fit_sound.fit_sound(silent, "tiny", shape, "", 1, lambda _: None)))
+    codec = AudioCodec(read_artifact(fit_audio.fit_audio(silent, "tiny", shape, "", 1, lambda _: None)))
     assert not codec.decompress(codec.compress(silent[-1])).any()

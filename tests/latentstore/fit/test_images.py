@@ -11,25 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_pictures import drawn, psnr
-from latentstore.codecs import load_codec, shipped
-from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.symmetry import SYMMETRIES, transform_picture
+from drawn_images import drawn, psnr
 from PIL import Image
 
-from latentstore import fitting
-from latentstore.cli import main
+from latentstore.cli.main import main
+from latentstore.codecs import load_codec, shipped
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.image.symmetry import SYMMETRIES, transform_image
+from latentstore.fit import images as fitting
 
 pytest.importorskip("scipy", reason="fitting needs SciPy (extra: train)")
 pytest.importorskip("threadpoolctl", reason="fitting needs threadpoolctl (extra: train)")
 
-DATA = Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "images" / "train"
+DATA = Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images" / "train"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures of three sizes, in a folder and its subfolder."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images of three sizes, in a folder and its subfolder."""
+    folder = tmp_path_factory.mktemp("images")
     (folder / "more").mkdir()
     for i, (name, height, width) in enumerate([("a.png", 96, 120), ("b.png", 65, 71), ("more/c.png", 128, 64)]):
         Image.fromarray(drawn("photo", height, width, 3, i)).save(folder / name)
@@ -42,14 +42,14 @@ def like(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def artifact(pictures: Path, like: str) -> bytes:
-    return fitting.fit(pictures, "mine", fitting.SHAPES[like], licence="mine alone", rounds=1)
+def artifact(images: Path, like: str) -> bytes:
+    return fitting.fit(images, "mine", fitting.SHAPES[like], licence="mine alone", rounds=1)
 
 
-def test_the_same_pictures_give_the_same_bytes(pictures: Path, like: str, artifact: bytes, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(images: Path, like: str, artifact: bytes, tmp_path: Path) -> None:
     """In another process, with another number of threads, and another hash seed."""
     out = tmp_path / "mine.safetensors"
-    command = ["fit", str(pictures), "--name", "mine", "--like", like, "--out", str(out)]
+    command = ["fit", str(images), "--name", "mine", "--like", like, "--out", str(out)]
     command += ["--licence", "mine alone", "--rounds", "1"]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
     done = subprocess.run(
@@ -58,7 +58,7 @@ def test_the_same_pictures_give_the_same_bytes(pictures: Path, like: str, artifa
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256(out.read_bytes()).hexdigest() == hashlib.sha256(artifact).hexdigest()
     assert list(tmp_path.iterdir()) == [out]
-    assert "3 pictures" in done.stdout
+    assert "3 images" in done.stdout
     assert "round 1 of 1" in done.stdout
 
 
@@ -69,58 +69,58 @@ def test_the_codec_works(artifact: bytes, like: str, tmp_path: Path) -> None:
     assert codec.name == "mine"
     assert (codec.mode, codec.channels, codec.groups) == (model.mode, model.channels, model.groups)
     assert codec.card["licence"] == "mine alone"
-    assert codec.card["fitted on"] == "3 pictures at full and half size"
+    assert codec.card["fitted on"] == "3 images at full and half size"
     assert "dB" in codec.card["measured"]
-    picture = drawn("photo", 64, 80, codec.in_channels, 9)
-    blob = codec.compress(picture)
-    assert len(blob) < picture.size / 8
-    assert psnr(codec.decompress(blob), picture) > psnr(model.decompress(model.compress(picture)), picture) - 1
-    np.testing.assert_array_equal(codec.read_latent(blob), codec.encode(picture[None])[0])
-    latent = codec.encode(picture[None], effort="fast")
+    image = drawn("photo", 64, 80, codec.in_channels, 9)
+    blob = codec.compress(image)
+    assert len(blob) < image.size / 8
+    assert psnr(codec.decompress(blob), image) > psnr(model.decompress(model.compress(image)), image) - 1
+    np.testing.assert_array_equal(codec.read_latent(blob), codec.encode(image[None])[0])
+    latent = codec.encode(image[None], effort="fast")
     for symmetry in SYMMETRIES:
-        turned = np.ascontiguousarray(transform_picture(picture, symmetry))
+        turned = np.ascontiguousarray(transform_image(image, symmetry))
         np.testing.assert_array_equal(codec.transform(latent, symmetry), codec.encode(turned[None], effort="fast"))
 
 
-def test_a_codec_fits_its_own_pictures_best(pictures: Path, artifact: bytes, like: str) -> None:
+def test_a_codec_fits_its_own_images_best(images: Path, artifact: bytes, like: str) -> None:
     """At the bytes of the shipped codec its PSNR is higher on what it was fitted on."""
-    own, model = fitting.Codec.from_bytes(artifact), load_codec(like)
-    picture = np.asarray(Image.open(pictures / "a.png").convert(own.mode)).reshape(96, 120, -1)
-    blobs = [own.compress(picture, quality) for quality in range(30, 75, 5)]
-    blob = model.compress(picture, 50)
-    decibels = [psnr(own.decompress(b), picture) for b in blobs]
-    assert np.interp(len(blob), [len(b) for b in blobs], decibels) > psnr(model.decompress(blob), picture)
+    own, model = codec_from_bytes(artifact), load_codec(like)
+    image = np.asarray(Image.open(images / "a.png").convert(own.mode)).reshape(96, 120, -1)
+    blobs = [own.compress(image, quality) for quality in range(30, 75, 5)]
+    blob = model.compress(image, 50)
+    decibels = [psnr(own.decompress(b), image) for b in blobs]
+    assert np.interp(len(blob), [len(b) for b in blobs], decibels) > psnr(model.decompress(blob), image)
 
 
 # what cannot be fitted
 
 
-def test_files_that_are_no_pictures_are_named(pictures: Path, tmp_path: Path) -> None:
-    Image.open(pictures / "b.png").save(tmp_path / "b.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "cut.png").write_bytes((pictures / "a.png").read_bytes()[:2000])
+def test_files_that_are_no_images_are_named(images: Path, tmp_path: Path) -> None:
+    Image.open(images / "b.png").save(tmp_path / "b.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "cut.png").write_bytes((images / "a.png").read_bytes()[:2000])
     (tmp_path / ".hidden").write_text("left alone")
     said: list[str] = []
     fitting.fit(tmp_path, "mine", fitting.SHAPES["gray-f8c16"], rounds=0, say=said.append)
     left_out = [line for line in said if line.startswith("left out: ")]
     assert [line.split(": ")[1] for line in left_out] == ["cut.png", "notes.txt"]
-    assert any(line.startswith("1 picture, ") for line in said)
+    assert any(line.startswith("1 image, ") for line in said)
 
 
 def test_nothing_to_fit_on(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(ArgumentError, match="holds no picture to fit on"):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ArgumentError, match="holds no image to fit on"):
         fitting.fit(tmp_path, "mine", fitting.SHAPES["rgb-f8c48"])
 
 
 @pytest.mark.parametrize("value", [0, 128, 200])
 @pytest.mark.parametrize("size", [(1, 1), (40, 64)])
-def test_flat_and_tiny_pictures(value: int, size: tuple[int, int], tmp_path: Path) -> None:
+def test_flat_and_tiny_images(value: int, size: tuple[int, int], tmp_path: Path) -> None:
     """Nothing to learn from is no reason to fail."""
     Image.fromarray(np.full((*size, 3), value, np.uint8)).save(tmp_path / "flat.png")
-    codec = fitting.Codec.from_bytes(fitting.fit(tmp_path, "flat", fitting.SHAPES["gray-f8c16"], rounds=1))
-    picture = np.full((*size, 1), value, np.uint8)
-    assert np.abs(codec.decompress(codec.compress(picture)).astype(int) - value).max() <= 5
+    codec = codec_from_bytes(fitting.fit(tmp_path, "flat", fitting.SHAPES["gray-f8c16"], rounds=1))
+    image = np.full((*size, 1), value, np.uint8)
+    assert np.abs(codec.decompress(codec.compress(image)).astype(int) - value).max() <= 5
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_arguments_that_cannot_be_meant(
     changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file.png").touch()
-    given = {"folder": "pictures", "out": "mine.safetensors", "name": "mine", "like": "rgb-f8c48", "rounds": 0}
+    given = {"folder": "images", "out": "mine.safetensors", "name": "mine", "like": "rgb-f8c48", "rounds": 0}
     given |= changes
     with pytest.raises(ArgumentError, match=message):
         fitting.fit_file(**given)
@@ -163,7 +163,7 @@ def test_without_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shipped_artifacts_are_of_these_settings() -> None:
     """A setting that is changed asks for a new fit of what is shipped."""
-    assert sorted([*fitting.SHAPES, *fitting.SOUND_SHAPES]) == shipped()
+    assert sorted([*fitting.SHAPES, *fitting.AUDIO_SHAPES]) == shipped()
     for name, shape in fitting.SHAPES.items():
         codec = load_codec(name)
         facts = codec.artifact.facts
@@ -174,16 +174,15 @@ def test_shipped_artifacts_are_of_these_settings() -> None:
         assert (facts["default_quality"], facts["precision"]) == (fitting.DEFAULT_QUALITY, fitting.PRECISION)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no training pictures at {DATA} (LATENTSTORE_DATA)")
-def test_shipped_projection_is_that_of_the_training_pictures() -> None:
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no training images at {DATA} (LATENTSTORE_DATA)")
+def test_shipped_projection_is_that_of_the_training_images() -> None:
     """The first, cheap half of the fit that made the shipped artifact."""
-    from latentstore.codecs.fit_projection import fit_projection
-    from latentstore.codecs.projection import picture_planes
-
-    from latentstore.pictures import read_picture
+    from latentstore.codecs.fit.projection import fit_projection
+    from latentstore.codecs.image.projection import image_planes
+    from latentstore.sources.images import read_image
 
     codec = load_codec("gray-f8c16")
-    planes = (picture_planes(read_picture(path, "L")) for path in sorted(DATA.iterdir()))
+    planes = (image_planes(read_image(path, "L")) for path in sorted(DATA.iterdir()))
     found = fit_projection(planes, 1, codec.channels, codec.group_channels)
     np.testing.assert_array_equal(found.classes, codec.classes)
     np.testing.assert_allclose(np.concatenate(found.rows), codec.artifact.tensors["analysis"], atol=1e-4)

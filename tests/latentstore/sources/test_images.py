@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the pixels that an independent computation expects, or a named error."""
+"""Every kind of image becomes the pixels that an independent computation expects, or a named error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image
 
-from latentstore import ArgumentError, PictureError
-from latentstore.pictures import MAX_PIXELS, read_picture
+from latentstore import ArgumentError, ImageError
+from latentstore.sources.images import MAX_PIXELS, read_image
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LATENTSTORE_DATA", ROOT / ".." / "shared" / "data"))
 ODD = DATA / "images" / "odd"
-needs_odd = pytest.mark.skipif(
-    not ODD.is_dir(), reason=f"no folder of odd pictures at {ODD} (LATENTSTORE_DATA)"
-)
+needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason=f"no folder of odd images at {ODD} (LATENTSTORE_DATA)")
 
 WIDTH, HEIGHT = 45, 31
 
@@ -49,38 +47,36 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def refused(data: object, *words: str) -> None:
-    with pytest.raises(PictureError) as caught:
-        read_picture(data)
+    with pytest.raises(ImageError) as caught:
+        read_image(data)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
         assert word in message, message
 
 
-@pytest.mark.parametrize(
-    "format", ["PNG", "BMP", "TIFF", "PPM", "TGA", "WEBP", "QOI", "PCX", "SGI", "JPEG2000"]
-)
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "TGA", "WEBP", "QOI", "PCX", "SGI", "JPEG2000"])
 def test_lossless_formats_come_back_exactly(format: str) -> None:
     options = {"lossless": True} if format == "WEBP" else {}
     data = saved(Image.fromarray(scene()), format, **options)
-    np.testing.assert_array_equal(read_picture(data), scene())
+    np.testing.assert_array_equal(read_image(data), scene())
 
 
 def test_jpeg_is_what_pillow_decodes() -> None:
     data = saved(Image.fromarray(scene()), "JPEG", quality=90)
-    np.testing.assert_array_equal(read_picture(data), np.asarray(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(read_image(data), np.asarray(Image.open(io.BytesIO(data))))
 
 
 def test_gray_is_luma_and_colour_of_gray_repeats_it() -> None:
-    gray = read_picture(png(scene()), "L")
+    gray = read_image(png(scene()), "L")
     assert gray.shape == (HEIGHT, WIDTH, 1)
     assert np.abs(gray[..., 0] - luma(scene())).max() <= 1
     flat = scene(1)[..., 0]
-    np.testing.assert_array_equal(read_picture(png(flat)), np.repeat(flat[..., None], 3, -1))
-    np.testing.assert_array_equal(read_picture(png(flat), "L")[..., 0], flat)
+    np.testing.assert_array_equal(read_image(png(flat)), np.repeat(flat[..., None], 3, -1))
+    np.testing.assert_array_equal(read_image(png(flat), "L")[..., 0], flat)
     jpeg = saved(Image.fromarray(scene()), "JPEG", quality=95, subsampling=0)
     # Colours out of range are cut to it in RGB, not in the Y plane: so the mean.
-    assert np.abs(read_picture(jpeg, "L")[..., 0] - luma(read_picture(jpeg))).mean() <= 0.5
+    assert np.abs(read_image(jpeg, "L")[..., 0] - luma(read_image(jpeg))).mean() <= 0.5
 
 
 def test_alpha_lies_on_white() -> None:
@@ -88,14 +84,14 @@ def test_alpha_lies_on_white() -> None:
     rgba[0, :, 3], rgba[1, :, 3] = 0, 255
     alpha = rgba[..., 3:].astype(int)
     expected = np.rint((rgba[..., :3] * alpha + 255 * (255 - alpha)) / 255)
-    got = read_picture(png(rgba)).astype(int)
+    got = read_image(png(rgba)).astype(int)
     assert np.abs(got - expected).max() <= 1
     np.testing.assert_array_equal(got[0], np.full((WIDTH, 3), 255))
     np.testing.assert_array_equal(got[1], rgba[1, :, :3])
-    np.testing.assert_array_equal(read_picture(rgba), got)
+    np.testing.assert_array_equal(read_image(rgba), got)
     la = scene(2)
     on_white = np.rint((la[..., 0] * la[..., 1].astype(int) + 255 * (255 - la[..., 1].astype(int))) / 255)
-    assert np.abs(read_picture(saved(Image.fromarray(la), "PNG"), "L")[..., 0] - on_white).max() <= 1
+    assert np.abs(read_image(saved(Image.fromarray(la), "PNG"), "L")[..., 0] - on_white).max() <= 1
 
 
 def test_palettes_are_looked_up_and_their_clear_entry_is_white() -> None:
@@ -104,9 +100,9 @@ def test_palettes_are_looked_up_and_their_clear_entry_is_white() -> None:
     image = Image.fromarray(indices)
     image.putpalette(colours.tobytes())
     for format in ("PNG", "GIF", "TIFF"):
-        np.testing.assert_array_equal(read_picture(saved(image, format)), colours[indices])
+        np.testing.assert_array_equal(read_image(saved(image, format)), colours[indices])
     colours[2] = 255
-    np.testing.assert_array_equal(read_picture(saved(image, "PNG", transparency=2)), colours[indices])
+    np.testing.assert_array_equal(read_image(saved(image, "PNG", transparency=2)), colours[indices])
 
 
 def test_a_transparent_colour_is_white() -> None:
@@ -114,17 +110,17 @@ def test_a_transparent_colour_is_white() -> None:
     rgb[3:9, 5:20] = (1, 2, 3)
     expected = rgb.copy()
     expected[3:9, 5:20] = 255
-    np.testing.assert_array_equal(read_picture(png(rgb, transparency=(1, 2, 3))), expected)
+    np.testing.assert_array_equal(read_image(png(rgb, transparency=(1, 2, 3))), expected)
     deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 40
     whitened = np.rint(deep / 257)
     whitened[deep == 4000] = 255
-    np.testing.assert_array_equal(read_picture(png(deep, transparency=4000), "L")[..., 0], whitened)
+    np.testing.assert_array_equal(read_image(png(deep, transparency=4000), "L")[..., 0], whitened)
 
 
 def test_one_bit_becomes_black_and_white() -> None:
     bits = scene(1)[..., 0] > 100
-    np.testing.assert_array_equal(read_picture(saved(Image.fromarray(bits), "PNG"), "L")[..., 0], bits * 255)
-    np.testing.assert_array_equal(read_picture(bits, "L")[..., 0], bits * 255)
+    np.testing.assert_array_equal(read_image(saved(Image.fromarray(bits), "PNG"), "L")[..., 0], bits * 255)
+    np.testing.assert_array_equal(read_image(bits, "L")[..., 0], bits * 255)
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
@@ -132,17 +128,15 @@ def test_sixteen_bits_are_rounded(format: str) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH)).astype(np.uint16)
     deep[0, :4] = 0, 128, 129, 65535
     expected = np.rint(deep / 257)
-    np.testing.assert_array_equal(read_picture(saved(Image.fromarray(deep), format), "L")[..., 0], expected)
-    np.testing.assert_array_equal(read_picture(deep.astype(">u2"), "L")[..., 0], expected)
+    np.testing.assert_array_equal(read_image(saved(Image.fromarray(deep), format), "L")[..., 0], expected)
+    np.testing.assert_array_equal(read_image(deep.astype(">u2"), "L")[..., 0], expected)
     colour = np.stack([deep, deep[::-1], deep[:, ::-1]], -1)
-    np.testing.assert_array_equal(read_picture(colour), np.rint(colour / 257))
+    np.testing.assert_array_equal(read_image(colour), np.rint(colour / 257))
 
 
 def test_integers_of_32_bits_count_as_16() -> None:
     deep = np.arange(HEIGHT * WIDTH, dtype=np.int32).reshape(HEIGHT, WIDTH) * 46
-    np.testing.assert_array_equal(
-        read_picture(saved(Image.fromarray(deep), "TIFF"), "L")[..., 0], np.rint(deep / 257)
-    )
+    np.testing.assert_array_equal(read_image(saved(Image.fromarray(deep), "TIFF"), "L")[..., 0], np.rint(deep / 257))
     deep[2, 2] = 65536
     refused(saved(Image.fromarray(deep), "TIFF"), "integer values from 0 to 65536", "0..65535")
 
@@ -150,8 +144,8 @@ def test_integers_of_32_bits_count_as_16() -> None:
 def test_floats_have_one_of_two_ranges() -> None:
     unit = (scene(1)[..., 0] / 255).astype(np.float32)
     expected = np.rint(unit.astype(np.float64) * 255)
-    np.testing.assert_array_equal(read_picture(saved(Image.fromarray(unit), "TIFF"), "L")[..., 0], expected)
-    np.testing.assert_array_equal(read_picture(unit * 255, "L")[..., 0], scene(1)[..., 0])
+    np.testing.assert_array_equal(read_image(saved(Image.fromarray(unit), "TIFF"), "L")[..., 0], expected)
+    np.testing.assert_array_equal(read_image(unit * 255, "L")[..., 0], scene(1)[..., 0])
     refused(unit - 0.5, "0..1 or in 0..255")
     refused(unit * 1000, "0..1 or in 0..255")
     unit[0, 0] = np.nan
@@ -161,13 +155,13 @@ def test_floats_have_one_of_two_ranges() -> None:
 def test_other_colour_spaces_are_converted() -> None:
     image = Image.fromarray(scene())
     cmyk = 255 - np.asarray(image.convert("CMYK")).astype(int)
-    got = read_picture(saved(image.convert("CMYK"), "TIFF"))
+    got = read_image(saved(image.convert("CMYK"), "TIFF"))
     assert np.abs(got - cmyk[..., :3] * cmyk[..., 3:] / 255).max() <= 1
     np.testing.assert_array_equal(
-        read_picture(saved(image.convert("YCbCr"), "TIFF")), np.asarray(image.convert("YCbCr").convert("RGB"))
+        read_image(saved(image.convert("YCbCr"), "TIFF")), np.asarray(image.convert("YCbCr").convert("RGB"))
     )
     lab = Image.merge("LAB", [Image.new("L", (2, 2), v) for v in (255, 128, 128)])
-    assert read_picture(saved(lab, "TIFF")).min() >= 253  # white
+    assert read_image(saved(lab, "TIFF")).min() >= 253  # white
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -187,17 +181,15 @@ def test_orientation_is_applied(orientation: int, format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(scene())
-    plain = read_picture(saved(image, format))
-    np.testing.assert_array_equal(
-        read_picture(saved(image, format, exif=exif)), stored_to_shown[orientation](plain)
-    )
+    plain = read_image(saved(image, format))
+    np.testing.assert_array_equal(read_image(saved(image, format, exif=exif)), stored_to_shown[orientation](plain))
 
 
 def test_exif_that_makes_no_sense_turns_nothing() -> None:
     exif = Image.Exif()
     exif[0x0112] = 77
     image = Image.fromarray(scene())
-    np.testing.assert_array_equal(read_picture(saved(image, "PNG", exif=exif)), scene())
+    np.testing.assert_array_equal(read_image(saved(image, "PNG", exif=exif)), scene())
 
 
 @pytest.mark.parametrize("format", ["GIF", "TIFF", "PNG", "WEBP"])
@@ -206,31 +198,31 @@ def test_the_first_frame_counts(format: str) -> None:
     frames = [first if format == "GIF" else first.convert("RGB"), Image.new("RGB", first.size, "red")]
     options = {"lossless": True} if format == "WEBP" else {}
     data = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
-    np.testing.assert_array_equal(read_picture(data), np.asarray(first.convert("RGB")))
+    np.testing.assert_array_equal(read_image(data), np.asarray(first.convert("RGB")))
 
 
 def test_size_takes_the_middle_square() -> None:
     y, x = np.mgrid[:200, :300]
     array = np.stack([x // 2, y, (x + y) // 2], -1).astype(np.uint8)
-    small = read_picture(png(array), size=50).astype(int)
+    small = read_image(png(array), size=50).astype(int)
     assert small.shape == (50, 50, 3)
     # The square is columns 50 to 249: pixel k of the result is centred on 50 + 4 k + 1.5.
     at = 4 * np.arange(50) + 1.5
     assert np.abs(small[:, :, 0] - (50 + at)[None, :] / 2).max() <= 1.5
     assert np.abs(small[:, :, 1] - at[:, None]).max() <= 1.5
-    np.testing.assert_array_equal(read_picture(png(array), size=200), array[:, 50:250])
-    np.testing.assert_array_equal(read_picture(array, size=200), array[:, 50:250])
-    assert read_picture(png(array[:1]), size=8).shape == (8, 8, 3)
-    assert read_picture(png(array[:, :1]), "L", size=8).shape == (8, 8, 1)
+    np.testing.assert_array_equal(read_image(png(array), size=200), array[:, 50:250])
+    np.testing.assert_array_equal(read_image(array, size=200), array[:, 50:250])
+    assert read_image(png(array[:1]), size=8).shape == (8, 8, 3)
+    assert read_image(png(array[:, :1]), "L", size=8).shape == (8, 8, 1)
 
 
-def test_size_of_a_turned_picture_is_that_of_the_upright_one() -> None:
+def test_size_of_a_turned_image_is_that_of_the_upright_one() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.fromarray(scene())
     upright = Image.fromarray(np.rot90(scene(), -1))
     np.testing.assert_array_equal(
-        read_picture(saved(image, "PNG", exif=exif), size=16), read_picture(saved(upright, "PNG"), size=16)
+        read_image(saved(image, "PNG", exif=exif), size=16), read_image(saved(upright, "PNG"), size=16)
     )
 
 
@@ -238,21 +230,21 @@ def test_a_large_jpeg_scaled_while_decoding_looks_the_same() -> None:
     smooth = np.asarray(Image.fromarray(scene()).resize((900, 620), Image.Resampling.BICUBIC))
     data = saved(Image.fromarray(smooth), "JPEG", quality=95)
     whole = Image.open(io.BytesIO(data)).crop((140, 0, 760, 620)).resize((64, 64), Image.Resampling.BICUBIC)
-    assert np.abs(read_picture(data, size=64).astype(int) - np.asarray(whole).astype(int)).mean() < 1
+    assert np.abs(read_image(data, size=64).astype(int) - np.asarray(whole).astype(int)).mean() < 1
 
 
 def test_arrays_of_right_pixels_are_not_copied() -> None:
     array = scene()
-    assert np.shares_memory(read_picture(array), array)
-    np.testing.assert_array_equal(read_picture(scene(1), "L"), scene(1))
-    np.testing.assert_array_equal(read_picture(array[:, ::-1]), array[:, ::-1])
+    assert np.shares_memory(read_image(array), array)
+    np.testing.assert_array_equal(read_image(scene(1), "L"), scene(1))
+    np.testing.assert_array_equal(read_image(array[:, ::-1]), array[:, ::-1])
     refused(np.zeros((4, 4, 5), np.uint8), "(4, 4, 5)")
     refused(np.zeros((0, 4, 3), np.uint8), "(0, 4, 3)")
     refused(np.zeros((4, 4), np.int64), "int64")
     with pytest.raises(ArgumentError, match="mode"):
-        read_picture(array, "RGBA")
+        read_image(array, "RGBA")
     with pytest.raises(ArgumentError, match="size"):
-        read_picture(array, size=0)
+        read_image(array, size=0)
 
 
 @pytest.mark.parametrize(
@@ -274,11 +266,11 @@ def test_arrays_of_right_pixels_are_not_copied() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_cut_at_any_length_it_is_an_error(format: str, options: dict[str, object]) -> None:
     data = saved(Image.fromarray(scene()), format, **options)
-    whole = read_picture(data)
+    whole = read_image(data)
     for length in range(0, len(data), max(1, len(data) // 300)):
         try:
-            got = read_picture(data[:length])
-        except PictureError as error:
+            got = read_image(data[:length])
+        except ImageError as error:
             assert str(error)
         else:  # only what follows the pixels was cut off
             np.testing.assert_array_equal(got, whole)
@@ -292,8 +284,8 @@ def test_a_flipped_bit_in_a_png_is_an_error() -> None:
         broken = bytearray(data)
         broken[at] ^= 1 << rng.integers(8)
         try:
-            got = read_picture(bytes(broken))
-        except PictureError:
+            got = read_image(bytes(broken))
+        except ImageError:
             continue
         np.testing.assert_array_equal(got, scene())
 
@@ -302,16 +294,9 @@ def test_bombs_are_refused_at_once() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    bomb = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     began = time.process_time()
     refused(bomb, "60000 x 60000", str(MAX_PIXELS))
     assert time.process_time() - began < 0.5
@@ -320,15 +305,15 @@ def test_bombs_are_refused_at_once() -> None:
     refused(bytes(bmp), "pixels")
 
 
-def test_what_is_no_picture_says_so(tmp_path: Path) -> None:
+def test_what_is_no_image_says_so(tmp_path: Path) -> None:
     refused(b"", "the file is empty")
-    refused(b"a shopping list", "not a picture of a known format", "15 bytes", "shopping")
-    refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known format")
+    refused(b"a shopping list", "not an image of a known format", "15 bytes", "shopping")
+    refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format")
     refused(tmp_path / "absent.png", "No such file")
     refused(str(tmp_path), "Is a directory")
 
 
-# What each odd file must become: how far its pixels may lie from those of the picture all were made from.
+# What each odd file must become: how far its pixels may lie from those of the image all were made from.
 ODD_GOOD = {
     "UPPER.JPG": 3, "alpha.png": None, "alpha.webp": None, "animated.gif": None, "animated.webp": 6,
     "bilevel.png": None, "black.png": None, "checker_extreme.png": None, "cmyk.jpg": 3,
@@ -342,9 +327,9 @@ ODD_GOOD = {
     "sub/deeper/nested.bmp": 0, ".hidden.jpg": 6,
 }  # fmt: skip
 ODD_BAD = {
-    "Thumbs.db": "not a picture", "bomb.png": "60000 x 60000", "empty.jpg": "empty",
+    "Thumbs.db": "not an image", "bomb.png": "60000 x 60000", "empty.jpg": "empty",
     "flipped_bit.png": "checksum",
-    "header_only.jpg": "cut short", "notes.txt": "not a picture", "text.jpg": "not a picture",
+    "header_only.jpg": "cut short", "notes.txt": "not an image", "text.jpg": "not an image",
     "truncated.jpg": "cut short", "zero_size.png": "0 x 10",
 }  # fmt: skip
 
@@ -365,7 +350,7 @@ def test_odd_files_that_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ODD_GOOD)
 def test_odd_files_that_are_read(name: str) -> None:
     tolerance = ODD_GOOD[name]
-    got = read_picture(ODD / name).astype(int)
+    got = read_image(ODD / name).astype(int)
     origin = np.asarray(Image.open(ODD / "no_extension").convert("RGB")).astype(int)
     if tolerance == "gray":
         assert np.abs(got - luma(origin)[..., None]).max() <= 1
@@ -378,7 +363,7 @@ def test_odd_files_that_are_read(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_random_damage_is_an_error_or_a_picture() -> None:
+def test_random_damage_is_an_error_or_a_image() -> None:
     image = Image.fromarray(scene())
     formats = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TGA", "ICO", "QOI", "JPEG2000"]
     files = [saved(image, format) for format in formats]
@@ -388,8 +373,8 @@ def test_random_damage_is_an_error_or_a_picture() -> None:
         for at in rng.integers(0, min(len(data), 300), rng.integers(1, 6)):
             data[at] = rng.integers(256)
         try:
-            got = read_picture(bytes(data), size=16)
-        except PictureError as error:
+            got = read_image(bytes(data), size=16)
+        except ImageError as error:
             assert str(error)
         else:
             assert got.shape == (16, 16, 3)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from latentstore.codecs.errors import ArgumentError, SignalError
 
+from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.sources.item import BadItem, Item
 from latentstore.sources.name_pattern import is_pattern, match_names
 

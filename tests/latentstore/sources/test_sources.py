@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from latentstore import ArgumentError, SignalError, StoreError
-from latentstore.pictures import read_picture
 from latentstore.sources import BadItem, Source, open_source
+from latentstore.sources.images import read_image
 from latentstore.sources.item import key_of, unique_keys
 from latentstore.sources.places import expand_braces
 
@@ -32,7 +32,7 @@ def png(seed: int) -> bytes:
 
 def reason(item: Any) -> str:
     with pytest.raises(SignalError) as caught:
-        read_picture(item.read())
+        read_image(item.read())
     return str(caught.value)
 
 
@@ -42,7 +42,7 @@ def by_key(source: Source) -> dict[str, Any]:
 
 
 def fill(folder: Path, *names: str) -> Path:
-    """Writes picture number i under the i-th name."""
+    """Writes image number i under the i-th name."""
     for i, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def test_a_flat_folder_has_no_classes(tmp_path: Path) -> None:
     assert [item.key for item in source] == ["a", "b", "ü 图"]
     assert (source.kind, source.classes, source.ignored) == ("folder", None, 0)
     assert all(item.fields == {} and item.size_bytes == len(item.read()) for item in source)
-    np.testing.assert_array_equal(read_picture(by_key(source)["ü 图"].read()), pixels(2))
+    np.testing.assert_array_equal(read_image(by_key(source)["ü 图"].read()), pixels(2))
 
 
 def test_first_folders_are_classes(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_what_is_left_out_and_what_is_reported(tmp_path: Path) -> None:
         ".git/x.png",
         "in.jpg/deep.png",
     )
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     (tmp_path / "linked.png").symlink_to("good.png")
     (tmp_path / "again").symlink_to(".", target_is_directory=True)
@@ -127,8 +127,8 @@ def test_what_is_left_out_and_what_is_reported(tmp_path: Path) -> None:
     assert reason(items["dangling"]) == "a link to nothing"
     assert reason(items["again"]) == "a link to a folder that holds it"
     assert "no regular file" in reason(items["pipe"])
-    assert "not a picture of a known format" in reason(items["notes"])
-    np.testing.assert_array_equal(read_picture(items["linked"].read()), pixels(0))
+    assert "not an image of a known format" in reason(items["notes"])
+    np.testing.assert_array_equal(read_image(items["linked"].read()), pixels(0))
 
 
 def test_a_file_that_went_away_or_is_huge(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_stamps_follow_content(tmp_path: Path) -> None:
 
 def test_items_pickle(tmp_path: Path) -> None:
     source = open_source(fill(tmp_path, "c/a.png"))
-    np.testing.assert_array_equal(read_picture(pickle.loads(pickle.dumps(source.items))[0].read()), pixels(0))
+    np.testing.assert_array_equal(read_image(pickle.loads(pickle.dumps(source.items))[0].read()), pixels(0))
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_a_remote_folder(s3_server: dict[str, Any]) -> None:
 
     fs = s3fs.S3FileSystem(**s3_server)
     for i, name in enumerate(["cat/é 1.png", "dog/2.png", ".hidden/3.png"]):
-        fs.pipe_file(f"bucket/pictures/{name}", png(i))
-    source = open_source("s3://bucket/pictures", storage_options=s3_server)
+        fs.pipe_file(f"bucket/images/{name}", png(i))
+    source = open_source("s3://bucket/images", storage_options=s3_server)
     assert [(item.key, item.fields) for item in source] == [
         ("cat/é 1", {"label": 0}),
         ("dog/2", {"label": 1}),
@@ -176,8 +176,8 @@ def test_a_remote_folder(s3_server: dict[str, Any]) -> None:
     assert source.ignored == 1
     assert all(item.stamp for item in source)
     moved = pickle.loads(pickle.dumps(source.items))
-    np.testing.assert_array_equal(read_picture(moved[1].read()), pixels(1))
-    fs.rm("bucket/pictures/dog/2.png")
+    np.testing.assert_array_equal(read_image(moved[1].read()), pixels(1))
+    fs.rm("bucket/images/dog/2.png")
     assert "gone" in reason(moved[1])
 
 
@@ -211,8 +211,8 @@ def test_labels_by_path_stem_or_key(tmp_path: Path) -> None:
     assert np.isnan(items["c_d"].fields["score"])
 
 
-def test_rows_and_pictures_without_each_other_are_reported(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "pictures", "a.png", "b.png")
+def test_rows_and_images_without_each_other_are_reported(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images", "a.png", "b.png")
     (tmp_path / "l.csv").write_text("path,label\na.png,3\nc.png,4\n")
     source = open_source(folder, tmp_path / "l.csv")
     assert source.classes is None
@@ -235,7 +235,7 @@ def test_rows_and_pictures_without_each_other_are_reported(tmp_path: Path) -> No
     ],
 )
 def test_tables_that_cannot_be_meant(tmp_path: Path, text: str, words: str) -> None:
-    folder = fill(tmp_path / "pictures", "a.png")
+    folder = fill(tmp_path / "images", "a.png")
     (tmp_path / "l.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(ArgumentError, match=words):
         open_source(folder, tmp_path / "l.csv")
@@ -275,14 +275,12 @@ def test_samples_of_tars(tmp_path: Path) -> None:
     for url in (tmp_path, f"{tmp_path}/s-{{0..1}}.tar", [f"{tmp_path}/s-0.tar", f"{tmp_path}/s-1.tar"]):
         source = open_source(url)
         assert (source.kind, len(source), source.ignored, source.classes) == ("tars", 4, 1, None)
-        for item, (key, seed, fields) in zip(
-            pickle.loads(pickle.dumps(source.items)), expected, strict=False
-        ):
+        for item, (key, seed, fields) in zip(pickle.loads(pickle.dumps(source.items)), expected, strict=False):
             data, got = item.load()
             assert (item.key, got) == (key, fields)
-            np.testing.assert_array_equal(read_picture(data), pixels(seed))
+            np.testing.assert_array_equal(read_image(data), pixels(seed))
         assert source[3].key == "002"
-        assert "no picture among its members (json)" in reason(source[3])
+        assert "no image among its members (json)" in reason(source[3])
 
 
 # webdataset leaves its tar for the garbage collector to close.
@@ -362,7 +360,7 @@ def test_remote_tars(s3_server: dict[str, Any], tmp_path: Path) -> None:
         source = open_source(url, storage_options=s3_server)
         data, fields = source[1].load()
         assert (source[1].key, fields) == ("1", {"label": 4})
-        np.testing.assert_array_equal(read_picture(data), pixels(1))
+        np.testing.assert_array_equal(read_image(data), pixels(1))
 
 
 def test_labels_for_tars(tmp_path: Path) -> None:
@@ -374,7 +372,7 @@ def test_labels_for_tars(tmp_path: Path) -> None:
 # ---- Zarr
 
 
-def test_arrays_of_pictures(tmp_path: Path) -> None:
+def test_arrays_of_images(tmp_path: Path) -> None:
     import zarr
 
     stack = np.stack([pixels(i) for i in range(7)])
@@ -392,7 +390,7 @@ def test_arrays_of_pictures(tmp_path: Path) -> None:
         assert (source.kind, len(source), source[3].key, source[3].fields) == ("zarr", 7, "000003", {})
         items = pickle.loads(pickle.dumps(source.items))
         for i in (0, 2, 3, 6, 1):
-            np.testing.assert_array_equal(read_picture(items[i].read()), expected[i], err_msg=name)
+            np.testing.assert_array_equal(read_image(items[i].read()), expected[i], err_msg=name)
 
 
 def test_a_group_with_labels_and_keys(tmp_path: Path) -> None:
@@ -409,13 +407,13 @@ def test_a_group_with_labels_and_keys(tmp_path: Path) -> None:
         {"label": 6, "score": 1.5},
         {"label": 7, "score": 2.5},
     ]
-    np.testing.assert_array_equal(read_picture(source[2].read()), pixels(2))
+    np.testing.assert_array_equal(read_image(source[2].read()), pixels(2))
     assert len(open_source(f"{tmp_path}/g.zarr/images")) == 3
     group.create_array("others", data=np.zeros((2, 4, 4), np.uint8))
     assert len(open_source(tmp_path / "g.zarr")) == 3
 
 
-def test_arrays_that_are_no_pictures(tmp_path: Path) -> None:
+def test_arrays_that_are_no_images(tmp_path: Path) -> None:
     import zarr
 
     zarr.create_array(str(tmp_path / "flat.zarr"), data=np.zeros((5, 4), np.uint8))
@@ -424,10 +422,10 @@ def test_arrays_that_are_no_pictures(tmp_path: Path) -> None:
     zarr.open_group(str(tmp_path / "empty.zarr"), mode="w")
     zarr.open_group(str(tmp_path / "store.zarr"), mode="w").attrs["latentstore"] = {}
     for name, words in {
-        "flat": "holds no pictures",
-        "wide": "holds no pictures",
+        "flat": "holds no images",
+        "wide": "holds no images",
         "long": "int64",
-        "empty": "no array of pictures",
+        "empty": "no array of images",
         "store": "a latentstore store already",
     }.items():
         with pytest.raises(ArgumentError, match=words):
@@ -441,7 +439,7 @@ def test_a_damaged_chunk_names_its_row(tmp_path: Path) -> None:
     zarr.create_array(str(url), data=np.stack([pixels(i) for i in range(4)]), chunks=(2, 6, 6, 3))
     (url / "c/1/0/0/0").write_bytes(b"nothing")
     source = open_source(url)
-    np.testing.assert_array_equal(read_picture(source[1].read()), pixels(1))
+    np.testing.assert_array_equal(read_image(source[1].read()), pixels(1))
     with pytest.raises(StoreError, match="row 2 cannot be read"):
         source[2].read()
 

@@ -1,21 +1,21 @@
-"""Back to PNG: every picture under its key, as the codec decodes it, and never outside the folder."""
+"""Back to PNG: every image under its key, as the codec decodes it, and never outside the folder."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from PIL import Image
 
 import latentstore
-from latentstore.cli import main
-from latentstore.export import export, file_path
-from latentstore.pictures import read_picture
+from latentstore.cli.main import main
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.sources.images import read_image
+from latentstore.stores.export import export, file_path
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 smooth pictures of several sizes in two classes."""
+    """40 smooth images of several sizes in two classes."""
     folder = tmp_path_factory.mktemp("source")
     rng = np.random.default_rng(2)
     for i in range(40):
@@ -34,16 +34,16 @@ def store(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest
     return target
 
 
-def test_pictures_are_those_that_the_codec_decodes(store: Path, source: Path, tmp_path: Path) -> None:
+def test_images_are_those_that_the_codec_decodes(store: Path, source: Path, tmp_path: Path) -> None:
     assert export(str(store), str(tmp_path / "out"), progress=False) == 40
     ds = latentstore.open(store)
     for i in (0, 1, 20, 39):
-        picture = read_picture(str(tmp_path / "out" / f"{ds[i]['key']}.png"))
-        original = read_picture(str(source / f"{ds[i]['key']}.png"), "RGB", None if ds.size is None else 32)
-        assert picture.shape == original.shape
+        image = read_image(str(tmp_path / "out" / f"{ds[i]['key']}.png"))
+        original = read_image(str(source / f"{ds[i]['key']}.png"), "RGB", None if ds.size is None else 32)
+        assert image.shape == original.shape
         blob = ds.codec.compress(original)
-        assert np.array_equal(picture, ds.codec.decompress(blob))
-        assert np.abs(picture.astype(int) - original).mean() < 12
+        assert np.array_equal(image, ds.codec.decompress(blob))
+        assert np.abs(image.astype(int) - original).mean() < 12
 
 
 def test_limit_and_channels(store: Path, tmp_path: Path) -> None:
@@ -52,17 +52,15 @@ def test_limit_and_channels(store: Path, tmp_path: Path) -> None:
     ds = latentstore.open(store)
     assert [p.relative_to(tmp_path / "few").with_suffix("").as_posix() for p in files] == ds.keys()[:3]
     height, width = ds.sizes(np.array([0]))[0]
-    expected = ds.codec.decode(
-        ds[0]["latent"][None, :12], quality=ds.quality, size=(int(height), int(width))
-    )[0]
-    assert np.array_equal(read_picture(str(files[0])), expected)
+    expected = ds.codec.decode(ds[0]["latent"][None, :12], quality=ds.quality, size=(int(height), int(width)))[0]
+    assert np.array_equal(read_image(str(files[0])), expected)
 
 
-def test_gray_stores_give_gray_pictures(source: Path, tmp_path: Path) -> None:
+def test_gray_stores_give_gray_images(source: Path, tmp_path: Path) -> None:
     latentstore.convert(source, tmp_path / "g.zarr", codec="gray-f8c16", size=32, progress=False)
     export(str(tmp_path / "g.zarr"), str(tmp_path / "out"), limit=1, progress=False)
-    with Image.open(next((tmp_path / "out").rglob("*.png"))) as picture:
-        assert (picture.mode, picture.size) == ("L", (32, 32))
+    with Image.open(next((tmp_path / "out").rglob("*.png"))) as image:
+        assert (image.mode, image.size) == ("L", (32, 32))
 
 
 def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`export` of sound: 16-bit WAV of the right rate and length, clipped at full scale."""
+"""`export` of audio: 16-bit WAV of the right rate and length, clipped at full scale."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from sounds_made import chirp, soundfile, write
+from audio_made import chirp, soundfile, write
 
 import latentstore
-from latentstore.export import export
+from latentstore.stores.export import export
 
 
 def test_whole_recordings_come_back(tmp_path: Path) -> None:
-    sounds = {"a__x": (chirp(1, 3000, 2), 44100), "b__y": (chirp(2, 777, 2), 48000)}
+    clips = {"a__x": (chirp(1, 3000, 2), 44100), "b__y": (chirp(2, 777, 2), 48000)}
     store = latentstore.convert(
-        write(tmp_path / "s", **sounds), tmp_path / "x.zarr", codec="stereo-f256c108", quality=90
+        write(tmp_path / "s", **clips), tmp_path / "x.zarr", codec="stereo-f256c108", quality=90
     ).url
     assert export(store, str(tmp_path / "out")) == 2
     codec = latentstore.load_codec("stereo-f256c108")
-    for name, (sound, rate) in sounds.items():
+    for name, (audio, rate) in clips.items():
         path = tmp_path / "out" / f"{name.replace('__', '/')}.wav"
         with wave.open(str(path)) as file:
             assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, rate)
@@ -27,10 +27,10 @@ def test_whole_recordings_come_back(tmp_path: Path) -> None:
         source = tmp_path / "s" / f"{name.replace('__', '/')}.wav"
         given, _ = soundfile.read(source, dtype="float32")
         expected = codec.decompress(codec.compress(given, 90)).clip(-1, 1)
-        assert got.shape == sound.shape
+        assert got.shape == audio.shape
         assert np.abs(got - expected).max() <= 1 / 32768
         # such short chirps begin and end with a step, which the most important channels hold in part
-        assert np.square(got - sound).mean() < 0.05 * np.square(sound).mean()
+        assert np.square(got - audio).mean() < 0.05 * np.square(audio).mean()
 
 
 def test_windows_lose_their_padding(tmp_path: Path) -> None:

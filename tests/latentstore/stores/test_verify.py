@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import latentstore
-from latentstore.verify import verify
+from latentstore.stores.verify import verify
 
 
 def test_good_stores(store: Any) -> None:
@@ -78,9 +78,7 @@ def test_labels_outside_the_classes(make_store: Any, layout: str, tmp_path: Path
     info["classes"] = ["x"]
     del info["crc32c"]
     sealed = seal(info)
-    path.write_text(
-        json.dumps(sealed if info is manifest else {**manifest, "attributes": {"latentstore": sealed}})
-    )
+    path.write_text(json.dumps(sealed if info is manifest else {**manifest, "attributes": {"latentstore": sealed}}))
     (problem,) = verify(store.url).problems
     assert "'a b/é 0001' (sample 1): label 1, and there are 1 classes" in problem
 
@@ -98,9 +96,7 @@ def test_wrong_statistics(make_store: Any, tmp_path: Path) -> None:
     ]
     del manifest["crc32c"]
     path.write_text(json.dumps(seal(manifest)))
-    assert verify(store.url).problems == [
-        f"{store.url}: the std in its statistics is not that of its latents"
-    ]
+    assert verify(store.url).problems == [f"{store.url}: the std in its statistics is not that of its latents"]
 
 
 def test_no_store(tmp_path: Path) -> None:

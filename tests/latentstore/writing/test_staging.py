@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import StoreError
-from latentstore.loaders import lock
-from latentstore.loaders.remote import Location
-from latentstore.loaders.staging import Staging
-from latentstore.loaders.writer import StoreSpec, open_writer
 
 import latentstore
+from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote.location import Location
+from latentstore.writing import lock
+from latentstore.writing.spec import StoreSpec, open_writer
+from latentstore.writing.staging import Staging
 
 SIZE = (40, 56)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.bitstream import split_sample
-from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
-from latentstore.loaders import wds_layout
-from latentstore.loaders.writer import Sample, StoreSpec, open_writer
 
 import latentstore
+from latentstore.codecs.bitstream.sample import split_sample
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.loaders.webdataset import layout as wds_layout
+from latentstore.writing.spec import Sample, StoreSpec, open_writer
 
 SIZE = (40, 56)
 
@@ -58,9 +58,7 @@ def test_plain_webdataset_pipeline(codec: Any, make_store: Any, tmp_path: Path) 
 
     store = make_store(tmp_path, "wds-native")
     urls = [str(p) for p in sorted(Path(store.url).glob("*.tar"))]
-    pipeline = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).decode(
-        wds_handler(codec, 12)
-    )
+    pipeline = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).decode(wds_handler(codec, 12))
     got = list(pipeline)
     assert [s["__key__"] for s in got] == store.keys
     for sample, latent, fields in zip(got, store.latents, store.fields, strict=True):
@@ -94,9 +92,7 @@ def test_odd_patterns_are_refused() -> None:
 
 def test_keys_with_dots_are_refused(codec: Any, make_samples: Any, tmp_path: Path) -> None:
     sample = make_samples(1, SIZE)[0][0]
-    writer = open_writer(
-        f"{tmp_path}/x", StoreSpec.of(codec, size=SIZE, shard_samples=4, source=""), format="wds"
-    )
+    writer = open_writer(f"{tmp_path}/x", StoreSpec.of(codec, size=SIZE, shard_samples=4, source=""), format="wds")
     for key in ("a/b.c", "a/", ""):
         with pytest.raises(ArgumentError, match="the last part of a key in a WebDataset has no dots"):
             writer.write_shard(0, [Sample(key, sample.groups, sample.width, sample.height)])
@@ -109,9 +105,7 @@ def test_keys_with_dots_are_refused(codec: Any, make_samples: Any, tmp_path: Pat
 def test_json_field_keeps_its_own_member(codec: Any, make_samples: Any, tmp_path: Path) -> None:
     sample = make_samples(1, SIZE)[0][0]
     fields = {"json": '{"a": [1, 2]}', "score": 2, "cls": "tabby", "label": 5}
-    writer = open_writer(
-        f"{tmp_path}/x", StoreSpec.of(codec, size=SIZE, shard_samples=4, source=""), format="wds"
-    )
+    writer = open_writer(f"{tmp_path}/x", StoreSpec.of(codec, size=SIZE, shard_samples=4, source=""), format="wds")
     writer.write_shard(0, [Sample("k", sample.groups, sample.width, sample.height, fields)])
     writer.finish(1)
     members = _members(tmp_path / "x" / "data-000000.tar")

@@ -11,21 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
-from latentstore.loaders import zarr_layout
-from latentstore.loaders.remote import Location
-from latentstore.loaders.writer import StoreSpec, default_shard_samples, open_writer, store_format
-from latentstore.loaders.zarr_write import array_names
 
 import latentstore
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.zarr import layout as zarr_layout
+from latentstore.writing.spec import StoreSpec, default_shard_samples, open_writer, store_format
+from latentstore.writing.zarr import array_names
 
 SIZE = (40, 56)
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def _spec(codec: Any, size: tuple[int, int] | None = SIZE, **job: Any) -> StoreSpec:
@@ -46,8 +44,9 @@ def test_shard_is_group_major(codec: Any, make_store: Any, make_samples: Any, tm
 
 def test_metadata_is_what_zarr_writes(codec: Any, make_store: Any, tmp_path: Path) -> None:
     import zarr
-    from latentstore.codecs.zarr_codec import LatentCodec
     from zarr.codecs import Crc32cCodec
+
+    from latentstore.codecs.arrays.zarr_codec import LatentCodec
 
     store = make_store(tmp_path, "zarr-fixed")
     group = zarr.create_group(tmp_path / "theirs.zarr")
@@ -282,9 +281,7 @@ def test_unfinished_stores_say_so(codec: Any, make_samples: Any, layout: str, tm
         latentstore.open(url)
 
 
-def test_overwrite_and_resume_of_what_is_there(
-    codec: Any, make_samples: Any, layout: str, tmp_path: Path
-) -> None:
+def test_overwrite_and_resume_of_what_is_there(codec: Any, make_samples: Any, layout: str, tmp_path: Path) -> None:
     kind, sizes = layout.split("-")
     size = SIZE if sizes == "fixed" else None
     url, samples = f"{tmp_path}/x", make_samples(5, size)[0]

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from latentstore.codecs import Codec, resolve
-from latentstore.codecs.errors import ArtifactError
 from zarr.storage import MemoryStore
-from zarr_arrays import pictures
+from zarr_arrays import images
 
 import latentstore
 import latentstore.zarr
+from latentstore.codecs import Codec, codec_from_bytes
+from latentstore.codecs import load as resolve
+from latentstore.codecs.errors import ArtifactError
 
 
 @pytest.fixture
@@ -23,12 +24,12 @@ def strange(codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch) 
     """A codec that the package does not ship; what this process knows is forgotten afterwards."""
     monkeypatch.setattr(resolve, "_codecs", {})
     monkeypatch.delenv(resolve.FOLDER_VARIABLE, raising=False)
-    return Codec.from_bytes(other_artifact)
+    return codec_from_bytes(other_artifact)
 
 
 @pytest.mark.parametrize("kind", ["v3", "sharded", "v2"])
 def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_path: Path) -> None:
-    x = pictures(4, 16, 16)
+    x = images(4, 16, 16)
     options: dict[str, Any] = (
         {"zarr_format": 2} if kind == "v2" else {"shards": (2, 16, 16, 3)} if kind == "sharded" else {}
     )
@@ -62,7 +63,7 @@ def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_pa
 def test_a_missing_artifact_is_named(strange: Codec, tmp_path: Path) -> None:
     path = str(tmp_path / "a.zarr")
     z = latentstore.zarr.create(
-        path, "image", (1, 16, 16, 3), codec=strange, embed_artifact=False, data=pictures(1, 16, 16)
+        path, "image", (1, 16, 16, 3), codec=strange, embed_artifact=False, data=images(1, 16, 16)
     )
     assert z.shape == (1, 16, 16, 3)
     resolve._codecs.clear()
@@ -78,7 +79,7 @@ def test_a_missing_artifact_is_named(strange: Codec, tmp_path: Path) -> None:
 
 def test_a_damaged_artifact_is_not_taken(strange: Codec, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
-    latentstore.zarr.create(path, "image", (1, 16, 16, 3), codec=strange, data=pictures(1, 16, 16))
+    latentstore.zarr.create(path, "image", (1, 16, 16, 3), codec=strange, data=images(1, 16, 16))
     (file,) = path.glob("latentstore_artifact_*/c/0")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

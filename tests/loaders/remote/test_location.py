@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders import remote
-from latentstore.loaders.remote import Location, MissingError, is_transient, merge_ranges
+from latentstore.loaders.remote import location as remote
+from latentstore.loaders.remote.location import Location, MissingError, is_transient, merge_ranges
 
 _numbers = itertools.count()
 
@@ -133,9 +134,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(errno.EIO, "server"), TimeoutError("slow"), ConnectionError("reset")]
-)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "server"), TimeoutError("slow"), ConnectionError("reset")])
 def test_transient_errors_are_retried(flaky: Any, error: Exception) -> None:
     location, fs = flaky(remote.ATTEMPTS - 1, error)
     assert location.read_ranges([("a", 0, 3), ("b", 1, 2)]) == [b"xxx", b"x"]

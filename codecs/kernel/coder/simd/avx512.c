@@ -1,17 +1,17 @@
 /* The coder's inner loops for AVX-512 (F, BW, DQ, VL). */
 #if defined(__x86_64__) && defined(__GNUC__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi2,popcnt,prefer-vector-width=512")
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <immintrin.h>
 #include <string.h>
 
-#include "coder_vec_avx512.h"
+#include "coder/simd/vec_avx512.h"
 
 #define VARIANTS_BY_STREAMS 1
 #define SIDE_BY_SIDE 1
-#include "coder_template.h"
-#include "coder_adaptive.h"
+#include "coder/template.h"
+#include "coder/adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)

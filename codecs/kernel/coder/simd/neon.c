@@ -1,16 +1,16 @@
 /* The coder's inner loops for NEON, which every aarch64 processor has. */
 #if defined(__aarch64__) && defined(__GNUC__)
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <arm_neon.h>
 #include <string.h>
 
-#include "coder_vec_neon.h"
+#include "coder/simd/vec_neon.h"
 
 #define VARIANTS_BY_STREAMS 0
 #define SIDE_BY_SIDE 1
-#include "coder_template.h"
-#include "coder_adaptive.h"
+#include "coder/template.h"
+#include "coder/adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)

@@ -1,14 +1,14 @@
 /* The coder's inner loops in plain C: any processor, and the oracle of the vector paths. */
-#include "coder.h"
+#include "coder/coder.h"
 
 #include <string.h>
 
-#include "coder_vec_portable.h"
+#include "coder/simd/vec_portable.h"
 
 #define VARIANTS_BY_STREAMS 0
 #define SIDE_BY_SIDE 0
-#include "coder_template.h"
-#include "coder_adaptive.h"
+#include "coder/template.h"
+#include "coder/adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)

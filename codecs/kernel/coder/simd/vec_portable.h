@@ -74,7 +74,7 @@ static inline vec v_lookup(vec_table table, vec i, int fractions)
     EACH i.e[k] = table[i.e[k]];
     return i;
 }
-#include "coder_vec_reader.h"
+#include "coder/simd/vec_reader.h"
 
 /* the states that need one take a word of their stream, lane after lane */
 static inline vec reader_refill(reader *r, vec state, mask need, int count)

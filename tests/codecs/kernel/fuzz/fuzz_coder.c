@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "../../codecs/kernel/coder.h"
+#include "coder/coder.h"
 
 static int32_t weight(int32_t low, int32_t high)
 {

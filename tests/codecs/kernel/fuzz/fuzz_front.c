@@ -1,9 +1,9 @@
-/* The front end: pictures of any size, tables of any numbers, floats of any kind. */
+/* The front end: images of any size, tables of any numbers, floats of any kind. */
 #include "fuzz.h"
 
 #include <string.h>
 
-#include "../../codecs/kernel/projection.h"
+#include "wavelet/projection.h"
 
 static int32_t index_below(int64_t limit, int wild)
 {
@@ -30,7 +30,7 @@ static int32_t *combinations(size_t count, int64_t limit, int wild)
     return c;
 }
 
-static void analyse(const uint8_t *pixels, struct picture_size size, size_t positions, int wild)
+static void analyse(const uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
     const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, 40);
     const size_t channels = (size_t)between(0, 12);
@@ -49,12 +49,12 @@ static void analyse(const uint8_t *pixels, struct picture_size size, size_t posi
     const struct analysis_tables tables = {planes, entries, channels, used, basis, runs, weights};
     if (one_in(3)) {
         float *coefs = take(channels * positions * sizeof *coefs);
-        const int status = picture_to_coefs(pixels, size, &tables, inv_step, coefs);
+        const int status = image_to_coefs(pixels, size, &tables, inv_step, coefs);
         EXPECT(status == FRONT_OK || (wild && status == FRONT_BAD_TABLE));
         free(coefs);
     } else {
         int8_t *latent = take(channels * positions);
-        const int status = picture_to_latent(pixels, size, &tables, inv_step, rounding, latent, &outside);
+        const int status = image_to_latent(pixels, size, &tables, inv_step, rounding, latent, &outside);
         EXPECT(status == FRONT_OK || (wild && status == FRONT_BAD_TABLE));
         free(latent);
     }
@@ -65,7 +65,7 @@ static void analyse(const uint8_t *pixels, struct picture_size size, size_t posi
     free(rounding);
 }
 
-static void synthesise(uint8_t *pixels, struct picture_size size, size_t positions, int wild)
+static void synthesise(uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
     const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, 40);
     const size_t channels = (size_t)between(1, 12), given = (size_t)between(0, (int64_t)channels);
@@ -89,7 +89,7 @@ static void synthesise(uint8_t *pixels, struct picture_size size, size_t positio
     int32_t *exact = take(count * sizeof *exact);
     memcpy(exact, list, count * sizeof *exact);
     const struct synthesis_tables tables = {planes, entries, channels, count, starts, exact, weights, assembly};
-    const int status = latent_to_picture(latent, given, &tables, step, delta1, delta2, pixels, size);
+    const int status = latent_to_image(latent, given, &tables, step, delta1, delta2, pixels, size);
     EXPECT(status == FRONT_OK || (wild && status == FRONT_BAD_TABLE));
     free(starts);
     free(list);
@@ -104,7 +104,7 @@ static void synthesise(uint8_t *pixels, struct picture_size size, size_t positio
 
 void fuzz_front(void)
 {
-    struct picture_size size = {(size_t)between(1, 40), (size_t)between(1, 40), (int)between(1, MAX_COLOURS)};
+    struct image_size size = {(size_t)between(1, 40), (size_t)between(1, 40), (int)between(1, MAX_COLOURS)};
     if (one_in(10))
         size.width = (size_t)between(1, 2600);
     const size_t area = size.height * size.width * (size_t)size.colours;
@@ -120,7 +120,7 @@ void fuzz_front(void)
     }
     if (one_in(8)) {
         float *planes = take(BANDS * (size_t)size.colours * positions * sizeof *planes);
-        EXPECT(picture_analysis(pixels, size, planes) == FRONT_OK);
+        EXPECT(image_analysis(pixels, size, planes) == FRONT_OK);
         free(planes);
     }
     free(pixels);

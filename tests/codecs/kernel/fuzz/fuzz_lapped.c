@@ -1,8 +1,8 @@
 /* The lapped transform: signals and latents of any length, tables and spans of any numbers. */
 #include "fuzz.h"
 
-#include "../../codecs/kernel/lapped.h"
-#include "../../codecs/kernel/packet.h"
+#include "lapped/lapped.h"
+#include "wavelet/packet.h"
 
 static void analyse(size_t inputs, size_t hop, int wild)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "../../codecs/kernel/cpu.h"
+#include "cpu/cpu.h"
 
 static uint64_t state, current_seed;
 

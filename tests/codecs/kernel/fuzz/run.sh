@@ -3,16 +3,17 @@
 # SECONDS 0 repeats the iteration of one seed. BUILD: a folder for what is compiled, kept; without it, a temporary one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-kernel=$here/../../codecs/kernel
+kernel=$(cd "$here/../../../../codecs/kernel" && pwd)
 build=${BUILD:-$(mktemp -d)}
 [ -n "${BUILD:-}" ] || trap 'rm -rf "$build"' EXIT
 mkdir -p "$build"
-flags=(-std=c11 -O0 -g -ffp-contract=off -fno-omit-frame-pointer -Wall -Wextra
+flags=(-std=c11 -O0 -g -ffp-contract=off -fno-omit-frame-pointer -Wall -Wextra -I "$kernel"
        -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all)
 objects=()
-for source in "$kernel"/*.c "$here"/*.c; do
-    case $(basename "$source") in py_*.c | module.c) continue ;; esac # Python's side is tested from Python
-    object=$build/$(basename "$source" .c).o
+# Python's side is tested from Python.
+for source in $(find "$kernel" -name '*.c' -not -path '*/python/*') "$here"/*.c; do
+    name=${source#"$kernel"/}
+    object=$build/$(tr / _ <<<"${name#"$here"/}").o
     objects+=("$object")
     if [ ! -f "$object" ] || [ -n "$(find "$kernel" "$here" -name '*.[ch]' -newer "$object" -print -quit)" ]; then
         "${CC:-cc}" "${flags[@]}" -c "$source" -o "$object"

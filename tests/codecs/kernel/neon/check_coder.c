@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../codecs/kernel/coder.h"
+#include "coder/coder.h"
 
 /* share_predicted, or filtered, in percent; strength 1 is as fitted, 100 gives weights at the edge of what is allowed */
 typedef struct { int models, channels, tables, precision, share_predicted, strength; } family;
@@ -17,7 +17,7 @@ static const family families[] = {
 static const int shapes[][2] = {{1, 1},   {1, 9},   {9, 1},   {1, 300}, {300, 1}, {2, 2},   {17, 31}, {32, 32}, {36, 36},
                                 {33, 70}, {45, 46}, {48, 48}, {512, 3}, {150, 9}, {64, 64}, {70, 64}, {3, 700}};
 
-/* of sound */
+/* of audio */
 static const family adaptive_families[] = {
     {2, 3, 7, 11, 70, 1}, {1, 2, 3, 12, 100, 100},        {3, 12, 128, 8, 80, 8},
     {1, 4, 5, 10, 0, 1},  {1, LS_MAX_GROUP, 9, 11, 90, 1},

@@ -1,9 +1,9 @@
-/* The front end: pictures of many sizes, tables of random numbers, in both directions. */
+/* The front end: images of many sizes, tables of random numbers, in both directions. */
 #include "check.h"
 
 #include <stdlib.h>
 
-#include "../../codecs/kernel/projection.h"
+#include "wavelet/projection.h"
 
 static const size_t sizes[][2] = {{1, 1}, {1, 9}, {8, 8}, {33, 70}, {64, 48}, {7, 2100}, {190, 17}};
 
@@ -18,7 +18,7 @@ static int32_t *combinations(size_t count, size_t limit)
     return c;
 }
 
-static void analyse(const uint8_t *pixels, struct picture_size size, size_t positions)
+static void analyse(const uint8_t *pixels, struct image_size size, size_t positions)
 {
     const size_t planes = BANDS * (size_t)size.colours, entries = 50, channels = 11;
     int32_t runs[2 * 11];
@@ -34,11 +34,11 @@ static void analyse(const uint8_t *pixels, struct picture_size size, size_t posi
     const struct analysis_tables tables = {planes, entries, channels, used, basis, runs, weights};
     float *bands = take(planes * positions * sizeof *bands), *coefs = take(channels * positions * sizeof *coefs);
     int8_t *latent = take(channels * positions);
-    expect("analysis", picture_analysis(pixels, size, bands) == FRONT_OK);
+    expect("analysis", image_analysis(pixels, size, bands) == FRONT_OK);
     same("bands", bands, planes * positions * sizeof *bands);
-    expect("coefficients", picture_to_coefs(pixels, size, &tables, inv_step, coefs) == FRONT_OK);
+    expect("coefficients", image_to_coefs(pixels, size, &tables, inv_step, coefs) == FRONT_OK);
     same("coefficients", coefs, channels * positions * sizeof *coefs);
-    expect("a latent", picture_to_latent(pixels, size, &tables, inv_step, rounding, latent, &outside) == FRONT_OK);
+    expect("a latent", image_to_latent(pixels, size, &tables, inv_step, rounding, latent, &outside) == FRONT_OK);
     same("a latent", latent, channels * positions);
     same("the number of limited values", &outside, sizeof outside);
     free(basis);
@@ -50,8 +50,8 @@ static void analyse(const uint8_t *pixels, struct picture_size size, size_t posi
     free(latent);
 }
 
-/* factor: from pictures of ordinary contrast to sums that overflow, which must end as the same pixels too */
-static void synthesise(struct picture_size size, size_t positions, float factor)
+/* factor: from images of ordinary contrast to sums that overflow, which must end as the same pixels too */
+static void synthesise(struct image_size size, size_t positions, float factor)
 {
     const size_t planes = BANDS * (size_t)size.colours, entries = 50, channels = 11, given = (size_t)between(0, 11);
     const size_t area = size.height * size.width * (size_t)size.colours;
@@ -73,8 +73,8 @@ static void synthesise(struct picture_size size, size_t positions, float factor)
     for (size_t i = 0; i < given * positions; i++)
         latent[i] = (int8_t)(one_in(10) ? between(-128, 127) : between(-2, 2));
     const struct synthesis_tables tables = {planes, entries, channels, count, starts, list, weights, assembly};
-    expect("a picture", latent_to_picture(latent, given, &tables, step, delta1, delta2, pixels, size) == FRONT_OK);
-    same("a picture", pixels, area);
+    expect("an image", latent_to_image(latent, given, &tables, step, delta1, delta2, pixels, size) == FRONT_OK);
+    same("an image", pixels, area);
     free(assembly);
     free(weights);
     free(step);
@@ -88,13 +88,13 @@ void check_front(void)
 {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int colours = 1; colours <= MAX_COLOURS; colours++) {
-            const struct picture_size size = {sizes[i][0], sizes[i][1], colours};
+            const struct image_size size = {sizes[i][0], sizes[i][1], colours};
             const size_t area = size.height * size.width * (size_t)colours;
             const size_t positions = latent_side(size.height) * latent_side(size.width);
             uint8_t *pixels = take(area);
             for (size_t j = 0; j < area; j++)
                 pixels[j] = (uint8_t)between(0, 255);
-            doing("a picture of %zux%zux%d", size.height, size.width, colours);
+            doing("an image of %zux%zux%d", size.height, size.width, colours);
             analyse(pixels, size, positions);
             synthesise(size, positions, 1.0f);
             synthesise(size, positions, 3e37f);

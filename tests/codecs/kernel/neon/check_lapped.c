@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "../../codecs/kernel/lapped.h"
-#include "../../codecs/kernel/packet.h"
+#include "lapped/lapped.h"
+#include "wavelet/packet.h"
 
 /* hop, inputs, instants */
 static const size_t sizes[][3] = {{8, 1, 1}, {10, 3, 25}, {32, 2, 24}, {74, 5, 13}, {256, 2, 60}, {1024, 1, 3}};

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../codecs/kernel/coder.h"
-#include "../../codecs/kernel/cpu.h"
+#include "coder/coder.h"
+#include "cpu/cpu.h"
 
 static uint64_t number;
 static char now[200];

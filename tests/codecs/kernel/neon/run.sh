@@ -5,7 +5,7 @@
 # CC, CROSS_CC, QEMU: commands to use instead of those found. CFLAGS: more flags, such as -fsanitize=undefined.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-kernel=$here/../../codecs/kernel
+kernel=$(cd "$here/../../../../codecs/kernel" && pwd)
 
 skip() {
     echo "SKIP: $1"
@@ -28,11 +28,11 @@ command -v "${CC:-cc}" >/dev/null || skip "no C compiler: ${CC:-cc} is not insta
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 sources=("$here"/*.c)
-for source in "$kernel"/*.c; do
-    case $(basename "$source") in py_*.c | module.c) ;; *) sources+=("$source") ;; esac
-done
+while IFS= read -r source; do
+    sources+=("$source")
+done < <(find "$kernel" -name '*.c' -not -path '*/python/*' | sort)
 # as setup.py compiles the kernel
-flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra ${CFLAGS:-})
+flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra -I "$kernel" ${CFLAGS:-})
 
 "${CC:-cc}" "${flags[@]}" "${sources[@]}" -lm -o "$build/here"
 "$build/here" | tee "$build/hashes"

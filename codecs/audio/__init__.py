@@ -1,0 +1,1 @@
+"""Audio to latents and back: a lapped transform and the quantisation steps."""

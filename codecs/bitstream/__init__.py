@@ -1,0 +1,1 @@
+"""The bytes around entropy-coded groups: headers, segments, numbers, checksums."""

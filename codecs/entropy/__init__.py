@@ -1,0 +1,1 @@
+"""Latents to entropy-coded bytes and back."""

@@ -1,0 +1,1 @@
+"""Fitting the parts of a codec: projection, lapped transform, entropy tables."""

@@ -1,0 +1,1 @@
+"""Images to latents and back: wavelet packets, projection to channels, the symmetries of the square."""

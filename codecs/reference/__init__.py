@@ -1,0 +1,1 @@
+"""The format in readable, slow Python: the oracle of the tests."""

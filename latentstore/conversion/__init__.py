@@ -1,0 +1,1 @@
+"""Converting a data set to a store."""

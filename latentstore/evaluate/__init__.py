@@ -1,0 +1,1 @@
+"""What a codec keeps of one's own data, beside other codecs."""

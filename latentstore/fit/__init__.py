@@ -1,0 +1,1 @@
+"""Fitting a codec to one's own data."""

@@ -1,0 +1,1 @@
+"""What one does with a finished store: info, verify, export."""

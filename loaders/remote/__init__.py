@@ -1,0 +1,1 @@
+"""Where bytes are: URLs, byte ranges, retries, reading ahead."""

@@ -1,0 +1,1 @@
+"""The WebDataset layout of a store, and reading it."""

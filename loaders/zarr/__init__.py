@@ -1,0 +1,1 @@
+"""The Zarr layout of a store, and reading it."""
