@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.bitstream.sample import REDUCTION, check_size
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.modality import IMAGE, REDUCTION
 
 __all__ = [
     "Buffer",
@@ -64,7 +64,7 @@ def require_image(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np
             f"The image is {image.dtype} {image.shape}; {codec} takes uint8 (height, width, {colours}):"
             " convert it first."
         )
-    check_size(image.shape[1], image.shape[0])
+    IMAGE.check(image.shape[1], image.shape[0])
     return image
 
 

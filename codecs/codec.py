@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from latentstore.codecs.artifact.file import Artifact, read_artifact
 from latentstore.codecs.bitstream.sample import SampleInfo, split_sample
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
+from latentstore.codecs.modality import modality_of
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -23,13 +24,15 @@ Floats = npt.NDArray[np.float32]
 class Codec(ABC):
     """One artifact at work. Made by `load_codec`; safe to use from several threads.
 
-    name, sha256 (hex), artifact_bytes, card: which artifact. mode: "RGB", "L" or "audio". in_channels: colours, or
-    inputs such as left and right. channels, group_channels, groups, reduction: an image of H x W pixels has a
-    latent of int8 (channels, ceil(H / reduction), ceil(W / reduction)), audio of n samples one of (channels, 1,
-    ceil(n / reduction)); its channels, most important first, are coded in groups that decode alone.
+    name, sha256 (hex), artifact_bytes, card: which artifact it is. modality: `IMAGE` or `AUDIO`; mode: "RGB", "L" or
+    "audio". in_channels: colours of an image, channels of a recording. channels: of a latent, the most important first.
+    group_channels, groups: channels are coded in groups, and a group decodes alone. reduction: an image of H x W pixels
+    has a latent int8 (channels, ceil(H / reduction), ceil(W / reduction)); n samples of audio have one of
+    (channels, 1, ceil(n / reduction)).
     """
 
     reduction: int
+    entropy: EntropyCoder
 
     def __init__(self, artifact: Artifact) -> None:
         facts = artifact.facts
@@ -37,6 +40,7 @@ class Codec(ABC):
         self.name, self.sha256, self.artifact_bytes = artifact.name, artifact.sha256, artifact.content
         self.fingerprint = bytes.fromhex(self.sha256)
         self.mode = artifact.mode
+        self.modality = modality_of(self.mode)
         self.channels = int(facts["channels"])
         self.group_channels = int(facts["group_channels"])
         self.groups = self.channels // self.group_channels
@@ -46,7 +50,6 @@ class Codec(ABC):
         self._floor = np.array(facts["floor"], np.float32)
         self._bound = np.array(facts["bound"], np.float64)
         self._curve = np.array(facts["quality_steps"], np.float64)
-        self.entropy = EntropyCoder(artifact)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.sha256[:12]}>"
@@ -71,6 +74,10 @@ class Codec(ABC):
         """float32 (channels,): latents times this are coefficients in the signal's units."""
         return self._scale(self.step(quality))
 
+    @abstractmethod
+    def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
+        """From the step code of a sample to its `scale`, for samples encoded at this quality; see `Modality.steps`."""
+
     def _scale(self, step: float) -> Floats:
         return np.maximum(np.float32(step), self._floor).astype(np.float32)
 
@@ -94,6 +101,16 @@ class Codec(ABC):
     ) -> npt.NDArray[Any]:
         """Latents int8 (N, c, h, w), or their first channels, to signals."""
 
+    @abstractmethod
+    def decode_samples(
+        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+    ) -> npt.NDArray[Any]:
+        """Latents int8 (N, c, h, w) of signals of one size, as a store holds them, to signals (N, ...).
+
+        size: (height, width) of the image in pixels; (1, samples) of audio. steps: int64 (N,), their step codes, where
+        the modality has them.
+        """
+
     # signals and blobs
 
     @abstractmethod
@@ -115,6 +132,10 @@ class Codec(ABC):
         self, signal: Any, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
         """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+
+    def sample_fields(self, groups: Sequence[bytes]) -> dict[str, int]:
+        """What a store must know of a sample beside its group blobs, as fields of it."""
+        return {}
 
     @abstractmethod
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
@@ -165,6 +186,35 @@ class Codec(ABC):
         if len(source):
             shaped = out.reshape(len(source), self.group_channels, *out.shape[2:])
             self.entropy.decode(buffers, source, start, length, shaped)
+
+    def read_sizes(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+    ) -> list[Int8s]:
+        """Decodes the first groups of N samples of any sizes.
+
+        Blob i is as in `read_groups`; the blobs of a sample follow each other. sizes: int64 (N, 2), height and width of
+        the signals. Returns N latents int8 (c, h, w). Errors carry the bad blob's `index`.
+        """
+        groups = len(source) // max(1, len(sizes))
+        shapes, which = np.unique(sizes, axis=0, return_inverse=True)
+        latents: list[Int8s] = [np.empty(0, np.int8)] * len(sizes)
+        for s, (height, width) in enumerate(shapes.tolist()):
+            at = np.flatnonzero(which.reshape(-1) == s)
+            rows = (at[:, None] * groups + np.arange(groups)).reshape(-1)
+            got = np.empty((len(at), groups * self.group_channels, *self.latent_shape(height, width)[1:]), np.int8)
+            try:
+                self.read_groups(buffers, source[rows], start[rows], length[rows], got)
+            except LatentstoreError as error:
+                error.index = None if error.index is None else int(rows[error.index])
+                raise
+            for latent, i in zip(got, at.tolist(), strict=True):
+                latents[i] = latent
+        return latents
 
     # inside
 

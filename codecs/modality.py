@@ -1,24 +1,220 @@
-"""What differs between kinds of signal, said once."""
+"""What differs between images and audio, said once.
+
+Every codec carries its `Modality`. Code outside the rooms `image/` and `audio/` asks it, and never compares modes. A
+new kind of signal (volumes, video, multispectral images) is one more subclass here, a room beside `image/` with its
+codec, and an entry in the tables by modality of the layers above (`docs/architecture.md` lists them).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-__all__ = ["AUDIO", "IMAGE", "Modality", "modality_of"]
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.errors import ArgumentError, AudioError, CorruptError, ImageError, SignalError
+
+__all__ = ["AUDIO", "IMAGE", "MAX_AREA", "MODALITIES", "REDUCTION", "Modality", "Nouns", "modality_of"]
+
+REDUCTION = 8
+"""Pixels of an image's side per latent position."""
+MAX_PIXELS = 1 << 28
+"""No image, its sides rounded up to multiples of 8, has more pixels: a bound on the memory that a forged header can
+ask for. Neither side of its latent is beyond MAX_SIDE: narrow planes cost more memory than their area."""
+MAX_AREA = MAX_PIXELS // REDUCTION**2
+"""Positions of a latent plane at most; instants of audio at most."""
+MAX_SIDE = 1 << 16
+MAX_SAMPLES = (1 << 35) - 1
+MAX_RATE_HZ = (1 << 28) - 1
 
 
 @dataclass(frozen=True)
-class Modality:
-    """One kind of signal. modes: the modes of its codecs."""
+class Nouns:
+    """What an entry of a data set is called. one, many: entries. unit: what their size is counted in."""
 
-    name: str
-    modes: tuple[str, ...]
+    one: str
+    many: str
+    unit: str
 
 
-IMAGE = Modality("image", ("RGB", "L"))
-AUDIO = Modality("audio", ("audio",))
+class Modality(ABC):
+    """One kind of signal.
+
+    name: as manifests say it.
+    modes: the modes of its codecs, and their numbers in the header of a sample blob.
+    nouns, window_nouns: what entries are called; what pieces of one size that entries are cut into are called.
+    error: for an entry of a source that cannot be read.
+    weak: what comes back too weak where coefficients were limited.
+    fields: the fields (whole numbers) that every sample of a store has.
+    steps: the step codes that a sample can have; 0 alone where the store's quality says all.
+    highest_quality: the largest quality, or step code, that the header of a group blob can say.
+    longest_number: bytes of the first of `header_numbers` at most.
+    outputs: what a loader can give.
+    signal: the field of a batch that holds decoded signals.
+    axes: axes of a latent after its channels, as users get it.
+    pads: whether samples of many sizes become one padded batch, like sizes together; else they become a list.
+    """
+
+    name: ClassVar[str]
+    modes: ClassVar[Mapping[str, int]]
+    nouns: ClassVar[Nouns]
+    window_nouns: ClassVar[Nouns]
+    error: ClassVar[type[SignalError]]
+    weak: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]]
+    steps: ClassVar[range]
+    highest_quality: ClassVar[int]
+    longest_number: ClassVar[int]
+    outputs: ClassVar[tuple[str, ...]]
+    signal: ClassVar[str]
+    pads: ClassVar[bool]
+    axes: ClassVar[int]
+
+    def __repr__(self) -> str:
+        return f"<modality {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return self.name.upper()
+
+    # geometry
+
+    @abstractmethod
+    def check(self, width: int, height: int, rate: int) -> None:
+        """ArgumentError unless a signal of this size can be coded; rate in hertz, 0 of images."""
+
+    @abstractmethod
+    def fits(self, height: int, width: int) -> bool:
+        """Whether latent planes of this height and width are within the format's bounds."""
+
+    @abstractmethod
+    def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
+        """The two numbers that the header of a sample blob says of the signal."""
+
+    @abstractmethod
+    def from_header(self, first: int, second: int) -> tuple[int, int, int]:
+        """(width, height, rate) from `header_numbers`; CorruptError where no signal has them."""
+
+    @abstractmethod
+    def shaped(self, latents: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Latents (..., c, h, w) as users get them (a view)."""
+
+    @abstractmethod
+    def size_said(self, size: tuple[int, int] | None) -> str:
+        """The size (height, width) of a store's samples, or that sizes differ, in words."""
+
+    # samples of a store
+
+    def rate_of(self, fields: Mapping[str, Any]) -> int:
+        """The rate in hertz that a sample's fields say; 0 of what has none."""
+        return int(fields["rate"]) if "rate" in self.fields else 0
+
+    def step_codes(self, fields: Mapping[str, Any], where: str) -> npt.NDArray[np.int64] | None:
+        """int64 (n,): the step codes of samples with these columns of fields; None where there are none.
+
+        CorruptError naming `where` if a sample lacks one.
+        """
+        if "step" not in self.fields:
+            return None
+        codes = np.asarray(fields.get("step", [0]))
+        if codes.dtype.kind != "i" or not np.isin(codes, self.steps).all():
+            raise CorruptError(
+                f"{where}: its samples do not all have a step code, from {self.steps[0]} to {self.steps[-1]}, in the "
+                "field 'step'"
+            )
+        return codes.astype(np.int64)
+
+
+class _Image(Modality):
+    name = "image"
+    modes: ClassVar[Mapping[str, int]] = {"L": 0, "RGB": 1}
+    nouns = Nouns("image", "images", "pixel")
+    window_nouns = nouns
+    error = ImageError
+    weak = "edges there"
+    fields = ()
+    steps = range(1)
+    highest_quality = 100
+    longest_number = 4
+    outputs = ("codes", "latents", "pixels")
+    signal = "pixels"
+    pads = False
+    axes = 2
+
+    def check(self, width: int, height: int, rate: int = 0) -> None:
+        if not self.fits(-(-height // REDUCTION), -(-width // REDUCTION)):
+            raise ArgumentError(
+                f"An image of {width} x {height} pixels cannot be coded: it has 1 to {MAX_PIXELS} pixels, and at most "
+                f"{MAX_SIDE * REDUCTION} on a side; cut it into tiles."
+            )
+
+    def fits(self, height: int, width: int) -> bool:
+        return 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_AREA
+
+    def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
+        return width, height
+
+    def from_header(self, first: int, second: int) -> tuple[int, int, int]:
+        if not self.fits(-(-second // REDUCTION), -(-first // REDUCTION)):
+            raise CorruptError(f"The sample blob claims an image of {first} x {second} pixels.")
+        return first, second, 0
+
+    def shaped(self, latents: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return latents
+
+    def size_said(self, size: tuple[int, int] | None) -> str:
+        return "native sizes" if size is None else f"{size[0]}x{size[1]}"
+
+
+class _Audio(Modality):
+    """Audio of n samples has width n and height 1; its latent has one row."""
+
+    name = "audio"
+    modes: ClassVar[Mapping[str, int]] = {"audio": 8}
+    nouns = Nouns("recording", "recordings", "sample frame")
+    window_nouns = Nouns("window", "windows", "sample frame")
+    error = AudioError
+    weak = "their loudest places"
+    fields = ("rate", "step")
+    steps = range(1, 256)
+    highest_quality = 255
+    longest_number = 5
+    outputs = ("codes", "latents", "waveforms")
+    signal = "waveform"
+    pads = True
+    axes = 1
+
+    def check(self, width: int, height: int, rate: int) -> None:
+        if not 1 <= width <= MAX_SAMPLES:
+            raise ArgumentError(f"Audio of {width} samples cannot be coded: it has at least 1.")
+        if not 1 <= rate <= MAX_RATE_HZ:
+            raise ArgumentError(f"The rate is {rate}; it is a whole number of hertz, at least 1.")
+
+    def fits(self, height: int, width: int) -> bool:
+        return height == 1 and 1 <= width <= MAX_SIDE
+
+    def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
+        return width, rate
+
+    def from_header(self, first: int, second: int) -> tuple[int, int, int]:
+        if not first or not second:
+            raise CorruptError(f"The sample blob claims {first} samples of audio at {second} hertz.")
+        return first, 1, second
+
+    def shaped(self, latents: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return latents[..., 0, :]
+
+    def size_said(self, size: tuple[int, int] | None) -> str:
+        return "native lengths" if size is None else f"windows of {size[1]}"
+
+
+IMAGE, AUDIO = _Image(), _Audio()
+MODALITIES: tuple[Modality, ...] = (IMAGE, AUDIO)
+_BY_MODE = {mode: modality for modality in MODALITIES for mode in modality.modes}
 
 
 def modality_of(mode: str) -> Modality:
-    """The modality of a codec's mode; KeyError if there is none."""
-    return {mode: one for one in (IMAGE, AUDIO) for mode in one.modes}[mode]
+    """The modality whose codecs have this mode, "RGB", "L" or "audio"; KeyError if there is none."""
+    return _BY_MODE[mode]

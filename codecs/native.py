@@ -1,16 +1,17 @@
-"""The native kernel, or None where it was not built: everything that calls it asks here."""
+"""The native kernel, or the reference in its place: everything that calls it asks here."""
 
 from __future__ import annotations
 
 import importlib
 import warnings
 from types import ModuleType
+from typing import Any
 
-__all__ = ["kernel", "kernel_path"]
+__all__ = ["backend", "kernel", "kernel_path"]
 
 kernel: ModuleType | None
 try:
-    kernel = importlib.import_module("._kernel", __package__)
+    kernel = importlib.import_module("latentstore.codecs._kernel")
 except ImportError as error:
     kernel = None
     warnings.warn(
@@ -19,6 +20,11 @@ except ImportError as error:
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+def backend() -> Any:
+    """The kernel, or without one the module of the reference that has its functions."""
+    return kernel if kernel is not None else importlib.import_module("latentstore.codecs.reference.stand_in")
 
 
 def kernel_path() -> str:

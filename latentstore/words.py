@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import AudioError, ImageError, SignalError
+from latentstore.codecs.modality import AUDIO, modality_of
 
 __all__ = ["IMAGES", "Words", "words_of"]
 
@@ -29,6 +29,6 @@ WINDOWS = Words("window", "windows", "sample frame", AudioError, "their loudest 
 
 def words_of(mode: str, windows: bool = False) -> Words:
     """The words for a codec's mode; windows: recordings are cut into windows."""
-    if mode != AUDIO:
+    if modality_of(mode) is not AUDIO:
         return IMAGES
     return WINDOWS if windows else RECORDINGS

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.stats import scales_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -22,10 +21,12 @@ class Collate:
     """Sample numbers to a batch; `LatentLoader` says what a batch holds. Thread-safe."""
 
     def __init__(self, ds: LatentDataset, output: str, dtype: torch.dtype | None) -> None:
-        outputs = AUDIO_OUTPUTS if ds.is_audio else IMAGE_OUTPUTS
+        outputs = ds.modality.outputs
         if output not in outputs:
-            kind = "audio" if ds.is_audio else "images"
-            raise ArgumentError(f"output {output!r} is not one of {', '.join(outputs)}, and {ds.url} holds {kind}")
+            raise ArgumentError(
+                f"output is {output!r}; of {ds.url}, which holds {ds.modality.nouns.many}, it is one of "
+                f"{', '.join(outputs)}"
+            )
         if dtype is not None and (output != "latents" or dtype not in FLOATS):
             raise ArgumentError(
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
@@ -41,7 +42,7 @@ class Collate:
         shape = self.ds.latent_shape
         if shape is not None:
             batch = self._one_size(indices, shape, steps)
-        elif steps is not None:
+        elif self.ds.modality.pads:
             batch = self._many_lengths(indices, steps)
         else:
             batch = self._many_sizes(indices)
@@ -73,13 +74,13 @@ class Collate:
             tensors = [self.normalise(codes[None], None)[0] for codes in tensors]
         return {"latent": tensors}
 
-    def _many_lengths(self, indices: np.ndarray, steps: np.ndarray) -> dict[str, Any]:
+    def _many_lengths(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
         """Zeros after the end of each; ``mask`` is True before it, ``lengths`` says where it is."""
         latents = self.ds.read_latents(indices)
         if self.output == "waveforms":
             sizes = self.ds.sizes(indices).tolist()
             signals = [
-                self.ds.decode(latent[None], (height, width), steps[i : i + 1])[0]
+                self.ds.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
                 for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True))
             ]
             lengths = torch.tensor([len(signal) for signal in signals])
@@ -113,13 +114,12 @@ class Normalise:
 
     def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
         mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
-        scale_of = scales_of(ds.codec, ds.quality)
-        codes = range(1, 256) if ds.is_audio else [0]
-        steps = [np.asarray(scale_of(code), np.float32)[: ds.channels] for code in codes]
+        scale_of = ds.codec.scales(ds.quality)
+        steps = [np.asarray(scale_of(code), np.float32)[: ds.channels] for code in ds.modality.steps]
         # A channel that never changes has nothing to normalise: it becomes zeros.
         spread = np.where(std > 0, std, 1)
         self.dtype = dtype
-        axes = (1,) if ds.is_audio else (1, 1)
+        axes = (1,) * ds.modality.axes
         # of images one row; of audio one for each step code from 1
         self.scale = torch.from_numpy(np.stack(steps) / spread).reshape(len(steps), -1, *axes)
         self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, *axes)

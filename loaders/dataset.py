@@ -6,24 +6,23 @@ import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
+from latentstore.codecs.modality import modality_of
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.fetch import Fetched, Fetcher
 from latentstore.loaders.remote.location import Location
-from latentstore.loaders.stats import step_codes
 from latentstore.loaders.webdataset import layout as wds_layout
 from latentstore.loaders.webdataset.read import open_wds
 from latentstore.loaders.zarr import layout as zarr_layout
 from latentstore.loaders.zarr.read import open_zarr
 
 if TYPE_CHECKING:
-    from latentstore.codecs import AudioCodec, Codec
+    from latentstore.codecs.codec import Codec
 
 
 class Stats(NamedTuple):
@@ -81,7 +80,7 @@ class LatentDataset:
         self.groups = -(-self.channels // meta.group_channels)
         self.quality = meta.quality
         self.size = meta.size
-        self.is_audio = meta.attributes.get("mode") == AUDIO
+        self.modality = modality_of(str(meta.attributes["mode"]))
         self.classes = meta.classes
         self.url = reader.location.url
         self.info: dict[str, Any] = meta.attributes
@@ -105,9 +104,7 @@ class LatentDataset:
         self.__init__(state["reader"], state["channels"])  # type: ignore[misc]
 
     def __repr__(self) -> str:
-        size = "native sizes" if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        if self.is_audio:
-            size = "native lengths" if self.size is None else f"windows of {self.size[1]}"
+        size = self.modality.size_said(self.size)
         codec = self.reader.meta.codec
         return f"LatentDataset({self.url!r}: {len(self)} samples, {size}, {codec}, {self.channels} channels)"
 
@@ -156,7 +153,7 @@ class LatentDataset:
         one = np.array([i % len(self)], np.int64)
         fields = {name: _python(values[0]) for name, values in self.fields(one).items()}
         latent = self.read_latents(one)[0]
-        return {"latent": latent[:, 0] if self.is_audio else latent, "key": self.keys(one)[0], **fields}
+        return {"latent": self.modality.shaped(latent), "key": self.keys(one)[0], **fields}
 
     def decode(self, latents: np.ndarray, size: tuple[int, int], steps: np.ndarray | None = None) -> np.ndarray:
         """Latents of one size, int8 (n, channels, h, w), to images uint8 (n, H, W, C), or to audio float32 (n,
@@ -164,15 +161,12 @@ class LatentDataset:
 
         size: (height, width) of each, (1, samples) of audio. steps: int64 (n,), step codes, of audio (`step_codes`).
         """
-        if self.is_audio:
-            codec = cast("AudioCodec", self.codec)
-            return codec.decode(latents, quality=self.quality, size=size[1], codes=steps)
-        return self.codec.decode(latents, quality=self.quality, size=size)
+        return self.codec.decode_samples(latents, self.quality, size, steps)
 
     def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
         """int64 (n,): the step codes of samples with these `fields`, of audio; None of images. CorruptError where
         they are none."""
-        return step_codes(fields, self.url) if self.is_audio else None
+        return self.modality.step_codes(fields, self.url)
 
     # ---- in bulk; indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed
 
@@ -206,34 +200,12 @@ class LatentDataset:
         return out
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
-        fetched, sizes = self.fetch(indices), self.sizes(indices)
-        if self.is_audio:
-            return self._read_lengths(indices, fetched, sizes[:, 1])
-        shapes, which = np.unique(sizes, axis=0, return_inverse=True)
-        gc, groups = self.codec.group_channels, self.groups
-        latents: list[np.ndarray] = [np.empty(0, np.int8)] * len(indices)
-        for s, (height, width) in enumerate(shapes.tolist()):
-            at = np.flatnonzero(which.reshape(-1) == s)
-            h, w = self.codec.latent_shape(height, width)[1:]
-            rows = (at[:, None] * groups + np.arange(groups)).reshape(-1)
-            part = Fetched(fetched.buffers, fetched.source[rows], fetched.start[rows], fetched.length[rows])
-            got = np.empty((len(at), groups * gc, h, w), np.int8)
-            self._decode(indices[at], part, got.reshape(-1, gc, h, w))
-            for row, i in enumerate(at.tolist()):
-                latents[i] = got[row, : self.channels]
-        return latents
-
-    def _read_lengths(self, indices: np.ndarray, fetched: Fetched, samples: np.ndarray) -> list[np.ndarray]:
-        """Latents of audio of any lengths, in one call."""
-        codec = cast("AudioCodec", self.codec)
-        instants = np.array([codec.latent_shape(1, n)[2] for n in samples.tolist()], np.int32)
+        fetched = self.fetch(indices)
         with self._named(indices):
-            flat = codec.read_rows(
-                fetched.buffers, fetched.source, fetched.start, fetched.length, np.repeat(instants, self.groups)
+            latents = self.codec.read_sizes(
+                fetched.buffers, fetched.source, fetched.start, fetched.length, self.sizes(indices)
             )
-        channels = self.groups * codec.group_channels
-        parts = np.split(flat, np.cumsum(instants.astype(np.int64) * channels)[:-1])
-        return [part.reshape(channels, 1, -1)[: self.channels] for part in parts]
+        return [latent[: self.channels] for latent in latents]
 
     def _decode(self, indices: np.ndarray, fetched: Fetched, out: np.ndarray) -> None:
         with self._named(indices):

@@ -89,7 +89,7 @@ class LatentLoader:
         mode = "block" if shuffle == "block" else "full" if shuffle else "none"
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
         self._collate = Collate(ds, output, dtype)
-        self._bucketed = ds.is_audio and ds.size is None and mode != "none"
+        self._bucketed = ds.modality.pads and ds.size is None and mode != "none"
         self._padded = self._places = 0
         self._slice(0)  # refuses impossible ranks now
         self._epoch = 0

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.bitstream.checksum import crc32c
-from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
+from latentstore.codecs.modality import modality_of
 from latentstore.loaders.columns import KINDS
 
 FORMAT_VERSION = 1
-# Fields that every store of audio has.
-OF_AUDIO = ("rate", "step")
 
 
 def seal(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +85,7 @@ class StoreMeta:
             )
             kinds = {str(field["kind"]) for field in attributes["fields"].values()}
             arrays = [str(field.get("array", "")) for field in attributes["fields"].values()]
-            needed = OF_AUDIO if attributes.get("mode") == AUDIO else ()
+            needed = modality_of(str(attributes["mode"])).fields
             lacking = [name for name in needed if attributes["fields"].get(name, {}).get("kind") != "int"]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CorruptError(f"{where}: the description of the store is damaged ({error!r})") from error

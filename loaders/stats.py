@@ -7,17 +7,14 @@ were dealt to shards and tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.codecs.bitstream.sample import AUDIO
-from latentstore.codecs.errors import CorruptError
-
 if TYPE_CHECKING:
-    from latentstore.codecs import AudioCodec, Codec
+    pass
 
 STEP = "step"
 """The field of a sample of audio that holds its step code."""
@@ -87,20 +84,3 @@ class Moments:
         means = (scales * self.sums).sum(0) / n
         powers = (scales * scales * self.squares).sum(0) / n
         return means.tolist(), np.sqrt(np.maximum(0, powers - means * means)).tolist()
-
-
-def scales_of(codec: Codec, quality: int) -> Callable[[int], np.ndarray]:
-    """The scales of latents by their step code; images have none, and all the scale of the quality."""
-    if codec.mode == AUDIO:
-        return cast("AudioCodec", codec).scale_of
-    scale = codec.scale(quality)
-    return lambda code: scale
-
-
-def step_codes(fields: Mapping[str, Any], where: str) -> np.ndarray:
-    """int64 (n,): the step codes of samples of audio with these fields; CorruptError naming `where` if they have
-    none."""
-    codes = np.asarray(fields.get(STEP, [0]))
-    if codes.dtype.kind != "i" or not ((codes >= 1) & (codes <= 255)).all():
-        raise CorruptError(f"{where}: its samples do not all have a step code, from 1 to 255, in the field {STEP!r}")
-    return codes

@@ -47,22 +47,6 @@ def test_there_is_one_version() -> None:
     assert importlib.metadata.version("latentstore") == latentstore.__version__
 
 
-def test_every_package_of_the_tree_is_installed() -> None:
-    import tomllib
-
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {
-        "latentstore" if top == "latentstore" else f"latentstore.{top}": top
-        for top in ("latentstore", "codecs", "loaders")
-    }
-    there = {
-        ".".join([package, *path.parent.relative_to(ROOT / top).parts])
-        for package, top in found.items()
-        for path in (ROOT / top).rglob("__init__.py")
-    }
-    assert there == set(listed)
-
-
 def test_errors_have_one_base_and_pickle() -> None:
     for name in errors.__all__:
         kind = getattr(errors, name)

@@ -13,9 +13,10 @@ from benchmarks.support import common  # isort: skip  (before numpy)
 import functools
 from typing import TYPE_CHECKING
 
-from benchmarks.support import recordings
 import numpy as np
 from scipy.special import ndtr, ndtri
+
+from benchmarks.support import recordings
 
 if TYPE_CHECKING:
     from latentstore.codecs import AudioCodec

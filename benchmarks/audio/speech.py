@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from benchmarks.support import common  # isort: skip  (before numpy)
 
-from benchmarks.support import recordings
 import numpy as np
 import soundfile
+
+from benchmarks.support import recordings
 
 SNR, COMPRESSION = 13.7, 22.9
 

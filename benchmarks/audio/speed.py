@@ -12,10 +12,10 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.support import recordings
 import numpy as np
-from benchmarks.support import peers
 import soundfile
+
+from benchmarks.support import peers, recordings
 
 if TYPE_CHECKING:
     from latentstore.codecs import AudioCodec

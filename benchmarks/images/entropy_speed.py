@@ -13,9 +13,9 @@ from benchmarks.support import common  # isort: skip  (before numpy)
 from collections.abc import Callable
 
 import numpy as np
-from benchmarks.support import peers
 from PIL import Image
 
+from benchmarks.support import peers
 from latentstore.codecs import Codec
 
 IMAGES_256 = 128

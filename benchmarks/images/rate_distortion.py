@@ -13,8 +13,9 @@ from benchmarks.support import common  # isort: skip  (before numpy)
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from benchmarks.support import peers
 from scipy.interpolate import PchipInterpolator
+
+from benchmarks.support import peers
 
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 Point = tuple[float, float]

@@ -24,7 +24,6 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.support import recordings
 import numpy as np
 import soundfile
 import soxr
@@ -32,6 +31,7 @@ import torch
 from torch import nn
 
 import latentstore
+from benchmarks.support import recordings
 from latentstore.fit.images import fit_file
 
 SAMPLES, RATE = 8192, 8000

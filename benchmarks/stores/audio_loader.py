@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.support import recordings
 import numpy as np
 import soundfile
 import torch
 
 import latentstore
+from benchmarks.support import recordings
 from latentstore.loaders import LatentLoader
 
 BATCH = 64

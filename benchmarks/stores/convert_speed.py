@@ -18,10 +18,10 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from benchmarks.support import peers
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
+from benchmarks.support import peers
 from latentstore.sources.images import read_image
 
 WORKERS, ROUNDS = 2, 3

@@ -19,7 +19,8 @@ BAR = 3.0
 
 def parts(blob: bytes) -> tuple[int, int, int, int]:
     """Bytes of (sample header, group headers, lane states, everything)."""
-    from latentstore.codecs.bitstream.sample import group_info, split_sample
+    from latentstore.codecs.bitstream.group import group_info
+    from latentstore.codecs.bitstream.sample import split_sample
 
     sample = split_sample(blob)
     headers = states = 0

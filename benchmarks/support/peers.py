@@ -9,10 +9,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
-from benchmarks.support import common  # noqa: F401  (before numpy: it sets the thread limits)
 import imagecodecs
 import numpy as np
 from PIL import Image
+
+from benchmarks.support import common  # noqa: F401  (before numpy: it sets the thread limits)
 
 
 class ImagePeer(NamedTuple):

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, check_size
 from latentstore.codecs.arrays.options import SIGNAL, SignalOptions
-from latentstore.codecs.bitstream.sample import at_once, split_sample
-from latentstore.codecs.bitstream.sample import check_size as check_image
+from latentstore.codecs.bitstream.group import at_once
+from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.codecs.image.codec import ImageCodec
+from latentstore.codecs.modality import IMAGE
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -134,4 +135,4 @@ def check_images(options: SignalOptions, shape: tuple[int, ...], codec: Codec | 
             "them"
         )
     if math.prod(shape):
-        check_image(shape[options.width], shape[options.height])
+        IMAGE.check(shape[options.width], shape[options.height])

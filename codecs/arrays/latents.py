@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, check_size
 from latentstore.codecs.arrays.options import LATENT
-from latentstore.codecs.bitstream.sample import at_once
-from latentstore.codecs.bitstream.sample import check_size as check_image
+from latentstore.codecs.bitstream.group import at_once
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.modality import IMAGE
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -78,7 +78,7 @@ def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
     if len(shape) != 4 or 0 in shape[1:]:
         raise ArgumentError(f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}")
     check_size(shape)
-    check_image(shape[3] * 8, shape[2] * 8)
+    IMAGE.check(shape[3] * 8, shape[2] * 8)
     if codec and shape[1] > codec.channels:
         raise ArgumentError(
             f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} "

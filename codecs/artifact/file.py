@@ -30,7 +30,7 @@ FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
 TAPS = 14
 # How artifacts of version 1 spell the modes of codecs.
 _MODES = {"RGB": "RGB", "L": "L", "sound": "audio"}
-AUDIO = "sound"
+STORED_AUDIO = "sound"
 
 Array = npt.NDArray[Any]
 
@@ -106,7 +106,7 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     if not is_name(facts.get("name")):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
     if not isinstance(facts.get("mode"), str) or facts["mode"] not in _MODES:
-        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {AUDIO}"
+        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {STORED_AUDIO}"
     if not isinstance(facts.get("card"), dict):
         return "it has no card"
     for key, low, high in (
@@ -117,7 +117,7 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     ):
         if not _whole(facts.get(key), low, high):
             return f"{key} is {_short(facts.get(key))}, not {low} to {high}"
-    if facts["mode"] == AUDIO:
+    if facts["mode"] == STORED_AUDIO:
         if not _whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
             return "inputs is not 1 to 16, or relative neither true nor false"
         if not _whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
@@ -187,7 +187,7 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
         "entropy.table": ("uint8", (models, group, FRACTIONS, BUCKETS)),
         "entropy.freq": ("int32", (None, SYMBOLS)),
     }
-    if facts["mode"] == AUDIO:
+    if facts["mode"] == STORED_AUDIO:
         shapes |= {
             "mix": ("float32", (facts["inputs"], facts["inputs"])),
             "source": ("int8", (channels,)),
@@ -221,7 +221,7 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
             return f"{name} holds values that are not finite"
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
-    if facts["mode"] == AUDIO:
+    if facts["mode"] == STORED_AUDIO:
         source = tensors["source"]
         return "source is not one of the inputs" if (source < 0).any() or (source >= facts["inputs"]).any() else None
     if (tensors["entropy.predicted"] > 1).any():

@@ -19,9 +19,12 @@ from latentstore.codecs.arguments import (
 )
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.audio.lapped import LappedTransform
-from latentstore.codecs.bitstream.sample import MAX_AREA, SEGMENT, SampleInfo, join_sample
+from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
+from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
 from latentstore.codecs.codec import Codec
+from latentstore.codecs.entropy.adaptive import AdaptiveCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
+from latentstore.codecs.modality import MAX_AREA
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -68,6 +71,7 @@ class AudioCodec(Codec):
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
         facts, tensors = artifact.facts, artifact.tensors
+        self.entropy: AdaptiveCoder = AdaptiveCoder(artifact)
         self.reduction = int(facts["hop"])
         self.rate = int(facts["rate"])
         self.relative = bool(facts["relative"])
@@ -102,6 +106,10 @@ class AudioCodec(Codec):
         if self.relative:
             return step_of(code), self._floor
         return step_of(code | COARSE), self._floor if code & COARSE else self._floor * np.float32(0.5)
+
+    def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
+        """`scale_of`: each sample has its own step code, whatever the quality."""
+        return self.scale_of
 
     # signals and latents
 
@@ -160,6 +168,12 @@ class AudioCodec(Codec):
             signal[...] = self._to_signal(latent[:kept], code, n)
         return out
 
+    def decode_samples(
+        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+    ) -> Floats:
+        """See `Codec.decode_samples`: float32 (N, samples, in_channels)."""
+        return self.decode(latents, quality=quality, size=size[1], codes=steps)
+
     # signals and blobs
 
     def compress(
@@ -199,7 +213,7 @@ class AudioCodec(Codec):
 
         def coded(code: int) -> tuple[list[bytes], Tally]:
             tally = Tally()
-            return self.entropy.encode_audio(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
+            return self.entropy.encode_runs(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
 
         code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
         # with steps much finer than the floors, finer floors may pay
@@ -221,9 +235,9 @@ class AudioCodec(Codec):
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
             raise ArgumentError(f"The latent is {codes.shape}; audio has one row and 1 to {MAX_AREA} instants.")
         if quality is None:
-            return self.entropy.encode_audio([codes], None, 0)
+            return self.entropy.encode_runs([codes], None, 0)
         q = require_quality(quality, self.default_quality)
-        return self.entropy.encode_audio([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
+        return self.entropy.encode_runs([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
         """The sample blob of group blobs that `compress_groups` made of `width` samples of audio; height: 1."""
@@ -257,19 +271,25 @@ class AudioCodec(Codec):
         part = np.ascontiguousarray(joined[:kept, first - at : last - at])
         return self.lapped.latent_to_samples(part, first, t, begin, end, self.scale_of(code), self._delta)
 
-    def read_rows(
+    def sample_fields(self, groups: Sequence[bytes]) -> dict[str, int]:
+        """The step code."""
+        return {"step": step_code_of(groups[0])}
+
+    def read_sizes(
         self,
         buffers: Sequence[Any],
         source: npt.NDArray[np.int32],
         start: npt.NDArray[np.int64],
         length: npt.NDArray[np.int64],
-        instants: npt.NDArray[np.int32],
-    ) -> Int8s:
-        """`read_groups` for groups of any lengths, instants: int32 (n,), without the GIL.
-
-        Returns int8 (sum of group_channels * instants,): the groups in order, each (group_channels, its instants).
-        """
-        return self.entropy.decode_rows(buffers, source, start, length, instants)
+        sizes: npt.NDArray[np.int64],
+    ) -> list[Int8s]:
+        """See `Codec.read_sizes`: recordings of any lengths are decoded in one call."""
+        groups = len(source) // max(1, len(sizes))
+        instants = -(-sizes[:, 1] // self.reduction)
+        flat = self.entropy.decode_rows(buffers, source, start, length, np.repeat(instants.astype(np.int32), groups))
+        channels = groups * self.group_channels
+        parts = np.split(flat, np.cumsum(instants * channels)[:-1])
+        return [part.reshape(channels, 1, -1) for part in parts]
 
     def info(self, blob: Buffer) -> SampleInfo:
         """What the header of a sample blob says: its `width` is the number of samples, `rate` theirs in hertz.
@@ -298,7 +318,7 @@ class AudioCodec(Codec):
         trade = float(self.artifact.facts["lambda"]) * float(np.float32(self._parts(code)[0]) / scale.max()) ** 2
         for run in _gathered(self.lapped.coefficients(given, inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
-            yield self.entropy.optimise_audio(run, self._band(quality), weight, trade, self._delta)
+            yield self.entropy.optimise_all(run, self._band(quality), weight, trade, self._delta)
 
     def _level(self, blocks: Blocks) -> float:
         """Root mean square of all samples."""

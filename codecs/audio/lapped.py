@@ -1,8 +1,8 @@
 """Signals to channels and back: the lapped transform of audio codecs, and quantisation.
 
-The kernel does it; without one `lapped_reference` does, with the same operations in the same order, so results are the
-same bits. Sections are those of docs/format-audio.md. A coefficient or a sample is the same whatever else is computed
-with it: signals of any length go through in pieces, and any part of one can be rebuilt alone.
+The kernel does it, and the reference does the same operations in the same order, so results are the same bits.
+Sections are those of docs/format-audio.md. A coefficient or a sample is the same whatever else is computed with it:
+signals of any length go through in pieces, and any part of one can be rebuilt alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import lapped as reference
+from latentstore.codecs.native import backend
 
 __all__ = ["LappedTransform", "mdct_basis"]
 
@@ -157,10 +156,8 @@ class LappedTransform:
                 f"Samples {start} to {stop} take instants {low} to {high} of {t}, not {first} to {last}."
             )
         tables = (self.mix, self.source, self.basis, self.fold)
-        if kernel is None:
-            return reference.samples(latent, (first, t, start, stop), *tables, scale, delta)
         out = np.empty((stop - start, self.inputs), np.float32)
-        kernel.lapped_samples((first, t, start), *map(np.ascontiguousarray, (latent, *tables, scale, delta)), out)
+        backend().lapped_samples((first, t, start), *map(np.ascontiguousarray, (latent, *tables, scale, delta)), out)
         return out
 
     def _runs(self, blocks: Iterable[Floats]) -> Iterator[Floats]:
@@ -201,20 +198,16 @@ class LappedTransform:
 
     def _coefficients(self, places: Floats, inverse: Floats) -> Floats:
         _check("inverse", inverse, np.float32, (len(self.source),))
-        if kernel is None:
-            return reference.coefficients(places, self.mix, self.source, self.basis, inverse)
         out = np.empty((len(self.source), len(places) // self.hop - 1), np.float32)
-        kernel.lapped_coefs(places, self.mix, *self.panels, np.ascontiguousarray(inverse), out)
+        backend().lapped_coefs(places, self.mix, *self.panels, np.ascontiguousarray(inverse), out)
         return out
 
     def _latent(self, places: Floats, inverse: Floats, rounding: Floats) -> tuple[Latent, int]:
         _check("inverse", inverse, np.float32, (len(self.source),))
         _check("rounding", rounding, np.float32, (len(self.source),))
-        if kernel is None:
-            return reference.quantised(self._coefficients(places, inverse), rounding)
         out = np.empty((len(self.source), len(places) // self.hop - 1), np.int8)
         steps = map(np.ascontiguousarray, (inverse, rounding))
-        return out, kernel.lapped_latent(places, self.mix, *self.panels, *steps, out)
+        return out, backend().lapped_latent(places, self.mix, *self.panels, *steps, out)
 
 
 def _reflected(held: Floats, more: int, n: int) -> Floats:

@@ -1,14 +1,12 @@
-"""CRC-32C (Castagnoli), reflected, as in RFC 3720: from the kernel where there is one."""
+"""CRC-32C (Castagnoli), reflected, as in RFC 3720."""
 
 from __future__ import annotations
 
-from latentstore.codecs.native import kernel
+from latentstore.codecs.native import backend
+
+__all__ = ["crc32c"]
 
 
 def crc32c(data: bytes | memoryview, seed: int = 0) -> int:
     """The CRC-32C of `data`, going on from the CRC `seed` of what came before it."""
-    if kernel is not None:
-        return int(kernel.crc32c(data, seed))
-    from latentstore.codecs.reference.header import crc32c as in_python
-
-    return in_python(data, seed)
+    return int(backend().crc32c(data, seed))

@@ -1,26 +1,15 @@
-"""Latents to group blobs and back: the entropy coder of one artifact.
-
-The kernel does it; without one `reference` does, with the same results.
-"""
+"""Latents to group blobs and back: the entropy coder of images, and what that of audio shares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import Artifact
-from latentstore.codecs.bitstream.sample import (
-    SEGMENT,
-    GroupInfo,
-    group_info,
-    is_segmented,
-    join_segments,
-    split_segments,
-)
+from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.errors import (
     ArtifactError,
     CorruptError,
@@ -28,31 +17,28 @@ from latentstore.codecs.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from latentstore.codecs.native import kernel
+from latentstore.codecs.modality import IMAGE, Modality
+from latentstore.codecs.native import backend
+
+__all__ = ["TABLES", "EntropyCoder", "blob_at"]
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
-# What the backends return for a blob that they refuse (coder.h); anything else: it contradicts itself.
+# Why the backend refuses a blob (coder/coder.h); anything else: its parts do not agree.
 _TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
 TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
-ADAPTIVE_TABLES = ("own", "bias", "cross", "taps", "source", "rate", "gain", "table", "freq")
-
-
-def backend() -> Any:
-    """The module that codes: the kernel, or the reference where there is none."""
-    if kernel is not None:
-        return kernel
-    from latentstore.codecs.reference import coder as reference
-
-    return reference
 
 
 class EntropyCoder:
     """Codes the groups of an artifact's latents.
 
-    A model codes one group of channels in one band of steps; model = band * groups + group.
+    A model codes one group of channels in one band of steps; model = band * groups + group. modality: of the latents.
+    tables: the artifact's tensors ``entropy.NAME`` that the coder is made of.
     """
+
+    modality: ClassVar[Modality] = IMAGE
+    tables: ClassVar[tuple[str, ...]] = TABLES
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
@@ -60,14 +46,15 @@ class EntropyCoder:
         self.group_channels = int(artifact.facts["group_channels"])
         self.groups = int(artifact.facts["channels"]) // self.group_channels
         self.bands = len(artifact.facts["model_steps"])
-        self.audio = artifact.mode == "audio"
-        names = ADAPTIVE_TABLES if self.audio else TABLES
-        tables = [np.ascontiguousarray(artifact.tensors[f"entropy.{name}"]) for name in names]
-        make = backend().adaptive_new if self.audio else backend().coder_new
+        tables = [np.ascontiguousarray(artifact.tensors[f"entropy.{name}"]) for name in self.tables]
         try:
-            self._coder = make(self.sha256, int(artifact.facts["precision"]), *tables)
+            self._coder = self._make(int(artifact.facts["precision"]), tables)
         except ValueError as error:
             raise ArtifactError(f"Artifact {artifact.name} cannot be used: {error}; fetch it again.") from error
+
+    def _make(self, precision: int, tables: list[npt.NDArray[Any]]) -> Any:
+        """The backend's coder; ValueError if the tables are not right."""
+        return backend().coder_new(self.sha256, precision, *tables)
 
     def encode(self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0) -> bytes:
         """The blob of one group, int8 (group_channels, h, w).
@@ -87,157 +74,18 @@ class EntropyCoder:
         return bytes(backend().coder_encode(self._coder, best, quality, latent))
 
     def optimise(
-        self, coefficients: Floats, group: int, band: int, weight: Floats, trade: float, delta: Floats
+        self, coefficients: Floats, group: int, band: int, weight: Floats, lambda_: float, delta: Floats
     ) -> Int8s:
         """Rate-distortion-optimised integers of one group's coefficients.
 
         coefficients: float32 (group_channels, h, w), in steps; weight: float32 (group_channels,), squared
-        error of a unit of each channel; trade: lambda, error a bit is worth; delta: float32 (group_channels,
-        2), see docs/format.md section 8.
+        error of a unit of each channel; lambda_: squared error accepted to save one bit; delta: float32
+        (group_channels, 2), see docs/format.md section 8.
         """
         out = np.empty(coefficients.shape, np.int8)
         model = band * self.groups + group
-        backend().coder_optimise(self._coder, model, coefficients, weight, float(trade), delta, out)
+        backend().coder_optimise(self._coder, model, coefficients, weight, float(lambda_), delta, out)
         return out
-
-    # audio
-
-    def encode_audio(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
-        """The group blobs of a latent of audio, in segments where it is long.
-
-        runs: int8 (channels, 1, r) one after another, all but the last of whole segments. band: as in `encode`. code:
-        the step code, 0 if unknown.
-        """
-        instants, segments = 0, []
-        for run in runs:
-            instants += run.shape[2]
-            for part in _segmented(run, self.groups):
-                segments += self._encode_run(part, band, code)
-        if len(segments) == 1:
-            return segments[0]
-        return [join_segments(blobs, instants, self.sha256) for blobs in zip(*segments, strict=True)]
-
-    def _encode_run(self, run: Int8s, band: int | None, code: int) -> list[list[bytes]]:
-        """Blobs of every group of every segment; run: int8 (segments, groups, group_channels, 1, t)."""
-        flat = run.reshape(-1, *run.shape[2:])
-        if band is None:
-            blobs = [self.encode(group, quality=code) for group in flat]
-        else:
-            blobs = list(backend().coder_encode_many(self._coder, self._models(band, len(run)), code, flat))
-        return [blobs[at : at + self.groups] for at in range(0, len(blobs), self.groups)]
-
-    def optimise_audio(self, coefficients: Floats, band: int, weight: Floats, trade: float, delta: Floats) -> Int8s:
-        """`optimise` for all groups of audio, float32 (channels, 1, t); int8 of that shape."""
-        made = []
-        for run in _segmented(coefficients, self.groups):
-            flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
-            out = np.empty(flat.shape, np.int8)
-            backend().coder_optimise_many(
-                self._coder, self._models(band, segments), flat,
-                np.tile(weight.reshape(self.groups, -1), (segments, 1)), trade,
-                np.tile(delta.reshape(self.groups, -1, 2), (segments, 1, 1)), out,
-            )  # fmt: skip
-            made.append(out.reshape(run.shape).transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
-        return np.concatenate(made, axis=2)
-
-    def _models(self, band: int, segments: int) -> npt.NDArray[np.int32]:
-        return np.tile(np.arange(self.groups, dtype=np.int32) + band * self.groups, segments)
-
-    def decode_instants(
-        self,
-        groups: Sequence[memoryview],
-        instants: int,
-        first: int,
-        last: int,
-        name: Callable[[int], str] = "Group {}".format,
-    ) -> tuple[Int8s, int, set[int]]:
-        """Of groups of audio, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
-        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and their step codes.
-
-        Errors are as in `decode`.
-        """
-        begin, end = first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants)
-        tables = [self._bounds(group, g, name(g), instants) for g, group in enumerate(groups)]
-        out = np.empty((len(groups), self.group_channels, 1, end - begin), np.int8)
-        whole, rest = divmod(end - begin, SEGMENT)
-        codes: set[int] = set()
-        # as many segments at once as fill the decoder's lanes a few times over
-        most = max(1, 64 // len(groups))
-        runs = [(at, min(most, whole - at), SEGMENT) for at in range(0, whole, most)] + [(whole, 1, rest)] * (rest > 0)
-        for at, count, width in runs:
-            places = range(begin // SEGMENT + at, begin // SEGMENT + at + count)
-            start = np.array([bounds[i] for i in places for bounds in tables], np.int64)
-            length = np.array([bounds[i + 1] - bounds[i] for i in places for bounds in tables], np.int64)
-            source = np.tile(np.arange(len(groups), dtype=np.int32), count)
-            part = np.empty((len(source), self.group_channels, 1, width), np.int8)
-            try:
-                self._decode(groups, source, start, length, part, lambda i: name(i % len(groups)))
-            except LatentstoreError as error:
-                error.index = None if error.index is None else error.index % len(groups)
-                raise
-            # they are whole, so that each has this byte of its header
-            codes |= {groups[g][first + 2] for g, first in zip(source.tolist(), start.tolist(), strict=True)}
-            shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
-            out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
-        return out, begin, codes
-
-    def decode_rows(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        instants: npt.NDArray[np.int32],
-        name: Callable[[int], str] = "Group blob {}".format,
-    ) -> Int8s:
-        """`decode` for groups of audio of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
-        group_channels * instants,)."""
-        ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
-        out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
-        segmented = np.flatnonzero(instants > SEGMENT)
-        short = np.flatnonzero(instants <= SEGMENT)
-        into = out if not len(segmented) else np.empty(int(instants[short].sum()) * self.group_channels, np.int8)
-        places = (np.asarray(source, np.int32), np.asarray(start, np.int64), np.asarray(length, np.int64))
-        status, index = backend().coder_decode_rows(
-            self._coder, list(buffers), *(place[short] for place in places), instants[short], into
-        )
-        if status:
-            which = int(short[index])
-            raise self._error(status, which, name(which), _blob(buffers, places, which), (1, int(instants[which])))
-        if not len(segmented):
-            return out
-        at = 0
-        for i in short.tolist():
-            size = int(instants[i]) * self.group_channels
-            out[ends[i] - size : ends[i]] = into[at : at + size]
-            at += size
-        for i in segmented.tolist():
-            shape = (1, self.group_channels, 1, int(instants[i]))
-            part = out[ends[i] - shape[1] * shape[3] : ends[i]].reshape(shape)
-            one = slice(i, i + 1)
-            try:
-                self.decode(buffers, source[one], start[one], length[one], part, partial(_nth, name, i))
-            except LatentstoreError as error:
-                error.index = i
-                raise
-        return out
-
-    def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
-        """Where the blobs of a group's segments begin, and the last ends."""
-        if instants <= SEGMENT:
-            return np.array([0, len(group)], np.int64)
-        if not is_segmented(group):
-            raise CorruptError(f"{name} is not cut into segments, and has {instants} instants.", index)
-        try:
-            found, bounds = split_segments(group, self.sha256)
-        except LatentstoreError as error:
-            raise type(error)(f"{name} cannot be read: {error}", index) from error
-        if found != instants:
-            raise CorruptError(f"{name} has {found} instants where {instants} are expected.", index)
-        if bounds[-1] != len(group):
-            kind = TruncatedError if bounds[-1] > len(group) else CorruptError
-            raise kind(f"{name} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
-        return bounds
 
     def decode(
         self,
@@ -253,21 +101,6 @@ class EntropyCoder:
         out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index` and begin with
         what `name` calls it.
         """
-        if self.audio and out.shape[3] > SEGMENT:
-            groups = [_blob(buffers, (source, start, length), i) for i in range(len(source))]
-            out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
-            return
-        self._decode(buffers, source, start, length, out, name)
-
-    def _decode(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        out: Int8s,
-        name: Callable[[int], str],
-    ) -> None:
         status, index = backend().coder_decode(
             self._coder,
             list(buffers),
@@ -277,7 +110,7 @@ class EntropyCoder:
             out,
         )
         if status:
-            blob = _blob(buffers, (source, start, length), index)
+            blob = blob_at(buffers, (source, start, length), index)
             raise self._error(status, index, name(index), blob, out.shape[2:])
 
     def _error(self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
@@ -296,32 +129,17 @@ class EntropyCoder:
                 f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index
             )
         if status == _WRONG_SHAPE:
-            info: GroupInfo = group_info(blob, audio=self.audio)
+            info = group_info(blob, modality=self.modality)
             return CorruptError(
                 f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are expected.",
                 index,
             )
-        return CorruptError(f"{where} contradicts itself (status {status}).", index)
+        return CorruptError(
+            f"{where} is not a valid group blob: its checksum holds, but its parts do not agree; encode it anew.", index
+        )
 
 
-def _blob(buffers: Sequence[Any], places: Sequence[npt.NDArray[Any]], i: int) -> memoryview:
+def blob_at(buffers: Sequence[Any], places: Sequence[npt.NDArray[Any]], i: int) -> memoryview:
     """Blob i; places: source, start and length of all."""
     source, start, length = (int(place[i]) for place in places)
     return memoryview(buffers[source]).cast("B")[start : start + length]
-
-
-def _nth(name: Callable[[int], str], i: int, _: int) -> str:
-    return name(i)
-
-
-def _segmented(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
-    """(channels, 1, t) as (segments, groups, group_channels, 1, SEGMENT), and what is left over as one shorter."""
-    grouped = planes.reshape(groups, -1, *planes.shape[1:])
-    whole = planes.shape[-1] // SEGMENT * SEGMENT
-    runs = []
-    if whole:
-        cut = grouped[..., :whole].reshape(*grouped.shape[:3], -1, SEGMENT)
-        runs.append(np.ascontiguousarray(cut.transpose(3, 0, 1, 2, 4)))
-    if whole < planes.shape[-1]:
-        runs.append(np.ascontiguousarray(grouped[None, ..., whole:]))
-    return runs

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS, TAPS
-from latentstore.codecs.entropy.coder import backend
 from latentstore.codecs.fit.entropy import CONTEXTS, RADIUS, UNIT, nonnegative_fit
+from latentstore.codecs.native import backend
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS
-from latentstore.codecs.entropy.coder import backend
+from latentstore.codecs.native import backend
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]

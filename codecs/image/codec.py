@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from latentstore.codecs.arguments import (
     require_size,
 )
 from latentstore.codecs.artifact.file import Artifact
-from latentstore.codecs.bitstream.sample import SampleInfo, check_size, group_info, join_sample
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.codec import Codec
+from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
 from latentstore.codecs.image.wavelet import REDUCTION
+from latentstore.codecs.modality import IMAGE
 
 Uint8s = npt.NDArray[np.uint8]
 Int8s = npt.NDArray[np.int8]
@@ -38,6 +41,7 @@ class ImageCodec(Codec):
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
+        self.entropy = EntropyCoder(artifact)
         self.classes = artifact.tensors["classes"]
         self._analysis, self._synthesis = self._projection()
 
@@ -94,7 +98,7 @@ class ImageCodec(Codec):
             )
         require_effort(effort)
         height, width = images.shape[1:3]
-        check_size(width, height)
+        IMAGE.check(width, height)
         out = np.empty((len(images), *self.latent_shape(height, width)), np.int8)
         outside = 0
         for image, latent in zip(images, out, strict=True):
@@ -127,6 +131,17 @@ class ImageCodec(Codec):
         for i, latent in enumerate(codes):
             out[i] = self._to_image(latent[:kept], q, (height, width))
         return out
+
+    def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
+        """One scale for all samples: images have no step codes of their own."""
+        scale = self.scale(quality)
+        return lambda _: scale
+
+    def decode_samples(
+        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+    ) -> Uint8s:
+        """See `Codec.decode_samples`: uint8 (N, H, W, C)."""
+        return self.decode(latents, quality=quality, size=size)
 
     def transform(self, latent: npt.ArrayLike, symmetry: str) -> Int8s:
         """The latent of the flipped or turned image, from that of the image.
@@ -167,7 +182,7 @@ class ImageCodec(Codec):
         for.
         """
         codes = self._require_latent(latent)
-        check_size(codes.shape[2] * REDUCTION, codes.shape[1] * REDUCTION)
+        IMAGE.check(codes.shape[2] * REDUCTION, codes.shape[1] * REDUCTION)
         n = self.group_channels
         q = None if quality is None else require_quality(quality, self.default_quality)
         band = None if q is None else self._band(q)

@@ -1,7 +1,6 @@
 """Images to channels and back: packet transform, projection within symmetry classes, quantisation.
 
-The kernel does it; without one `projection_reference` does, with the same operations in the same order, so
-results are the same bits.
+The kernel does it, and the reference does the same operations in the same order, so results are the same bits.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import numpy.typing as npt
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.symmetry import Basis, check_classes
 from latentstore.codecs.image.wavelet import REDUCTION
-from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import projection as reference
+from latentstore.codecs.native import backend
 
 __all__ = [
     "AnalysisTables",
@@ -122,20 +120,16 @@ def latent_side(pixels: int) -> int:
 def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
     """All bands of an image: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour."""
     _check_image(pixels)
-    if kernel is None:
-        return reference.image_planes(pixels)
     out = np.empty((64 * pixels.shape[2], latent_side(pixels.shape[0]), latent_side(pixels.shape[1])), np.float32)
-    kernel.image_analysis(np.ascontiguousarray(pixels), out)
+    backend().image_analysis(np.ascontiguousarray(pixels), out)
     return out
 
 
 def image_to_coefs(pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_step: Floats) -> Floats:
     """Channels in units of their steps: uint8 (H, W, C) to float32 (K, h, w). inv_step: float32 (K,)."""
     _check_image(pixels)
-    if kernel is None:
-        return reference.image_to_coefs(pixels, tables.basis, tables.runs, tables.weights, inv_step)
     out = np.empty(_latent_shape(pixels, tables), np.float32)
-    kernel.image_to_coefs(np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out)
+    backend().image_to_coefs(np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out)
     return out
 
 
@@ -148,10 +142,8 @@ def image_to_latent(
     Returns int8 (K, h, w), limited to +-127, and how many values were limited: the caller is to act on them.
     """
     _check_image(pixels)
-    if kernel is None:
-        return reference.image_to_latent(pixels, tables.basis, tables.runs, tables.weights, inv_step, rounding)
     out = np.empty(_latent_shape(pixels, tables), np.int8)
-    outside = kernel.image_to_latent(
+    outside = backend().image_to_latent(
         np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, rounding, out
     )
     return out, outside
@@ -178,10 +170,7 @@ def latent_to_image(
     arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
     if out is None:
         out = np.empty((height, width, colours), np.uint8)
-    if kernel is None:
-        out[...] = reference.latent_to_image(latent, *arrays, size)
-        return out
-    kernel.latent_to_image(np.ascontiguousarray(latent), *arrays, out)
+    backend().latent_to_image(np.ascontiguousarray(latent), *arrays, out)
     return out
 
 

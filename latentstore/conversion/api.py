@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
+from latentstore.codecs.modality import AUDIO
 from latentstore.conversion.plan import listing_digest, shard_bounds, shard_samples
 from latentstore.progress import Progress
 
@@ -133,7 +133,7 @@ def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | 
     """The side of the square that images are cut to, None for none."""
     if size is not None and seconds is not None:
         raise ArgumentError("size is of images and seconds are of audio; give one of them")
-    if codec.mode == AUDIO:
+    if codec.modality is AUDIO:
         if size is not None:
             raise ArgumentError(f"size is of images, and {codec.name} is a codec of audio: --seconds cuts that")
         return None
@@ -151,7 +151,7 @@ def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | 
 
 def _window(seconds: float | None, rate: int | None, codec: Codec) -> tuple[int | None, int | None]:
     """Samples of a window, None for whole recordings, and the rate of all of them, None for each one's own."""
-    if codec.mode != AUDIO:
+    if codec.modality is not AUDIO:
         for name, value in (("seconds", seconds), ("rate", rate)):
             if value is not None:
                 raise ArgumentError(f"{name} is of audio, and {codec.name} is a codec of images: --size scales those")
@@ -189,7 +189,7 @@ def _plan(
     from latentstore.writing.spec import StoreSpec
 
     shown.begin(f"listing {source}")
-    audio = codec.mode == AUDIO
+    audio = codec.modality is AUDIO
     listed = open_source(source, labels, options, audio, rate)
     items, size = listed.items, settings.fixed_size
     if not items:

@@ -7,9 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentstore.codecs.bitstream.sample import AUDIO, step_code_of
+from latentstore.codecs.bitstream.segments import step_code_of
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, SignalError
 from latentstore.codecs.load import codec_of
+from latentstore.codecs.modality import AUDIO, modality_of
 from latentstore.conversion.dispatch import Monitor
 from latentstore.conversion.quarantine import Failure
 from latentstore.conversion.report import Limited
@@ -137,6 +138,6 @@ class ShardWork:
         except ArgumentError as error:  # the options were checked before: it is this signal's size
             raise SignalError(str(error)) from error
         fields = signal.fields
-        if settings.mode == AUDIO:
+        if modality_of(settings.mode) is AUDIO:
             fields = {**fields, "step": step_code_of(groups[0])}
         return Sample(key, groups, signal.width, signal.height, fields), outliers

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs import AudioCodec, OutlierWarning
-from latentstore.codecs.artifact.file import AUDIO, make_artifact, read_artifact
-from latentstore.codecs.bitstream.sample import SEGMENT
+from latentstore.codecs.artifact.file import STORED_AUDIO, make_artifact, read_artifact
+from latentstore.codecs.bitstream.segments import SEGMENT
 from latentstore.codecs.fit.adaptive import adaptive_counts, fit_group, gains
 from latentstore.codecs.fit.entropy import cluster
 from latentstore.codecs.fit.lapped import LappedProjection, fit_lapped
@@ -103,7 +103,7 @@ def _facts(
     bound = np.abs(found.basis).sum(1, dtype=np.float64) * shape.inputs**0.5
     return {
         "name": name,
-        "mode": AUDIO,
+        "mode": STORED_AUDIO,
         "inputs": shape.inputs,
         "hop": shape.hop,
         "rate": shape.rate,

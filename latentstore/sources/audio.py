@@ -94,8 +94,8 @@ def library_versions(resampling: bool) -> dict[str, str]:
 class AudioReader:
     """A recording, read forwards, so that a long one need not be in memory. Use as a context manager.
 
-    data: the bytes of an audio file, or the file, which it closes; or an array (n,) or (n, channels) of floats, int16 or
-    int32 at the rate `own`. samples, rate: of what `read` gives. Errors as in `read_audio`.
+    data: the bytes of an audio file, or the file, which it closes; or an array (n,) or (n, channels) of floats, int16
+    or int32 at the rate `own`. samples, rate: of what `read` gives. Errors as in `read_audio`.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
-from latentstore.codecs.bitstream.sample import AUDIO, MAX_AREA
 from latentstore.codecs.errors import ArgumentError, AudioError
+from latentstore.codecs.modality import AUDIO, MAX_AREA
 from latentstore.sources.folder import FileItem
 from latentstore.sources.item import Field, Item
 
@@ -54,7 +54,7 @@ class Signals(Protocol):
 
 def signals_of(settings: Settings, codec: Codec) -> Signals:
     """The reader of what this codec takes."""
-    return AudioSignals(settings, codec) if codec.mode == AUDIO else Images(settings)
+    return AudioSignals(settings, codec) if codec.modality is AUDIO else Images(settings)
 
 
 class Images:

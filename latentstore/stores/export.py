@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.codecs.modality import AUDIO
 from latentstore.progress import Progress
 from latentstore.words import words_of
 
@@ -68,7 +69,7 @@ def export(
 
 def _batch(dataset: LatentDataset) -> int:
     """Samples to decode before any of them is written: fewer of long audio, to bound the memory."""
-    if not dataset.is_audio:
+    if dataset.modality is not AUDIO:
         return BATCH
     return max(1, min(BATCH, BATCH_SAMPLES // int(dataset.sizes()[:, 1].max(initial=1))))
 
@@ -80,10 +81,10 @@ def _signals(dataset: LatentDataset, indices: np.ndarray) -> Iterator[tuple[str,
     samples = zip(dataset.keys(indices), dataset.read_latents(indices), dataset.sizes(indices).tolist(), strict=True)
     for i, (key, latent, (height, width)) in enumerate(samples):
         signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
-        if dataset.is_audio:
+        if dataset.modality is AUDIO:
             signal = signal[: int(fields["samples"][i]) if "samples" in fields else width]
-        rate = int(fields["rate"][i]) if dataset.is_audio else 0
-        if dataset.is_audio and not 1 <= rate < 1 << 28:
+        rate = int(fields["rate"][i]) if (dataset.modality is AUDIO) else 0
+        if (dataset.modality is AUDIO) and not 1 <= rate < 1 << 28:
             raise CorruptError(f"{dataset.where(int(indices[i]))}: its rate is {rate} hertz")
         yield key, signal, rate
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs import AudioCodec
+from latentstore.codecs.modality import AUDIO
 from latentstore.progress import counted, megabytes, printable
 from latentstore.words import words_of
 
@@ -54,13 +55,13 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
 
 def _rate(dataset: LatentDataset, bits: float, rest: str) -> tuple[str, str]:
     """Bits a pixel, or how much smaller than 16-bit PCM the audio is."""
-    if dataset.is_audio:
+    if dataset.modality is AUDIO:
         return "compression", f"{16 * dataset.codec.in_channels / bits:.1f} of 16-bit PCM, {rest}"
     return "bits per pixel", f"{bits:.3f}, {rest}"
 
 
 def _signals(dataset: LatentDataset) -> str:
-    return _lengths(dataset) if dataset.is_audio else f"{_sizes(dataset)}, {dataset.info['mode']}"
+    return _lengths(dataset) if (dataset.modality is AUDIO) else f"{_sizes(dataset)}, {dataset.info['mode']}"
 
 
 def _lengths(dataset: LatentDataset) -> str:
@@ -84,7 +85,7 @@ def _sizes(dataset: LatentDataset) -> str:
 def _latents(dataset: LatentDataset) -> str:
     codec = dataset.codec
     shape = dataset.latent_shape
-    if dataset.is_audio:
+    if dataset.modality is AUDIO:
         form = f"({codec.channels}, {shape[2] if shape else f'samples/{codec.reduction}'})"
     else:
         form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"

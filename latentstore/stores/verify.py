@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
-from latentstore.loaders.stats import Moments, scales_of
+from latentstore.loaders.stats import Moments
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -165,7 +165,7 @@ def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[s
     problems = []
     if size != dataset.info["blob_bytes"]:
         problems.append(f"{dataset.url}: {size} bytes of blobs, but it says {dataset.info['blob_bytes']}")
-    scales = scales_of(dataset.codec, dataset.quality)
+    scales = dataset.codec.scales(dataset.quality)
     least = 1e-4 * min(float(scales(int(code)).max()) for code in moments.codes)
     for name, stored, computed in zip(("mean", "std"), dataset.stats, moments.mean_std(scales), strict=True):
         if not np.allclose(stored, computed, rtol=1e-4, atol=least):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from latentstore.codecs.bitstream.sample import AUDIO
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of
+from latentstore.codecs.modality import modality_of
 from latentstore.loaders.columns import Column, same_names
 from latentstore.loaders.manifest import FORMAT_VERSION
 from latentstore.loaders.remote.location import Location
-from latentstore.loaders.stats import RATE, STEP, Moments, scales_of
+from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import Lock
 from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary
 from latentstore.writing.staging import ARTIFACT, Staging
@@ -242,7 +242,7 @@ class StagedWriter(ABC):
         """What the manifest says of the store, the same in every layout."""
         spec = self.spec
         moments = Moments.total((s.moments for s in summaries), spec.channels)
-        mean, std = moments.mean_std(scales_of(self._codec(), spec.quality))
+        mean, std = moments.mean_std(self._codec().scales(spec.quality))
         return {
             "format_version": FORMAT_VERSION,
             "codec": spec.codec,
@@ -264,14 +264,15 @@ class StagedWriter(ABC):
 
 
 def _steps(mode: str, run: Sequence[Sample], index: int) -> np.ndarray:
-    """The step codes of samples; ArgumentError where audio does not say them, or its rate."""
-    if mode != AUDIO:
-        return np.zeros(len(run), np.int64)
+    """int64 (n,): the step codes of samples, 0 where they have none; ArgumentError where a field is missing."""
+    modality = modality_of(mode)
     for sample in run:
-        for name in (STEP, RATE):
+        for name in modality.fields:
             if not isinstance(sample.fields.get(name), int):
-                raise ArgumentError(f"shard {index}, {sample.key}: audio needs the field {name!r}, a whole number")
-    return np.array([sample.fields[STEP] for sample in run], np.int64)
+                raise ArgumentError(
+                    f"shard {index}, {sample.key}: {modality.name} needs the field {name!r}, a whole number"
+                )
+    return np.array([sample.fields.get("step", 0) if modality.fields else 0 for sample in run], np.int64)
 
 
 def _runs(samples: Sequence[Sample], pixels: int = 1 << 24) -> list[tuple[int, list[Sample]]]:

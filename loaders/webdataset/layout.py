@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentstore.codecs.bitstream.sample import AUDIO, join_sample, split_sample
+from latentstore.codecs.bitstream.sample import join_sample, split_sample
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.modality import modality_of
 from latentstore.loaders.columns import Column, pack, unpack
 from latentstore.writing.spec import Sample
 
@@ -81,7 +82,7 @@ def encode_tar(samples: Sequence[Sample], mode: str, sha256: str, columns: dict[
                 raise ArgumentError(
                     f"{sample.key!r}: the last part of a key in a WebDataset has no dots, and is not empty"
                 )
-            rate = int(sample.fields["rate"]) if mode == AUDIO else 0
+            rate = modality_of(mode).rate_of(sample.fields)
             blob = join_sample(list(sample.groups), sample.width, sample.height, mode, artifact, rate)
             starts.append(_add(tar, f"{sample.key}.latent", blob))
             info = split_sample(blob)

@@ -24,7 +24,9 @@ from random_models import latent, random_tables
 from latentstore.codecs import Codec, codec_from_bytes
 from latentstore.codecs.artifact.file import make_artifact
 from latentstore.codecs.bitstream.checksum import crc32c
-from latentstore.codecs.bitstream.sample import group_info, split_sample, varint
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.bitstream.sample import split_sample
+from latentstore.codecs.bitstream.varint import varint
 from latentstore.codecs.entropy.coder import TABLES
 from latentstore.codecs.image.symmetry import symmetric_basis
 

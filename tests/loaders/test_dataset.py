@@ -256,7 +256,7 @@ def test_flipped_bits_name_shard_and_key(broken: Any) -> None:
 
 
 def test_wrong_artifact(broken: Any, codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentstore.codecs import load as resolve
+    from latentstore.codecs import load as codec_home
 
     if broken.layout.startswith("zarr"):
         from latentstore.loaders.zarr import layout as zarr_layout
@@ -266,8 +266,8 @@ def test_wrong_artifact(broken: Any, codec: Any, other_artifact: bytes, monkeypa
         (Path(broken.url) / "artifact/c/0").write_bytes(chunks["c/0"])
     else:
         (Path(broken.url) / "artifact.safetensors").write_bytes(other_artifact)
-    monkeypatch.setattr(resolve, "_codecs", {})
-    monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
+    monkeypatch.setattr(codec_home, "_registered", {})
+    monkeypatch.setattr(codec_home, "_shipped_of", lambda sha256: None)
     with pytest.raises(ArtifactError, match=f"but the data was written with {codec.sha256}"):
         latentstore.open(broken.url)
 

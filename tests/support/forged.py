@@ -7,12 +7,14 @@ from typing import Any
 from random_models import SHA256
 
 from latentstore.codecs.bitstream.checksum import crc32c
-from latentstore.codecs.bitstream.sample import group_info, varint
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.bitstream.varint import varint
+from latentstore.codecs.modality import IMAGE, Modality
 
 
-def reseal(blob: bytes, sha256: bytes = SHA256, audio: bool = False, **changes: Any) -> bytes:
+def reseal(blob: bytes, sha256: bytes = SHA256, modality: Modality = IMAGE, **changes: Any) -> bytes:
     """The group blob with fields of its header changed, and a checksum that matches."""
-    info = group_info(blob, audio=audio)
+    info = group_info(blob, modality=modality)
     old = {
         "version": 1, "flags": blob[0] & 15, "model": info.model, "quality": info.quality,
         "height": info.height, "width": info.width, "escapes": info.escapes,

@@ -10,7 +10,7 @@ import zarr
 from paths import GOLDEN
 
 import latentstore.zarr
-from latentstore.codecs import load as resolve
+from latentstore.codecs import load as codec_home
 
 FOLDER = GOLDEN / "arrays" / "v1"
 NAMES = {
@@ -32,13 +32,13 @@ def check(array: zarr.Array, group: str, name: str) -> None:
 
 @pytest.mark.parametrize(("group", "name"), CASES)
 def test_what_was_written_is_read(group: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "_codecs", {})
+    monkeypatch.setattr(codec_home, "_registered", {})
     check(latentstore.zarr.open(FOLDER / f"{group}.zarr", name), group, name)
 
 
 @pytest.mark.parametrize("name", ["one", "tiles", "planes", "latent", "prefix"])
 def test_by_zarr_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "_codecs", {})
+    monkeypatch.setattr(codec_home, "_registered", {})
     check(zarr.open_array(FOLDER / "v3.zarr", path=name, mode="r"), "v3", name)
 
 

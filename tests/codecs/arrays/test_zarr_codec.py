@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import latentstore
-from latentstore.codecs import load as resolve
+from latentstore.codecs import load as codec_home
 from latentstore.codecs.arrays.zarr_codec import LatentCodec
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, UnsupportedVersionError
 
@@ -203,9 +203,9 @@ def unknown(codec: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An array whose artifact neither this process nor the package has."""
     z = _create(codec, (2, 48, 4, 5))
     z[:] = _latents(2, 4, 5)
-    monkeypatch.setattr(resolve, "_codecs", {})
-    monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
-    monkeypatch.delenv(resolve.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(codec_home, "_registered", {})
+    monkeypatch.setattr(codec_home, "_shipped_of", lambda sha256: None)
+    monkeypatch.delenv(codec_home.FOLDER_VARIABLE, raising=False)
     return z
 
 
@@ -219,7 +219,7 @@ def test_missing_artifact_is_named(unknown: Any, codec: Any) -> None:
 def test_artifact_from_a_folder(
     unknown: Any, codec: Any, other_artifact: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(resolve.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(codec_home.FOLDER_VARIABLE, str(tmp_path))
     (tmp_path / "junk.safetensors").write_bytes(b"not an artifact")
     (tmp_path / "gray.safetensors").write_bytes(other_artifact)
     with pytest.raises(ArtifactError, match="has none of that hash"):
@@ -231,7 +231,7 @@ def test_artifact_from_a_folder(
 def test_open_registers_the_artifact_of_a_store(make_store: Any, unknown: Any, tmp_path: Path) -> None:
     store = make_store(tmp_path, "wds-fixed")
     with pytest.raises(ArtifactError):
-        resolve._codecs.clear()
+        codec_home._registered.clear()
         unknown[0]
     latentstore.open(store.url)
     assert np.array_equal(unknown[:], _latents(2, 4, 5))
@@ -244,10 +244,10 @@ def test_artifact_is_made_once_for_many_threads(codec: Any, monkeypatch: pytest.
         made.append(1)
         return codec.artifact_bytes
 
-    monkeypatch.setattr(resolve, "_codecs", {})
-    monkeypatch.setattr(resolve, "_shipped", lambda sha256: None)
+    monkeypatch.setattr(codec_home, "_registered", {})
+    monkeypatch.setattr(codec_home, "_shipped_of", lambda sha256: None)
     got: list[Any] = []
-    threads = [threading.Thread(target=lambda: got.append(resolve.codec_of(codec.sha256, read))) for _ in range(16)]
+    threads = [threading.Thread(target=lambda: got.append(codec_home.codec_of(codec.sha256, read))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -261,17 +261,17 @@ def test_fork_while_a_thread_holds_the_lock(codec: Any) -> None:
     program = f"""
 import os, threading
 from latentstore.codecs import load_codec
-from latentstore.codecs import load as resolve
+from latentstore.codecs import load as codec_home
 codec = load_codec("rgb-f8c48")
-resolve.register(codec)
+codec_home.register(codec)
 held, done = threading.Event(), threading.Event()
 def hold():
-    with resolve._lock:
+    with codec_home._lock:
         held.set(); done.wait()
 thread = threading.Thread(target=hold); thread.start(); held.wait()
 child = os.fork()
 if child == 0:
-    resolve.resolve(codec.name, {codec.sha256!r})
+    codec_home.resolve(codec.name, {codec.sha256!r})
     os._exit(7)
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 done.set(); thread.join()

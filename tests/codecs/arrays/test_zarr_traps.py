@@ -419,10 +419,10 @@ def test_opening_loads_no_model(codec: Any, tmp_path: Path) -> None:
     latentstore.zarr.create(tmp_path / "a.zarr", "image", (3, 16, 16, 3), codec=codec)
     program = f"""
 import zarr
-from latentstore.codecs import load as resolve
+from latentstore.codecs import load as codec_home
 z = zarr.open_array({str(tmp_path / "a.zarr")!r}, path="image", mode="r+")
 z.resize((5, 16, 16, 3)); z.attrs["a"] = 1
-assert not resolve._codecs
+assert not codec_home._registered
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

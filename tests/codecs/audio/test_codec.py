@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from latentstore.codecs import AudioCodec, codec_from_bytes, load_codec
 from latentstore.codecs.audio.codec import step_of
-from latentstore.codecs.bitstream.sample import SEGMENT, split_sample, step_code_of
+from latentstore.codecs.bitstream.sample import split_sample
+from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 
 # a few coefficients of loud, short signals are limited at high quality: that is said, and tested elsewhere

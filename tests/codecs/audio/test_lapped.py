@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentstore.codecs import native
 from latentstore.codecs.audio import lapped
 from latentstore.codecs.audio.lapped import LappedTransform, mdct_basis
 from latentstore.codecs.errors import ArgumentError
@@ -57,7 +58,7 @@ def orthonormal(hop, inputs):
 @pytest.fixture(params=["reference", *(kernel.kernel_paths() if kernel else [])])
 def path(request, monkeypatch):
     if request.param == "reference":
-        monkeypatch.setattr(lapped, "kernel", None)
+        monkeypatch.setattr(native, "kernel", None)
         yield request.param
     else:
         kernel.force_path(request.param)
@@ -67,7 +68,7 @@ def path(request, monkeypatch):
 
 def on_reference(call):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lapped, "kernel", None)
+        patch.setattr(native, "kernel", None)
         return call()
 
 

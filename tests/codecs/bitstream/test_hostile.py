@@ -16,7 +16,8 @@ import pytest
 from forged import reseal
 from random_models import SHA256, latent, random_tables
 
-from latentstore.codecs.bitstream.sample import group_info, split_sample
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import (
     ArtifactError,
     CorruptError,
@@ -26,6 +27,7 @@ from latentstore.codecs.errors import (
 )
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference.header import coder_lanes
 
 TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -7, -8
 BACKENDS = [b for b in (reference, kernel) if b is not None]
@@ -146,14 +148,14 @@ def test_the_last_word_and_the_last_escape_are_missed(backend: ModuleType) -> No
     coder, blob = make(backend)
     info = group_info(blob)
     payload = blob[info.header_bytes :]
-    end = len(payload) - info.escapes
+    end, states = len(payload) - info.escapes, 4 * coder_lanes(info.height, info.width)
     assert info.escapes > 0
     for forged in [
         reseal(blob, payload=payload[: end - 2] + payload[end:]),
         reseal(blob, payload=payload[:end] + b"\0\0" + payload[end:]),
         reseal(blob, payload=payload[:-1], escapes=info.escapes - 1),
         reseal(blob, payload=payload + b"\0", escapes=info.escapes + 1),
-        reseal(blob, payload=bytes(4 * info.lanes) + payload[4 * info.lanes :]),
+        reseal(blob, payload=bytes(states) + payload[states:]),
         reseal(blob, payload=b"\xff\xff\0\0" + payload[4:]),
     ]:
         assert status(backend, coder, forged)[0] in (TRUNCATED, CORRUPT)
@@ -167,7 +169,7 @@ def test_the_bad_blob_among_many_is_named(backend: ModuleType, shape: tuple[int,
     payload = blobs[4][info.header_bytes :]
     broken = [
         blobs[4][:-1],
-        reseal(blobs[4], payload=payload[: 4 * info.lanes], escapes=0),
+        reseal(blobs[4], payload=payload[: 4 * coder_lanes(info.height, info.width)], escapes=0),
         reseal(blobs[4], payload=payload[:-1], escapes=info.escapes - 1) if info.escapes else b"",
     ]
     for bad in broken:
@@ -229,7 +231,8 @@ FORGED = """
 import resource, sys, time
 import numpy as np
 from latentstore.codecs import errors, load_codec
-from latentstore.codecs.bitstream.sample import join_sample, varint
+from latentstore.codecs.bitstream.sample import join_sample
+from latentstore.codecs.bitstream.varint import varint
 from latentstore.codecs.bitstream.checksum import crc32c
 codec = load_codec("rgb-f8c48")
 sha = bytes.fromhex(codec.sha256)

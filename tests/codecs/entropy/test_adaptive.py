@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from random_models import KINDS, SHA256, latent, random_adaptive_tables, random_tables
 
-from latentstore.codecs.bitstream.sample import group_info
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.modality import AUDIO
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import coder as reference
 
@@ -95,7 +96,7 @@ def test_rows_of_many_widths_in_one_call(seed: int, widths: list[int], filtered:
         np.testing.assert_array_equal(out, expected, err_msg=path)
     # of one that is wrong, which it is
     bad = int(rng.integers(len(blobs)))
-    for change in (reseal(blobs[bad], width=widths[bad] + 1, audio=True), blobs[bad][:-1] + b"~" + blobs[bad][-1:]):
+    for change in (reseal(blobs[bad], width=widths[bad] + 1, modality=AUDIO), blobs[bad][:-1] + b"~" + blobs[bad][-1:]):
         spoiled = [*blobs[:bad], change, *blobs[bad + 1 :]]
         lengths = np.array([len(blob) for blob in spoiled], np.int64)
         answers = [
@@ -258,7 +259,7 @@ def make(backend: ModuleType) -> tuple[Any, bytes]:
 
 
 def payload_of(blob: bytes) -> bytes:
-    return blob[group_info(blob, audio=True).header_bytes :]
+    return blob[group_info(blob, modality=AUDIO).header_bytes :]
 
 
 def status_of(backend: ModuleType, coder: Any, blob: bytes) -> int:
@@ -270,7 +271,7 @@ def status_of(backend: ModuleType, coder: Any, blob: bytes) -> int:
 def test_cut_at_every_length(backend: ModuleType) -> None:
     coder, blob = make(backend)
     for end in range(len(blob)):
-        expected = TRUNCATED if end < group_info(blob, audio=True).header_bytes else BAD_CRC
+        expected = TRUNCATED if end < group_info(blob, modality=AUDIO).header_bytes else BAD_CRC
         assert status_of(backend, coder, blob[:end]) == expected
     assert status_of(backend, coder, blob + b"\0") == BAD_CRC
 
@@ -292,9 +293,9 @@ def test_fields_that_lie(backend: ModuleType) -> None:
         ({"flags": 2}, CORRUPT), ({"flags": 3}, CORRUPT), ({"escapes": 1 << 20}, CORRUPT), ({"payload": b""}, CORRUPT),
         ({"payload": payload[:7]}, CORRUPT), ({"payload": bytes(len(payload))}, CORRUPT),
     ]:  # fmt: skip
-        assert status_of(backend, coder, reseal(blob, audio=True, **changes)) == expected, changes
+        assert status_of(backend, coder, reseal(blob, modality=AUDIO, **changes)) == expected, changes
     for quality in (0, 100, 101, 255):
-        assert status_of(backend, coder, reseal(blob, audio=True, quality=quality)) == 0
+        assert status_of(backend, coder, reseal(blob, modality=AUDIO, quality=quality)) == 0
     other = backend.adaptive_new(bytes(32), 11, *random_adaptive_tables(2))
     assert status_of(backend, other, blob) == BAD_CRC
 
@@ -310,7 +311,7 @@ def test_payloads_that_lie() -> None:
         payload = bytearray(payload_of(blob))
         payload[int(rng.integers(0, len(payload)))] ^= int(rng.integers(1, 256))
         cut = int(rng.choice([len(payload), rng.integers(4, len(payload))]))
-        lie = reseal(blob, audio=True, payload=bytes(payload[:cut]))
+        lie = reseal(blob, modality=AUDIO, payload=bytes(payload[:cut]))
         expected = status_of(reference, slow, lie)
         seen.add(expected)
         for _ in paths():

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import section8
-from paths import GOLDEN as GOLDEN_FILES, ROOT
+from paths import GOLDEN as GOLDEN_FILES
+from paths import ROOT
 
 from latentstore.codecs import Codec, codec_from_bytes, errors, load_codec, shipped
-from latentstore.codecs.bitstream.sample import group_info, join_sample, split_sample
+from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.bitstream.sample import join_sample, split_sample
 from latentstore.codecs.entropy.coder import TABLES
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import coder as reference

@@ -46,7 +46,7 @@ def test_golden_blobs_without_the_kernel() -> None:
     code = (
         "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['latentstore.codecs._kernel'] = None\n"
         "import hashlib, json; from pathlib import Path\n"
-        "from latentstore.codecs import Codec, native\n"
+        "from latentstore.codecs import codec_from_bytes, native\n"
         "assert native.kernel is None\n"
         "folder = Path(sys.argv[1]); codec = codec_from_bytes((folder / 'artifact.safetensors').read_bytes())\n"
         "for name in ('one-sample', 'short', 'zeros', 'extreme', 'segments'):\n"

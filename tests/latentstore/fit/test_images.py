@@ -15,7 +15,7 @@ from drawn_images import drawn, psnr
 from PIL import Image
 
 from latentstore.cli.main import main
-from latentstore.codecs import load_codec, shipped
+from latentstore.codecs import codec_from_bytes, load_codec, shipped
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.symmetry import SYMMETRIES, transform_image
 from latentstore.fit import images as fitting

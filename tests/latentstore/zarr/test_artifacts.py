@@ -15,15 +15,15 @@ from zarr_arrays import images
 import latentstore
 import latentstore.zarr
 from latentstore.codecs import Codec, codec_from_bytes
-from latentstore.codecs import load as resolve
+from latentstore.codecs import load as codec_home
 from latentstore.codecs.errors import ArtifactError
 
 
 @pytest.fixture
 def strange(codec: Any, other_artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> Codec:
     """A codec that the package does not ship; what this process knows is forgotten afterwards."""
-    monkeypatch.setattr(resolve, "_codecs", {})
-    monkeypatch.delenv(resolve.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(codec_home, "_registered", {})
+    monkeypatch.delenv(codec_home.FOLDER_VARIABLE, raising=False)
     return codec_from_bytes(other_artifact)
 
 
@@ -36,7 +36,7 @@ def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_pa
     path = str(tmp_path / "a.zarr")
     made = latentstore.zarr.create(path, "deep/image", x.shape, codec=strange, data=x, **options)
     expected = made[...]
-    resolve._codecs.clear()
+    codec_home._registered.clear()
     if kind == "v3":
         assert np.array_equal(zarr.open_array(path, path="deep/image")[...], expected)
     else:  # Zarr tells these nothing of where they are
@@ -51,12 +51,12 @@ def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_pa
         (path + "/deep/image", None),
         (Path(path) / "deep/image", None),
     ):
-        resolve._codecs.clear()
+        codec_home._registered.clear()
         assert np.array_equal(latentstore.zarr.open(*way)[...], expected)
-    resolve._codecs.clear()
+    codec_home._registered.clear()
     assert np.array_equal(latentstore.zarr.open(path, "deep")["image"][...], expected)
     copied = latentstore.zarr.copy(latentstore.zarr.open(path, "deep/image"), tmp_path / "b.zarr")
-    resolve._codecs.clear()
+    codec_home._registered.clear()
     assert np.array_equal(latentstore.zarr.open(copied.store, copied.path)[...], expected)
 
 
@@ -66,7 +66,7 @@ def test_a_missing_artifact_is_named(strange: Codec, tmp_path: Path) -> None:
         path, "image", (1, 16, 16, 3), codec=strange, embed_artifact=False, data=images(1, 16, 16)
     )
     assert z.shape == (1, 16, 16, 3)
-    resolve._codecs.clear()
+    codec_home._registered.clear()
     for read in (
         lambda: zarr.open_array(path, path="image")[...],
         lambda: latentstore.zarr.open(path, "image"),
@@ -84,7 +84,7 @@ def test_a_damaged_artifact_is_not_taken(strange: Codec, tmp_path: Path) -> None
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    resolve._codecs.clear()
+    codec_home._registered.clear()
     with pytest.raises(ArtifactError, match=strange.sha256):
         zarr.open_array(path, path="image")[...]
 

@@ -1,0 +1,203 @@
+"""The entropy coder of audio: adaptive models, and groups cut into segments (docs/format-audio.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.bitstream.segments import SEGMENT, is_segmented, join_segments, split_segments
+from latentstore.codecs.entropy.coder import EntropyCoder, blob_at
+from latentstore.codecs.errors import CorruptError, LatentstoreError, TruncatedError
+from latentstore.codecs.modality import AUDIO, Modality
+from latentstore.codecs.native import backend
+
+__all__ = ["ADAPTIVE_TABLES", "AdaptiveCoder"]
+
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+ADAPTIVE_TABLES = ("own", "bias", "cross", "taps", "source", "rate", "gain", "table", "freq")
+
+
+class AdaptiveCoder(EntropyCoder):
+    """Codes the groups of an artifact's latents of audio, int8 (group_channels, 1, t)."""
+
+    modality: ClassVar[Modality] = AUDIO
+    tables: ClassVar[tuple[str, ...]] = ADAPTIVE_TABLES
+
+    def _make(self, precision: int, tables: list[npt.NDArray[Any]]) -> Any:
+        return backend().adaptive_new(self.sha256, precision, *tables)
+
+    def encode_runs(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
+        """The group blobs of a latent of audio, in segments where it is long.
+
+        runs: int8 (channels, 1, r) one after another, all but the last of whole segments. band: as in `encode`. code:
+        the step code, 0 if unknown.
+        """
+        instants, segments = 0, []
+        for run in runs:
+            instants += run.shape[2]
+            for part in _segmented(run, self.groups):
+                segments += self._encode_run(part, band, code)
+        if len(segments) == 1:
+            return segments[0]
+        return [join_segments(blobs, instants, self.sha256) for blobs in zip(*segments, strict=True)]
+
+    def _encode_run(self, run: Int8s, band: int | None, code: int) -> list[list[bytes]]:
+        """Blobs of every group of every segment; run: int8 (segments, groups, group_channels, 1, t)."""
+        flat = run.reshape(-1, *run.shape[2:])
+        if band is None:
+            blobs = [self.encode(group, quality=code) for group in flat]
+        else:
+            blobs = list(backend().coder_encode_many(self._coder, self._models(band, len(run)), code, flat))
+        return [blobs[at : at + self.groups] for at in range(0, len(blobs), self.groups)]
+
+    def optimise_all(self, coefficients: Floats, band: int, weight: Floats, lambda_: float, delta: Floats) -> Int8s:
+        """`optimise` for all groups of audio, float32 (channels, 1, t); int8 of that shape."""
+        made = []
+        for run in _segmented(coefficients, self.groups):
+            flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
+            out = np.empty(flat.shape, np.int8)
+            backend().coder_optimise_many(
+                self._coder, self._models(band, segments), flat,
+                np.tile(weight.reshape(self.groups, -1), (segments, 1)), lambda_,
+                np.tile(delta.reshape(self.groups, -1, 2), (segments, 1, 1)), out,
+            )  # fmt: skip
+            made.append(out.reshape(run.shape).transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
+        return np.concatenate(made, axis=2)
+
+    def _models(self, band: int, segments: int) -> npt.NDArray[np.int32]:
+        return np.tile(np.arange(self.groups, dtype=np.int32) + band * self.groups, segments)
+
+    def decode_instants(
+        self,
+        groups: Sequence[memoryview],
+        instants: int,
+        first: int,
+        last: int,
+        name: Callable[[int], str] = "Group {}".format,
+    ) -> tuple[Int8s, int, set[int]]:
+        """Of groups of audio, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
+        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and their step codes.
+
+        Errors are as in `decode`.
+        """
+        begin, end = first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants)
+        tables = [self._bounds(group, g, name(g), instants) for g, group in enumerate(groups)]
+        out = np.empty((len(groups), self.group_channels, 1, end - begin), np.int8)
+        whole, rest = divmod(end - begin, SEGMENT)
+        codes: set[int] = set()
+        # as many segments at once as fill the decoder's lanes a few times over
+        most = max(1, 64 // len(groups))
+        runs = [(at, min(most, whole - at), SEGMENT) for at in range(0, whole, most)] + [(whole, 1, rest)] * (rest > 0)
+        for at, count, width in runs:
+            places = range(begin // SEGMENT + at, begin // SEGMENT + at + count)
+            start = np.array([bounds[i] for i in places for bounds in tables], np.int64)
+            length = np.array([bounds[i + 1] - bounds[i] for i in places for bounds in tables], np.int64)
+            source = np.tile(np.arange(len(groups), dtype=np.int32), count)
+            part = np.empty((len(source), self.group_channels, 1, width), np.int8)
+            try:
+                super().decode(groups, source, start, length, part, lambda i: name(i % len(groups)))
+            except LatentstoreError as error:
+                error.index = None if error.index is None else error.index % len(groups)
+                raise
+            # they are whole, so that each has this byte of its header
+            codes |= {groups[g][first + 2] for g, first in zip(source.tolist(), start.tolist(), strict=True)}
+            shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
+            out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
+        return out, begin, codes
+
+    def decode_rows(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        instants: npt.NDArray[np.int32],
+        name: Callable[[int], str] = "Group blob {}".format,
+    ) -> Int8s:
+        """`decode` for groups of audio of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
+        group_channels * instants,)."""
+        ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
+        out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
+        segmented = np.flatnonzero(instants > SEGMENT)
+        short = np.flatnonzero(instants <= SEGMENT)
+        into = out if not len(segmented) else np.empty(int(instants[short].sum()) * self.group_channels, np.int8)
+        places = (np.asarray(source, np.int32), np.asarray(start, np.int64), np.asarray(length, np.int64))
+        status, index = backend().coder_decode_rows(
+            self._coder, list(buffers), *(place[short] for place in places), instants[short], into
+        )
+        if status:
+            which = int(short[index])
+            raise self._error(status, which, name(which), blob_at(buffers, places, which), (1, int(instants[which])))
+        if not len(segmented):
+            return out
+        at = 0
+        for i in short.tolist():
+            size = int(instants[i]) * self.group_channels
+            out[ends[i] - size : ends[i]] = into[at : at + size]
+            at += size
+        for i in segmented.tolist():
+            shape = (1, self.group_channels, 1, int(instants[i]))
+            part = out[ends[i] - shape[1] * shape[3] : ends[i]].reshape(shape)
+            one = slice(i, i + 1)
+            try:
+                self.decode(buffers, source[one], start[one], length[one], part, partial(_nth, name, i))
+            except LatentstoreError as error:
+                error.index = i
+                raise
+        return out
+
+    def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
+        """Where the blobs of a group's segments begin, and the last ends."""
+        if instants <= SEGMENT:
+            return np.array([0, len(group)], np.int64)
+        if not is_segmented(group):
+            raise CorruptError(f"{name} is not cut into segments, and has {instants} instants.", index)
+        try:
+            found, bounds = split_segments(group, self.sha256)
+        except LatentstoreError as error:
+            raise type(error)(f"{name} cannot be read: {error}", index) from error
+        if found != instants:
+            raise CorruptError(f"{name} has {found} instants where {instants} are expected.", index)
+        if bounds[-1] != len(group):
+            kind = TruncatedError if bounds[-1] > len(group) else CorruptError
+            raise kind(f"{name} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
+        return bounds
+
+    def decode(
+        self,
+        buffers: Sequence[Any],
+        source: npt.NDArray[np.int32],
+        start: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        out: Int8s,
+        name: Callable[[int], str] = "Group blob {}".format,
+    ) -> None:
+        """See `EntropyCoder.decode`; groups may be in segments."""
+        if out.shape[3] <= SEGMENT:
+            super().decode(buffers, source, start, length, out, name)
+            return
+        groups = [blob_at(buffers, (source, start, length), i) for i in range(len(source))]
+        out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
+
+
+def _nth(name: Callable[[int], str], i: int, _: int) -> str:
+    return name(i)
+
+
+def _segmented(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
+    """(channels, 1, t) as (segments, groups, group_channels, 1, SEGMENT), and what is left over as one shorter."""
+    grouped = planes.reshape(groups, -1, *planes.shape[1:])
+    whole = planes.shape[-1] // SEGMENT * SEGMENT
+    runs = []
+    if whole:
+        cut = grouped[..., :whole].reshape(*grouped.shape[:3], -1, SEGMENT)
+        runs.append(np.ascontiguousarray(cut.transpose(3, 0, 1, 2, 4)))
+    if whole < planes.shape[-1]:
+        runs.append(np.ascontiguousarray(grouped[None, ..., whole:]))
+    return runs
