@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.modality import IMAGE
 
 torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
 
@@ -30,8 +31,8 @@ CHANNELS, SIDE = 3, 2
 class Memory:
     """Answers like `LatentDataset`; sample i is full of i modulo 100."""
 
-    codec = SimpleNamespace(mode="RGB", scale=lambda quality: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
-    url, is_audio = "memory", False
+    codec = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    url, modality = "memory", IMAGE
     quality, channels, classes = 50, CHANNELS, None
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
 

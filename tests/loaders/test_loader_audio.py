@@ -163,7 +163,7 @@ def test_a_remote_store(source: Path, s3_server: dict[str, Any]) -> None:
 
 
 def test_outputs_of_the_other_kind(whole: Any) -> None:
-    with pytest.raises(ArgumentError, match="holds audio"):
+    with pytest.raises(ArgumentError, match="holds recordings"):
         LatentLoader(whole, 8, output="pixels")
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import SHA256, latent, random_tables
 
-from latentstore.codecs.bitstream import sample as bitstream
+from latentstore.codecs import modality
+from latentstore.codecs.bitstream import group
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import join_sample, split_sample
@@ -21,6 +22,7 @@ from latentstore.codecs.errors import (
     UnsupportedVersionError,
 )
 from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference import header as reference_header
 
 
 def seal(header: bytes) -> bytes:
@@ -189,8 +191,8 @@ def test_forged_group_headers(changes: dict[str, int]) -> None:
 
 
 def test_limits_are_those_of_the_reference() -> None:
-    from latentstore.codecs.reference import header as reference_header
-
-    for name in ("MAX_AREA", "MAX_SIDE", "MAX_QUALITY", "VERSION"):
-        assert getattr(bitstream, name) == getattr(reference_header, name)
+    assert (modality.MAX_AREA, modality.MAX_SIDE) == (reference_header.MAX_AREA, reference_header.MAX_SIDE)
+    assert modality.IMAGE.highest_quality == reference_header.MAX_QUALITY
+    assert modality.AUDIO.highest_quality == reference_header.MAX_STEP_CODE
+    assert group.VERSION == reference_header.VERSION
     assert issubclass(TruncatedError, LatentstoreError)
