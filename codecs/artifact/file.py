@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,17 +19,18 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from latentstore.codecs.artifact.checks import number, numbers, short, whole
+from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, PARTS, SYMBOLS, Parts, Shapes
 from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
+from latentstore.codecs.modality import modality_of
 
 ARTIFACT_VERSION = 1
 MAX_BYTES = 64 << 20
 METADATA_KEY = "latentstore"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
-TAPS = 14
 # How artifacts of version 1 spell the modes of codecs.
-_MODES = {"RGB": "RGB", "L": "L", "sound": "audio"}
 STORED_AUDIO = "sound"
+MODES = {"RGB": "RGB", "L": "L", STORED_AUDIO: "audio"}
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ class Artifact:
     @property
     def mode(self) -> str:
         """What the codec takes: "RGB", "L" or "audio"."""
-        return _MODES[self.facts["mode"]]
+        return MODES[self.facts["mode"]]
 
 
 def is_name(value: Any) -> bool:
@@ -87,9 +87,9 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
         header = json.loads(content[8 : 8 + size])
         facts = json.loads(header["__metadata__"][METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{where} is not a latentstore artifact ({_short(error)}); fetch it again.") from error
+        raise ArtifactError(f"{where} is not a latentstore artifact ({short(error)}); fetch it again.") from error
     version = facts.get("version") if isinstance(facts, dict) else None
-    if not _whole(version, 1, 1 << 31):
+    if not whole(version, 1, 1 << 31):
         raise ArtifactError(f"{where} is not a latentstore artifact: it does not say its version; fetch it again.")
     if version != ARTIFACT_VERSION:
         raise UnsupportedVersionError(
@@ -105,8 +105,8 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
     """What is wrong with an artifact's parts, or None."""
     if not is_name(facts.get("name")):
         return "its name is not lower-case letters, digits, '.', '_' and '-'"
-    if not isinstance(facts.get("mode"), str) or facts["mode"] not in _MODES:
-        return f"mode {_short(facts.get('mode'))} is neither RGB nor L nor {STORED_AUDIO}"
+    if not isinstance(facts.get("mode"), str) or facts["mode"] not in MODES:
+        return f"mode {short(facts.get('mode'))} is not one of {', '.join(MODES)}"
     if not isinstance(facts.get("card"), dict):
         return "it has no card"
     for key, low, high in (
@@ -115,28 +115,22 @@ def _problem(facts: dict[str, Any], tensors: dict[str, Array]) -> str | None:
         ("default_quality", 1, 100),
         ("precision", 8, 12),
     ):
-        if not _whole(facts.get(key), low, high):
-            return f"{key} is {_short(facts.get(key))}, not {low} to {high}"
-    if facts["mode"] == STORED_AUDIO:
-        if not _whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
-            return "inputs is not 1 to 16, or relative neither true nor false"
-        if not _whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
-            return f"hop is {_short(facts.get('hop'))}, not even and 8 to 1024"
-        if not _whole(facts.get("rate"), 1, (1 << 28) - 1):
-            return f"rate is {_short(facts.get('rate'))}, not 1 hertz or more"
+        if not whole(facts.get(key), low, high):
+            return f"{key} is {short(facts.get(key))}, not {low} to {high}"
     channels, group = facts["channels"], facts["group_channels"]
     if channels % group:
         return f"{channels} channels do not fill groups of {group}"
-    return _problem_of_numbers(facts) or _problem_of_tensors(facts, tensors, channels, group)
+    parts = PARTS[modality_of(MODES[facts["mode"]]).name]
+    return parts.facts(facts) or _problem_of_numbers(facts) or _problem_of_tensors(facts, tensors, parts)
 
 
 def _problem_of_numbers(facts: dict[str, Any]) -> str | None:
-    if _number(facts.get("lambda"), 0, 10) is None or _number(facts.get("rounding"), 0, 0.5) is None:
+    if number(facts.get("lambda"), 0, 10) is None or number(facts.get("rounding"), 0, 0.5) is None:
         return "lambda or rounding is outside its range"
     pairs = facts.get("quality_steps")
     if not isinstance(pairs, list) or not 2 <= len(pairs) <= 100:
         return "quality_steps is not a list of (quality, step)"
-    curve = [_numbers(pair, 2) for pair in pairs]
+    curve = [numbers(pair, 2) for pair in pairs]
     if None in curve:
         return "quality_steps is not a list of (quality, step)"
     qualities, steps = np.array(curve).T
@@ -144,73 +138,31 @@ def _problem_of_numbers(facts: dict[str, Any]) -> str | None:
         return "quality_steps do not fall as quality rises"
     if (qualities[0], qualities[-1]) != (1, 100):
         return "quality_steps do not span 1 to 100"
-    if _numbers(facts.get("model_steps"), None) is None:
+    if numbers(facts.get("model_steps"), None) is None:
         return "model_steps is not a list of 1 to 64 steps"
     for name in ("bound", "floor"):
-        if _numbers(facts.get(name), facts["channels"]) is None:
+        if numbers(facts.get(name), facts["channels"]) is None:
             return f"{name} is not a list of {facts['channels']} numbers"
     return None
 
 
-def _number(value: Any, low: float, high: float) -> float | None:
-    """The number if it is one from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        return None
-    return float(value)
-
-
-def _numbers(value: Any, count: int | None) -> list[float] | None:
-    """The list of so many (by default 1 to 64) steps, sizes and the like: above zero, and within float32."""
-    if not isinstance(value, list) or len(value) not in (range(1, 65) if count is None else (count,)):
-        return None
-    found = [_number(number, 1e-6, 1e6) for number in value]
-    return None if None in found else [number for number in found if number is not None]
-
-
-def _whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _short(value: Any) -> str:
-    """A value of the file, or an error about it, as a message can hold it."""
-    text = value if isinstance(value, Exception) else reprlib.repr(value)
-    return str(text)[:200]
-
-
-def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channels: int, group: int) -> str | None:
+def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], parts: Parts) -> str | None:
+    channels, group = facts["channels"], facts["group_channels"]
     models = len(facts["model_steps"]) * (channels // group)
-    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    if models > 256:
+        return f"{models} entropy models are more than 256"
+    shapes: Shapes = {
         "delta": ("float32", (channels, 2)),
         "entropy.own": ("int32", (models, group, 5)),
         "entropy.bias": ("int32", (models, group)),
         "entropy.cross": ("uint8", (models, group, group, 2)),
         "entropy.table": ("uint8", (models, group, FRACTIONS, BUCKETS)),
         "entropy.freq": ("int32", (None, SYMBOLS)),
+        **parts.shapes(facts, models),
     }
-    if facts["mode"] == STORED_AUDIO:
-        shapes |= {
-            "mix": ("float32", (facts["inputs"], facts["inputs"])),
-            "source": ("int8", (channels,)),
-            "basis": ("float32", (channels, 2 * facts["hop"])),
-            "entropy.taps": ("int32", (models, group, TAPS)),
-            "entropy.source": ("uint8", (models, group, 2)),
-            "entropy.rate": ("uint8", (models, group)),
-            "entropy.gain": ("int32", (None, BUCKETS)),
-        }
-    else:
-        shapes |= {
-            "classes": ("int8", (channels,)),
-            "analysis": ("float32", (None,)),
-            "synthesis": ("float32", (None,)),
-            "entropy.predicted": ("uint8", (models, group)),
-            "entropy.signed_own": ("int32", (models, group, 4)),
-            "entropy.signed_cross": ("int32", (models, group, group, 9)),
-        }
-    if models > 256:
-        return f"{models} entropy models are more than 256"
     if set(tensors) != set(shapes):
         wrong = sorted(set(tensors) ^ set(shapes))
-        return f"tensors are missing or not expected: {_short(wrong)}"
+        return f"tensors are missing or not expected: {short(wrong)}"
     for name, (dtype, shape) in shapes.items():
         tensor = tensors[name]
         right = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
@@ -221,9 +173,4 @@ def _problem_of_tensors(facts: dict[str, Any], tensors: dict[str, Array], channe
             return f"{name} holds values that are not finite"
     if (tensors["delta"] < 0).any() or (tensors["delta"] > 0.49).any():
         return "delta is outside 0 to 0.49"
-    if facts["mode"] == STORED_AUDIO:
-        source = tensors["source"]
-        return "source is not one of the inputs" if (source < 0).any() or (source >= facts["inputs"]).any() else None
-    if (tensors["entropy.predicted"] > 1).any():
-        return "entropy.predicted holds values other than 0 and 1"
-    return None
+    return parts.values(facts, tensors)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS, TAPS
+from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, SYMBOLS, TAPS
 from latentstore.codecs.fit.entropy import CONTEXTS, RADIUS, UNIT, nonnegative_fit
 from latentstore.codecs.native import backend
 

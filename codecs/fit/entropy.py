@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.artifact.file import BUCKETS, FRACTIONS, SYMBOLS
+from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, SYMBOLS
 from latentstore.codecs.native import backend
 
 Int8s = npt.NDArray[np.int8]

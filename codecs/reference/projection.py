@@ -1,14 +1,11 @@
-"""The kernel's front end in NumPy: the same float32 operations in the same order, so the same bits.
-
-It is the oracle of the tests, and what runs where no kernel was built. Arrays are those of `projection`.
-"""
+"""Images to channels and back in NumPy: the kernel's float32 operations in the same order, so the same bits."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.image.wavelet import LEVELS, analysis_2d, synthesis_2d
+from latentstore.codecs.reference.wavelet import bands_of, planes_of
 
 __all__ = ["image_planes", "image_to_coefs", "image_to_latent", "latent_to_image"]
 
@@ -19,14 +16,13 @@ Integers = npt.NDArray[np.int32]
 def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
     """All bands: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour, of pixel - 128."""
     planar = np.moveaxis(pixels, -1, 0).astype(np.float32) - np.float32(128)
-    bands = np.moveaxis(analysis_2d(planar, LEVELS), 0, 1)  # (64, C, h, w)
+    bands = bands_of(planar)  # (64, C, h, w)
     return np.ascontiguousarray(bands.reshape(-1, *bands.shape[-2:]))
 
 
 def planes_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """The inverse, to the nearest pixel value: float32 (64 * C, h, w) to uint8 (H, W, C)."""
-    bands = planes.reshape(4**LEVELS, -1, *planes.shape[-2:])
-    planar = synthesis_2d(np.moveaxis(bands, 0, 1), size) + np.float32(128.5)
+    planar = planes_of(planes.reshape(64, -1, *planes.shape[-2:]), size) + np.float32(128.5)
     return np.ascontiguousarray(np.moveaxis(np.clip(planar, 0, 255).astype(np.uint8), 0, -1))
 
 

@@ -1,0 +1,95 @@
+"""What an artifact of each modality must hold beside what all artifacts hold (docs/format.md section 7).
+
+Each modality has a `Parts`; `PARTS` finds it by the modality's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.artifact.checks import short, whole
+from latentstore.codecs.modality import AUDIO, IMAGE, MAX_RATE_HZ
+
+__all__ = ["BUCKETS", "FRACTIONS", "PARTS", "SYMBOLS", "TAPS", "Parts", "Shapes"]
+
+FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
+TAPS = 14
+
+Facts = Mapping[str, Any]
+Tensors = Mapping[str, npt.NDArray[Any]]
+Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
+"""Type and shape of tensors by name; None: any length."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """facts, values: what is wrong with the facts, with the tensors' values; None if nothing is.
+
+    shapes: the tensors, for facts that are right and a number of entropy models.
+    """
+
+    facts: Callable[[Facts], str | None]
+    shapes: Callable[[Facts, int], Shapes]
+    values: Callable[[Facts, Tensors], str | None]
+
+
+def _no_more_facts(facts: Facts) -> str | None:
+    return None
+
+
+def _image_shapes(facts: Facts, models: int) -> Shapes:
+    group = facts["group_channels"]
+    return {
+        "classes": ("int8", (facts["channels"],)),
+        "analysis": ("float32", (None,)),
+        "synthesis": ("float32", (None,)),
+        "entropy.predicted": ("uint8", (models, group)),
+        "entropy.signed_own": ("int32", (models, group, 4)),
+        "entropy.signed_cross": ("int32", (models, group, group, 9)),
+    }
+
+
+def _image_values(facts: Facts, tensors: Tensors) -> str | None:
+    if (tensors["entropy.predicted"] > 1).any():
+        return "entropy.predicted holds values other than 0 and 1"
+    return None
+
+
+def _audio_facts(facts: Facts) -> str | None:
+    if not whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
+        return "inputs is not 1 to 16, or relative neither true nor false"
+    if not whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
+        return f"hop is {short(facts.get('hop'))}, not even and 8 to 1024"
+    if not whole(facts.get("rate"), 1, MAX_RATE_HZ):
+        return f"rate is {short(facts.get('rate'))}, not 1 hertz or more"
+    return None
+
+
+def _audio_shapes(facts: Facts, models: int) -> Shapes:
+    channels, group = facts["channels"], facts["group_channels"]
+    return {
+        "mix": ("float32", (facts["inputs"], facts["inputs"])),
+        "source": ("int8", (channels,)),
+        "basis": ("float32", (channels, 2 * facts["hop"])),
+        "entropy.taps": ("int32", (models, group, TAPS)),
+        "entropy.source": ("uint8", (models, group, 2)),
+        "entropy.rate": ("uint8", (models, group)),
+        "entropy.gain": ("int32", (None, BUCKETS)),
+    }
+
+
+def _audio_values(facts: Facts, tensors: Tensors) -> str | None:
+    if not np.isin(tensors["source"], range(facts["inputs"])).all():
+        return "source is not one of the inputs"
+    return None
+
+
+PARTS = {
+    IMAGE.name: Parts(_no_more_facts, _image_shapes, _image_values),
+    AUDIO.name: Parts(_audio_facts, _audio_shapes, _audio_values),
+}
