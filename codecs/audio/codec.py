@@ -19,6 +19,7 @@ from latentstore.codecs.arguments import (
 )
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.audio.lapped import LappedTransform
+from latentstore.codecs.audio.steps import Spread, StepCodes
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
 from latentstore.codecs.codec import Codec
@@ -29,16 +30,8 @@ from latentstore.codecs.modality import MAX_AREA
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
-# what the level of silence is taken for
-LOWEST_LEVEL = 2.0**-20
-HIGHEST_CODE, CODE_OF_ONE, CODES_AN_OCTAVE = 255, 224, 8
-# In the step codes of codecs that are not relative: the floors are the artifact's, and not a half of them.
-COARSE = 128
 # Segments encoded together: as many as fill the coder's lanes.
 RUN = 16 * SEGMENT
-
-# A histogram of magnitudes: bins of an octave, and of the powers of two that it spans.
-BINS_AN_OCTAVE, LOWEST_OCTAVE, OCTAVES = 8, -24, 48
 
 Blocks = Callable[[], Iterable[Any]]
 
@@ -75,6 +68,7 @@ class AudioCodec(Codec):
         self.reduction = int(facts["hop"])
         self.rate = int(facts["rate"])
         self.relative = bool(facts["relative"])
+        self.steps = StepCodes(self.relative, self._floor)
         self.sources = tensors["source"]
         try:
             self.lapped = LappedTransform(self.reduction, tensors["mix"], self.sources, tensors["basis"])
@@ -92,20 +86,11 @@ class AudioCodec(Codec):
 
         The level says nothing where the codec is not relative.
         """
-        step = self.step(quality) * (max(level, LOWEST_LEVEL) if self.relative else 1.0)
-        lowest = 1 if self.relative else COARSE
-        return min(max(round(CODES_AN_OCTAVE * float(np.log2(step))) + CODE_OF_ONE, lowest), HIGHEST_CODE)
+        return self.steps.code(self.step(quality), level)
 
     def scale_of(self, code: int) -> Floats:
         """float32 (channels,): latents times this are coefficients, for a step code from 1 to 255."""
-        step, floor = self._parts(code)
-        return np.maximum(np.float32(step), floor).astype(np.float32)
-
-    def _parts(self, code: int) -> tuple[float, Floats]:
-        """Step and floors of a step code."""
-        if self.relative:
-            return step_of(code), self._floor
-        return step_of(code | COARSE), self._floor if code & COARSE else self._floor * np.float32(0.5)
+        return self.steps.scale(code)
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
         """`scale_of`: each sample has its own step code, whatever the quality."""
@@ -217,7 +202,7 @@ class AudioCodec(Codec):
 
         code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
         # with steps much finer than the floors, finer floors may pay
-        settled = not self.relative and self._parts(code)[0] < 0.5 * float(self._floor.max())
+        settled = self.steps.is_far_below_the_floor(code)
         if settled:
             code = self._fitting_code(blocks, code)
         groups, tally = coded(code)
@@ -315,10 +300,13 @@ class AudioCodec(Codec):
             yield from _gathered(tally.limited(self.lapped.latents(given, inverse, rounding)))
             return
         weight = (scale / scale.max()).astype(np.float32) ** 2
-        trade = float(self.artifact.facts["lambda"]) * float(np.float32(self._parts(code)[0]) / scale.max()) ** 2
+        lambda_ = (
+            float(self.artifact.facts["lambda"])
+            * float(np.float32(self.steps.step_and_floor(code)[0]) / scale.max()) ** 2
+        )
         for run in _gathered(self.lapped.coefficients(given, inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
-            yield self.entropy.optimise_all(run, self._band(quality), weight, trade, self._delta)
+            yield self.entropy.optimise_all(run, self._band(quality), weight, lambda_, self._delta)
 
     def _level(self, blocks: Blocks) -> float:
         """Root mean square of all samples."""
@@ -333,35 +321,10 @@ class AudioCodec(Codec):
         spread = Spread(self.channels)
         for coefficients in self.lapped.coefficients(blocks(), np.ones(self.channels, np.float32)):
             spread.add(coefficients)
-        codes = [*range(code, HIGHEST_CODE + 1)]
-        if not self.relative:
-            codes += range(code ^ COARSE, COARSE)
-        return min(codes, key=lambda tried: spread.error(self.scale_of(tried)))
+        return self.steps.best(spread, code)
 
     def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
         return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
-
-
-class Spread:
-    """How coefficients are spread over magnitudes, per channel: what any steps would cost, without trying them."""
-
-    def __init__(self, channels: int) -> None:
-        bins = BINS_AN_OCTAVE * OCTAVES
-        self._counts = np.zeros((channels, bins))
-        self._value = 2.0 ** (LOWEST_OCTAVE + (np.arange(bins) + 0.5) / BINS_AN_OCTAVE)
-
-    def add(self, coefficients: Floats) -> None:
-        """float32 (channels, t)."""
-        octave = np.log2(np.maximum(np.abs(coefficients), 2.0**LOWEST_OCTAVE)) - LOWEST_OCTAVE
-        place = np.minimum((octave * BINS_AN_OCTAVE).astype(np.int64), self._counts.shape[1] - 1)
-        for count, row in zip(self._counts, place, strict=True):
-            count += np.bincount(row, minlength=len(count))
-
-    def error(self, scale: Floats) -> float:
-        """About the squared error of rounding and of limiting to +-127 with these steps, (channels,)."""
-        step = scale.astype(np.float64)[:, None]
-        each = np.where(self._value < 127.5 * step, np.minimum(self._value, step / 12**0.5), self._value - 127 * step)
-        return float((self._counts * each**2).sum())
 
 
 def _whole(audio: Floats) -> Blocks:
@@ -381,8 +344,3 @@ def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
             held, length = [joined[:, RUN:]], length - RUN
     if length:
         yield np.concatenate(held, axis=1)[:, None]
-
-
-def step_of(code: int) -> float:
-    """The step of a step code (docs/format-audio.md section S3)."""
-    return float(2.0 ** ((code - CODE_OF_ONE) / CODES_AN_OCTAVE))

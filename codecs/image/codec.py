@@ -244,12 +244,12 @@ class ImageCodec(Codec):
         # counted only where some image has such a coefficient
         outside = int((np.abs(coefficients) >= 127.5).sum()) if (self._bound > 127 * scale).any() else 0
         weight = (scale / scale.max()).astype(np.float32) ** 2
-        trade = float(facts["lambda"]) * float(np.float32(self.step(quality)) / scale.max()) ** 2
+        lambda_ = float(facts["lambda"]) * float(np.float32(self.step(quality)) / scale.max()) ** 2
         n, band = self.group_channels, self._band(quality)
         latent = np.empty(coefficients.shape, np.int8)
         for group in range(self.groups):
             k = slice(group * n, (group + 1) * n)
-            latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], trade, self._delta[k])
+            latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], lambda_, self._delta[k])
         return latent, outside
 
     def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:

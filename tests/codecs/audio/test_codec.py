@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentstore.codecs import AudioCodec, codec_from_bytes, load_codec
-from latentstore.codecs.audio.codec import step_of
+from latentstore.codecs.audio.steps import step_of
 from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
