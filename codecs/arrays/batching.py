@@ -14,23 +14,23 @@ from weakref import WeakKeyDictionary
 from latentstore.codecs.arrays.chunk_bytes import PartCoder, Parts, decode_parts
 from latentstore.codecs.errors import LatentstoreError
 
-__all__ = ["decode_gathered"]
+__all__ = ["decode_batched"]
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batcher] = WeakKeyDictionary()
 
 
-async def decode_gathered(coder: PartCoder, parts: Parts) -> None:
+async def decode_batched(coder: PartCoder, parts: Parts) -> None:
     """As `decode_parts(coder, [parts])`, in a thread of the running loop's pool, together with others of that coder."""
     if len(parts.numbers) >= coder.at_once:
         await asyncio.to_thread(decode_parts, coder, [parts])
         return
     loop = asyncio.get_running_loop()
     if loop not in _loops:
-        _loops[loop] = _Gatherer()
+        _loops[loop] = _Batcher()
     await _loops[loop].decode(coder, parts)
 
 
-class _Gatherer:
+class _Batcher:
     """What waits in one event loop, by coder."""
 
     def __init__(self) -> None:

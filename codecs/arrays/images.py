@@ -26,12 +26,12 @@ from latentstore.codecs.modality import IMAGE
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
 
-__all__ = ["SignalChunks", "check_images", "written_size"]
+__all__ = ["ImageChunks", "check_images", "written_size"]
 
 Uint8s = npt.NDArray[np.uint8]
 
 
-class SignalChunks:
+class ImageChunks:
     """Codes chunks of `shape`, uint8; a `PartCoder`."""
 
     kind = 0

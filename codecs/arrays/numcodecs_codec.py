@@ -1,13 +1,14 @@
-"""The same chunks as numcodecs codecs, ids `latentstore.signal` and `latentstore.latent`: for Zarr v2 arrays,
-and whatever else speaks numcodecs.
+"""The numcodecs codecs `latentstore.signal` and `latentstore.latent`, for Zarr v2 arrays and all that uses numcodecs.
 
-    zarr.create_array(path, zarr_format=2, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
-    filters=None,
-                      compressors=SignalV2.of("rgb-f8c48", axes="nhwc"), fill_value=0)
+    zarr.create_array(
+        path, zarr_format=2, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8", filters=None,
+        compressors=SignalV2.of("rgb-f8c48", axes="nhwc"), fill_value=0,
+    )
 
-A numcodecs codec is told nothing of the array: shape and memory order are in the chunk, dtype is checked when
-encoding. Zarr v2 cannot write a part of a chunk without decoding and encoding all of it, so there one chunk
-is best one image."""
+A chunk has the same bytes as in Zarr v3. numcodecs tells a codec nothing of the array: shape and memory order are in
+the chunk, and the dtype is checked when it is encoded. Zarr v2 decodes and encodes a whole chunk to write a part of it,
+so a chunk is best one image.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from numcodecs.abc import Codec as NumcodecsCodec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from latentstore.codecs.arrays.chunk_bytes import PartCoder, decode_chunk, encode_chunk, stored_shape
-from latentstore.codecs.arrays.images import SignalChunks
+from latentstore.codecs.arrays.images import ImageChunks
 from latentstore.codecs.arrays.latents import LatentChunks
 from latentstore.codecs.arrays.options import LatentOptions, SignalOptions, codec_named
 from latentstore.codecs.errors import ArgumentError
@@ -90,8 +91,7 @@ class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no typ
 
 
 class SignalV2(_ArrayCodec):
-    """uint8 images with loss; see `SignalOptions`. fill_value: the array's, so that what Zarr pads costs
-    nothing."""
+    """uint8 images with loss; see `SignalOptions`. fill_value: that of the array, so that padding costs nothing."""
 
     codec_id = "latentstore.signal"
     options_type = SignalOptions
@@ -106,12 +106,10 @@ class SignalV2(_ArrayCodec):
         effort: Literal["default", "fast"] = "default",
         fill_value: int = 0,
     ) -> Self:
-        """Images by `codec` (or the codec of that name, path or URL). quality: the codec's own default if
-        None."""
+        """Images by `codec`: a codec, or the name or path of one. quality: None is the codec's default."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality
-        # Zarr v2 merges partial writes before it asks a codec, so there is nothing here that could refuse
-        # them.
+        # Zarr v2 merges partial writes before it asks a codec, so nothing here could refuse them.
         options = SignalOptions(
             codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes="allow"
         )
@@ -119,12 +117,11 @@ class SignalV2(_ArrayCodec):
 
     def _coder(self, shape: tuple[int, ...]) -> PartCoder:
         assert isinstance(self.options, SignalOptions)
-        return SignalChunks(self.options, self._resolved(), shape, self.fill_value)
+        return ImageChunks(self.options, self._resolved(), shape, self.fill_value)
 
 
 class LatentV2(_ArrayCodec):
-    """int8 latents (samples, channels, h, w) without loss. Always with an index: its shape is what decoding
-    needs."""
+    """int8 latents (samples, channels, h, w) without loss. A chunk always has an index: decoding needs its shape."""
 
     codec_id = "latentstore.latent"
     options_type = LatentOptions
@@ -132,7 +129,7 @@ class LatentV2(_ArrayCodec):
 
     @classmethod
     def of(cls, codec: Codec | str, fill_value: int = 0) -> Self:
-        """Latents of `codec` (or of the codec of that name, path or URL)."""
+        """Latents of `codec`: a codec, or the name or path of one."""
         codec = codec_named(codec)
         return cls(LatentOptions(codec.name, codec.sha256), fill_value)
 

@@ -1,32 +1,29 @@
-"""The options of the array codecs: checked once, the same in Zarr v3 and numcodecs metadata, and written in
-full."""
+"""The options of the array codecs. They are checked once, and Zarr v3 and numcodecs metadata hold all of them."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from latentstore.codecs.arguments import require_quality
+from latentstore.codecs.arguments import EFFORTS, require_quality
+from latentstore.codecs.codec import Codec
 from latentstore.codecs.errors import ArgumentError, UnsupportedVersionError
-
-if TYPE_CHECKING:
-    from latentstore.codecs.codec import Codec
+from latentstore.codecs.load import load_codec, register
 
 __all__ = ["LATENT", "SIGNAL", "LatentOptions", "SignalOptions", "codec_named"]
 
 SIGNAL = "latentstore.signal"
 LATENT = "latentstore.latent"
 VERSION = 1
-EFFORTS = ("default", "fast")
 PARTIAL_WRITES = ("refuse", "allow")
 HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
 class LatentOptions:
-    """artifact: its name; sha256: its identity, in hexadecimal."""
+    """Options of `latentstore.latent`. artifact: its name. sha256: its SHA-256 in hexadecimal."""
 
     artifact: str
     sha256: str
@@ -43,8 +40,7 @@ class LatentOptions:
 
     @classmethod
     def from_json(cls, configuration: Any) -> Self:
-        """From the object that `to_json` gives; ArgumentError or UnsupportedVersionError say what is
-        wrong."""
+        """From the object that `to_json` gives. ArgumentError or UnsupportedVersionError say what is wrong."""
         name = cls.codec_name
         if not isinstance(configuration, Mapping):
             raise ArgumentError(
@@ -64,7 +60,7 @@ class LatentOptions:
         return cls(artifact["name"], artifact["sha256"], version=VERSION, **own)
 
     def to_json(self) -> dict[str, Any]:
-        """Every option, so that stored data never hangs on a default."""
+        """Every option, so that stored data never depends on a default."""
         own = {key: getattr(self, key) for key in self._own()}
         return {"version": self.version, "artifact": {"name": self.artifact, "sha256": self.sha256}, **own}
 
@@ -75,12 +71,15 @@ class LatentOptions:
 
 @dataclass(frozen=True)
 class SignalOptions(LatentOptions):
-    """How images in an array are coded.
+    """Options of `latentstore.signal`: how the images in an array are coded.
 
-    axes: a letter for each axis of the array: h (height) and w (width) once, c (channel) at most once, n for
-    all others. quality: 1 to 100. effort: "default" or "fast", see `Codec.encode`. partial_writes: "refuse"
-    raises where a write would decode and code anew an image that it covers in part; "allow" lets it, and
-    each such write loses a little."""
+    axes: a letter for each axis of the array: h (height) and w (width) once, c (channel) at most once, n for all
+        others.
+    quality: 1 to 100.
+    effort: "default" or "fast", see `Codec.encode`.
+    partial_writes: what to do with a write that covers only a part of an image. The rest of that image would have to
+        be decoded and encoded again, which loses a little each time. "refuse" raises ArgumentError; "allow" does it.
+    """
 
     axes: str = ""
     quality: int = 0
@@ -139,8 +138,6 @@ def require_version(version: Any, name: str) -> None:
 
 def codec_named(codec: Codec | str) -> Codec:
     """`codec`, or the one of that name or path; this process finds it by its SHA-256 from now on."""
-    from latentstore.codecs.load import load_codec, register
-
     if isinstance(codec, str):
         codec = load_codec(codec)
     return register(codec)

@@ -19,7 +19,7 @@ from zarr.abc.codec import (
 )
 from zarr.abc.store import RangeByteRequest
 
-from latentstore.codecs.arrays.batching import decode_gathered
+from latentstore.codecs.arrays.batching import decode_batched
 from latentstore.codecs.arrays.chunk_bytes import (
     PartCoder,
     Parts,
@@ -115,7 +115,7 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
             if isinstance(byte_getter, Direct):
                 decode_parts(coder, [parts])
             else:
-                await decode_gathered(coder, parts)
+                await decode_batched(coder, parts)
         except LatentstoreError as error:
             raise _at(byte_getter, error) from error
         return chunk_spec.prototype.nd_buffer.from_numpy_array(np.asarray(chunk[chosen.key]))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from latentstore.codecs.arrays.images import SignalChunks, check_images
+from latentstore.codecs.arrays.images import ImageChunks, check_images
 from latentstore.codecs.arrays.latents import LatentChunks, check_latents
 from latentstore.codecs.arrays.options import LatentOptions, SignalOptions, codec_named
 from latentstore.codecs.arrays.zarr_chunks import ChunkCodec
@@ -38,7 +38,7 @@ class LatentCodec(LatentOptions, ChunkCodec):
 
     @classmethod
     def of(cls, codec: Codec | str) -> Self:
-        """The Zarr codec that stores latents of `codec` (or of the codec of that name, path or URL)."""
+        """The Zarr codec that stores latents of `codec` (or of the codec of that name or path)."""
         codec = codec_named(codec)
         return cls(codec.name, codec.sha256)
 
@@ -86,7 +86,7 @@ class SignalCodec(SignalOptions, ChunkCodec):
         effort: Literal["default", "fast"] = "default",
         partial_writes: Literal["refuse", "allow"] = "refuse",
     ) -> Self:
-        """The Zarr codec that stores images by `codec` (or the codec of that name, path or URL). quality:
+        """The Zarr codec that stores images by `codec` (or the codec of that name or path). quality:
         the codec's own default if None."""
         codec = codec_named(codec)
         quality = codec.default_quality if quality is None else quality
@@ -118,8 +118,8 @@ class SignalCodec(SignalOptions, ChunkCodec):
         if chunk is not None:
             check_images(self, tuple(chunk), registered(self.sha256))
 
-    def coder(self, codec: Codec, shape: tuple[int, ...], fill: int) -> SignalChunks:
-        return SignalChunks(self, codec, shape, fill)
+    def coder(self, codec: Codec, shape: tuple[int, ...], fill: int) -> ImageChunks:
+        return ImageChunks(self, codec, shape, fill)
 
     @property
     def refuses_partial_writes(self) -> bool:  # type: ignore[override]

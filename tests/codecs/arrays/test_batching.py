@@ -56,7 +56,7 @@ def test_a_damaged_chunk_is_named_and_spoils_no_other(codec: Any) -> None:
     chunks = [np.zeros((1, 12, 4, 5), np.int8) for _ in x]
 
     async def read() -> list[Any]:
-        reads = [gather.decode_gathered(coder, Parts(c, [0], [b])) for c, b in zip(chunks, blobs, strict=True)]
+        reads = [gather.decode_batched(coder, Parts(c, [0], [b])) for c, b in zip(chunks, blobs, strict=True)]
         return await asyncio.gather(*reads, return_exceptions=True)
 
     for _ in range(2):  # in another loop each time
@@ -78,7 +78,7 @@ def test_a_reader_that_gives_up_stops_no_other(codec: Any) -> None:
     async def read() -> None:
         blobs = [np.frombuffer(coder.encode(one[None], 0), np.uint8) for one in x]
         tasks = [
-            asyncio.create_task(gather.decode_gathered(coder, Parts(c, [0], [b])))
+            asyncio.create_task(gather.decode_batched(coder, Parts(c, [0], [b])))
             for c, b in zip(chunks, blobs, strict=True)
         ]
         await asyncio.sleep(0)  # all have joined
