@@ -1,6 +1,6 @@
-"""Run every benchmark here, one after the other, and write docs/benchmarks.md with what they print.
+"""Runs every benchmark here, one after the other, and writes docs/benchmarks.md with what they print.
 
-    python benchmarks/run_all.py [--only NAME ...]
+    python -m benchmarks.run_all [--only NAME ...]      # such as images.rate_distortion
 
 Exits with 1 if a bar is missed; `--only` leaves the other sections of the page as they are.
 """
@@ -14,29 +14,29 @@ import sys
 from pathlib import Path
 
 SCRIPTS = (
-    "rate_distortion",
-    "quality_knob",
-    "lossless_latents",
-    "entropy_speed",
-    "encode_speed",
-    "decode_speed",
-    "loader_speed",
-    "convert_speed",
-    "overhead",
-    "zarr_prefix_bytes",
-    "zarr_codecs",
-    "audio_rate",
-    "audio_speech",
-    "audio_speed",
-    "audio_loader",
-    "compressed_learning",
+    "images.rate_distortion",
+    "images.quality_knob",
+    "images.lossless_latents",
+    "images.entropy_speed",
+    "images.encode_speed",
+    "images.decode_speed",
+    "stores.loader_speed",
+    "stores.convert_speed",
+    "stores.overhead",
+    "stores.zarr_prefix_bytes",
+    "stores.zarr_codecs",
+    "audio.rate",
+    "audio.speech",
+    "audio.speed",
+    "stores.audio_loader",
+    "learning.compressed_learning",
 )
-ARGUMENTS = {"compressed_learning": ["--audio"]}
-HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent / "docs" / "benchmarks.md"
+ARGUMENTS = {"learning.compressed_learning": ["--audio"]}
+REPOSITORY = Path(__file__).resolve().parent.parent
+TARGET = REPOSITORY / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
-Printed by `python benchmarks/run_all.py`: our figures and the peers' from the same run on the same data and
+Printed by `python -m benchmarks.run_all`: our figures and the peers' from the same run on the same data and
 machine, one thread unless the heading says otherwise. Ratios travel to other machines, absolute speeds do
 not. Losing rows stay.
 """
@@ -50,14 +50,15 @@ def main() -> None:
     for name in chosen or SCRIPTS:
         print(f"... {name}", file=sys.stderr, flush=True)
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", str(HERE / f"{name}.py"), *ARGUMENTS.get(name, [])],
+            [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *ARGUMENTS.get(name, [])],
+            cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,
             check=False,
         )
         print(done.stdout, flush=True)
         title, _, rest = done.stdout.partition("\n")
-        shown = " ".join([f"benchmarks/{name}.py", *ARGUMENTS.get(name, [])])
+        shown = " ".join([f"python -m benchmarks.{name}", *ARGUMENTS.get(name, [])])
         sections[name] = f"#{title}\n\n`{shown}`\n\n```text\n{rest.strip()}\n```\n"
         # a script that broke, or was stopped half-way, leaves the page as it was
         if done.returncode not in (0, 1) or not rest:
@@ -72,7 +73,9 @@ def main() -> None:
 def written() -> dict[str, str]:
     """The sections of the page as it stands, by script."""
     text = TARGET.read_text() if TARGET.exists() else ""
-    found = re.findall(r"^(## .*?\n\n`benchmarks/(\w+)\.py.*?^```\n)(?=\n## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^(## .*?\n\n`python -m benchmarks\.([\w.]+).*?^```\n)(?=\n## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return {name: section for section, name in found}
 
 

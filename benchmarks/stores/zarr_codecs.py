@@ -5,7 +5,7 @@ A chunk is one image for everybody. The peers are numcodecs codecs in Zarr v2 ar
 of a Zarr v3 array and, for a like comparison, the numcodecs codec too. Stores are in memory. One thread:
 Zarr's pool has one worker, and speeds are by the processor's seconds, except where two threads are compared with one.
 
-    python benchmarks/zarr_codecs.py [compare | one_of_many | two_threads | memory]
+    python -m benchmarks.stores.zarr_codecs [compare | one_of_many | two_threads | memory]
 """
 
 from __future__ import annotations
@@ -254,7 +254,10 @@ def control(workers: int) -> None:
 
 def child(*arguments: str) -> Any:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.stores.zarr_codecs", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -18,9 +18,9 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from latentstore.codecs.arrays.options import codec_named
 from latentstore.codecs.errors import ArgumentError, ArtifactError
-from latentstore.codecs.load import resolve
+from latentstore.codecs.load import register, resolve
+from latentstore.loaders.artifacts import load_codec
 from latentstore.zarr.artifacts import embed, register_beside, signature
 from latentstore.zarr.copying import copy
 
@@ -71,7 +71,7 @@ def create(
 
     Everything is checked before anything that exists is touched. ArgumentError, or what zarr raises.
     """
-    codec = codec_named(codec)
+    codec = register(load_codec(codec) if isinstance(codec, str) else codec)
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.uint8), np.dtype(np.int8)):
         raise ArgumentError(
