@@ -1,4 +1,4 @@
-"""Signals to latents to blobs, and back."""
+"""Codecs: images and audio to latents to blobs, and back."""
 
 from __future__ import annotations
 

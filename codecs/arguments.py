@@ -1,4 +1,6 @@
-"""What the codec's methods accept: each function returns its argument, checked, or raises ArgumentError."""
+"""Checks of what the codecs' methods are given. Each function returns its argument, checked, or raises
+ArgumentError.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ EFFORTS = ("default", "fast")
 
 
 def require_quality(quality: int | None, default: int) -> int:
-    """The quality asked for, or the default: a whole number from 1 to 100."""
+    """The quality asked for, a whole number from 1 to 100, or the default if it is None."""
     if quality is None:
         return default
     whole = _whole(quality)
@@ -39,7 +41,7 @@ def require_quality(quality: int | None, default: int) -> int:
 
 
 def require_prefix(channels: int | None, most: int) -> int:
-    """How many of the first channels are asked for; all, `most`, by default."""
+    """How many of the first channels are asked for, 1 to `most`; all if it is None."""
     if channels is None:
         return most
     whole = _whole(channels)
@@ -69,8 +71,11 @@ def require_image(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np
 
 
 def require_audio(signal: Any, inputs: int, codec: str) -> npt.NDArray[np.float32]:
-    """Audio float32 (n, inputs), full scale 1, from any float, or int16 or int32 whose full scale is their type's;
-    one input takes (n,) too."""
+    """Audio as float32 (n, inputs), full scale 1, from floats, or from int16 or int32 with the full scale of their
+    type.
+
+    One input may be given as (n,).
+    """
     given = np.asarray(signal)
     if inputs == 1 and given.ndim == 1:
         given = given[:, None]
@@ -106,7 +111,7 @@ def require_size(size: tuple[int, int] | None, latent: tuple[int, int]) -> tuple
 
 
 def require_blob(blob: Any, index: int | None = None) -> memoryview:
-    """Bytes, or any other contiguous buffer of bytes; index: of a blob in the caller's list."""
+    """A blob as a view of bytes. index: its position in the caller's list, for the message."""
     this = "The blob" if index is None else f"Blob {index}"
     try:
         return memoryview(blob).cast("B")
@@ -115,7 +120,7 @@ def require_blob(blob: Any, index: int | None = None) -> memoryview:
 
 
 def _whole(value: Any) -> int | None:
-    """The number if it is a whole one of any integer type; truth values are none."""
+    """The number if it is a whole one of any integer type. Truth values are not numbers."""
     if isinstance(value, bool | np.bool_):
         return None
     try:

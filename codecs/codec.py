@@ -1,4 +1,4 @@
-"""`Codec`: what all codecs share. `ImageCodec` and `AudioCodec` bring their signals to latents and back."""
+"""`Codec`: what the codecs of all modalities share."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ Floats = npt.NDArray[np.float32]
 
 
 class Codec(ABC):
-    """One artifact at work. Made by `load_codec`; safe to use from several threads.
+    """A codec: one artifact at work. `load_codec` makes one. Several threads may use it at once.
 
-    name, sha256 (hex), artifact_bytes, card: which artifact it is. modality: `IMAGE` or `AUDIO`; mode: "RGB", "L" or
-    "audio". in_channels: colours of an image, channels of a recording. channels: of a latent, the most important first.
-    group_channels, groups: channels are coded in groups, and a group decodes alone. reduction: an image of H x W pixels
-    has a latent int8 (channels, ceil(H / reduction), ceil(W / reduction)); n samples of audio have one of
-    (channels, 1, ceil(n / reduction)).
+    name, sha256 (hexadecimal), artifact_bytes, card: which artifact it is, and what it says of itself.
+    modality: `IMAGE` or `AUDIO`. mode: "RGB", "L" (gray) or "audio".
+    in_channels: colours of an image, or channels of a recording.
+    channels: how many channels a latent has. They come in order of importance.
+    group_channels, groups: channels are coded in groups of this many, and each group decodes alone.
+    reduction: an image of H x W pixels has a latent int8 (channels, ceil(H / reduction), ceil(W / reduction)). A
+        recording of n samples has a latent int8 (channels, 1, ceil(n / reduction)).
+    default_quality: the quality that is used where none is given.
     """
 
     reduction: int
@@ -60,23 +63,29 @@ class Codec(ABC):
     @property
     @abstractmethod
     def in_channels(self) -> int:
-        """Colours of an image, inputs of audio."""
+        """Colours of an image, or channels of a recording."""
 
     # quality
 
     def step(self, quality: int | None = None) -> float:
-        """The quantiser's step at a quality, in the signal's units (0 to 255 for images, -1 to 1 for audio) and of
-        orthonormal coefficients; relative to the signal's level where the codec's artifact says so."""
+        """The quantisation step at a quality, for orthonormal coefficients.
+
+        Its unit is that of the signal: 0 to 255 for images, -1 to 1 for audio. Where the artifact is `relative`,
+        it is a fraction of the signal's level.
+        """
         q = require_quality(quality, self.default_quality)
         return float(2.0 ** np.interp(q, self._curve[:, 0], np.log2(self._curve[:, 1])))
 
     def scale(self, quality: int | None = None) -> Floats:
-        """float32 (channels,): latents times this are coefficients in the signal's units."""
+        """float32 (channels,): a latent times this gives coefficients in the signal's units."""
         return self._scale(self.step(quality))
 
     @abstractmethod
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
-        """From the step code of a sample to its `scale`, for samples encoded at this quality; see `Modality.steps`."""
+        """A function from a sample's step code to its scale, float32 (channels,).
+
+        quality: at which the samples were encoded. `Modality.steps` says which step codes there are.
+        """
 
     def _scale(self, step: float) -> Floats:
         return np.maximum(np.float32(step), self._floor).astype(np.float32)
@@ -89,40 +98,40 @@ class Codec(ABC):
 
     @abstractmethod
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The latent's shape of a signal of this size."""
+        """(channels, h, w): the shape of the latent of a signal of this size."""
 
     @abstractmethod
     def encode(self, signals: Any, quality: int | None = None, effort: Effort = "default") -> Int8s:
-        """Signals of one size to latents int8 (N, channels, h, w)."""
+        """Encodes signals of one size to latents int8 (N, channels, h, w)."""
 
     @abstractmethod
     def decode(
         self, latents: npt.ArrayLike, channels: int | None = None, quality: int | None = None, size: Any = None
     ) -> npt.NDArray[Any]:
-        """Latents int8 (N, c, h, w), or their first channels, to signals."""
+        """Decodes latents int8 (N, c, h, w), or only their first channels, to signals."""
 
     @abstractmethod
     def decode_samples(
         self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
     ) -> npt.NDArray[Any]:
-        """Latents int8 (N, c, h, w) of signals of one size, as a store holds them, to signals (N, ...).
+        """Decodes latents int8 (N, c, h, w) as a store holds them, all of signals of one size.
 
-        size: (height, width) of the image in pixels; (1, samples) of audio. steps: int64 (N,), their step codes, where
-        the modality has them.
+        size: (height, width) of the images in pixels, or (1, samples) of audio.
+        steps: int64 (N,), the step codes of the samples; None where the modality has none.
         """
 
     # signals and blobs
 
     @abstractmethod
     def compress(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> bytes:
-        """A signal to a sample blob."""
+        """Compresses a signal to a sample blob."""
 
     @abstractmethod
     def decompress(self, blob: Buffer, channels: int | None = None) -> npt.NDArray[Any]:
-        """A sample blob, or the part of it that holds its first channels, to a signal."""
+        """Decompresses a sample blob, or its beginning that holds the first channels, to a signal."""
 
     def compress_groups(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> list[bytes]:
-        """The signal's group blobs, each of which decodes alone."""
+        """Compresses a signal to its group blobs, each of which decodes alone."""
         groups, outliers = self.compress_counted(signal, quality, effort)
         self._warn(outliers, quality)
         return groups
@@ -131,18 +140,20 @@ class Codec(ABC):
     def compress_counted(
         self, signal: Any, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
-        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a
+        warning.
+        """
 
     def sample_fields(self, groups: Sequence[bytes]) -> dict[str, int]:
-        """What a store must know of a sample beside its group blobs, as fields of it."""
+        """Fields that a store must keep for a sample beside its group blobs, by name."""
         return {}
 
     @abstractmethod
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
-        """The group blobs of a latent, int8 (channels, h, w), without loss.
+        """Codes a latent, int8 (channels, h, w), to its group blobs without loss.
 
-        quality: the one it was encoded at; left out, the blobs do not say it and the best models are looked
-        for.
+        quality: the one at which the latent was encoded. If it is None, the blobs do not say a quality, and the
+            models that code them in fewest bits are searched for.
         """
 
     def _require_latent(self, latent: npt.ArrayLike) -> Int8s:
@@ -152,11 +163,12 @@ class Codec(ABC):
         return codes
 
     def read_latent(self, blob: Buffer | Iterable[Buffer], channels: int | None = None) -> Any:
-        """A sample blob to its latent int8 (c, h, w); a list of blobs in one call.
+        """Decodes a sample blob to its latent, int8 (c, h, w), or a list of blobs in one call.
 
-        channels: only the first so many, and then only the groups that hold them need be in the blob. A list
-        gives int8 (N, c, h, w) where all have one size, else a list of int8 (c, h, w). CorruptError and its
-        kin say which blob is bad, and carry its `index` in the list.
+        channels: only the first channels. Then only the groups that hold them need to be in the blob.
+        Returns for a list int8 (N, c, h, w) if all latents have one size, else a list of int8 (c, h, w).
+        Raises CorruptError, TruncatedError, UnsupportedVersionError or ArtifactError. For a list the message says
+        which blob is bad, and the error's `index` is its position.
         """
         if not isinstance(blob, list | tuple):
             data = require_blob(blob)
@@ -172,10 +184,10 @@ class Codec(ABC):
         length: npt.NDArray[np.int64],
         out: Int8s,
     ) -> None:
-        """Decodes n group blobs in one call, without the GIL.
+        """Decodes n group blobs in one call, without Python's global lock.
 
-        Blob i is buffers[source[i]][start[i] : start[i] + length[i]]. out: int8, C-contiguous,
-        (n, group_channels, h, w), or (N, groups * group_channels, h, w) with n = N * groups.
+        Blob i is ``buffers[source[i]][start[i] : start[i] + length[i]]``.
+        out: int8, C-contiguous, (n, group_channels, h, w), or (N, groups * group_channels, h, w) with n = N * groups.
         """
         if out.dtype != np.int8 or out.ndim != 4 or not out.flags.c_contiguous:
             raise ArgumentError(f"out is {out.dtype} {out.shape}; C-contiguous int8 (n, channels, h, w) is expected.")
@@ -197,8 +209,9 @@ class Codec(ABC):
     ) -> list[Int8s]:
         """Decodes the first groups of N samples of any sizes.
 
-        Blob i is as in `read_groups`; the blobs of a sample follow each other. sizes: int64 (N, 2), height and width of
-        the signals. Returns N latents int8 (c, h, w). Errors carry the bad blob's `index`.
+        Blob i is as in `read_groups`. The blobs of a sample follow each other.
+        sizes: int64 (N, 2), height and width of the signals.
+        Returns N latents int8 (c, h, w). An error's `index` is the position of the bad blob.
         """
         groups = len(source) // max(1, len(sizes))
         shapes, which = np.unique(sizes, axis=0, return_inverse=True)
@@ -227,7 +240,7 @@ class Codec(ABC):
             warn_outliers(outliers, require_quality(quality, self.default_quality), self.name)
 
     def _sample(self, blob: memoryview, index: int | None = None) -> SampleInfo:
-        """The header of blob `index` of a list, or of the one blob; errors name it."""
+        """The header of a blob. index: its position in the caller's list, or None for a single blob."""
         this = "The blob" if index is None else f"Blob {index}"
         try:
             info = split_sample(blob)
@@ -248,7 +261,7 @@ class Codec(ABC):
         return info
 
     def _check_end(self, blob: memoryview, info: SampleInfo, groups: int, name: str, index: int | None) -> None:
-        """TruncatedError unless the blob holds its first groups, CorruptError if it goes on after its last."""
+        """Raises TruncatedError unless the blob holds its first groups, CorruptError if bytes follow its last."""
         end = info.ends[groups - 1]
         if end > len(blob) or (groups == self.groups and end != len(blob)):
             kind = TruncatedError if end > len(blob) else CorruptError
@@ -263,7 +276,7 @@ class Codec(ABC):
     def _read(
         self, blobs: list[memoryview], infos: list[SampleInfo], channels: int | None, first: int | None = None
     ) -> Int8s:
-        """Latents of one size, int8 (N, c, h, w); first: the first blob's place in the caller's list."""
+        """Latents of one size, int8 (N, c, h, w). first: the position of the first blob in the caller's list."""
         kept = require_prefix(channels, self.channels)
         groups = -(-kept // self.group_channels)
 
@@ -295,7 +308,7 @@ def _again(kind: type[Codec], content: bytes) -> Codec:
 
 
 class OutlierWarning(UserWarning):
-    """Coefficients beyond int8 were limited: those places are rebuilt too weakly."""
+    """Some coefficients did not fit int8 and were limited. The signal comes back too weak in those places."""
 
 
 def warn_outliers(count: int, quality: int, name: str) -> None:

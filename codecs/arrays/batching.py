@@ -1,8 +1,9 @@
-"""Decoding for an event loop: what waits at the same time is decoded in one call, in a thread.
+"""Decoding for an event loop: chunks that wait at the same time are decoded in one call, in a thread.
 
 The kernel decodes a dozen small planes in little more time than one, but Zarr asks for one chunk at a time, many at
-once. So a chunk's blobs wait for the loop to run the other coroutines that are ready, and while all processors are
-decoding; then all that have gathered go together."""
+once. So a chunk's blobs wait until the loop has run the other coroutines that are ready, and while all processors are
+decoding. Then all that have gathered are decoded together.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batcher] = WeakKeyDictiona
 
 
 async def decode_batched(coder: PartCoder, parts: Parts) -> None:
-    """As `decode_parts(coder, [parts])`, in a thread of the running loop's pool, together with others of that coder."""
+    """Does what `decode_parts(coder, [parts])` does, in a thread, together with others of that coder."""
     if len(parts.numbers) >= coder.at_once:
         await asyncio.to_thread(decode_parts, coder, [parts])
         return

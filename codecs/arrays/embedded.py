@@ -1,9 +1,9 @@
-"""Artifacts beside the arrays that need them, in the groups around a chunk: their names, and finding them
-while reading.
+"""Artifacts that lie beside the arrays that need them: their names, and finding them while a chunk is read.
 
-`latentstore.zarr.create` puts an artifact there as an array of bytes, uncompressed and in one chunk; stores
-of `latentstore.convert` have theirs in the array `artifact`, followed by its CRC-32C. Either way the
-artifact's hash says whether it is the right one."""
+`latentstore.zarr.create` stores an artifact as an array of bytes in a group around the array. Stores of
+`latentstore.convert` hold theirs in the array `artifact`, followed by its CRC-32C. In both cases the hash says whether
+it is the right one.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def artifact_array(sha256: str) -> str:
 
 
 async def embedded_codec(place: Any, sha256: str) -> Codec | None:
-    """The codec whose artifact lies in a group around `place`, a chunk as Zarr's codecs get it; None if there
-    is none, or if `place` is in a shard, which does not know where it is."""
+    """The codec whose artifact lies in a group around `place`, a chunk as Zarr's codecs are given it.
+
+    Returns None if there is none, or if `place` is inside a shard, which does not know where it is.
+    """
     import asyncio
 
     path, store = getattr(place, "path", None), getattr(place, "store", None)

@@ -1,9 +1,9 @@
 """Images in a chunk of an array: each is one part, coded with loss as a sample blob.
 
-Zarr pads chunks at the array's edge with the fill value and tells no codec where the padding begins. So rows
-and columns at an image's end that hold the fill value alone are left out: the blob is of the rest, and its
-own size says so. Padding costs no bytes and bends no image; and where such rows were meant, they come back
-exactly."""
+Zarr pads chunks at the array's edge with the fill value, and does not tell a codec where the padding begins. So rows
+and columns at an image's end that hold only the fill value are left out: the blob is of the rest, and says its own
+size. Padding costs no bytes and does not disturb the image. Rows that really had that value come back exactly.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +103,9 @@ class ImageChunks:
 
 
 def written_size(image: Uint8s, fill: int) -> tuple[int, int]:
-    """(height, width) of `image` (H, W, C) without the rows and columns at its end that hold `fill` alone;
-    (0, 0) if all of it does."""
+    """(height, width) of `image` (H, W, C) without the rows and columns at its end that hold only `fill`; (0, 0) if
+    all does.
+    """
     height, width = image.shape[:2]
     if height and width and (image[-1] != fill).any() and (image[:, -1] != fill).any():
         return height, width  # the common case, at the price of one row and one column
@@ -114,8 +115,7 @@ def written_size(image: Uint8s, fill: int) -> tuple[int, int]:
 
 
 def check_images(options: SignalOptions, shape: tuple[int, ...], codec: Codec | None) -> None:
-    """ArgumentError unless chunks of `shape` hold images as `options` say; `codec`: where it is known
-    already."""
+    """Raises ArgumentError unless chunks of `shape` hold images as `options` say. codec: where it is known already."""
     axes = options.axes
     if len(shape) != len(axes):
         raise ArgumentError(

@@ -1,7 +1,7 @@
-"""Latents in a chunk of an array, int8 (samples, channels, h, w), without loss: each part is one group of
-channels of one sample, coded as a group blob.
+"""Latents in a chunk of an array, int8 (samples, channels, h, w), without loss.
 
-A chunk of one group of one sample is its blob alone, as stores keep it.
+Each part is one group of channels of one sample, coded as a group blob. A chunk of one group of one sample is its blob
+alone, as stores keep it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LatentChunks:
 
 
 def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
-    """ArgumentError unless chunks of `shape` can hold latents; `codec`: where it is known already."""
+    """Raises ArgumentError unless chunks of `shape` can hold latents. codec: where it is known already."""
     if len(shape) != 4 or 0 in shape[1:]:
         raise ArgumentError(f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}")
     check_size(shape)

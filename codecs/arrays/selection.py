@@ -1,7 +1,8 @@
 """Which parts of a chunk a selection touches, and which it covers.
 
-Zarr hands partial reads and writes selections of every kind: integers, slices with steps, arrays of indices
-that broadcast (`oindex`), or one array per axis (`vindex`)."""
+Zarr hands partial reads and writes selections of every kind: integers, slices with steps, arrays of indices that
+broadcast (`oindex`), or one array per axis (`vindex`).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Selection:
-    """A selection in a chunk. touched: numbers of the parts that it meets, ascending; shape: of what it
-    selects."""
+    """A selection in a chunk. touched: numbers of the parts that it meets, ascending. shape: of what it selects."""
 
     def __init__(self, grid: Grid, selection: Any) -> None:
         self.grid = grid

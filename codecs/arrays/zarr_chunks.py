@@ -1,8 +1,8 @@
 """What the Zarr v3 codecs of this package share: whole and partial reads and writes of chunks made of parts.
 
-Zarr runs codecs on its one event loop; here every chunk is coded in a thread with the GIL released, which is
-what makes them run in parallel. Nothing here calls Zarr's synchronous interface: inside a codec it would wait
-for itself."""
+Zarr runs codecs on its one event loop. Here every chunk is coded in a thread, without Python's global lock, so that
+chunks are coded in parallel. Nothing here calls Zarr's synchronous interface: inside a codec it would wait for itself.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""The Zarr v3 codecs: `latentstore.signal` for images, with loss, and `latentstore.latent` for int8
-latents, without.
+"""The Zarr v3 codecs: `latentstore.signal` for images, with loss, and `latentstore.latent` for int8 latents, without.
 
     zarr.create_array(path, shape=(n, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
                       serializer=SignalCodec.of("rgb-f8c48", axes="nhwc"), compressors=None)
 
-Zarr finds them by their entry points, so a process that reads such an array imports nothing but zarr; the
-artifact is found by its SHA-256, see `codecs.load` and `codecs.arrays.embedded`. A codec itself is only its
-configuration: cheap to make, compare and pickle. `latentstore.zarr.create` sets up arrays with fewer ways to
-go wrong."""
+Zarr finds them by their entry points, so a process that reads such an array imports nothing but zarr. The artifact is
+found by its SHA-256, see `codecs.load` and `codecs.arrays.embedded`. A codec is only its configuration: cheap to make,
+compare and pickle. `latentstore.zarr.create` makes arrays with fewer ways to go wrong.
+"""
 
 from __future__ import annotations
 

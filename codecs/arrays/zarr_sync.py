@@ -1,5 +1,8 @@
-"""Zarr's FusedCodecPipeline reads and writes in threads of its own, by a codec's synchronous methods. Here those run
-the asynchronous ones on a place whose coroutines never wait."""
+"""Synchronous reads and writes, for Zarr's FusedCodecPipeline.
+
+That pipeline calls a codec's synchronous methods in threads of its own. Here those run the asynchronous methods on a
+place whose coroutines never wait.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Artifacts: everything that a codec needs, in one safetensors file with its facts as JSON (docs/format.md
-section 7).
+"""Artifacts: everything that a codec needs, in one safetensors file with its facts as JSON (docs/format.md section 7).
 
-The file's SHA-256 is its identity. Reading one takes no pickle and no code; every tensor's type, shape and
-range is checked before it is used.
+The SHA-256 of the file is its identity. Reading one runs no code and no pickle. The type, shape and range of every
+tensor are checked before it is used.
 """
 
 from __future__ import annotations
@@ -39,10 +38,8 @@ Array = npt.NDArray[Any]
 class Artifact:
     """One artifact, parsed and checked.
 
-    content: the file's bytes; sha256: their hash in hex; facts: the JSON, among it `name`, `mode`,
-    `quality_steps` and the card; tensors: the arrays by name, with `classes` int8 (channels,), `analysis` and
-    `synthesis` float32 (weights of the channels one after another), `delta` float32 (channels, 2), and the
-    entropy model.
+    content: the bytes of the file. sha256: their hash in hexadecimal. facts: the JSON, with `name`, `mode`,
+    `quality_steps` and the card. tensors: the arrays by name; `artifact.parts` and `read_artifact` say which.
     """
 
     content: bytes = field(repr=False)

@@ -1,4 +1,4 @@
-"""`AudioCodec`: waveforms to latents to blobs, and back, by one artifact (docs/format-audio.md)."""
+"""`AudioCodec`: waveforms to latents to blobs, and back (docs/format-audio.md)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Blocks = Callable[[], Iterable[Any]]
 
 
 class Tally:
-    """What a pass over a signal counts: its samples, and the values that were limited to +-127."""
+    """Counts during a pass over a signal: its samples, and the values that were limited to +-127."""
 
     def __init__(self) -> None:
         self.samples = self.outside = 0
@@ -54,11 +54,14 @@ class Tally:
 
 
 class AudioCodec(Codec):
-    """A codec of audio; mode: "audio". Signals are float, full scale -1 to 1, or int16 or int32, full scale their
-    type's; (n, in_channels), or (n,) where there is one.
+    """A codec of audio. Its mode is "audio".
 
-    rate: in hertz, what signals are taken for that do not say theirs. relative: the step goes with the level of each
-    signal. reduction: samples an instant.
+    Signals are arrays (n, in_channels), or (n,) for one channel. They are float with full scale -1 to 1, or int16
+    or int32 with the full scale of their type.
+
+    rate: in hertz; the rate of signals that do not say theirs.
+    relative: whether the quantisation step is a fraction of each signal's level.
+    reduction: samples per instant.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -82,34 +85,36 @@ class AudioCodec(Codec):
     # steps
 
     def step_code(self, level: float, quality: int | None = None) -> int:
-        """The step code (docs/format-audio.md section S3) for a signal of this level: root mean square, full scale 1.
+        """The step code for a signal (docs/format-audio.md section S3).
 
-        The level says nothing where the codec is not relative.
+        level: the signal's root mean square, full scale 1. It does not matter where the codec is not relative.
         """
         return self.steps.code(self.step(quality), level)
 
     def scale_of(self, code: int) -> Floats:
-        """float32 (channels,): latents times this are coefficients, for a step code from 1 to 255."""
+        """float32 (channels,): a latent times this gives coefficients, for a step code from 1 to 255."""
         return self.steps.scale(code)
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
-        """`scale_of`: each sample has its own step code, whatever the quality."""
+        """`scale_of`: each sample has a step code of its own, whatever the quality."""
         return self.scale_of
 
     # signals and latents
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The latent's shape of `width` samples of audio; height: 1."""
+        """(channels, 1, t): the shape of the latent of `width` samples; height is 1."""
         return self.channels, height, -(-width // self.reduction)
 
     def encode(self, signals: Any, quality: int | None = None, effort: Effort = "default") -> Int8s:
-        """Signals (N, n, in_channels) to latents int8 (N, channels, 1, ceil(n / reduction)).
+        """Encodes signals (N, n, in_channels) to latents int8 (N, channels, 1, ceil(n / reduction)).
 
-        effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every coefficient is
-        rounded by itself, and then the latent of the negated signal is the negated latent, and that of exchanged
-        left and right has the channels of source 1 negated. The step is that of `step_code`, so what does not fit
-        int8 is limited, with an OutlierWarning; `compress` chooses a step that serves such a signal better, and says
-        it in the blob. ArgumentError on another dtype or shape.
+        quality: 1 to 100; None is the codec's default.
+        effort: "default" optimises rate and distortion against the tables of the entropy coder. "fast" rounds
+            every coefficient by itself; then the latent of the negated signal is the negated latent, and
+            exchanging left and right negates the channels of source 1. The step is that of `step_code`. Values
+            that do not fit int8 are limited, with an OutlierWarning. `compress` chooses a step that suits such a
+            signal better, and writes it into the blob.
+        Raises ArgumentError for another dtype or shape.
         """
         batch = [require_audio(signal, self.in_channels, self.name) for signal in signals]
         if len({len(signal) for signal in batch}) != 1:
@@ -131,10 +136,11 @@ class AudioCodec(Codec):
         size: int | None = None,
         codes: npt.ArrayLike | None = None,
     ) -> Floats:
-        """Latents int8 (N, c, 1, t), or their first channels, to signals float32 (N, n, in_channels).
+        """Decodes latents int8 (N, c, 1, t), or only their first channels, to signals float32 (N, n, in_channels).
 
-        quality: the one they were encoded at. codes: (N,), the step codes of the signals, which a relative codec
-        cannot do without. size: n, where it is not t times the reduction.
+        quality: the one at which the latents were encoded.
+        codes: (N,), the step codes of the signals. A relative codec needs them.
+        size: n, where it is not t times the reduction.
         """
         given = np.asarray(latents)
         if given.ndim != 4 or given.dtype != np.int8 or given.shape[2] != 1 or not 1 <= given.shape[1] <= self.channels:
@@ -164,17 +170,20 @@ class AudioCodec(Codec):
     def compress(
         self, signal: Any, quality: int | None = None, effort: Effort = "default", rate: int | None = None
     ) -> bytes:
-        """A signal to a sample blob; rate: of its samples in hertz."""
+        """Compresses a signal to a sample blob.
+
+        quality, effort: as in `encode`. rate: of the signal, in hertz; None is the codec's.
+        """
         return self.compress_blocks(lambda: [signal], quality, effort, rate)
 
     def compress_blocks(
         self, blocks: Blocks, quality: int | None = None, effort: Effort = "default", rate: int | None = None
     ) -> bytes:
-        """A signal that comes in blocks of any lengths, (n, in_channels) each, to the sample blob that `compress` makes
-        of all of it; memory grows with the blob only.
+        """Compresses a signal that comes in blocks (m, in_channels) of any lengths, to the blob that `compress`
+        makes of all of it.
 
-        blocks: called for every pass over the signal: one, and more where the codec is relative or int8 cannot hold
-        the signal.
+        blocks: a function that begins anew each time it is called. It is called once, and again where the codec
+            is relative or int8 cannot hold the signal. Memory grows with the blob only, not with the signal.
         """
         groups, tally = self._compress(blocks, quality, effort)
         self._warn(tally.outside, quality)
@@ -183,9 +192,9 @@ class AudioCodec(Codec):
     def compress_counted(
         self, signal: Any, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
-        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning.
+        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a warning.
 
-        signal: or what gives its blocks, as `compress_blocks` takes it.
+        signal: an array, or a function that gives its blocks, as for `compress_blocks`.
         """
         groups, tally = self._compress(signal if callable(signal) else lambda: [signal], quality, effort)
         return groups, tally.outside
@@ -211,10 +220,10 @@ class AudioCodec(Codec):
         return groups, tally
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
-        """The group blobs of a latent, int8 (channels, 1, t), without loss.
+        """Codes a latent, int8 (channels, 1, t), to its group blobs without loss.
 
-        quality: the one it was encoded at; left out, the blobs do not say it and the best models are looked for. The
-        blobs of a relative codec never say it.
+        quality: the one at which the latent was encoded. If it is None, the blobs do not say a step, and the
+            models that code them in fewest bits are searched for. The blobs of a relative codec never say it.
         """
         codes = self._require_latent(latent)
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
@@ -225,15 +234,16 @@ class AudioCodec(Codec):
         return self.entropy.encode_runs([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
-        """The sample blob of group blobs that `compress_groups` made of `width` samples of audio; height: 1."""
+        """Joins the group blobs that `compress_groups` made of `width` samples to a sample blob; height is 1."""
         return join_sample(groups, width, height, self.mode, self.fingerprint, self.rate if rate is None else rate)
 
     def decompress(self, blob: Buffer, channels: int | None = None, start: int = 0, stop: int | None = None) -> Floats:
-        """A sample blob, or the part of it that holds its first channels, to a signal float32 (n, in_channels).
+        """Decompresses a sample blob, or its beginning that holds the first channels, to a signal float32 (n,
+        in_channels).
 
-        start, stop: only the samples from `start` to before `stop`, as in a slice; of a long signal no more is
-        decoded than they need. ArgumentError if the blob does not say its step: `encode_latent_groups` was not told
-        the quality.
+        start, stop: only the samples from `start` to before `stop`, as in a slice. No more of a long signal is
+            decoded than they need.
+        Raises ArgumentError if the blob does not say its step, because `encode_latent_groups` was not told the quality.
         """
         data = require_blob(blob)
         info = self.info(data)
@@ -277,9 +287,9 @@ class AudioCodec(Codec):
         return [part.reshape(channels, 1, -1) for part in parts]
 
     def info(self, blob: Buffer) -> SampleInfo:
-        """What the header of a sample blob says: its `width` is the number of samples, `rate` theirs in hertz.
+        """The header of a sample blob: `width` is the number of samples, `rate` their rate in hertz.
 
-        ArtifactError if it is of another codec; CorruptError and its kin if it cannot be read.
+        Raises ArtifactError if another codec made it, CorruptError or TruncatedError if it cannot be read.
         """
         return self._sample(require_blob(blob))
 
@@ -316,8 +326,7 @@ class AudioCodec(Codec):
         return (power / max(count, 1)) ** 0.5
 
     def _fitting_code(self, blocks: Blocks, code: int) -> int:
-        """The step code, from `code` on and with either floors, with which rounding and limiting to int8 together cost
-        least."""
+        """The step code, from `code` on, with which rounding and limiting to int8 together lose least."""
         spread = Spread(self.channels)
         for coefficients in self.lapped.coefficients(blocks(), np.ones(self.channels, np.float32)):
             spread.add(coefficients)

@@ -33,10 +33,10 @@ class AdaptiveCoder(EntropyCoder):
         return backend().adaptive_new(self.sha256, precision, *tables)
 
     def encode_runs(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
-        """The group blobs of a latent of audio, in segments where it is long.
+        """The group blobs of a latent of audio. A long latent is cut into segments.
 
-        runs: int8 (channels, 1, r) one after another, all but the last of whole segments. band: as in `encode`. code:
-        the step code, 0 if unknown.
+        runs: int8 (channels, 1, r), one after another, all but the last of whole segments. band: as in `encode`.
+        code: the step code; 0 if it is not known.
         """
         instants, segments = 0, []
         for run in runs:
@@ -57,7 +57,7 @@ class AdaptiveCoder(EntropyCoder):
         return [blobs[at : at + self.groups] for at in range(0, len(blobs), self.groups)]
 
     def optimise_all(self, coefficients: Floats, band: int, weight: Floats, lambda_: float, delta: Floats) -> Int8s:
-        """`optimise` for all groups of audio, float32 (channels, 1, t); int8 of that shape."""
+        """`optimise` for all groups of a recording: float32 (channels, 1, t) to int8 of that shape."""
         made = []
         for run in _segmented(coefficients, self.groups):
             flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
@@ -81,10 +81,10 @@ class AdaptiveCoder(EntropyCoder):
         last: int,
         name: Callable[[int], str] = "Group {}".format,
     ) -> tuple[Int8s, int, set[int]]:
-        """Of groups of audio, int8 (group_channels, 1, instants) each, as many segments as hold the instants from
-        `first` to before `last`: int8 (n, group_channels, 1, some), where they begin, and their step codes.
+        """Decodes the segments that hold the instants from `first` to before `last`.
 
-        Errors are as in `decode`.
+        groups: the blobs of groups int8 (group_channels, 1, instants). Returns int8 (n, group_channels, 1, some),
+            the first instant of it, and the step codes of the segments. Raises the errors of `decode`.
         """
         begin, end = first // SEGMENT * SEGMENT, min(-(-last // SEGMENT) * SEGMENT, instants)
         tables = [self._bounds(group, g, name(g), instants) for g, group in enumerate(groups)]
@@ -120,8 +120,10 @@ class AdaptiveCoder(EntropyCoder):
         instants: npt.NDArray[np.int32],
         name: Callable[[int], str] = "Group blob {}".format,
     ) -> Int8s:
-        """`decode` for groups of audio of any lengths, instants: int32 (n,). Returns them in order, flat: int8 (sum of
-        group_channels * instants,)."""
+        """Does what `decode` does for groups of any lengths, instants: int32 (n,).
+
+        Returns them in order, flat: int8 (sum of group_channels * instants,).
+        """
         ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
         out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
         segmented = np.flatnonzero(instants > SEGMENT)
@@ -153,7 +155,7 @@ class AdaptiveCoder(EntropyCoder):
         return out
 
     def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
-        """Where the blobs of a group's segments begin, and the last ends."""
+        """Where the blobs of a group's segments begin, and where the last one ends."""
         if instants <= SEGMENT:
             return np.array([0, len(group)], np.int64)
         if not is_segmented(group):
@@ -191,7 +193,7 @@ def _nth(name: Callable[[int], str], i: int, _: int) -> str:
 
 
 def _segmented(planes: npt.NDArray[Any], groups: int) -> list[npt.NDArray[Any]]:
-    """(channels, 1, t) as (segments, groups, group_channels, 1, SEGMENT), and what is left over as one shorter."""
+    """(channels, 1, t) cut to (segments, groups, group_channels, 1, SEGMENT), and the shorter rest, if there is one."""
     grouped = planes.reshape(groups, -1, *planes.shape[1:])
     whole = planes.shape[-1] // SEGMENT * SEGMENT
     runs = []

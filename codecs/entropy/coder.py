@@ -33,8 +33,8 @@ TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "ta
 class EntropyCoder:
     """Codes the groups of an artifact's latents.
 
-    A model codes one group of channels in one band of steps; model = band * groups + group. modality: of the latents.
-    tables: the artifact's tensors ``entropy.NAME`` that the coder is made of.
+    A model codes one group of channels in one band of steps; its number is band * groups + group.
+    modality: of the latents. tables: the artifact's tensors ``entropy.NAME`` that the coder is made of.
     """
 
     modality: ClassVar[Modality] = IMAGE
@@ -59,8 +59,9 @@ class EntropyCoder:
     def encode(self, latent: Int8s, group: int | None = None, band: int | None = None, quality: int = 0) -> bytes:
         """The blob of one group, int8 (group_channels, h, w).
 
-        group, band: where known, the model to use; else the model that codes it in fewest bits is found.
-        quality: 0 if unknown, noted in the header.
+        group, band: where they are known, they give the model. Else the model that codes the group in fewest bits
+            is searched for.
+        quality: is written into the header; 0 if it is not known.
         """
         latent = np.ascontiguousarray(latent)
         models = [

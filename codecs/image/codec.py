@@ -1,4 +1,4 @@
-"""`ImageCodec`: images to latents to blobs, and back, by one artifact."""
+"""`ImageCodec`: images to latents to blobs, and back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class ImageCodec(Codec):
-    """A codec of 8-bit images; mode: "RGB" or "L"."""
+    """A codec of 8-bit images. Its mode is "RGB" or "L" (gray)."""
 
     reduction = REDUCTION
 
@@ -69,7 +69,7 @@ class ImageCodec(Codec):
             raise ArtifactError(f"Artifact {self.name} contradicts itself: {error}") from error
 
     def _check_pairs(self, weights: list[list[Floats]]) -> None:
-        """A quarter turn swaps the channels of a pair: it is exact only if both are treated alike."""
+        """A quarter turn swaps the two channels of a pair. It is exact only if both have the same weights and steps."""
         for k in np.flatnonzero(self.classes == SymmetryClass.EO):
             each: list[Any] = [*weights, self._delta, self._floor]
             for values in each:
@@ -79,16 +79,17 @@ class ImageCodec(Codec):
     # images and latents
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The latent's shape of an image of this size."""
+        """(channels, h, w): the shape of the latent of an image of this size in pixels."""
         return self.channels, projection.latent_side(height), projection.latent_side(width)
 
     def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
-        """Images uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H/8), ceil(W/8)).
+        """Encodes images uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H / 8), ceil(W / 8)).
 
-        effort "default": rate-distortion-optimised against the entropy coder's tables; "fast": every
-        coefficient is rounded by itself, and then the latent of a flipped or turned image is exactly
-        `transform` of the latent. Raises ArgumentError on another dtype or shape; warns (OutlierWarning) if a
-        value does not fit int8.
+        quality: 1 to 100; None is the codec's default.
+        effort: "default" optimises rate and distortion against the tables of the entropy coder. "fast" rounds
+            every coefficient by itself; then the latent of a flipped or turned image is exactly the `transform`
+            of the latent.
+        Raises ArgumentError for another dtype or shape. Warns with OutlierWarning if a value does not fit int8.
         """
         images, q = np.asarray(images), require_quality(quality, self.default_quality)
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != self.in_channels:
@@ -114,10 +115,11 @@ class ImageCodec(Codec):
         quality: int | None = None,
         size: tuple[int, int] | None = None,
     ) -> Uint8s:
-        """Latents int8 (N, c, h, w), or their first channels, to images uint8 (N, H, W, C).
+        """Decodes latents int8 (N, c, h, w), or only their first channels, to images uint8 (N, H, W, C).
 
-        quality: the one they were encoded at. size: (H, W) of the images, where their sides were not
-        multiples of 8.
+        channels: how many of the first channels are used; None is all that are given.
+        quality: the one at which the latents were encoded.
+        size: (H, W) of the images. It is needed where their sides are not multiples of 8.
         """
         codes = np.asarray(latents)
         if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
@@ -144,11 +146,11 @@ class ImageCodec(Codec):
         return self.decode(latents, quality=quality, size=size)
 
     def transform(self, latent: npt.ArrayLike, symmetry: str) -> Int8s:
-        """The latent of the flipped or turned image, from that of the image.
+        """The latent of the flipped or turned image, from the latent of the image.
 
-        latent: int8 (..., c, h, w), or its first channels. symmetry: one of `symmetry.SYMMETRIES`, which are
-        named as NumPy's functions are. Exact where both sides of the image are multiples of 8; see
-        `symmetry.transform_latent`.
+        latent: int8 (..., c, h, w), or only its first channels.
+        symmetry: one of `symmetry.SYMMETRIES`, which have the names of NumPy's functions.
+        The result is exact where both sides of the image are multiples of 8; see `symmetry.transform_latent`.
         """
         codes = np.asarray(latent)
         if codes.ndim < 3 or codes.dtype != np.int8 or not 1 <= codes.shape[-3] <= self.channels:
@@ -160,7 +162,10 @@ class ImageCodec(Codec):
     # images and blobs
 
     def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
-        """An image uint8 (H, W, C), or (H, W) for mode L, to a sample blob."""
+        """Compresses an image uint8 (H, W, C), or (H, W) for mode "L", to a sample blob.
+
+        quality, effort: as in `encode`.
+        """
         image = require_image(image, self.mode, self.name)
         groups, outliers = self.compress_counted(image, quality, effort)
         self._warn(outliers, quality)
@@ -169,17 +174,19 @@ class ImageCodec(Codec):
     def compress_counted(
         self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default"
     ) -> tuple[list[bytes], int]:
-        """`compress_groups`, and how many coefficients did not fit int8, in place of a warning."""
+        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a
+        warning.
+        """
         image = require_image(image, self.mode, self.name)
         q = require_quality(quality, self.default_quality)
         latent, outliers = self._encode_one(image, q, require_effort(effort))
         return self.encode_latent_groups(latent, q), outliers
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
-        """The group blobs of a latent, int8 (channels, h, w), without loss.
+        """Codes a latent, int8 (channels, h, w), to its group blobs without loss.
 
-        quality: the one it was encoded at; left out, the blobs do not say it and the best models are looked
-        for.
+        quality: the one at which the latent was encoded. If it is None, the blobs do not say a quality, and the
+            models that code them in fewest bits are searched for.
         """
         codes = self._require_latent(latent)
         IMAGE.check(codes.shape[2] * REDUCTION, codes.shape[1] * REDUCTION)
@@ -189,13 +196,13 @@ class ImageCodec(Codec):
         return [self.entropy.encode(codes[g * n : (g + 1) * n], g, band, q or 0) for g in range(self.groups)]
 
     def join_groups(self, groups: Sequence[bytes], height: int, width: int) -> bytes:
-        """The sample blob of group blobs that `compress_groups` made of an image of this size."""
+        """Joins the group blobs that `compress_groups` made of an image of this size to a sample blob."""
         return join_sample(groups, width, height, self.mode, self.fingerprint)
 
     def decompress(self, blob: Buffer, channels: int | None = None) -> Uint8s:
-        """A sample blob, or the part of it that holds its first channels, to an image uint8 (H, W, C).
+        """Decompresses a sample blob, or its beginning that holds the first channels, to an image uint8 (H, W, C).
 
-        ArgumentError if the blob does not say its quality: `encode_latent_groups` was not told it.
+        Raises ArgumentError if the blob does not say its quality, because `encode_latent_groups` was not told it.
         """
         data = require_blob(blob)
         info = self._sample(data)
@@ -203,9 +210,9 @@ class ImageCodec(Codec):
         return self._to_image(latent, self._quality(data, info, len(latent)), (info.height, info.width))
 
     def decompress_into(self, blobs: Sequence[Buffer], images: Sequence[Uint8s]) -> None:
-        """Sample blobs to images: blob i into images[i], uint8 (H, W, C) of its size.
+        """Decompresses sample blobs: blob i into images[i], uint8 (H, W, C) of its size.
 
-        Small images take less time many at once than one by one: see `bitstream.at_once`.
+        Many small images take less time in one call than one by one; see `bitstream.group.at_once`.
         """
         data = [require_blob(blob, i) for i, blob in enumerate(blobs)]
         infos = [self._sample(blob, i) for i, blob in enumerate(data)]

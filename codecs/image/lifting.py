@@ -1,6 +1,6 @@
-"""One level of each wavelet, by lifting: what `transform` nests, in plain NumPy.
+"""One level of each wavelet, by lifting: what `wavelet` nests, in plain NumPy.
 
-Axes may be any; arrays keep their dtype (float32, or float64 to look at the filters themselves).
+Arrays may have any axes, and keep their dtype: float32, or float64 to look at the filters themselves.
 """
 
 from __future__ import annotations

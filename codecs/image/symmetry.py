@@ -171,14 +171,13 @@ def check_classes(classes: npt.ArrayLike) -> npt.NDArray[np.int8]:
 def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.ArrayLike) -> npt.NDArray[Array]:
     """The latent of the flipped or turned image, from the latent of the image.
 
-    latent: (..., c, h, w), int8 or float; a multiple of 8 as the image's sides is what makes it exact.
+    latent: (..., c, h, w), int8 or float. The result is exact if the sides of the image are multiples of 8.
     symmetry: one of SYMMETRIES.
-    classes: the class of each of the c channels. A prefix of channels is fine unless it ends inside a pair
-    and the
-        symmetry swaps pairs.
+    classes: the class of each of the c channels. They may be those of a prefix, but a prefix must not end inside
+        a pair if the symmetry swaps pairs.
 
-    Returns a new array; (..., c, w, h) where the symmetry transposes. int8 values are never -128 in a latent
-    (the quantiser ends at +-127), so negation does not overflow; ArgumentError is raised if one is.
+    Returns a new array, (..., c, w, h) where the symmetry transposes. Raises ArgumentError if int8 values are
+    -128, which no quantiser here gives and which cannot be negated.
     """
     transpose, flip_v, flip_h = _steps(symmetry)
     given = np.asarray(classes)
