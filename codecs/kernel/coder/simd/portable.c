@@ -7,8 +7,8 @@
 
 #define VARIANTS_BY_STREAMS 0
 #define SIDE_BY_SIDE 0
-#include "coder/template.h"
-#include "coder/adaptive.h"
+#include "coder/simd/template.h"
+#include "coder/simd/adaptive.h"
 
 static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs, const uint16_t (*weights)[LS_MAX_LANES],
                   uint16_t *restrict context)

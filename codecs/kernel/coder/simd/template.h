@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "coder/predict.h"
+#include "coder/simd/predict.h"
 
 static inline uint8_t choose8(uint8_t mask, uint8_t yes, uint8_t no)
 {
