@@ -90,6 +90,10 @@ class Modality(ABC):
         """Whether latent planes of this height and width are within the format's bounds."""
 
     @abstractmethod
+    def lanes(self, height: int, width: int) -> int:
+        """Streams that the entropy coder cuts a latent plane into (docs/format.md section 5.1)."""
+
+    @abstractmethod
     def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
         """The two numbers that the header of a sample blob says of the signal."""
 
@@ -153,6 +157,13 @@ class _Image(Modality):
     def fits(self, height: int, width: int) -> bool:
         return 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_AREA
 
+    def lanes(self, height: int, width: int) -> int:
+        area = height * width
+        lanes = 16 if area >= 4096 else 8 if area >= 2048 else 4 if area >= 1296 else 1
+        while lanes > 1 and width < 2 * lanes:
+            lanes //= 2
+        return lanes
+
     def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
         return width, height
 
@@ -194,6 +205,9 @@ class _Audio(Modality):
 
     def fits(self, height: int, width: int) -> bool:
         return height == 1 and 1 <= width <= MAX_SIDE
+
+    def lanes(self, height: int, width: int) -> int:
+        return 1
 
     def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
         return width, rate

@@ -24,10 +24,11 @@ class GroupInfo:
     """The header of a group blob.
 
     quality: or, of audio, the step code; 0 where the writer was not told it. header_bytes precede the payload, which
-    is empty where all values are zeros, and else begins with the coder's states.
+    is empty where all values are zeros, and else begins with the states of `lanes`, 4 bytes each.
     """
 
     version: int
+    lanes: int
     model: int
     quality: int
     height: int
@@ -67,7 +68,7 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None, modality: 
     if blob[0] & RESERVED or unused or bad:
         said = f"planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}"
         raise CorruptError(f"The group blob claims {said}.")
-    return GroupInfo(VERSION, blob[1], blob[2], height, width, escapes, at + 4)
+    return GroupInfo(VERSION, modality.lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
 
 
 def at_once(height: int, width: int) -> int:
@@ -75,13 +76,4 @@ def at_once(height: int, width: int) -> int:
 
     It fills sixteen lanes with streams of as many blobs as that takes, and goes through two such bundles in turn.
     """
-    return max(2, 16 // _lanes(height, width))
-
-
-def _lanes(height: int, width: int) -> int:
-    """Streams of a plane (docs/format.md section 5.1)."""
-    area = height * width
-    lanes = 16 if area >= 4096 else 8 if area >= 2048 else 4 if area >= 1296 else 1
-    while lanes > 1 and width < 2 * lanes:
-        lanes //= 2
-    return lanes
+    return max(2, 16 // IMAGE.lanes(height, width))

@@ -27,7 +27,6 @@ from latentstore.codecs.errors import (
 )
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import coder as reference
-from latentstore.codecs.reference.header import coder_lanes
 
 TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -7, -8
 BACKENDS = [b for b in (reference, kernel) if b is not None]
@@ -148,7 +147,7 @@ def test_the_last_word_and_the_last_escape_are_missed(backend: ModuleType) -> No
     coder, blob = make(backend)
     info = group_info(blob)
     payload = blob[info.header_bytes :]
-    end, states = len(payload) - info.escapes, 4 * coder_lanes(info.height, info.width)
+    end, states = len(payload) - info.escapes, 4 * info.lanes
     assert info.escapes > 0
     for forged in [
         reseal(blob, payload=payload[: end - 2] + payload[end:]),
@@ -169,7 +168,7 @@ def test_the_bad_blob_among_many_is_named(backend: ModuleType, shape: tuple[int,
     payload = blobs[4][info.header_bytes :]
     broken = [
         blobs[4][:-1],
-        reseal(blobs[4], payload=payload[: 4 * coder_lanes(info.height, info.width)], escapes=0),
+        reseal(blobs[4], payload=payload[: 4 * info.lanes], escapes=0),
         reseal(blobs[4], payload=payload[:-1], escapes=info.escapes - 1) if info.escapes else b"",
     ]
     for bad in broken:
