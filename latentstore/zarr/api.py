@@ -1,5 +1,4 @@
-"""Zarr arrays of images and of latents: made right, opened with the artifact that lies beside them, copied
-as bytes.
+"""Zarr arrays of images and of latents: making them, and opening them with the artifact that lies beside them.
 
     z = latentstore.zarr.create("photos.zarr", "image", (1000, 256, 256, 3))
     z[0] = image                                # uint8 (256, 256, 3), stored with loss
@@ -58,18 +57,22 @@ def create(
     overwrite: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> zarr.Array:
-    """Create the array `name` in the group at `store`, and put the codec's artifact beside it.
+    """Creates the array `name` in the group at `store`, and puts the codec's artifact beside it.
 
-    dtype: uint8 for images, stored with loss; int8 for latents (samples, channels, h, w), stored without.
-    axes: images only: a letter for each axis, h, w, c and n (any other); by default (h, w), (h, w, c), (n,
-    h, w), (n, h, w, c) or (n, c, h, w), whichever the shape fits first. quality: 1 to 100, the codec's own by
-    default. chunks: one image, or tiles of `TILE` of a large one; of latents one group of one sample.
-    shards: none by default. Zarr's shards are safe only where each is written by one task, whole.
-    partial_writes: what a write of a part of a stored image does; see `SignalOptions`. data: uint8 or int8
-    values of that shape to write at once. fill_value: what is read where nothing was written. Images of the
-    fill value alone are written all the same, so that what is there can be told from what is not.
+    store: a path, a URL, a Zarr store or a group. zarr itself opens it.
+    codec: a codec, or the name, path or URL of one.
+    dtype: uint8 for images, which are stored with loss; int8 for latents (samples, channels, h, w), stored without.
+    axes: of images: a letter for each axis: h, w, c, or n for any other. None takes the first that fits the shape of
+        (h, w), (h, w, c), (n, h, w), (n, h, w, c) and (n, c, h, w).
+    quality: 1 to 100; None is the codec's default.
+    chunks: None is one image, or tiles of `TILE` of a large image; of latents, one group of one sample.
+    shards: None is no shards. Zarr's shards are safe only if one task writes each of them, whole.
+    partial_writes: what to do with a write that covers only a part of a stored image; see `SignalOptions`.
+    data: uint8 or int8 values of that shape, to write at once.
+    fill_value: what is read where nothing was written. Images that hold only this value are written all the same,
+        so that what is there can be told from what is not.
 
-    Everything is checked before anything that exists is touched. ArgumentError, or what zarr raises.
+    Everything is checked before anything that exists is touched. Raises ArgumentError, or what zarr raises.
     """
     codec = register(load_codec(codec) if isinstance(codec, str) else codec)
     kind = np.dtype(dtype)
@@ -114,10 +117,11 @@ def open(
     mode: Literal["r", "r+"] = "r",
     storage_options: dict[str, Any] | None = None,
 ) -> Any:
-    """Open an array or a group, and make the artifacts that lie beside it known to this process.
+    """Opens an array or a group, and makes the artifacts that lie beside it known to this process.
 
-    Arrays need this where their artifact is not one of those shipped and they are sharded or Zarr v2: zarr
-    tells such codecs nothing of where they are. ArtifactError if the array's artifact is nowhere."""
+    Arrays need this if their artifact is not one of those shipped and they are sharded or Zarr v2, because zarr
+    does not tell such codecs where they are. Raises ArtifactError if the array's artifact is nowhere.
+    """
     if isinstance(store, zarr.Group):
         path = "/".join(part for part in (store.path, (name or "").strip("/")) if part)
         found: Any = zarr.open(store.store, path=path, mode=mode)
@@ -142,7 +146,7 @@ def _store(store: Store) -> Store:
 
 
 def _group(store: Store, name: str, zarr_format: Literal[2, 3], storage_options: dict[str, Any] | None) -> zarr.Group:
-    """The group that `name` lies in, made where it is missing."""
+    """The group that `name` lies in; it is made if it is missing."""
     parent = name.strip("/").rpartition("/")[0]
     if isinstance(store, zarr.Group):
         if store.metadata.zarr_format != zarr_format:

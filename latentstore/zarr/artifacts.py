@@ -1,5 +1,4 @@
-"""Artifacts beside the Zarr arrays that need them: put there when an array is made, found when it is
-opened."""
+"""Artifacts beside the Zarr arrays that need them: put there when an array is made, found when it is opened."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ INSTALL = "arrays here need: pip install latentstore"
 
 
 def embed(group: zarr.Group, codec: Codec) -> None:
-    """Put the artifact into `group`, once, and a hint for whoever opens it without the plugin."""
+    """Puts the artifact into `group`, once, and a hint for those who open it without the plugin."""
     name = artifact_array(codec.sha256)
     if name not in group:
         content = np.frombuffer(codec.artifact_bytes, np.uint8)
@@ -47,8 +46,7 @@ def embed(group: zarr.Group, codec: Codec) -> None:
 
 
 def signature(array: zarr.Array) -> tuple[str, str] | None:
-    """(name, SHA-256) of the artifact that an array's codec needs, inside shards too; None for other
-    codecs."""
+    """(name, SHA-256) of the artifact that an array's codec needs, also inside shards; None for other codecs."""
     codecs = list(getattr(array.metadata, "codecs", ()))
     codecs += [getattr(array.metadata, "compressor", None)]
     codecs += [inner for codec in codecs for inner in getattr(codec, "codecs", ())]
@@ -60,10 +58,10 @@ def signature(array: zarr.Array) -> tuple[str, str] | None:
 
 
 def register_beside(node: Any, url: str | None, storage_options: dict[str, Any] | None) -> None:
-    """Register the artifacts in the groups around an array, or in a group and around it.
+    """Registers the artifacts in the groups around an array, or in a group and around it.
 
-    url: of the store, if it was opened by one: an array opened by its own URL has its group above the store's
-    root."""
+    url: of the store, if it was opened by one. An array opened by its own URL has its group above the store's root.
+    """
     if isinstance(node, zarr.Array):
         wanted = [s[1] for s in [signature(node)] if s]
     else:
@@ -78,7 +76,7 @@ def register_beside(node: Any, url: str | None, storage_options: dict[str, Any] 
 
 
 def _register_above(url: str, sha256: str, storage_options: dict[str, Any] | None) -> None:
-    """Look in the folders above the store's root: two of them, an array and the group that it is in."""
+    """Looks in the two folders above the store's root: an array, and the group that it is in."""
     for _ in range(2):
         url = url.rstrip("/").rpartition("/")[0]
         if not url or url.endswith(":/"):

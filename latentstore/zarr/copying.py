@@ -1,6 +1,6 @@
-"""Copying Zarr arrays and groups as they are stored: no chunk is decoded, so nothing is lost again.
+"""Copying Zarr arrays and groups as they are stored: no chunk is decoded, so nothing is lost.
 
-Zarr's own ways of copying an array read and write it: with a lossy codec every copy is a little worse.
+Zarr's own ways of copying an array read and write it. With a lossy codec every such copy is a little worse.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ def copy(
     source_options: dict[str, Any] | None = None,
     target_options: dict[str, Any] | None = None,
 ) -> Any:
-    """Copy an array, or a group and all in it, byte for byte; returns the copy, opened to read.
+    """Copies an array, or a group and all in it, byte for byte. Returns the copy, opened to read.
 
-    source: a path, URL, zarr store, group or array. target: a path, URL, zarr store or group. name: where in
-    `target`; by default an array keeps its name, and a group becomes the target itself. An array's artifact
-    is put beside the copy. source_options, target_options: for fsspec. Chunks go first and metadata last, so
-    a copy that was stopped does not open. StoreError if the target is there already, unless `overwrite`."""
+    source: a path, a URL, or a Zarr store, group or array.
+    target: a path, a URL, or a Zarr store or group.
+    name: where in `target`. None: an array keeps its name, and a group becomes the target itself.
+    source_options, target_options: for fsspec.
+
+    An array's artifact is put beside the copy. Chunks are copied first and metadata last, so a copy that was
+    stopped does not open. Raises StoreError if the target is there already, unless `overwrite`.
+    """
     url = str(source) if isinstance(source, str | Path) else None
     if not isinstance(source, zarr.Array | zarr.Group):
         source = zarr.open(url or source, mode="r", storage_options=source_options)
