@@ -7,8 +7,9 @@ chunks are coded in parallel. Nothing here calls Zarr's synchronous interface: i
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -68,9 +69,27 @@ class ChunkCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesC
     is_fixed_size = False
     refuses_partial_writes = False
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """From ``{"name": ..., "configuration": {...}}``; see `to_dict`."""
+        return cls.from_json(data.get("configuration") if isinstance(data, dict) else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and configuration, with every option."""
+        return {"name": self.codec_name, "configuration": self.to_json()}
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, configuration: Any) -> Self:
+        """From the options as JSON; see `arrays.options`."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Every option as JSON."""
+
+    @abstractmethod
     def coder(self, codec: Codec, shape: tuple[int, ...], fill: int) -> PartCoder:
         """How chunks of `shape` are coded."""
-        raise NotImplementedError
 
     # ---- whole chunks: where compressors or filters stand beside this codec, and writes of newer pipelines
 

@@ -41,15 +41,6 @@ class LatentCodec(LatentOptions, ChunkCodec):
         codec = codec_named(codec)
         return cls(codec.name, codec.sha256)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """From ``{"name": ..., "configuration": {...}}``; see `to_dict`."""
-        return cls.from_json(_configuration(data))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and configuration, with every option."""
-        return {"name": self.codec_name, "configuration": self.to_json()}
-
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Refuses here what it cannot store, since Zarr validates no codec inside shards."""
         _check_dtype(array_spec, np.int8, f"codec {self.codec_name!r} stores int8 latents")
@@ -91,15 +82,6 @@ class SignalCodec(SignalOptions, ChunkCodec):
         quality = codec.default_quality if quality is None else quality
         return cls(codec.name, codec.sha256, axes=axes, quality=quality, effort=effort, partial_writes=partial_writes)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """From ``{"name": ..., "configuration": {...}}``; see `to_dict`."""
-        return cls.from_json(_configuration(data))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and configuration, with every option."""
-        return {"name": self.codec_name, "configuration": self.to_json()}
-
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Refuses here what it cannot store. Zarr gives the array's shape, or in shards the inner chunk's."""
         _check_dtype(array_spec, np.uint8, f"codec {self.codec_name!r} stores uint8 images")
@@ -123,10 +105,6 @@ class SignalCodec(SignalOptions, ChunkCodec):
     @property
     def refuses_partial_writes(self) -> bool:  # type: ignore[override]
         return self.partial_writes == "refuse"
-
-
-def _configuration(data: Any) -> Any:
-    return data.get("configuration") if isinstance(data, dict) else None
 
 
 def _check_dtype(spec: ArraySpec, wanted: type[np.generic], said: str) -> None:

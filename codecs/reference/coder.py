@@ -17,9 +17,7 @@ import numpy.typing as npt
 from latentstore.codecs.reference.adaptive import (
     AdaptiveChannel,
     Row,
-    adaptive_new,
     code_rows,
-    coder_optimise_many,
     value_of,
 )
 from latentstore.codecs.reference.contexts import (
@@ -48,27 +46,10 @@ from latentstore.codecs.reference.header import (
     Group,
     RefusedError,
     coder_lanes,
-    crc32c,
     join_group,
     parse_group,
 )
-from latentstore.codecs.reference.model import Coder, Int8s, coder_new, require_group, require_model, require_plane
-from latentstore.codecs.reference.optimise import coder_optimise
-
-__all__ = [
-    "adaptive_new",
-    "coder_contexts",
-    "coder_cost",
-    "coder_decode",
-    "coder_decode_rows",
-    "coder_encode",
-    "coder_encode_many",
-    "coder_lanes",
-    "coder_new",
-    "coder_optimise",
-    "coder_optimise_many",
-    "crc32c",
-]
+from latentstore.codecs.reference.model import Coder, Int8s, require_group, require_model, require_plane
 
 LOWEST_STATE = 1 << 16
 

@@ -8,20 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.reference import lapped, projection
+from latentstore.codecs.reference.adaptive import adaptive_new, coder_optimise_many
 from latentstore.codecs.reference.coder import (
-    adaptive_new,
     coder_contexts,
     coder_cost,
     coder_decode,
     coder_decode_rows,
     coder_encode,
     coder_encode_many,
-    coder_lanes,
-    coder_new,
-    coder_optimise,
-    coder_optimise_many,
-    crc32c,
 )
+from latentstore.codecs.reference.header import coder_lanes, crc32c
+from latentstore.codecs.reference.model import coder_new
+from latentstore.codecs.reference.optimise import coder_optimise
 
 __all__ = [
     "adaptive_new",

@@ -12,8 +12,8 @@ from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.varint import varint
 from latentstore.codecs.errors import CorruptError, LatentstoreError, TruncatedError, UnsupportedVersionError
-from latentstore.codecs.reference import coder as reference
 from latentstore.codecs.reference import header as reference_header
+from latentstore.codecs.reference import stand_in as reference
 
 
 def group_blob(shape: tuple[int, int] = (40, 300), quality: int = 63) -> bytes:

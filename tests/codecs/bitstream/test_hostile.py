@@ -26,7 +26,7 @@ from latentstore.codecs.errors import (
     UnsupportedVersionError,
 )
 from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference import stand_in as reference
 
 TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = -2, -3, -5, -7, -8
 BACKENDS = [b for b in (reference, kernel) if b is not None]

@@ -16,7 +16,7 @@ from random_models import KINDS, SHA256, latent, random_adaptive_tables, random_
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.modality import AUDIO
 from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference import stand_in as reference
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
 

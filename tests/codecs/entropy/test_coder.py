@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from random_models import KINDS, SHA256, latent, random_tables
 
 from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference import stand_in as reference
+from latentstore.codecs.reference.coder import coding_order
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
 
@@ -165,7 +166,7 @@ def test_lanes_of_planes() -> None:
 def test_order_of_symbols_keeps_neighbours_known() -> None:
     """Every position comes once, and after all that its contexts look at."""
     for height, width in [(1, 1), (5, 3), (23, 29), (13, 200), (48, 48)]:
-        order = reference.coding_order(height, width, reference.coder_lanes(height, width))
+        order = coding_order(height, width, reference.coder_lanes(height, width))
         place = {(y, x): i for i, (_, y, x) in enumerate(order)}
         assert len(place) == len(order) == height * width
         for (y, x), i in place.items():

@@ -19,7 +19,7 @@ from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import join_sample, split_sample
 from latentstore.codecs.entropy.coder import TABLES
 from latentstore.codecs.native import kernel
-from latentstore.codecs.reference import coder as reference
+from latentstore.codecs.reference import stand_in as reference
 
 TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 BACKENDS = [b for b in (reference, kernel) if b is not None]

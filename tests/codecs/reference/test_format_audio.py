@@ -13,7 +13,7 @@ import pytest
 from paths import GOLDEN as GOLDEN_FILES
 
 from latentstore.codecs import AudioCodec, codec_from_bytes, load_codec, native
-from latentstore.codecs.audio.codec import step_of
+from latentstore.codecs.audio.steps import step_of
 
 GOLDEN = GOLDEN_FILES / "audio" / "v1"
 INDEX = json.loads((GOLDEN / "index.json").read_text())
