@@ -120,6 +120,14 @@ def store(layout: str, _shared_stores: Any) -> Store:
 
 
 @pytest.fixture(scope="session")
+def odd_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files of every odd kind (see tests/support/odd_images.py). Shared: read only."""
+    from odd_images import write_odd_images
+
+    return write_odd_images(tmp_path_factory.mktemp("odd"))
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, Any]]:
     """storage_options of an S3 server on this machine; bucket "bucket" is there."""
     server_module = pytest.importorskip("moto.server")
