@@ -119,6 +119,16 @@ def store(layout: str, _shared_stores: Any) -> Store:
     return _shared_stores(layout)
 
 
+@pytest.fixture
+def batched_pipeline() -> Iterator[None]:
+    """Zarr's usual pipeline, whatever it is told to use: for tests of what only that one does. It decodes many chunks
+    in one call, gives parts of a shard's chunks to the codec, and reads by the asynchronous methods of a store."""
+    import zarr
+
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def odd_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of files of every odd kind (see tests/support/odd_images.py). Shared: read only."""

@@ -41,7 +41,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_loading(photos: Path) -> None:
-    pytest.importorskip("torch")
+    import torch_or_skip  # noqa: F401
+
     latentstore.convert("photos", "photos.zarr", size=64)
     assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
 
@@ -57,13 +58,14 @@ def test_plain_webdataset(photos: Path) -> None:
 
 
 def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
-    pytest.importorskip("torch")
+    import torch_or_skip  # noqa: F401
+
     latentstore.convert("photos", "s3://bucket/photos.zarr", size=64, storage_options=s3_server)
     assert run_page("s3.md", {"storage_options": s3_server}) == 2
 
 
 def test_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
+    import torch_or_skip  # noqa: F401
     from audio_made import chirp, write
 
     monkeypatch.chdir(tmp_path)
