@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,19 @@ class Store:
     keys: list[str]
     fields: list[dict[str, Any]]
     counts: list[int]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where LATENTSTORE_SKIPS is set, a test that skips for a reason that it does not match fails the run."""
+    allowed = os.environ.get("LATENTSTORE_SKIPS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if allowed is None or reporter is None:
+        return
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not re.search(allowed, reason):
+            reporter.write_line(f"\nnot to be skipped here: {report.nodeid}: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
