@@ -41,8 +41,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_loading(photos: Path) -> None:
-    import torch_or_skip  # noqa: F401
-
+    pytest.importorskip("torch")
     latentstore.convert("photos", "photos.zarr", size=64)
     assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
 
@@ -58,14 +57,13 @@ def test_plain_webdataset(photos: Path) -> None:
 
 
 def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
-    import torch_or_skip  # noqa: F401
-
+    pytest.importorskip("torch")
     latentstore.convert("photos", "s3://bucket/photos.zarr", size=64, storage_options=s3_server)
     assert run_page("s3.md", {"storage_options": s3_server}) == 2
 
 
 def test_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch_or_skip  # noqa: F401
+    pytest.importorskip("torch")
     from audio_made import chirp, write
 
     monkeypatch.chdir(tmp_path)

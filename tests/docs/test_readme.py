@@ -36,8 +36,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands_and_python_run(photos: Path) -> None:
-    import torch_or_skip  # noqa: F401
-
+    pytest.importorskip("torch")
     commands = [
         shlex.split(line, comments=True)[1:]
         for block in blocks("bash")
