@@ -25,7 +25,7 @@ CODECS = (
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
-    {"progress", "words"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit"}, {"demo"},
+    {"progress", "version", "words"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit"}, {"demo"},
     {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
