@@ -25,8 +25,8 @@ CODECS = (
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
-    {"progress", "version", "words"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit"}, {"demo"},
-    {"cli"}, {"__main__"},
+    {"progress", "version", "words"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit"},
+    {"demo"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
 REFERENCE = "latentstore.codecs.reference"
