@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,19 @@ class Store:
     keys: list[str]
     fields: list[dict[str, Any]]
     counts: list[int]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where LATENTSTORE_SKIPS is set, a test that skips for a reason that it does not match fails the run."""
+    allowed = os.environ.get("LATENTSTORE_SKIPS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if allowed is None or reporter is None:
+        return
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not re.search(allowed, reason):
+            reporter.write_line(f"\nnot to be skipped here: {report.nodeid}: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +131,24 @@ def _shared_stores(tmp_path_factory: pytest.TempPathFactory, make_store: Any) ->
 def store(layout: str, _shared_stores: Any) -> Store:
     """A store of 20 samples in three shards, in each layout in turn. Shared: read only."""
     return _shared_stores(layout)
+
+
+@pytest.fixture
+def batched_pipeline() -> Iterator[None]:
+    """Zarr's usual pipeline, whatever it is told to use: for tests of what only that one does. It decodes many chunks
+    in one call, gives parts of a shard's chunks to the codec, and reads by the asynchronous methods of a store."""
+    import zarr
+
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        yield
+
+
+@pytest.fixture(scope="session")
+def odd_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files of every odd kind (see tests/support/odd_images.py). Shared: read only."""
+    from odd_images import write_odd_images
+
+    return write_odd_images(tmp_path_factory.mktemp("odd"))
 
 
 @pytest.fixture(scope="session")

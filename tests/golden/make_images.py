@@ -1,6 +1,6 @@
 """Makes the golden files of format version 1, in the folder `images/v1` beside this file:
 
-    python tests/golden/make.py
+    python tests/golden/make_images.py
 
 They are made once, by the release that froze the format, and never again: tests only read them, and a file
 that is missing or changed fails them. So this refuses to run where the folder exists; a new format version

@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.codecs.modality import IMAGE
-
-torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
-
-from latentstore.loaders import LatentLoader  # noqa: E402
+from latentstore.loaders import LatentLoader
 
 CHANNELS, SIDE = 3, 2
 

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from audio_made import chirp, write
+from torch_or_skip import torch
 
 import latentstore
 from latentstore.codecs.errors import ArgumentError, CorruptError
-
-torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
-
-from latentstore.loaders import LatentLoader  # noqa: E402
+from latentstore.loaders import LatentLoader
 
 RATE, COUNT = 8000, 50
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_or_skip import torch
 
 import latentstore
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders import LatentDataset, LatentLoader
 from latentstore.writing import Sample, StoreSpec, open_writer
-
-torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install latentstore[torch]")
 
 SAMPLES, SHARD_SAMPLES = 11, 4
 

@@ -24,6 +24,7 @@ def made(x: np.ndarray, serializer: Any, chunks: tuple[int, ...], shards: Any = 
     )
 
 
+@pytest.mark.usefixtures("batched_pipeline")
 @pytest.mark.parametrize("sharded", [False, True])
 def test_small_chunks_take_few_calls(codec: Any, sharded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     x = latents(20, 4, 5)

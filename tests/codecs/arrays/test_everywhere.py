@@ -127,6 +127,7 @@ def s3_options(s3_server: dict[str, Any]) -> Iterator[dict[str, Any]]:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.usefixtures("batched_pipeline")
 def test_object_store(codec: Any, s3_options: dict[str, Any]) -> None:
     x, y = images(4, 16, 24), latents(4, 4, 5)
     url = "s3://bucket/arrays.zarr"
@@ -202,7 +203,8 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_open_lazily(image: Any, method: str, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    import torch_or_skip  # noqa: F401
+
     if method != "spawn" and not hasattr(os, "fork"):
         pytest.skip("this platform cannot fork")
     (tmp_path / "workers.py").write_text(PROGRAM)

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from front_end import CLASSES, image, random_rows, tables, vectors
+from front_end_tables import CLASSES, image, random_rows, tables, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from front_end import CLASSES, image, tables, vectors
+from front_end_tables import CLASSES, image, tables, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

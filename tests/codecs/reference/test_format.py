@@ -8,9 +8,9 @@ import re
 from types import ModuleType
 from typing import Any
 
+import format_decoder
 import numpy as np
 import pytest
-import section8
 from paths import GOLDEN as GOLDEN_FILES
 from paths import ROOT
 
@@ -85,7 +85,7 @@ def test_images_are_rebuilt_as_the_text_says(name: str, size: tuple[int, int]) -
     rng = np.random.default_rng(5)
     latent = np.rint(rng.laplace(0, 3, codec.latent_shape(*size))).clip(-127, 127).astype(np.int8)
     for quality, channels in [(1, codec.channels), (37, codec.channels), (100, 5)]:
-        expected = section8.image(codec.artifact_bytes, latent[:channels], quality, *size)
+        expected = format_decoder.image(codec.artifact_bytes, latent[:channels], quality, *size)
         got = codec.decode(latent[None, :channels], quality=quality, size=size)[0]
         np.testing.assert_array_equal(got, expected)
 
@@ -93,9 +93,9 @@ def test_images_are_rebuilt_as_the_text_says(name: str, size: tuple[int, int]) -
 def test_steps_of_every_quality_are_as_the_text_says() -> None:
     for name in shipped():
         codec = load_codec(name)
-        facts, _ = section8.read_artifact(codec.artifact_bytes)
+        facts, _ = format_decoder.read_artifact(codec.artifact_bytes)
         for quality in range(1, 101):
-            np.testing.assert_array_equal(codec.scale(quality), section8.scale(facts, quality))
+            np.testing.assert_array_equal(codec.scale(quality), format_decoder.scale(facts, quality))
 
 
 # golden files
@@ -137,7 +137,7 @@ def test_golden_blobs_decode(version: str, name: str) -> None:
         assert (reference_latent(codec, blob) == latent).all()
     if info.width * info.height < 9000:
         quality = blob[info.starts[0] + 2]
-        pixels = section8.image(codec.artifact_bytes, latent, quality, info.height, info.width)
+        pixels = format_decoder.image(codec.artifact_bytes, latent, quality, info.height, info.width)
         assert hashlib.sha256(pixels.tobytes()).hexdigest() == expected["pixels_sha256"]
     # encoders may choose other integers, but the same integers give the same bytes
     groups = codec.encode_latent_groups(latent, blob[info.starts[0] + 2])

@@ -17,8 +17,6 @@ import latentstore
 from latentstore.cli.main import main
 from latentstore.conversion.quarantine import file_name, read_lines
 
-ODD = Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images" / "odd"
-
 ONE = ["convert", "a", "b.zarr"]
 
 
@@ -89,18 +87,17 @@ def test_left_out_images_are_named_and_counted_in_the_status(source: Path, tmp_p
     assert not (tmp_path / "z.zarr").exists()
 
 
-@pytest.mark.skipif(not ODD.is_dir(), reason=f"needs the shared data: {ODD} is missing")
 @pytest.mark.parametrize("format", ["zarr", "wds"])
-def test_a_folder_of_odd_files(tmp_path: Path, format: str) -> None:
+def test_a_folder_of_odd_files(odd_images: Path, tmp_path: Path, format: str) -> None:
     from latentstore.sources import open_source
     from latentstore.sources.images import read_image
 
-    done = run("convert", ODD, tmp_path / "x", "--format", format, "--size", 32, "--on-error", "quarantine")
+    done = run("convert", odd_images, tmp_path / "x", "--format", format, "--size", 32, "--on-error", "quarantine")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     named = {f.path: f.reason for f in read_lines((tmp_path / "x" / file_name(format)).read_bytes())}
     ds = latentstore.open(tmp_path / "x")
-    entries = {item.key: item for item in open_source(ODD)}
+    entries = {item.key: item for item in open_source(odd_images)}
     assert sorted([*ds.keys(), *(key for key, item in entries.items() if item.path in named)]) == sorted(entries)
     for path, reason in named.items():
         assert path in done.stderr

@@ -23,8 +23,6 @@ from latentstore.fit import images as fitting
 pytest.importorskip("scipy", reason="fitting needs SciPy (extra: train)")
 pytest.importorskip("threadpoolctl", reason="fitting needs threadpoolctl (extra: train)")
 
-DATA = Path(os.environ.get("LATENTSTORE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images" / "train"
-
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -172,19 +170,3 @@ def test_shipped_artifacts_are_of_these_settings() -> None:
         assert facts["quality_steps"] == [[q, round(s * shape.unit, 6)] for q, s in fitting.QUALITY_STEPS]
         assert (facts["lambda"], facts["rounding"]) == (fitting.LAMBDA, fitting.ROUNDING)
         assert (facts["default_quality"], facts["precision"]) == (fitting.DEFAULT_QUALITY, fitting.PRECISION)
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no training images at {DATA} (LATENTSTORE_DATA)")
-def test_shipped_projection_is_that_of_the_training_images() -> None:
-    """The first, cheap half of the fit that made the shipped artifact."""
-    from latentstore.codecs.fit.projection import fit_projection
-    from latentstore.codecs.image.projection import image_planes
-    from latentstore.sources.images import read_image
-
-    codec = load_codec("gray-f8c16")
-    planes = (image_planes(read_image(path, "L")) for path in sorted(DATA.iterdir()))
-    found = fit_projection(planes, 1, codec.channels, codec.group_channels)
-    np.testing.assert_array_equal(found.classes, codec.classes)
-    np.testing.assert_allclose(np.concatenate(found.rows), codec.artifact.tensors["analysis"], atol=1e-4)
-    np.testing.assert_allclose(np.concatenate(found.columns), codec.artifact.tensors["synthesis"], atol=1e-4)
-    np.testing.assert_allclose(found.bound, codec.artifact.facts["bound"], rtol=1e-4)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from paths import ROOT
+from odd_images import BAD, GOOD, origin, png_of, saved
 from PIL import Image
 
 from latentstore import ArgumentError, ImageError
 from latentstore.sources.images import MAX_PIXELS, read_image
-
-DATA = Path(os.environ.get("LATENTSTORE_DATA", ROOT / ".." / "shared" / "data"))
-ODD = DATA / "images" / "odd"
-needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason=f"no folder of odd images at {ODD} (LATENTSTORE_DATA)")
 
 WIDTH, HEIGHT = 45, 31
 
@@ -30,12 +24,6 @@ def scene(channels: int = 3) -> np.ndarray:
     rng = np.random.default_rng(8)
     planes = [(x * (5 - c) + y * (3 + c) + rng.integers(0, 20, x.shape)) % 256 for c in range(channels)]
     return np.stack(planes, -1).astype(np.uint8)
-
-
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def png(array: np.ndarray, **options: object) -> bytes:
@@ -291,12 +279,7 @@ def test_a_flipped_bit_in_a_png_is_an_error() -> None:
 
 
 def test_bombs_are_refused_at_once() -> None:
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    bomb = png_of(60_000, 60_000, bytes(1))
     began = time.process_time()
     refused(bomb, "60000 x 60000", str(MAX_PIXELS))
     assert time.process_time() - began < 0.5
@@ -313,51 +296,27 @@ def test_what_is_no_image_says_so(tmp_path: Path) -> None:
     refused(str(tmp_path), "Is a directory")
 
 
-# What each odd file must become: how far its pixels may lie from those of the image all were made from.
-ODD_GOOD = {
-    "UPPER.JPG": 3, "alpha.png": None, "alpha.webp": None, "animated.gif": None, "animated.webp": 6,
-    "bilevel.png": None, "black.png": None, "checker_extreme.png": None, "cmyk.jpg": 3,
-    "exif_rotated.jpg": None, "exif_transposed.jpg": None, "float32.tif": "gray", "gray.jpg": None,
-    "gray16.png": "gray", "gray16.tif": "gray", "gray_alpha.png": None, "gray_profile.png": 0,
-    "naïve 图片 (1).jpg": 3,
-    "no_extension": 0, "noise.png": None, "one_column.png": None, "one_pixel.png": None, "one_row.png": None,
-    "pages.tif": 0, "palette.gif": None, "palette_transparent.png": None, "png_inside.jpg": 0,
-    "png_named.jpg": None, "prime.png": None, "progressive.jpg": 6, "seven_by_five.png": None,
-    "white.png": None,
-    "sub/deeper/nested.bmp": 0, ".hidden.jpg": 6,
-}  # fmt: skip
-ODD_BAD = {
-    "Thumbs.db": "not an image", "bomb.png": "60000 x 60000", "empty.jpg": "empty",
-    "flipped_bit.png": "checksum",
-    "header_only.jpg": "cut short", "notes.txt": "not an image", "text.jpg": "not an image",
-    "truncated.jpg": "cut short", "zero_size.png": "0 x 10",
-}  # fmt: skip
+def test_every_odd_file_is_accounted_for(odd_images: Path) -> None:
+    there = {p.relative_to(odd_images).as_posix() for p in odd_images.rglob("*") if p.is_file()}
+    assert there == set(GOOD) | set(BAD)
 
 
-@needs_odd
-def test_every_odd_file_is_accounted_for() -> None:
-    there = {p.relative_to(ODD).as_posix() for p in ODD.rglob("*") if p.is_file() and p.name != ".gitkeep"}
-    assert there == set(ODD_GOOD) | set(ODD_BAD)
+@pytest.mark.parametrize("name", BAD)
+def test_odd_files_that_are_refused(odd_images: Path, name: str) -> None:
+    refused(odd_images / name, BAD[name])
 
 
-@needs_odd
-@pytest.mark.parametrize("name", ODD_BAD)
-def test_odd_files_that_are_refused(name: str) -> None:
-    refused(ODD / name, ODD_BAD[name])
-
-
-@needs_odd
-@pytest.mark.parametrize("name", ODD_GOOD)
-def test_odd_files_that_are_read(name: str) -> None:
-    tolerance = ODD_GOOD[name]
-    got = read_image(ODD / name).astype(int)
-    origin = np.asarray(Image.open(ODD / "no_extension").convert("RGB")).astype(int)
+@pytest.mark.parametrize("name", GOOD)
+def test_odd_files_that_are_read(odd_images: Path, name: str) -> None:
+    tolerance = GOOD[name]
+    got = read_image(odd_images / name).astype(int)
+    expected = origin().astype(int)
     if tolerance == "gray":
-        assert np.abs(got - luma(origin)[..., None]).max() <= 1
+        assert np.abs(got - luma(expected)[..., None]).max() <= 1
     elif tolerance is not None:
-        assert got.shape == origin.shape
-        assert np.abs(got - origin).mean() <= tolerance
-    with Image.open(ODD / name) as image:
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).mean() <= float(tolerance)
+    with Image.open(odd_images / name) as image:
         turned = image.getexif().get(0x0112, 1) >= 5
         assert got.shape == (*(image.size if turned else image.size[::-1]), 3)
 

@@ -92,6 +92,7 @@ def test_fresh_process_with_zarr_alone(make_store: Any, tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "all.npy"), np.stack(store.latents))
 
 
+@pytest.mark.usefixtures("batched_pipeline")
 def test_prefix_costs_plain_zarr_only_its_groups(codec: Any, make_store: Any, tmp_path: Path) -> None:
     import zarr
     from zarr.storage import WrapperStore
