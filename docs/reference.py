@@ -57,7 +57,10 @@ def without_docstring(module: pdoc.doc.Module) -> list[str]:
 def listed(docstring: str) -> str:
     """Markdown in which a paragraph that begins with the name of an argument or attribute is a list of them."""
     paragraphs = docstring.split("\n\n")
-    return "\n\n".join(NAMED.sub(r"\n- **\1**: ", text) if NAMED.match(text) else text for text in paragraphs)
+    for i, text in enumerate(paragraphs):
+        if NAMED.match(text):
+            paragraphs[i] = NAMED.sub(r"\n- **\1**: ", text).replace("\n\n", "\n").lstrip()
+    return "\n\n".join(paragraphs)
 
 
 def main() -> None:
