@@ -81,3 +81,13 @@ def test_modules_that_pages_name_exist(page: Path) -> None:
 def test_benchmarks_that_pages_name_exist(page: Path) -> None:
     for dotted in re.findall(r"python\s-m\s(benchmarks(?:\.\w+)+)", page.read_text(encoding="utf-8")):
         assert (ROOT / (dotted.replace(".", "/") + ".py")).is_file(), f"{name(page)} names {dotted}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_that_pages_name_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(
+        r"(?:`|python |\./test )((?:tests|docs|benchmarks|codecs|loaders|latentstore)/[\w./-]*)", text
+    ):
+        if "NAME" not in path and not path.startswith("docs/_build"):
+            assert (ROOT / path).exists(), f"{name(page)} names {path}"
