@@ -1,6 +1,7 @@
-"""Stores to batches: what reads a store, in which order, into tensors. Nothing here writes.
+"""Stores to batches: `LatentDataset` reads a store, and `LatentLoader` makes batches of tensors from it. Nothing here
+writes.
 
-Names are looked up on first use, so that reading a store loads no torch and no zarr.
+Each name is looked up when it is first used, so that reading a store loads neither torch nor zarr.
 """
 
 from importlib import import_module

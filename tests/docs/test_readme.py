@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,16 +49,33 @@ def test_commands_and_python_run(photos: Path) -> None:
         assert main(command) == 0, command
     assert len(list((photos / "seen").rglob("*.png"))) == 20
     python = blocks("python")
-    assert len(python) == 2
+    assert len(python) == 3
+    names: dict[str, Any] = {}
     for block in python:
-        names: dict[str, object] = {}
+        names = {}
         exec(compile(block, "README.md", "exec"), names)
-    assert names["latent"].shape == (12, 12, 16)
-    assert names["preview"].shape == names["image"].shape == (96, 128, 3)
+        if "batch" in names:
+            assert names["batch"]["latent"].shape == (32, 12, 32, 32)
+        if "latents" in names:
+            assert names["latents"].shape == (8, 48, 32, 32) and names["images"].shape == (8, 256, 256, 3)
+            assert names["latent"].shape == (12, 12, 16)
+            assert names["preview"].shape == names["image"].shape == (96, 128, 3)
+    assert names["image"].shape == (64, 96, 3)
 
 
-def test_what_it_links_to_is_there() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert "docs/format.md" in links
-    for link in links:
-        assert (ROOT / link).is_file(), link
+def test_its_figures_are_those_of_the_benchmarks() -> None:
+    """Every figure of three digits or more in the table of what to expect was printed by a benchmark."""
+    section = README.split("## What to expect")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    printed = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", page)]
+    table = "".join(line for line in section.splitlines(keepends=True) if line.startswith("|"))
+    figures = [figure.replace(",", "") for figure in re.findall(r"\d[\d,]*(?:\.\d+)?", table)]
+    large = [figure for figure in figures if len(figure.replace(".", "")) >= 3]
+    assert len(large) > 25
+    for figure in large:
+        decimals = len(figure.partition(".")[2])
+        assert any(round(number, decimals) == float(figure) for number in printed), f"no benchmark printed {figure}"
+
+
+def test_its_image_is_small() -> None:
+    assert (ROOT / "docs" / "images" / "demo-sheet.png").stat().st_size < 300_000
