@@ -46,21 +46,15 @@ KNOWN: dict[str, set[str]] = {
         "latentstore.loaders.webdataset.layout <> latentstore.writing.spec <> latentstore.writing.staged"
         " <> latentstore.writing.staging <> latentstore.writing.webdataset <> latentstore.writing.zarr",
     },
-    "reference": {"latentstore.codecs.reference.projection imports latentstore.codecs.image.wavelet"},
-    "through": {
-        "latentstore.loaders.webdataset.decode takes a name of latentstore.codecs.codec from latentstore.codecs",
-    },
     "libraries": {
         "latentstore.sources.folder imports fsspec",
         "latentstore.sources.places imports fsspec",
         "latentstore.sources.tars imports fsspec",
     },
     "modalities": {
-        "codecs/arguments.py compares a mode",
         "latentstore/fit/images.py compares a mode",
         "latentstore/stores/info.py compares a mode",
     },
-    "folders": {"codecs/kernel/coder holds 15 files"},
 }
 
 

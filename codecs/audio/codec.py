@@ -11,13 +11,13 @@ import numpy.typing as npt
 from latentstore.codecs.arguments import (
     Buffer,
     Effort,
-    require_audio,
     require_blob,
     require_effort,
     require_prefix,
     require_quality,
 )
 from latentstore.codecs.artifact.file import Artifact
+from latentstore.codecs.audio.arguments import require_audio
 from latentstore.codecs.audio.lapped import LappedTransform
 from latentstore.codecs.audio.steps import Spread, StepCodes
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample

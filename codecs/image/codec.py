@@ -13,10 +13,8 @@ from latentstore.codecs.arguments import (
     Effort,
     require_blob,
     require_effort,
-    require_image,
     require_prefix,
     require_quality,
-    require_size,
 )
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.bitstream.group import group_info
@@ -25,6 +23,7 @@ from latentstore.codecs.codec import Codec
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
+from latentstore.codecs.image.arguments import COLOURS, require_image, require_size
 from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
 from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.modality import IMAGE
@@ -47,7 +46,7 @@ class ImageCodec(Codec):
 
     @property
     def in_channels(self) -> int:
-        return 3 if self.mode == "RGB" else 1
+        return COLOURS[self.mode]
 
     def _projection(self) -> tuple[projection.AnalysisTables, projection.SynthesisTables]:
         basis = symmetric_basis(self.in_channels)

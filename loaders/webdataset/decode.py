@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
+    from latentstore.codecs.codec import Codec
 
 
 def wds_handler(codec: Codec | str, channels: int | None = None) -> Callable[[str, bytes], np.ndarray | None]:
