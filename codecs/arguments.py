@@ -12,6 +12,7 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.modality import IMAGE, REDUCTION
 
 __all__ = [
+    "EFFORTS",
     "Buffer",
     "Effort",
     "require_audio",
@@ -25,7 +26,7 @@ __all__ = [
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 Effort = Literal["default", "fast"]
-EFFORTS = ("default", "fast")
+EFFORTS: tuple[Effort, ...] = ("default", "fast")
 
 
 def require_quality(quality: int | None, default: int) -> int:

@@ -1,4 +1,4 @@
-"""Data sets of images as learned latents: convert once, train on the latents, decode what you want to see.
+"""Data sets of images and audio as compressed latents: convert once, train on the latents, decode what you need.
 
     latentstore.convert("photos/", "photos.zarr", size=256)
     ds = latentstore.open("photos.zarr", channels=12)
@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from latentstore.version import __version__
 
 if TYPE_CHECKING:
     from latentstore import codecs, loaders, zarr

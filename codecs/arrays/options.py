@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from latentstore.codecs.arguments import require_quality
+from latentstore.codecs.arguments import EFFORTS, require_quality
 from latentstore.codecs.errors import ArgumentError, UnsupportedVersionError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ __all__ = ["LATENT", "SIGNAL", "LatentOptions", "SignalOptions", "codec_named"]
 SIGNAL = "latentstore.signal"
 LATENT = "latentstore.latent"
 VERSION = 1
-EFFORTS = ("default", "fast")
 PARTIAL_WRITES = ("refuse", "allow")
 HEX = frozenset("0123456789abcdef")
 
