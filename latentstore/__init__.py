@@ -1,4 +1,4 @@
-"""Data sets of images and audio as compressed latents: convert once, train on the latents, decode what you need.
+"""Data sets of images as learned latents: convert once, train on the latents, decode what you want to see.
 
     latentstore.convert("photos/", "photos.zarr", size=256)
     ds = latentstore.open("photos.zarr", channels=12)

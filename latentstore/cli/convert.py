@@ -144,8 +144,8 @@ def run(options: argparse.Namespace) -> int:
         say(report.advice())
     if not report.failures:
         return DONE
-    where = "; quarantine.jsonl in the store lists them" if options.on_error == "quarantine" else ""
-    say(f"{counted(len(report.failures), 'entry', 'entries')} could not be read and were skipped{where}")
+    where = ", see quarantine.jsonl in the store" if options.on_error == "quarantine" else ""
+    say(f"skipped {counted(len(report.failures), 'entry', 'entries')} that could not be read{where}")
     return INCOMPLETE
 
 

@@ -45,5 +45,5 @@ def run(options: argparse.Namespace) -> int:
     print(result)
     if not result.failures:
         return DONE
-    say(f"{counted(len(result.failures), 'entry', 'entries')} could not be read and were skipped")
+    say(f"skipped {counted(len(result.failures), 'entry', 'entries')} that could not be read")
     return INCOMPLETE

@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(convert.remedy_line(remedy, given))
         return USAGE if isinstance(error, ArgumentError) else FAILED
     except KeyboardInterrupt:
-        say("stopped")
-        if options.command == "convert":
-            say(convert.remedy_line("resume", given))
+        say("stopped" + (f"; {convert.remedy_line('resume', given)}" if options.command == "convert" else ""))
         return INTERRUPTED
     return status
 

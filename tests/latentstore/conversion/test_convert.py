@@ -184,7 +184,7 @@ def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
         ({"workers": 0}, "workers is 0"),
         ({"scheduler": "slurm"}, "slurm"),
         ({"scheduler": "tcp://a:1", "workers": 3}, "cluster uses the workers it has"),
-        ({"resume": True, "overwrite": True}, "one of them"),
+        ({"resume": True, "overwrite": True}, "only one of them"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
