@@ -19,9 +19,9 @@ Entries that cannot be read are named on the screen and listed in quarantine.jso
 that. All other entries are stored.
 
 The store grows in TARGET.partial and appears at TARGET when it is complete. After Ctrl-C, a crash or a full disk,
---resume goes on, and the store gets the same bytes. With --overwrite the old store stays until the new one is complete.
-On object stores the new one is then copied into its place, and no store is there during the copy. While a conversion
-writes TARGET, a second one is refused.
+--resume goes on, and the store gets the same bytes as without the stop. With --overwrite the old store stays until the
+new one is complete. On object stores the new one is then copied into its place, and no store is there during the copy.
+While a conversion writes TARGET, a second one is refused.
 
 Exit status: 0 all entries are stored; 1 an error, nothing is published; 2 wrong usage; 3 the store is published, but
 some entries could not be read; 130 stopped by Ctrl-C.
@@ -68,20 +68,20 @@ def add(commands: Commands) -> None:
         "--size",
         type=_size,
         metavar="N",
-        help="Images only: crop the centre square and resize it to N x N; 'native' keeps every image's size "
+        help="images only: crop the centre square and resize it to N x N; 'native' keeps every image's size "
         "(default: 256)",
     )
     option(
         "--seconds",
         type=float,
         metavar="S",
-        help="Audio only: cut recordings into windows of S seconds (default: keep recordings whole)",
+        help="audio only: cut recordings into windows of S seconds (default: keep recordings whole)",
     )
     option(
         "--rate",
         type=int,
         metavar="HZ",
-        help="Audio only: resample to HZ hertz (default: the codec's rate with --seconds, else every recording's own)",
+        help="audio only: resample to HZ hertz (default: the codec's rate with --seconds, else every recording's own)",
     )
     option("--quality", type=int, metavar="Q", help="1 to 100 (default: the codec's)")
     option(
@@ -109,7 +109,7 @@ def add(commands: Commands) -> None:
         "--on-error",
         choices=ON_ERROR,
         default="quarantine",
-        help="What to do with unreadable files: quarantine = skip and list in quarantine.jsonl; skip = skip; raise = "
+        help="what to do with unreadable files: quarantine = skip and list in quarantine.jsonl; skip = skip; raise = "
         "stop (default: %(default)s)",
     )
     again = parser.add_mutually_exclusive_group()

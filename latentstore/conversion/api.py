@@ -1,8 +1,8 @@
 """`latentstore.convert`: a data set of images or audio to a store of latents.
 
-The source is listed and cut into shards. One task reads, encodes and writes a whole shard. The store grows beside its
-target and appears there when it is complete. Finished shards survive every interruption: `resume=True` goes on from
-there, and ends with the same bytes as a run without one.
+The source is listed, and its entries are divided into shards. One task reads, encodes and writes a whole shard. The
+store grows beside its target and appears there when it is complete. Finished shards survive every interruption:
+`resume=True` goes on from there, and ends with the same bytes as a run without one.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def convert(
     )
     options = dict(storage_options or {})
     with Progress(progress) as shown:
-        plan = make_plan(source, labels, chosen, settings, options, shown)
+        plan = make_plan(source, labels, rate, chosen, settings, options, shown)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:

@@ -46,7 +46,9 @@ class Dispatch:
             if workers is not None:
                 raise ArgumentError("a cluster uses the workers it has: leave workers out when you give its address")
         if self.where not in ("auto", "threads") and find_spec("distributed") is None:
-            raise ArgumentError(f"scheduler {self.where} needs the package distributed: pip install distributed")
+            raise ArgumentError(
+                f"scheduler {self.where} needs the package distributed: pip install 'latentstore[cluster]'"
+            )
         self.workers = workers or usable_cores()
 
     def settle(self, entries: int) -> None:

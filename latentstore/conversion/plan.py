@@ -44,13 +44,22 @@ class Plan:
 
 
 def make_plan(
-    source: str, labels: str | None, codec: Codec, settings: Settings, storage_options: dict[str, Any], shown: Progress
+    source: str,
+    labels: str | None,
+    rate: int | None,
+    codec: Codec,
+    settings: Settings,
+    storage_options: dict[str, Any],
+    shown: Progress,
 ) -> Plan:
-    """Lists the source and plans its shards. LatentstoreError where there is nothing to convert."""
+    """Lists the source and plans its shards. LatentstoreError where there is nothing to convert.
+
+    source, labels: as `convert` takes them. rate: as well, for waveforms in Zarr that do not say theirs.
+    """
     shown.begin(f"listing {source}")
-    listed = open_source(source, labels, storage_options, codec.modality, settings.rate)
+    listed = open_source(source, labels, storage_options, codec.modality, rate)
     if not listed.items:
-        raise LatentstoreError(f"the source {source} has no entry that could be a {settings.modality.nouns.one}")
+        raise LatentstoreError(f"the source {source} has no entries that could be {settings.modality.nouns.many}")
     if listed.ignored:
         shown.note(f"{counted(listed.ignored, 'hidden or system file')} of {source} ignored")
     front_end, size = front_end_of(codec.modality), settings.fixed_size

@@ -62,8 +62,8 @@ class Run:
         if not any(result.stored for result in results):
             self.writer.abort()
             raise LatentstoreError(
-                f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as a "
-                f"{settings.nouns.one}, so there is no store; the first: {failures[0]}"
+                f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as "
+                f"{settings.modality.nouns.many}, so there is no store; the first: {failures[0]}"
             )
         self.shown.begin("publishing")
         if failures and self.on_error == "quarantine":

@@ -9,9 +9,12 @@ from typing import Any
 
 from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.loaders.remote.location import Location
+from latentstore.sources.folder import list_folder
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Field, Item
+from latentstore.sources.labels import apply_labels
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
+from latentstore.sources.tars import list_tars
 from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
 __all__ = ["BadItem", "Field", "Item", "Source", "open_source"]
@@ -70,20 +73,14 @@ def open_source(
     extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions)
     if tars is not None:
-        from latentstore.sources.tars import list_tars
-
         items, ignored = list_tars(tars, extensions, modality.nouns.one)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
         kind, items, ignored = "zarr", list_array(location.url, options, _ARRAYS[modality.name], rate), 0
     else:
-        from latentstore.sources.folder import list_folder
-
         kind = "folder"
         items, classes, ignored = list_folder(location, without=_inside(location, beside))
     if beside is not None:
-        from latentstore.sources.labels import apply_labels
-
         items, named = apply_labels(items, *beside)
         classes = named or classes
     if pattern is not None:

@@ -194,7 +194,7 @@ def test_windows_before_damage_are_kept(tmp_path: Path) -> None:
 def test_nothing_but_bad_recordings(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "a.wav").write_bytes(b"no")
-    with pytest.raises(LatentstoreError, match="could be read as a recording"):
+    with pytest.raises(LatentstoreError, match="could be read as recordings"):
         convert(tmp_path / "s", tmp_path / "x.zarr")
 
 

@@ -26,7 +26,7 @@ def test_unknown_places_are_refused() -> None:
 def test_a_cluster_or_processes_need_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentstore.conversion.dispatch.find_spec", lambda name: None)
     for scheduler in ("processes", "tcp://head:8786"):
-        with pytest.raises(ArgumentError, match="pip install distributed"):
+        with pytest.raises(ArgumentError, match=r"pip install 'latentstore\[cluster\]'"):
             Dispatch(scheduler)
     dispatch = Dispatch("auto", 64)
     dispatch.settle(10**6)
