@@ -13,6 +13,7 @@ import numpy.typing as npt
 from latentstore.codecs.errors import ArgumentError
 
 __all__ = [
+    "EFFORTS",
     "Buffer",
     "Effort",
     "require_blob",
@@ -24,7 +25,7 @@ __all__ = [
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 Effort = Literal["default", "fast"]
-EFFORTS = ("default", "fast")
+EFFORTS: tuple[Effort, ...] = ("default", "fast")
 
 
 def require_quality(quality: int | None, default: int) -> int:

@@ -5,6 +5,8 @@ A message is one sentence or two: what happened, where (file, shard, key), what 
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ArgumentError",
     "ArtifactError",
@@ -18,16 +20,21 @@ __all__ = [
     "UnsupportedVersionError",
 ]
 
+Remedy = Literal["resume", "overwrite"]
+
 
 class LatentstoreError(Exception):
     """Base of every error here: catch this one to catch them all.
 
     index: where several blobs were decoded in one call, the position of the first bad one; otherwise None.
+    remedy: the option of `convert` that helps, if one does: "resume" goes on with an interrupted conversion,
+    "overwrite" replaces what is at the target. Messages do not name options of the command line, which adds them.
     """
 
-    def __init__(self, message: str = "", index: int | None = None) -> None:
+    def __init__(self, message: str = "", index: int | None = None, remedy: Remedy | None = None) -> None:
         super().__init__(message)
         self.index = index
+        self.remedy = remedy
 
 
 class ArgumentError(LatentstoreError, ValueError):

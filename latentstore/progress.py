@@ -1,8 +1,7 @@
-"""What a long job shows: a bar on a terminal, plain lines elsewhere.
+"""Shows how far long work is: a bar on a terminal, plain lines elsewhere; and words for counts.
 
-On a terminal the bar is drawn by rich. In a log file or a pipe a line is written when a step begins, then
-every two seconds during the first minute and every ten seconds after it, so a job that hangs can be told from
-one that works.
+rich draws the bar on a terminal. In a log file or a pipe there is a line when a step begins, then every two seconds in
+the first minute, and every ten seconds after it, so that work that hangs can be told from work that goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ EARLY_SECONDS = 60.0
 
 
 def megabytes(count: float) -> str:
-    """Bytes as megabytes (10^6 bytes), or kilobytes or gigabytes where those read better."""
+    """Bytes as kilobytes, megabytes (10^6 bytes) or gigabytes, whichever reads best."""
     if count < 1e5:
         return f"{count / 1e3:.1f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
@@ -33,7 +32,7 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters and undecodable bytes escaped: no file's name steers a terminal."""
+    """`text` with control characters and undecodable bytes escaped, so that no name of a file controls a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
@@ -45,9 +44,10 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Counts of a job, shown while it runs. `advance` may be called from any thread.
+    """Counts what is done, and shows it. `advance` may be called from any thread.
 
-    Use as a context manager. show: True, False (it counts and stays silent) or None (only on a terminal).
+    Use it as a context manager. show: True; False counts silently; None shows only on a terminal. stream: where; None
+    is stderr.
 
     >>> with Progress(show=False) as progress:
     ...     progress.begin("converting", total=2, unit="images")
@@ -96,7 +96,7 @@ class Progress:
             self._bar = None
 
     def begin(self, step: str, total: int | None = None, unit: str = "", before: int = 0) -> None:
-        """Starts a step of `total` things; `before` were done by an earlier run and do not count as speed."""
+        """Starts a step of `total` things. before: how many an earlier run has done; they do not count as speed."""
         with self._lock:
             self._reset(step, total, unit, before)
             if self._bar is not None:
@@ -107,7 +107,7 @@ class Progress:
                 self._write(f"{step} ...")
 
     def advance(self, done: int = 0, bytes_in: int = 0, bytes_out: int = 0) -> None:
-        """Counts `done` more things, and the bytes read and written for them."""
+        """Adds things done, and bytes read and written."""
         with self._lock:
             self.done += done
             self.bytes_in += bytes_in
@@ -116,7 +116,7 @@ class Progress:
                 self._bar.update(self._task, completed=self.done, figures=self._figures())
 
     def note(self, text: str) -> None:
-        """Writes one line that stays, above the bar."""
+        """Writes one line, above the bar."""
         if not self.show:
             return
         with self._lock:
@@ -126,7 +126,7 @@ class Progress:
                 self._write(printable(text))
 
     def status(self) -> str:
-        """The counts as one line: how many, speed, bytes in and out, time left."""
+        """One line of counts, speed, bytes in and out, and the time left."""
         count = f"{self.done:,} of {self.total:,}" if self.total is not None else f"{self.done:,}"
         figures = self._figures()
         left = self._seconds_left()
@@ -162,13 +162,12 @@ class Progress:
                     self._write(f"{self.step}: {self.status() if self.done else waited}")
 
     def _write(self, line: str) -> None:
-        # A closed pipe (`latentstore convert ... 2>&1 | head`) must not end a conversion.
+        encoding = self.stream.encoding or "utf-8"
         try:
-            print(line.encode("utf-8", "backslashreplace").decode("utf-8"), file=self.stream, flush=True)
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=self.stream, flush=True)
         except (OSError, ValueError):
+            # A closed pipe (`latentstore convert ... 2>&1 | head`) must not end a conversion.
             self.show = False
-        except UnicodeEncodeError:
-            print(line.encode("ascii", "backslashreplace").decode("ascii"), file=self.stream, flush=True)
         self._last_line = time.monotonic()
 
 

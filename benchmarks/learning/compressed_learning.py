@@ -32,7 +32,7 @@ from torch import nn
 
 import latentstore
 from benchmarks.support import recordings
-from latentstore.fit.images import fit_file
+from latentstore.fit.api import fit_file
 
 SAMPLES, RATE = 8192, 8000
 CHANNELS, INSTANTS = 16, 256

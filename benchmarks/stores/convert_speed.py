@@ -75,7 +75,7 @@ def our_db(store: str, images: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     import latentstore
 
-    common.header("Converting 600 photographs at 256 px, two workers", "dask", "zarr")
+    common.header("Converting 600 photographs at 256 px, two workers", "zarr")
     source = common.data("images", "labelled", "train")
     files = common.labelled()
     images = [read_image(path, size=256) for path in files]

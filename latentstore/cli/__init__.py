@@ -1,1 +1,1 @@
-"""The command line `latentstore`."""
+"""The command line `latentstore`: one file for each command, with `add(commands)` and `run(options)`."""

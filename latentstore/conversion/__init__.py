@@ -1,1 +1,1 @@
-"""Converting a data set to a store."""
+"""Converts a data set to a store."""

@@ -1,8 +1,8 @@
-"""Converting a data set of images or of audio to a store of latents.
+"""`latentstore.convert`: a data set of images or audio to a store of latents.
 
-The source is listed and cut into shards; each shard is one Dask task, which reads, decodes, compresses and
-writes it. The store grows beside its target and is published last. What is finished survives anything:
-`resume=True` goes on from there and ends with the same bytes as an undisturbed run.
+The source is listed, and its entries are divided into shards. One task reads, encodes and writes a whole shard. The
+store grows beside its target and appears there when it is complete. Finished shards survive every interruption:
+`resume=True` goes on from there, and ends with the same bytes as a run without one.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.errors import ArgumentError, LatentstoreError
-from latentstore.codecs.modality import AUDIO
-from latentstore.conversion.plan import listing_digest, shard_bounds, shard_samples
+from latentstore.codecs.arguments import Effort, require_effort, require_quality
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
+from latentstore.conversion.dispatch import Dispatch
+from latentstore.conversion.plan import make_plan
+from latentstore.conversion.quarantine import ON_ERROR
+from latentstore.conversion.report import Report
+from latentstore.conversion.run import Run
+from latentstore.loaders.artifacts import load_codec
+from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress
+from latentstore.sources.signals.front_ends import front_end_of
+from latentstore.writing.spec import open_writer, store_format
+from latentstore.writing.staging import JOB
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
-    from latentstore.codecs.codec import Effort
-    from latentstore.conversion.report import Report
-    from latentstore.conversion.run import Plan
-    from latentstore.conversion.shard import Settings
+    from latentstore.codecs.codec import Codec
 
 __all__ = ["convert"]
 
-DEFAULT_SIDE = 256
-ON_ERROR = ("quarantine", "skip", "raise")
-EFFORTS = ("default", "fast")
-KEPT = "finished shards are kept; when the cause is gone, go on with --resume (in Python, resume=True)"
+KEPT = "Finished shards are kept: convert again with resume=True to go on from there."
 
 
 def convert(
@@ -54,181 +56,69 @@ def convert(
 ) -> Report:
     """Converts the images or recordings of `source` to the store `target`.
 
-    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of images or waveforms; any fsspec
-        URL.
-    target: ``x.zarr``, or a folder or ``x-{000000..}.tar`` pattern with format="wds".
-    codec: a name, URL or path for `load_codec`, or a codec; it decides whether images or recordings are meant.
-    size: of images: pixels the shorter side is scaled to, the centre cut out; "native" keeps each image's own
+    source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of images or waveforms; a path or any
+        fsspec URL.
+    target: ``x.zarr``; or, with format="wds", a folder or a pattern ``x-{000000..}.tar``.
+    codec: a codec, or a name, URL or path for `load_codec`. Its modality says whether images or recordings are read.
+    size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
-    seconds: of audio: cuts recordings into windows of that length, see `latentstore.sources.windows`; None keeps them
-        whole.
-    rate: of audio: hertz, to which all of it is resampled. None is the codec's rate for windows, and else each
-        recording's own.
+    seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
+        recordings whole.
+    rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
+        recordings keep theirs.
     quality: 1 to 100; None is the codec's default.
     format: "zarr" or "wds"; None goes by the target's name.
     labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
-    workers, scheduler: where it runs, see `latentstore.conversion.dispatch.Dispatch`.
-    on_error: what happens to an entry that cannot be read. "quarantine": left out, named in
-        ``quarantine.jsonl`` of the store and on the screen; "skip": left out; "raise": the run ends with its
-        ImageError or AudioError.
-    effort: "default", or "fast" for quicker encoding to more bytes.
-    overwrite: replace a store at `target` once the new one is complete (on object stores by a copy of it,
-        during which there is no store).
-    resume: go on with an interrupted run.
-    storage_options: for fsspec, both ends.
-    progress: True, False, or None for only where stderr is a terminal.
+    workers, scheduler: where the work is done, see `latentstore.conversion.dispatch.Dispatch`.
+    on_error: what to do with entries that cannot be read: "quarantine" skips them and lists them in
+        ``quarantine.jsonl`` of the store; "skip" skips them; "raise" stops with an ImageError or AudioError.
+    effort: "default"; or "fast", which encodes faster to more bytes.
+    overwrite: replace a store at `target` once the new one is complete. On object stores the new one is then copied
+        into its place, and no store is there during the copy.
+    resume: go on with an interrupted conversion of the same source and options.
+    storage_options: for fsspec, for source and target.
+    progress: show it on stderr; None only where stderr is a terminal.
 
-    Errors are LatentstoreErrors: ArgumentError for wrong options, SignalError, StoreError for the rest.
-    After any of them nothing is published and `resume=True` goes on from the last finished shard.
+    Every error is a LatentstoreError: ArgumentError for options that cannot be meant, SignalError for an entry with
+    on_error="raise", StoreError for a source or a store. Nothing is published then. Where finished shards are kept, the
+    error's `remedy` is "resume".
     """
-    from latentstore.conversion.dispatch import Dispatch
-    from latentstore.conversion.report import Report
-    from latentstore.conversion.run import Job
-    from latentstore.conversion.shard import Settings
-    from latentstore.loaders.artifacts import load_codec
-    from latentstore.loaders.dataset import open as open_store
-    from latentstore.writing.spec import open_writer, store_format
-
     source, target = os.fspath(source), os.fspath(target)
     if on_error not in ON_ERROR:
         raise ArgumentError(f"on_error is {on_error!r}; it is one of {', '.join(ON_ERROR)}")
-    if effort not in EFFORTS:
-        raise ArgumentError(f"effort is {effort!r}; it is one of {', '.join(EFFORTS)}")
     if resume and overwrite:
-        raise ArgumentError("resume goes on with a conversion and overwrite begins a new one; give one of them")
+        raise ArgumentError("resume goes on with a conversion and overwrite starts a new one: give only one of them")
+    began = time.monotonic()
     dispatch = Dispatch(scheduler, workers)
     kind = store_format(target, format)
     chosen = load_codec(codec) if isinstance(codec, str) else codec
-    settings = Settings(
-        chosen.mode,
-        _side(size, seconds, chosen),
-        chosen.default_quality if quality is None else quality,
-        effort,
-        on_error == "raise",
-        *_window(seconds, rate, chosen),
+    settings = front_end_of(chosen.modality).settings(
+        chosen,
+        quality=require_quality(quality, chosen.default_quality),
+        effort=require_effort(effort),
+        raise_errors=on_error == "raise",
+        size=size,
+        seconds=seconds,
+        rate=rate,
     )
-    chosen.scale(settings.quality)  # refuses a quality out of range before anything is listed
-    began = time.monotonic()
     options = dict(storage_options or {})
     with Progress(progress) as shown:
-        plan = _plan(source, labels, rate, chosen, settings, options, shown)
+        plan = make_plan(source, labels, rate, chosen, settings, options, shown)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
             if writer.published:
-                dataset = open_store(target, storage_options=options)
-                return Report.of_store(dataset, kind, time.monotonic() - began)
+                return Report.of_store(open_store(target, storage_options=options), kind, time.monotonic() - began)
             try:
                 dispatch.settle(len(plan.items))
-                job = Job(plan, writer, kind, on_error, shown)
-                job.run(dispatch)
-                return job.publish(time.monotonic() - began)
+                run = Run(plan, writer, kind, on_error, shown)
+                run.convert(dispatch)
+                return run.publish(time.monotonic() - began)
             except (LatentstoreError, OSError) as error:
-                if writer.staging.partial.exists("job.json"):
-                    error.add_note(KEPT)
-                raise
-
-
-def _side(size: int | str | None, seconds: float | None, codec: Codec) -> int | None:
-    """The side of the square that images are cut to, None for none."""
-    if size is not None and seconds is not None:
-        raise ArgumentError("size is of images and seconds are of audio; give one of them")
-    if codec.modality is AUDIO:
-        if size is not None:
-            raise ArgumentError(f"size is of images, and {codec.name} is a codec of audio: --seconds cuts that")
-        return None
-    size = DEFAULT_SIDE if size is None else size
-    if size == "native":
-        return None
-    try:
-        side = int(size)
-    except ValueError:
-        side = 0
-    if not 1 <= side <= 1 << 15:
-        raise ArgumentError(f"size is {size!r}; it is a number of pixels from 1 to {1 << 15}, or 'native'")
-    return side
-
-
-def _window(seconds: float | None, rate: int | None, codec: Codec) -> tuple[int | None, int | None]:
-    """Samples of a window, None for whole recordings, and the rate of all of them, None for each one's own."""
-    if codec.modality is not AUDIO:
-        for name, value in (("seconds", seconds), ("rate", rate)):
-            if value is not None:
-                raise ArgumentError(f"{name} is of audio, and {codec.name} is a codec of images: --size scales those")
-        return None, None
-    from latentstore.codecs import AudioCodec
-    from latentstore.sources.audio import MAX_VALUES
-
-    assert isinstance(codec, AudioCodec)
-    if rate is not None and not 1 <= rate < 1 << 28:
-        raise ArgumentError(f"rate is {rate}; it is a whole number of hertz, at least 1")
-    if seconds is None:
-        return None, rate
-    rate = codec.rate if rate is None else rate
-    window = round(seconds * rate) if 0 < seconds < float("inf") else 0
-    if not 1 <= window <= MAX_VALUES // codec.in_channels:
-        raise ArgumentError(
-            f"seconds is {seconds:g}; at {rate} hertz a window lasts {1 / rate:g} to "
-            f"{MAX_VALUES // codec.in_channels / rate:,.0f} seconds"
-        )
-    return window, rate
-
-
-def _plan(
-    source: str,
-    labels: str | None,
-    rate: int | None,
-    codec: Codec,
-    settings: Settings,
-    options: dict[str, Any],
-    shown: Progress,
-) -> Plan:
-    """Lists the source, and settles its shards and all that a resumed run must agree on."""
-    from latentstore.conversion.run import Plan
-    from latentstore.sources import open_source
-    from latentstore.writing.spec import StoreSpec
-
-    shown.begin(f"listing {source}")
-    audio = codec.modality is AUDIO
-    listed = open_source(source, labels, options, audio, rate)
-    items, size = listed.items, settings.fixed_size
-    if not items:
-        raise LatentstoreError(f"the source {source} holds nothing that could be a {settings.words.one}")
-    if settings.window is not None and settings.rate is not None:
-        from latentstore.sources.windows import cut_windows
-
-        items = cut_windows(items, settings.window, settings.rate)
-    if listed.ignored:
-        shown.note(f"{listed.ignored:,} hidden or system files of {source} are left out")
-    samples = shard_samples(len(items), size)
-    job = {"effort": settings.effort, "labels": labels, "listing_sha256": listing_digest(items)}
-    job |= _audio_job(settings, len(items)) if audio else _image_job(settings, len(items))
-    spec = StoreSpec.of(
-        codec,
-        quality=settings.quality,
-        size=size,
-        shard_samples=samples,
-        source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
-        classes=listed.classes,
-        job=job,
-    )
-    return Plan(items, shard_bounds(items, samples, size), spec, settings)
-
-
-# What decides the bytes beside the listing; the libraries decode and scale.
-
-
-def _image_job(settings: Settings, count: int) -> dict[str, Any]:
-    from PIL import __version__ as pillow
-
-    from latentstore import __version__
-
-    return {"resize": settings.size or "native", "images": count, "latentstore": __version__, "pillow": pillow}
-
-
-def _audio_job(settings: Settings, count: int) -> dict[str, Any]:
-    from latentstore import __version__
-    from latentstore.sources.audio import library_versions
-
-    cut: dict[str, Any] = {"window": settings.window, "rate": settings.rate, settings.words.many: count}
-    return {**cut, "latentstore": __version__, **library_versions(settings.rate is not None)}
+                failure = error if isinstance(error, LatentstoreError) else StoreError(f"{target}: {error}")
+                if writer.staging.partial.exists(JOB):
+                    failure.remedy = "resume"
+                    failure.add_note(KEPT)
+                if failure is error:
+                    raise
+                raise failure from error

@@ -1,7 +1,7 @@
-"""Shard tasks on a Dask cluster: one of this machine's processes, or any other by its scheduler's address.
+"""Runs the tasks of a conversion on a Dask cluster: processes of this machine, or any cluster by its address.
 
-Tasks are handed over through a window, two for each thread there is, so the scheduler never holds a large job
-as a whole and workers may come and go. A task whose worker died runs again elsewhere; writing a shard twice
+At most two tasks for each thread of the cluster are handed over at a time, so the scheduler never holds a large
+conversion as a whole, and workers may come and go. A task whose worker died runs again elsewhere; writing a shard twice
 does no harm.
 """
 
@@ -10,29 +10,29 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.conversion.dispatch import Counts, StoppedError, Work
+from latentstore.conversion.tasks import Counts, Finished, StoppedError, Watch, Work
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["cluster_client", "local_client", "run_on"]
+__all__ = ["cluster_client", "local_client", "run_on_cluster"]
 
-# How long a cluster may be without any worker, or its scheduler out of reach, before the job gives up.
+# How long a cluster may have no worker, or its scheduler may be out of reach, before the conversion ends.
 PATIENCE_SECONDS = 120.0
 CONNECT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
-LOST = "the connection to the Dask scheduler was lost, and its tasks with it"
+LOST = "the connection to the Dask scheduler was lost, so the tasks there are lost too"
 
 
 class _RemoteMonitor:
-    """Reports through the cluster's event log, and asks whether to stop, twice a second at most."""
+    """Reports through the cluster's event log, and asks whether to stop; at most twice a second."""
 
     def __init__(self, topic: str) -> None:
         from distributed import Event, get_worker
@@ -46,7 +46,7 @@ class _RemoteMonitor:
         if now - self.last >= REPORT_SECONDS:
             self.worker.log_event(self.topic, (task, counts))
             self.last = now
-            # Dask forgets a cancelled task that is running, but does not stop it: it would go on writing.
+            # Dask forgets a running task that is cancelled, but does not stop it: it would go on writing.
             if self.stop.is_set():
                 raise StoppedError
 
@@ -57,7 +57,7 @@ def _remote(work: Work, task: Any, topic: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Dask logs of dying workers and lost connections: it would bury our one sentence."""
+    """Silences what Dask logs of dying workers and lost connections: it would hide our one sentence."""
     import distributed  # noqa: F401  # sets levels of its own when it is first imported
 
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
@@ -102,14 +102,11 @@ def cluster_client(address: str) -> Iterator[Client]:
             yield client
 
 
-def run_on(
-    client: Client,
-    work: Work,
-    tasks: Iterable[Any],
-    finished: Callable[[Any], None],
-    watch: Callable[[int, Counts], None],
-) -> None:
-    """`Dispatch.run` on the cluster of `client`."""
+def run_on_cluster(client: Client, work: Work, tasks: Iterable[Any], finished: Finished, watch: Watch) -> None:
+    """Runs `work` on every task, on the cluster of `client`.
+
+    The first error ends the run; tasks at work are told to stop. LatentstoreError where the cluster is lost.
+    """
     from distributed import Event
 
     topic = f"latentstore-{uuid.uuid4().hex[:12]}"
@@ -137,7 +134,7 @@ def run_on(
 
 
 def _done(client: Client, running: set[Any]) -> set[Any]:
-    """Those futures that are done after a second at most."""
+    """The futures that are done, after at most a second."""
     from distributed import wait
 
     try:
@@ -156,7 +153,7 @@ def _result(future: Any) -> Any:
         return future.result()
     except KilledWorker as error:
         raise LatentstoreError(
-            f"workers died again and again on one shard ({error.task}): out of memory, perhaps"
+            f"several workers died on one shard ({error.task}): perhaps they need more memory"
         ) from error
     except CancelledError as error:
         raise LatentstoreError(LOST) from error
@@ -167,7 +164,7 @@ def _result(future: Any) -> Any:
 
 
 class _Patience:
-    """Gives up on a cluster that has had no worker, or no scheduler, for too long."""
+    """Ends the wait for a cluster that has had no worker, or no scheduler, for too long."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -177,11 +174,11 @@ class _Patience:
 
     @property
     def threads(self) -> int:
-        """Tasks that the cluster can run at once, as far as is known."""
+        """Tasks that the cluster can run at once, as far as known; at least 1."""
         return max(1, self.known)
 
     def check(self) -> None:
-        """Asks again, at most once a second. LatentstoreError if there has been nobody for too long."""
+        """Counts the workers, at most once a second. LatentstoreError if there has been none for too long."""
         now = time.monotonic()
         if now - self.asked < 1.0 and self.known:
             return

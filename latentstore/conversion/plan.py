@@ -1,37 +1,96 @@
-"""Which source items make which shard, and what tells one conversion from another.
+"""Plans a conversion: which entries make which shard, and what a resumed run must agree on.
 
-Both depend on the source and the options only, never on workers: so bytes do not depend on them either, and a
-bad entry leaves its own shard shorter without moving what the others hold.
+The plan depends on the source and the options only, never on workers, so the bytes of a store do not depend on workers
+either. An entry that cannot be read makes its own shard shorter; the other shards stay as they are.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from latentstore.writing.spec import default_shard_samples
+from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.digest import listing_digest
+from latentstore.progress import Progress, counted
+from latentstore.sources import Item, open_source
+from latentstore.sources.signals.front_ends import front_end_of
+from latentstore.sources.signals.settings import Settings
+from latentstore.version import __version__
+from latentstore.writing.spec import StoreSpec, default_shard_samples
 
-__all__ = ["listing_digest", "shard_bounds", "shard_samples"]
+if TYPE_CHECKING:
+    from latentstore.codecs.codec import Codec
 
-# Enough shards to keep many workers busy on a small data set, but none so small that shards are mere files
-# again.
+__all__ = ["Plan", "make_plan", "shard_bounds", "shard_samples"]
+
+# A small data set gets this many shards, to keep many workers busy; but no shard is so small that a file for each
+# sample would do as well.
 WANTED_SHARDS = 64
 FEWEST_SAMPLES = 32
-# Signals kept at their own size may be large: a shard ends after this much of the source, which bounds what
-# a worker holds (the blobs of a shard take a fraction of its source).
+# Signals that keep their size may be large: a shard ends after so many bytes of the source. This bounds the memory of
+# a worker, since the blobs of a shard take a fraction of its source.
 NATIVE_SOURCE_BYTES = 128 << 20
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is converted, and how. bounds: (start, stop) of each shard in `items`."""
+
+    items: Sequence[Item]
+    bounds: Sequence[tuple[int, int]]
+    spec: StoreSpec
+    settings: Settings
+
+
+def make_plan(
+    source: str,
+    labels: str | None,
+    rate: int | None,
+    codec: Codec,
+    settings: Settings,
+    storage_options: dict[str, Any],
+    shown: Progress,
+) -> Plan:
+    """Lists the source and plans its shards. LatentstoreError where there is nothing to convert.
+
+    source, labels: as `convert` takes them. rate: as well, for waveforms in Zarr that do not say theirs.
+    """
+    shown.begin(f"listing {source}")
+    listed = open_source(source, labels, storage_options, codec.modality, rate)
+    if not listed.items:
+        raise LatentstoreError(f"the source {source} has no entries that could be {settings.modality.nouns.many}")
+    if listed.ignored:
+        shown.note(f"{counted(listed.ignored, 'hidden or system file')} of {source} ignored")
+    front_end, size = front_end_of(codec.modality), settings.fixed_size
+    items = front_end.entries(listed.items, settings)
+    samples = shard_samples(len(items), size)
+    spec = StoreSpec.of(
+        codec,
+        quality=settings.quality,
+        size=size,
+        shard_samples=samples,
+        source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
+        classes=listed.classes,
+        job={
+            "effort": settings.effort,
+            "labels": labels,
+            "listing_sha256": listing_digest(items),
+            "latentstore": __version__,
+            **front_end.facts(settings, len(items)),
+        },
+    )
+    return Plan(items, shard_bounds(items, samples, size), spec, settings)
+
+
 def shard_samples(count: int, size: tuple[int, int] | None) -> int:
-    """Samples of a full shard for `count` signals of that size (None: their own sizes)."""
+    """Samples of a full shard for `count` signals of (height, width) `size`; None where sizes differ."""
     most = default_shard_samples(count, size)
     return min(most, max(FEWEST_SAMPLES, -(-count // WANTED_SHARDS)))
 
 
 def shard_bounds(items: Sequence[Any], samples: int, size: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """(start, stop) of each shard's items: at most `samples`, and bounded bytes where sizes differ."""
+    """(start, stop) of each shard's items: at most `samples` of them, and bounded bytes where sizes differ."""
     if size is not None:
         return [(start, min(start + samples, len(items))) for start in range(0, len(items), samples)]
     bounds, start, held = [], 0, 0
@@ -44,16 +103,3 @@ def shard_bounds(items: Sequence[Any], samples: int, size: tuple[int, int] | Non
     if start < len(items):
         bounds.append((start, len(items)))
     return bounds
-
-
-def listing_digest(items: Sequence[Any]) -> str:
-    """SHA-256 (hex) over every item's key, place, content stamp and fields, in order.
-
-    It changes when a file is added, removed, renamed, written anew or labelled otherwise.
-    """
-    digest = hashlib.sha256()
-    for item in items:
-        fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in item.fields.items()}
-        digest.update(json.dumps([item.key, item.path, item.stamp, fields], sort_keys=True).encode("ascii"))
-        digest.update(b"\n")
-    return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Entries that could not be stored: what is kept of each, on the screen and in `quarantine.jsonl`.
+"""Entries that could not be read, on the screen and in `quarantine.jsonl`.
 
-The file has one JSON object a line, in the order of the source: `key` (the sample's key had it been stored),
-`path` (where it lies in the source) and `reason`. It lies inside the store; in a Zarr store beside
-the keys, since Zarr warns of other files in a group.
+The file has one JSON object on each line, in the order of the source: `key` (which the sample would have had), `path`
+(of the entry in the source) and `reason`. It lies inside the store; in a Zarr store, beside the keys, since Zarr warns
+of other files in a group.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any
 
 from latentstore.progress import printable
 
-__all__ = ["Failure", "file_name", "read_lines", "write_lines"]
+__all__ = ["ON_ERROR", "Failure", "file_name", "read_lines", "write_lines"]
+
+ON_ERROR = ("quarantine", "skip", "raise")
+"""What a conversion can do with entries that it cannot read: skip and list them, skip them, or stop."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One entry that could not be stored."""
+    """One entry that could not be read."""
 
     key: str
     path: str
@@ -27,7 +30,7 @@ class Failure:
 
     @classmethod
     def of(cls, key: str, path: str, reason: str) -> Failure:
-        """With what is no text in a file's name escaped, so that it can be stored anywhere."""
+        """Escapes bytes of a file's name that are no text, so that the name can be stored anywhere."""
         return cls(key, path.encode("utf-8", "backslashreplace").decode("utf-8"), reason)
 
     def note(self) -> dict[str, Any]:
@@ -43,7 +46,7 @@ class Failure:
 
 
 def file_name(format: str) -> str:
-    """Where the file lies, relative to a store of the format "zarr" or "wds"."""
+    """The path of the file inside a store of the format "zarr" or "wds"."""
     return "key/quarantine.jsonl" if format == "zarr" else "quarantine.jsonl"
 
 

@@ -1,13 +1,13 @@
-"""What a conversion says when it has ended."""
+"""What a conversion reports when it has ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latentstore.codecs.modality import IMAGE, Modality, Nouns
 from latentstore.conversion.quarantine import Failure, file_name, read_lines
 from latentstore.progress import clock, counted, megabytes, printable
-from latentstore.words import IMAGES, Words, words_of
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -17,7 +17,7 @@ __all__ = ["Limited", "Report"]
 
 @dataclass(frozen=True)
 class Limited:
-    """A stored signal with coefficients that int8 cannot hold: there it is rebuilt too weakly."""
+    """A stored sample with coefficients that int8 cannot hold: they were limited, so they come back too weak."""
 
     key: str
     coefficients: int
@@ -35,10 +35,11 @@ class Limited:
 class Report:
     """What a conversion did.
 
-    url: of the store. stored: samples in it. failures: the entries left out, in source order. limited: the
-    stored ones that ask for a lower quality. shards: of the store. resumed: how many of them an earlier run had
-    finished. bytes_in: read from the source; bytes_out: of all blobs, headers included. pixels: of the stored
-    images, or samples of the stored audio, inputs counted once. seconds: of this run. words: for what is stored.
+    url: of the store. codec: its name. stored: samples in the store. failures: entries that could not be read, in the
+    order of the source. limited: samples that a lower quality would serve better. shards: of the store. resumed: how
+    many of them an earlier run had finished. bytes_in: read from the source. bytes_out: of all blobs, with headers.
+    pixels: of the stored images; of audio, samples, all inputs counted as one. seconds: how long this run took.
+    modality, nouns: of the samples.
     """
 
     url: str
@@ -52,12 +53,13 @@ class Report:
     bytes_out: int
     pixels: int
     seconds: float
-    words: Words = IMAGES
+    modality: Modality = IMAGE
+    nouns: Nouns = IMAGE.nouns
 
     @classmethod
     def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:
-        """Of a store that an earlier run had published; what was read for it is not known any more."""
-        place, location = file_name(format), dataset.reader.location
+        """The report of a store that an earlier run has published; what was read for it is no longer known."""
+        place, location, modality = file_name(format), dataset.reader.location, dataset.modality
         shards = len(dataset.shard_starts) - 1
         return cls(
             url=dataset.url,
@@ -71,28 +73,30 @@ class Report:
             bytes_out=int(dataset.info["blob_bytes"]),
             pixels=int(dataset.info["pixels"]),
             seconds=seconds,
-            words=words_of(str(dataset.info["mode"]), dataset.size is not None),
+            modality=modality,
+            nouns=modality.nouns if dataset.size is None else modality.window_nouns,
         )
 
     def advice(self) -> str:
-        """One sentence on what is in `limited`; "" if that is empty."""
+        """One sentence about `limited`; "" if that is empty."""
         if not self.limited:
             return ""
         worst = max(self.limited, key=lambda one: one.coefficients)
         return printable(
-            f"{counted(len(self.limited), self.words.one)} had coefficients too large for this quality, which were "
-            f"limited, so {self.words.weak} come back too weak: a lower quality avoids that; "
+            f"{counted(len(self.limited), self.nouns.one)} had coefficients too large for this quality. They were "
+            f"limited, so {self.modality.weak} come back too weak: use a lower quality to avoid that; "
             f"the worst is {worst.key!r}, with {counted(worst.coefficients, 'coefficient')}"
         )
 
     @property
     def bits_per_pixel(self) -> float:
+        """Bits of the blobs for each pixel; of audio, for each sample of all inputs."""
         return 8 * self.bytes_out / self.pixels if self.pixels else 0.0
 
     def __str__(self) -> str:
         text = (
-            f"{self.url}: {counted(self.stored, self.words.one)} in {counted(self.shards, 'shard')}, "
+            f"{self.url}: {counted(self.stored, self.nouns.one)} in {counted(self.shards, 'shard')}, "
             f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out "
-            f"({self.bits_per_pixel:.3f} bits per {self.words.unit}), {clock(self.seconds)}"
+            f"({self.bits_per_pixel:.3f} bits per {self.nouns.unit}), {clock(self.seconds)}"
         )
-        return text + (f"; {counted(self.resumed, 'shard')} there already" if self.resumed else "")
+        return text + (f"; {counted(self.resumed, 'shard')} from an earlier run" if self.resumed else "")

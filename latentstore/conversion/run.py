@@ -1,42 +1,29 @@
-"""One conversion at work: its shards on Dask, what is shown of them, and the publishing of the store."""
+"""One run of a conversion: its shards, what is shown of them, and the publishing of the store."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.plan import Plan
 from latentstore.conversion.quarantine import file_name, write_lines
 from latentstore.conversion.report import Report
-from latentstore.conversion.shard import Settings, ShardResult, ShardTask, ShardWork
+from latentstore.conversion.shard import ShardResult, ShardTask, ShardWork
+from latentstore.conversion.tasks import Counts
 from latentstore.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from latentstore.conversion.dispatch import Counts, Dispatch
-    from latentstore.sources import Item
-    from latentstore.writing.spec import StoreSpec
+    from latentstore.conversion.dispatch import Dispatch
     from latentstore.writing.staged import StagedWriter
 
-__all__ = ["Job", "Plan"]
+__all__ = ["Run"]
 
-# Named on the screen, so that a folder of something else does not fill it.
+# So many are named on the screen: a folder of something else must not fill it.
 MOST_NAMED = 500
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be converted, and how. bounds: (start, stop) of each shard in `items`."""
-
-    items: Sequence[Item]
-    bounds: Sequence[tuple[int, int]]
-    spec: StoreSpec
-    settings: Settings
-
-
-class Job:
+class Run:
     """Runs a plan into a writer. on_error: as `convert` takes it. format: of the store."""
 
     def __init__(self, plan: Plan, writer: StagedWriter, format: str, on_error: str, shown: Progress) -> None:
@@ -48,13 +35,13 @@ class Job:
         self._named = 0
         self._lock = threading.Lock()
 
-    def run(self, dispatch: Dispatch) -> None:
+    def convert(self, dispatch: Dispatch) -> None:
         """Converts every shard that an earlier run has not finished."""
         plan, earlier = self.plan, list(self.results.values())
         self.shown.begin(
             f"converting on {dispatch.describe()}",
             total=len(plan.items),
-            unit=plan.settings.words.many,
+            unit=plan.settings.nouns.many,
             before=sum(result.entries for result in earlier),
         )
         for result in earlier:
@@ -64,19 +51,19 @@ class Job:
             for index, (start, stop) in enumerate(plan.bounds)
             if index not in self.results
         )
-        work = ShardWork(self.writer, plan.settings)
-        dispatch.run(work, tasks, self._finished, self._watch)
+        dispatch.run(ShardWork(self.writer, plan.settings), tasks, self._finished, self._watch)
 
     def publish(self, seconds: float) -> Report:
-        """Publishes the store and says what it holds; `seconds` is how long the job has run."""
+        """Publishes the store, and reports what it holds. seconds: how long the run has taken."""
         results = [self.results[index] for index in range(len(self.plan.bounds))]
         failures = tuple(failure for result in results for failure in result.failures)
-        limited = tuple(image for result in results for image in result.limited)
+        limited = tuple(one for result in results for one in result.limited)
+        settings = self.plan.settings
         if not any(result.stored for result in results):
             self.writer.abort()
             raise LatentstoreError(
-                f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as a "
-                f"{self.plan.settings.words.one}, so there is no store; the first: {failures[0]}"
+                f"none of the {len(self.plan.items):,} entries of {self.plan.spec.source} could be read as "
+                f"{settings.modality.nouns.many}, so there is no store; the first: {failures[0]}"
             )
         self.shown.begin("publishing")
         if failures and self.on_error == "quarantine":
@@ -94,7 +81,8 @@ class Job:
             bytes_out=summary.bytes,
             pixels=summary.pixels,
             seconds=seconds,
-            words=self.plan.settings.words,
+            modality=settings.modality,
+            nouns=settings.nouns,
         )
 
     def _watch(self, index: int, counts: Counts) -> None:
@@ -112,12 +100,12 @@ class Job:
         self._show_failures(result)
 
     def _show_failures(self, result: ShardResult) -> None:
-        if result.failures and self.on_error == "raise":  # left out by an earlier run that was more lenient
-            raise self.plan.settings.words.error(str(result.failures[0]))
+        if result.failures and self.on_error == "raise":  # an earlier run left it out
+            raise self.plan.settings.modality.error(str(result.failures[0]))
         if self.on_error == "quarantine":
             for failure in result.failures:
                 self._named += 1
                 if self._named <= MOST_NAMED:
                     self.shown.note(f"quarantined {failure}")
                 elif self._named == MOST_NAMED + 1:
-                    self.shown.note("more are quarantined; quarantine.jsonl will name them all")
+                    self.shown.note("there are more; quarantine.jsonl in the store will list them all")

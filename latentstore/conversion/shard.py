@@ -1,4 +1,4 @@
-"""What one task of a conversion does: read, decode, compress and write one whole shard."""
+"""One task of a conversion: reads, encodes and writes the samples of one shard."""
 
 from __future__ import annotations
 
@@ -7,59 +7,28 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentstore.codecs.bitstream.segments import step_code_of
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, SignalError
 from latentstore.codecs.load import codec_of
-from latentstore.codecs.modality import AUDIO, modality_of
-from latentstore.conversion.dispatch import Monitor
 from latentstore.conversion.quarantine import Failure
 from latentstore.conversion.report import Limited
-from latentstore.sources.signals import Signal, signals_of
-from latentstore.words import Words, words_of
+from latentstore.conversion.tasks import Monitor
+from latentstore.sources import Item
+from latentstore.sources.signals.base import Signal
+from latentstore.sources.signals.front_ends import front_end_of
+from latentstore.sources.signals.settings import Settings
 from latentstore.writing.spec import Sample, ShardSummary
 from latentstore.writing.staged import StagedWriter
 from latentstore.writing.staging import ARTIFACT
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
-    from latentstore.codecs.codec import Effort
-    from latentstore.sources import Item
+    from latentstore.codecs.codec import Codec
 
-__all__ = ["Settings", "ShardResult", "ShardTask", "ShardWork"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How every signal is treated.
-
-    mode: what the codec takes, "RGB", "L" or "audio". size: side of the square in pixels, or None for the image's
-    own size. effort: "default" or "fast". raise_errors: a bad entry ends the run instead of being left out. Of
-    audio, window: samples of a window, None for whole recordings; rate: in hertz, None for each one's own.
-    """
-
-    mode: str
-    size: int | None
-    quality: int
-    effort: Effort
-    raise_errors: bool
-    window: int | None = None
-    rate: int | None = None
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """(height, width) of every signal, None where they differ."""
-        if self.window is not None:
-            return 1, self.window
-        return None if self.size is None else (self.size, self.size)
-
-    @property
-    def words(self) -> Words:
-        return words_of(self.mode, self.window is not None)
+__all__ = ["ShardResult", "ShardTask", "ShardWork"]
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard's number and the source items that belong to it."""
+    """The number of a shard, and the entries of the source that it is made of."""
 
     index: int
     items: Sequence[Item]
@@ -67,7 +36,11 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of one shard; `bytes_in` counts the source's bytes that were read for it."""
+    """What became of a shard.
+
+    stored: samples in it. failures: entries that could not be read. limited: samples with limited coefficients.
+    bytes_in: read from the source; bytes_out: of the blobs. pixels: of the images, or samples of the audio.
+    """
 
     index: int
     stored: int
@@ -79,7 +52,7 @@ class ShardResult:
 
     @property
     def entries(self) -> int:
-        """Items of the source that it was made of."""
+        """Entries of the source that the shard was made of."""
         return self.stored + len(self.failures)
 
     @classmethod
@@ -94,7 +67,7 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class ShardWork:
-    """The work itself, called with a task; pickles, so that it can be sent to another machine."""
+    """The work on any shard, called with a task. It pickles, so that other processes and machines can run it."""
 
     writer: StagedWriter
     settings: Settings
@@ -105,25 +78,27 @@ class ShardWork:
         failures: list[Failure] = []
         limited: list[Limited] = []
         bytes_out = 0
-        with closing(signals_of(self.settings, codec)) as signals:
+        with closing(front_end_of(codec.modality).signals(self.settings, codec)) as signals:
             for done, item in enumerate(task.items):
                 monitor.report(task.index, (done, signals.bytes_in, bytes_out))
                 try:
                     sample, outliers = self._sample(codec, item.key, signals.read(item))
                 except SignalError as error:
                     if self.settings.raise_errors:
-                        raise self.settings.words.error(f"{item.path}: {error}") from error
+                        raise codec.modality.error(f"{item.path}: {error}") from error
                     failures.append(Failure.of(item.key, item.path, str(error)))
                     continue
                 except MemoryError as error:
-                    raise LatentstoreError(f"{item.path}: not enough memory for it; use fewer workers") from error
+                    raise LatentstoreError(
+                        f"{item.path}: there is not enough memory to read it: use fewer workers"
+                    ) from error
                 bytes_out += sum(map(len, sample.groups))
                 samples.append(sample)
                 if outliers:
                     limited.append(Limited(item.key, outliers))
         monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
-        told: list[Failure | Limited] = [*failures, *limited]
-        notes = [*(one.note() for one in told), {"bytes_in": signals.bytes_in}]
+        notes = [failure.note() for failure in failures] + [one.note() for one in limited]
+        notes.append({"bytes_in": signals.bytes_in})
         return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
 
     def _artifact(self) -> bytes:
@@ -137,7 +112,5 @@ class ShardWork:
             groups, outliers = codec.compress_counted(signal.values, settings.quality, settings.effort)
         except ArgumentError as error:  # the options were checked before: it is this signal's size
             raise SignalError(str(error)) from error
-        fields = signal.fields
-        if modality_of(settings.mode) is AUDIO:
-            fields = {**fields, "step": step_code_of(groups[0])}
+        fields = {**signal.fields, **codec.sample_fields(groups)}
         return Sample(key, groups, signal.width, signal.height, fields), outliers

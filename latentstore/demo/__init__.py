@@ -1,1 +1,1 @@
-"""The whole way on a few real images, or on audio made here."""
+"""Demonstrations: every step on a few photographs, or on audio that is made here."""

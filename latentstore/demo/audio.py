@@ -1,7 +1,7 @@
-"""`latentstore demo --audio`: the whole way on audio that is made here, in about half a minute.
+"""The demonstration on audio, in about half a minute.
 
-Plucked chords and syllables of a synthetic voice are converted, compared with FLAC and Ogg Vorbis, streamed for an
-epoch, and drawn on a sheet. Such audio is simpler than music: this is a demonstration and not a benchmark.
+Plucked chords and syllables of a synthetic voice are made here, converted, compared with FLAC and Ogg Vorbis, streamed
+for an epoch, and drawn on a sheet. They are simpler than music, so this is a demonstration and not a benchmark.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.api import convert
 from latentstore.demo.audio_sheet import Cell, draw_audio_sheet
-from latentstore.demo.images import own_folder, seconds_of, stream
+from latentstore.demo.stages import own_folder, seconds_of, stream
 from latentstore.demo.synthesis import chords, speech_like
 from latentstore.evaluate.audio_metrics import aligned, psnr, snr
 from latentstore.evaluate.audio_peers import LEVELS, PEERS
-from latentstore.evaluate.image_peers import nearest_bytes
+from latentstore.evaluate.equal_bytes import nearest_bytes
+from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
-    from latentstore.codecs import AudioCodec
-    from latentstore.loaders import LatentDataset
+    from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["demo_audio"]
 
@@ -42,16 +44,13 @@ SHOWN_CHANNELS = (108, 27)
 
 
 def demo_audio(folder: str, *, out: TextIO | None = None, recordings: int = RECORDINGS) -> Path:
-    """Runs the demonstration in `folder` (new, empty, or of an earlier demo) and returns the sheet's path.
+    """Runs the demonstration in `folder` and returns the path of the sheet.
 
-    out: where the tables go, standard output by default. recordings: how many are made, half of them chords; 2 or more.
-    LatentstoreError where soundfile is not installed.
+    folder: new, empty, or from an earlier demonstration. out: where the tables go; None is standard output. recordings:
+    how many are made, half of them chords; 2 or more. StoreError; LatentstoreError where soundfile is not installed.
     """
-    from latentstore import open as open_store
-    from latentstore.conversion.api import convert
-
     if importlib.util.find_spec("soundfile") is None:
-        raise LatentstoreError("the demo of audio needs soundfile: pip install 'latentstore[demo]'")
+        raise LatentstoreError("the demonstration of audio needs soundfile: pip install 'latentstore[demo]'")
     out = out or sys.stdout
     base = own_folder(Path(folder), "clips")
     originals = _write_clips(base / "clips", recordings)
@@ -114,7 +113,7 @@ def _groups(dataset: LatentDataset, channels: int) -> int:
 
 
 def _decoded(dataset: LatentDataset) -> list[Floats]:
-    """Every recording of the store, from the channels opened."""
+    """Every recording of the store, decoded from the channels that `dataset` reads."""
     steps, sizes = dataset.step_codes(dataset.fields()), dataset.sizes()
     assert steps is not None
     latents = dataset.read_latents(np.arange(len(dataset)))
@@ -125,7 +124,7 @@ def _decoded(dataset: LatentDataset) -> list[Floats]:
 
 
 def _compare(dataset: LatentDataset, signals: Sequence[Floats], decoded: dict[int, list[Floats]], out: TextIO) -> None:
-    """Bytes, PSNR and one-thread speed, beside 16-bit PCM, FLAC, and Ogg Vorbis of about the same bytes."""
+    """Prints bytes, PSNR and speed in one thread, beside 16-bit PCM, FLAC, and Ogg Vorbis of about the same bytes."""
     codec, quality = cast("AudioCodec", dataset.codec), dataset.quality
     table = _Table(signals, out)
     table.row("16-bit PCM", 2 * table.values)
@@ -151,7 +150,7 @@ def _compare(dataset: LatentDataset, signals: Sequence[Floats], decoded: dict[in
     table.row("Ogg Vorbis, nearest in bytes", sum(map(len, files)), heard,
               _best(lambda: [vorbis.encode(x, RATE, level) for x in signals]),
               _best(lambda: [_read(data) for data in files]))  # fmt: skip
-    table.text("Vorbis aims at what is heard, not at PSNR; its file has some 4 kB of headers.\n")
+    table.text("Vorbis aims at what is heard, not at PSNR; about 4 kB of each of its files are headers.\n")
 
 
 def _best(action: Callable[[], object]) -> float:
@@ -173,7 +172,7 @@ def _read(data: bytes) -> Floats:
 
 
 class _Table:
-    """Rows of sizes and speeds of all signals together; what is 0 or None stays blank."""
+    """Prints rows of sizes and speeds of all signals together; 0 and None stay blank."""
 
     def __init__(self, signals: Sequence[Floats], out: TextIO) -> None:
         self.signals, self.out, self.values = signals, out, sum(signal.size for signal in signals)

@@ -1,4 +1,4 @@
-"""One image of audio before and after: waveforms over spectrograms, drawn with Pillow."""
+"""Draws audio before and after compression: waveforms over spectrograms."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ INK, GRAY, LINE, BLUE = (0, 0, 0), (90, 90, 90), (190, 190, 190), (31, 86, 160)
 
 @dataclass(frozen=True)
 class Cell:
-    """One audio of the sheet: a line above it, and float32 (n,)."""
+    """One signal of the sheet: the line above it, and its samples float32 (n,)."""
 
     caption: str
     audio: np.ndarray
 
 
 def draw_audio_sheet(title: str, rows: Sequence[Sequence[Cell]], rate: int) -> Image:
-    """Draws every cell of every row; the cells of a row are of one length and share the scale of their waveforms.
+    """Draws every cell of every row. rate: in hertz, of all cells.
 
-    rate: in hertz, of all of them.
+    The cells of a row have one length, and their waveforms share one scale.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -60,7 +60,7 @@ def draw_audio_sheet(title: str, rows: Sequence[Sequence[Cell]], rate: int) -> I
 
 
 def _waveform(draw: ImageDraw, left: int, top: int, audio: np.ndarray) -> None:
-    """The least and the greatest value of each column of pixels."""
+    """Draws a line from the least to the greatest value, for each column of pixels."""
     middle, reach = top + WAVE // 2, WAVE / 2 - 4
     draw.line((left, middle, left + WIDTH - 1, middle), fill=LINE)
     edges = np.linspace(0, len(audio), WIDTH + 1).astype(int)

@@ -1,4 +1,4 @@
-"""One image of what a store keeps: originals, reconstructions from ever more channels, latent channels."""
+"""Draws what a store keeps: originals, reconstructions from more and more channels, latent channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latentstore.evaluate.image_peers import psnr
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from latentstore.loaders import LatentDataset
+    from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["draw_sheet"]
 
@@ -22,14 +22,14 @@ SHOWN_CHANNELS = (0, 1, 2, 5)
 
 
 def draw_sheet(dataset: LatentDataset, indices: np.ndarray, originals: np.ndarray) -> Image:
-    """Draws one row per sample of `indices`; `originals` are their images, uint8 (n, H, W, 3).
+    """Draws one row for each sample of `indices`. originals: their images, uint8 (n, H, W, 3).
 
-    Under each reconstruction stands its PSNR. Latent channels are enlarged without smoothing, gray is zero.
+    The PSNR stands under each reconstruction. Latent channels are enlarged without smoothing; gray is zero.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     codec, quality = dataset.codec, dataset.quality
-    latents = dataset.read_latents(indices)
+    latents = np.asarray(dataset.read_latents(indices))
     height, width = originals.shape[1:3]
     steps = sorted({codec.group_channels, codec.group_channels * max(1, codec.groups // 2), codec.channels})
     decoded = {k: codec.decode(latents[:, :k], quality=quality, size=(height, width)) for k in steps}

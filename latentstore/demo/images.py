@@ -1,33 +1,35 @@
-"""`latentstore demo`: the whole way on real images, in about half a minute.
+"""The demonstration on images, in about half a minute.
 
-Images that ship inside scikit-image's wheel are cut into overlapping 256-pixel tiles, converted, compared
-with JPEG, streamed for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not
-a benchmark.
+Photographs that scikit-image's wheel contains are cut into tiles of 256 pixels, converted, compared with JPEG, streamed
+for an epoch, and shown on a sheet. The tiles overlap, so this is a demonstration and not a benchmark.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
+from PIL import Image
 
-from latentstore.codecs.errors import LatentstoreError, StoreError
+from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.api import convert
+from latentstore.demo.image_sheet import draw_sheet
+from latentstore.demo.stages import own_folder, seconds_of, stream
 from latentstore.evaluate.image_peers import match_jpeg, psnr
+from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
-    from latentstore.loaders import LatentDataset
+    from latentstore.loaders.dataset import LatentDataset
 
-__all__ = ["demo", "own_folder", "seconds_of", "stream"]
+__all__ = ["demo_images"]
 
-# Photographs of scikit-image that its wheel holds; the others would have to be downloaded.
+# Photographs in scikit-image's wheel; it would have to download the others.
 IMAGES = (
     "astronaut.png",
     "chelsea.png",
@@ -43,18 +45,14 @@ STRIDE = 64
 MOST_TILES = 40
 SHEET_ROWS = 6
 TIMED_TILES = 48
-OWN_NAMES = {"images", "images.zarr", "sheet.png", "clips", "clips.zarr", "sheet-audio.png"}
 
 
-def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
-    """Runs the demonstration in `folder` (new, empty, or of an earlier demo) and returns the sheet's path.
+def demo_images(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
+    """Runs the demonstration in `folder` and returns the path of the sheet.
 
-    out: where the tables go, standard output by default. most_tiles: from each image.
+    folder: new, empty, or from an earlier demonstration. out: where the tables go; None is standard output. most_tiles:
+    cut from each photograph. StoreError; LatentstoreError where scikit-image is not installed.
     """
-    from latentstore import open as open_store
-    from latentstore.conversion.api import convert
-    from latentstore.demo.image_sheet import draw_sheet
-
     out = out or sys.stdout
     base = own_folder(Path(folder), "images")
     with Progress() as shown:
@@ -83,39 +81,20 @@ def demo(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES
     return sheet
 
 
-def own_folder(base: Path, remade: str) -> Path:
-    """`base`, made where it is not there, without its subfolder `remade`. StoreError if it holds what is no demo's."""
-    if base.exists():
-        if not base.is_dir():
-            raise StoreError(f"{base} is a file; name a folder for the demo")
-        others = sorted({path.name for path in base.iterdir()} - OWN_NAMES)
-        if others:
-            raise StoreError(f"{base} holds other files ({others[0]}); name a new folder for the demo")
-        shutil.rmtree(base / remade, ignore_errors=True)
-    base.mkdir(parents=True, exist_ok=True)
-    return base
-
-
 def _bundled() -> Path:
-    """The folder of scikit-image's images, found without importing it, which takes a second."""
+    """The folder of scikit-image's images; importing scikit-image would take a second."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise LatentstoreError(
-            "the demo uses scikit-image's images, which are not installed: pip install 'latentstore[demo]'"
-        )
+        raise LatentstoreError("the demonstration needs scikit-image for its images: pip install 'latentstore[demo]'")
     return Path(spec.origin).parent / "data"
 
 
 def _load(path: Path) -> np.ndarray:
-    from PIL import Image
-
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def _write_tiles(folder: Path, most: int, shown: Progress) -> list[Path]:
-    from PIL import Image
-
     shown.begin("cutting tiles", unit="tiles")
     written = []
     for name in IMAGES:
@@ -142,18 +121,11 @@ def _places(height: int, width: int) -> Iterator[tuple[int, int]]:
             yield y, x
 
 
-def seconds_of(action: Callable[[], object]) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None:
-    """Bytes, PSNR and one-thread speed at some prefixes of channels, beside JPEG at the same PSNR."""
+    """Prints bytes, PSNR and speed in one thread with some, and with all channels, beside JPEG at the same PSNR."""
     codec, quality = dataset.codec, dataset.quality
     everything = np.arange(len(dataset))
-    latents = dataset.read_latents(everything)
+    latents = np.asarray(dataset.read_latents(everything))
     group_bytes = dataset.fetch(everything).length.reshape(len(dataset), codec.groups).sum(axis=0)
     some = originals[:TIMED_TILES]
     megapixels = some[..., 0].size / 1e6
@@ -180,7 +152,7 @@ def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None
         match = match_jpeg(originals, reached, some)
         table.row(f"JPEG quality {match.quality}, 4:2:0, optimised", match.bytes, match.psnr,
                   megapixels / match.encode_seconds, megapixels / match.decode_seconds)  # fmt: skip
-        table.text(f"  {size / match.bytes_at_psnr:.2f} of JPEG's bytes at the same PSNR (interpolated)")
+        table.text(f"  {size / match.bytes_at_psnr:.2f} times the bytes of JPEG at the same PSNR (interpolated)")
     table.text("")
 
 
@@ -190,7 +162,7 @@ def _decode_all(dataset: LatentDataset, blobs: list[bytes], channels: int) -> No
 
 
 class _Table:
-    """Rows of sizes and speeds; zeros stay blank. pixels: of all images together."""
+    """Prints rows of sizes and speeds; zeros stay blank. pixels: of all images together."""
 
     def __init__(self, out: TextIO, pixels: int) -> None:
         self.out, self.pixels = out, pixels
@@ -209,35 +181,3 @@ class _Table:
 
     def text(self, line: str) -> None:
         print(line, file=self.out, flush=True)
-
-
-def stream(url: str, out: TextIO) -> None:
-    """Streams epochs of a store at one group and at all channels, and says how fast."""
-    from latentstore import open as open_store
-
-    codec = open_store(url).codec
-    for channels in (codec.group_channels, codec.channels):
-        dataset = open_store(url, channels=channels)
-        kind, batches = _batches(dataset)
-        next(iter(_batches(dataset)[1]))  # the first batch pays for imports
-        start = time.perf_counter()
-        count = sum(batches)
-        seconds = time.perf_counter() - start
-        print(
-            f"an epoch, shuffled, {channels} channels: {count} samples in {kind}, {count / seconds:,.0f} samples/s",
-            file=out,
-            flush=True,
-        )
-    print(file=out)
-
-
-def _batches(dataset: LatentDataset) -> tuple[str, Iterator[int]]:
-    """What is streamed, in words, and the sizes of an epoch's batches."""
-    if importlib.util.find_spec("torch") is None:
-        order = np.random.default_rng(0).permutation(len(dataset))
-        parts = np.array_split(order, max(1, len(order) // 32))
-        return "NumPy batches (torch is not installed)", (len(dataset.read_latents(part)) for part in parts)
-    from latentstore.loaders import LatentLoader
-
-    loader = LatentLoader(dataset, batch_size=32, shuffle=True, seed=0, num_workers=0)
-    return "torch batches", (len(batch["latent"]) for batch in loader)

@@ -1,4 +1,4 @@
-"""Audio made of sines and noise, for a demonstration without recordings. The same seed gives the same audio."""
+"""Makes audio of sines and noise, for a demonstration without recordings. The same seed gives the same audio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HARMONICS = 40
 
 
 def chords(seed: int, seconds: float, rate: int) -> Floats:
-    """Plucked chords, float32 (n, 2) at `rate` hertz: partials that decay the faster the higher they are."""
+    """Plucked chords, float32 (n, 2) at `rate` hertz: higher partials decay faster."""
     rng = np.random.default_rng([seed, 0])
     out = np.zeros((round(seconds * rate), 2))
     at, root = 0.0, rng.integers(45, 57)
@@ -43,11 +43,11 @@ def chords(seed: int, seconds: float, rate: int) -> Floats:
 
 
 def _plucked(pitch: float, seconds: float, most: float, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """One note; seconds: in which its first partial falls by e."""
+    """One note, of `most` seconds at most. seconds: the time in which its first partial falls by a factor of e."""
     t = np.arange(max(0, round(min(most, 5 * seconds) * rate))) / rate
     note = np.zeros(len(t))
     for k in range(1, PARTIALS + 1):
-        # stiff strings audio a little sharp above
+        # the higher partials of stiff strings are a little sharp
         partial = k * pitch * (1 + 0.0002 * k * k)
         if partial < 0.45 * rate:
             phase = rng.uniform(0, 2 * np.pi)
@@ -56,8 +56,10 @@ def _plucked(pitch: float, seconds: float, most: float, rate: int, rng: np.rando
 
 
 def speech_like(seed: int, seconds: float, rate: int) -> Floats:
-    """Syllables, float32 (n, 2) at `rate` hertz, left and right the same: a voice whose pitch and formants glide, and
-    bursts of noise as of s and t before it."""
+    """Syllables, float32 (n, 2) at `rate` hertz, left and right the same.
+
+    Each is a voice whose pitch and formants glide; before many there is a burst of noise, like an s or a t.
+    """
     rng = np.random.default_rng([seed, 1])
     n = round(seconds * rate)
     out, base = np.zeros(n), rng.uniform(95, 210)
@@ -75,7 +77,7 @@ def speech_like(seed: int, seconds: float, rate: int) -> Floats:
 
 
 def _voice(pitch: np.ndarray, first: object, last: object, seconds: float, rate: int) -> np.ndarray:
-    """Harmonics of a pitch that glides from pitch[0] to pitch[1] hertz, weighted by formants that glide, too."""
+    """Harmonics of a pitch that glides from pitch[0] to pitch[1] hertz, weighted by formants that glide too."""
     u = np.linspace(0, 1, round(seconds * rate))
     hertz = pitch[0] + (pitch[1] - pitch[0]) * u
     phase = 2 * np.pi * np.cumsum(hertz) / rate
@@ -91,7 +93,7 @@ def _voice(pitch: np.ndarray, first: object, last: object, seconds: float, rate:
 
 
 def _burst(centre: float, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise about a frequency, in hertz, an octave wide, which rises at once and dies away."""
+    """Noise an octave wide around a frequency in hertz; it begins suddenly and dies away."""
     n = round(seconds * rate)
     spectrum = np.fft.rfft(rng.normal(size=n))
     octaves = np.log2(np.maximum(np.fft.rfftfreq(n, 1 / rate), 1) / centre)

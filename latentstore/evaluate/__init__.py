@@ -1,1 +1,1 @@
-"""What a codec keeps of one's own data, beside other codecs."""
+"""Measures codecs on data of one's own, beside other codecs."""

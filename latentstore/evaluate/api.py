@@ -1,4 +1,4 @@
-"""`latentstore evaluate`: what a codec keeps of recordings or images, beside other codecs at equal bytes."""
+"""Measures what a codec keeps of recordings or images, beside other codecs at equal bytes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError
-from latentstore.evaluate.scores import Judge, Score, judge_of
+from latentstore.codecs.modality import Modality
+from latentstore.evaluate.audio_scores import AudioScorer
+from latentstore.evaluate.image_scores import ImageScorer
+from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.loaders.artifacts import load_codec
 from latentstore.progress import Progress, printable
+from latentstore.sources import open_source
 
 __all__ = ["Evaluation", "evaluate"]
 
-# a file this much larger or smaller than ours is not of equal bytes
+# A file that differs from ours by more than this share does not have equal bytes.
 EQUAL = 0.05
 SHOWN_NAME = 40
+
+_SCORERS: Mapping[str, type[Scorer]] = {"image": ImageScorer, "audio": AudioScorer}
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` measured; as text it is a table.
 
-    scores: those of one entry follow each other, ours first. failures: (path, reason) of entries that were left out.
+    scores: those of one entry follow each other, ours first. failures: (path, reason) of entries that cannot be read.
     """
 
-    judge: Judge
+    modality: Modality
+    scorer: Scorer
     scores: list[Score]
     failures: list[tuple[str, str]]
 
@@ -41,13 +48,13 @@ class Evaluation:
         return [score for score in self.scores if score.codec == codec]
 
     def mean(self, codec: str, figure: str) -> float:
-        """Of a codec's finite figures, NaN without any: SNR is not finite of what is exact, or of silence."""
-        place = self.judge.figures.index(figure)
+        """The mean of a codec's finite figures, NaN without any: SNR of an exact copy, or of silence, is not finite."""
+        place = self.scorer.figures.index(figure)
         finite = [score.figures[place] for score in self.of(codec) if np.isfinite(score.figures[place])]
         return float(np.mean(finite)) if finite else float("nan")
 
     def __str__(self) -> str:
-        rows = [[self.judge.noun, "codec", "kB", self.judge.size, *self.judge.figures]]
+        rows = [[self.modality.nouns.one, "codec", "kB", self.scorer.size_name, *self.scorer.figures]]
         entries, ours = self.of(self.codecs[0]), self.scores[0]
         for score in self.scores:
             name = ""
@@ -59,19 +66,23 @@ class Evaluation:
             for codec in self.codecs:
                 found = self.of(codec)
                 name = f"mean of {len(found):,}" if codec == ours.codec or len(found) < len(entries) else ""
-                means = [self.mean(codec, figure) for figure in self.judge.figures]
-                # a codec that refused some is set beside nothing
+                means = [self.mean(codec, figure) for figure in self.scorer.figures]
+                # a codec that refused some entries is compared on the others
                 asked = total if len(found) == len(entries) else sum(score.bytes for score in found)
                 rows.append([name, *self._cells(found, asked, means)])
         lines = _aligned(rows)
-        unequal = ["* not of equal bytes: it has no setting that comes nearer."] if any("*" in x for x in lines) else []
-        return "\n".join([*lines, "", *self.judge.notes(), *unequal])
+        unequal = (
+            ["* not of equal bytes: the codec has no setting that comes nearer."]
+            if any("*" in x for x in lines)
+            else []
+        )
+        return "\n".join([*lines, "", *self.scorer.notes(), *unequal])
 
     def _cells(self, scores: list[Score], ours: int, figures: Iterable[float]) -> list[str]:
-        """A row's cells but for its name. ours: bytes that all of these together are to equal."""
+        """The cells of a row after its name. ours: bytes that all of these together should equal."""
         size, units = sum(score.bytes for score in scores), sum(score.units for score in scores)
         mark = "*" if abs(size - ours) > EQUAL * ours else " "
-        shown = [f"{self.judge.size_of(size, units):.2f}", *(f"{value:.2f}" for value in figures)]
+        shown = [f"{self.scorer.size(size, units):.2f}", *(f"{value:.2f}" for value in figures)]
         return [scores[0].codec, f"{size / len(scores) / 1e3:.1f}{mark}", *shown]
 
 
@@ -84,33 +95,34 @@ def evaluate(
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Compresses every entry of a folder, or of tars, and measures what comes back.
+    """Compresses every entry of a folder, or of tars, and measures what comes back. Nothing is written.
 
-    Recordings stand beside Opus, Ogg Vorbis and MP3, images (with a codec of images) beside JPEG and WebP, each at
-    the setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: a shipped one's name, or an
-    artifact's path or URL. quality: None is the codec's default. channels: only the first so many, and the bytes of the
-    groups that hold them. progress: as in `convert`. Entries that cannot be read are left out.
+    A codec of audio is compared with Opus, Ogg Vorbis and MP3, a codec of images with JPEG and WebP, each at the
+    setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: the name of a shipped codec, or
+    the path or URL of an artifact. quality: 1 to 100; None is the codec's default. channels: decode the first so many
+    only, and count the bytes of their groups. progress: as in `convert`. Entries that cannot be read are skipped and
+    listed.
 
-    Raises ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
+    ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
     """
-    from latentstore.sources import open_source
-
-    judge = judge_of(load_codec(codec), quality, channels)
-    listed = open_source(source, storage_options=dict(storage_options or {}), audio=judge.noun == "recording")
+    chosen = load_codec(codec)
+    modality, setting = chosen.modality, Setting(chosen, quality, channels)
+    listed = open_source(source, storage_options=dict(storage_options or {}), modality=modality)
     if listed.kind == "zarr":
-        raise ArgumentError(f"{source} is a Zarr array; a folder of files, or tars of them, can be evaluated")
-    result = Evaluation(judge, [], [])
+        raise ArgumentError(f"{source} is a Zarr array; only folders of files, or tars of them, can be evaluated")
+    scorer = _SCORERS[modality.name](setting)
+    result = Evaluation(modality, scorer, [], [])
     with Progress(progress) as shown:
-        shown.begin(f"evaluating {source}", total=len(listed), unit=judge.noun + "s")
+        shown.begin(f"evaluating {source}", total=len(listed), unit=modality.nouns.many)
         for item in listed:
             try:
-                result.scores.extend(judge.scores(item))
+                result.scores.extend(scorer.scores(item))
             except SignalError as error:
                 result.failures.append((item.path, str(error)))
                 shown.note(f"left out: {item.path}: {error}")
             shown.advance(1)
     if not result.scores:
-        raise ArgumentError(f"{source} holds no {judge.noun} that can be read")
+        raise ArgumentError(f"{source} holds no {modality.nouns.one} that can be read")
     return result
 
 

@@ -1,7 +1,7 @@
 """How near decoded audio is to the original: SNR, PSNR, SI-SDR, and a distance between spectra.
 
-Signals are float arrays (n, channels) of one shape, full scale -1 to 1; errors and powers are summed over all channels.
-None of these says how audio is heard.
+Signals are float arrays (n, channels) of one shape, full scale -1 to 1. Errors and powers are summed over all channels.
+None of these figures says how well audio sounds.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ __all__ = ["aligned", "psnr", "si_sdr", "snr", "spectral_distance"]
 
 Floats = npt.NDArray[np.floating]
 
-# Those of DDSP's multi-scale spectral loss (Engel et al., ICLR 2020).
+# The windows of DDSP's multi-scale spectral loss (Engel et al., ICLR 2020).
 WINDOWS = (2048, 1024, 512, 256, 128, 64)
 # 100 dB below a sine of full scale, above the noise of 16-bit samples in each of these windows.
 FLOOR = 1e-5
-# values of frames at a time
+# Values of frames at a time.
 BLOCK = 1 << 20
-# More than any encoder's delay; and enough audio to find it by.
+# Samples: more than the delay of any encoder, and enough audio to find it.
 MOST_DELAY, LOOKED_AT = 1 << 13, 1 << 21
 
 
 def snr(original: Floats, decoded: Floats) -> float:
-    """Signal over error, in dB: infinite without an error, minus infinite for silence with one."""
+    """Power of the signal over that of the error, in dB: infinite without an error, minus infinite for silence with
+    one."""
     return _decibel(_power(original), _power(_error(original, decoded)))
 
 
 def psnr(original: Floats, decoded: Floats) -> float:
-    """Full scale from peak to peak, 2, over the root of the mean square error, in dB."""
+    """Full scale from peak to peak, 2, over the root mean square error, in dB."""
     return _decibel(4.0 * original.size, _power(_error(original, decoded)))
 
 
 def si_sdr(original: Floats, decoded: Floats) -> float:
-    """SNR, in dB, after the original was scaled to fit the decoded audio best (Le Roux et al., ICASSP 2019)."""
+    """SNR in dB, with the original scaled so that it fits the decoded audio best (Le Roux et al., ICASSP 2019)."""
     a, b = original.astype(np.float64).ravel(), decoded.astype(np.float64).ravel()
     power = float(a @ a)
     if not power:
@@ -44,9 +45,9 @@ def si_sdr(original: Floats, decoded: Floats) -> float:
 
 
 def spectral_distance(original: Floats, decoded: Floats) -> float:
-    """How far spectra lie apart, in dB: the mean absolute difference of log magnitudes, averaged over six resolutions.
+    """The mean absolute difference of log magnitudes, in dB, averaged over six resolutions.
 
-    It is the logarithmic term of DDSP's multi-scale spectral loss (Engel et al., ICLR 2020): short-time Fourier
+    This is the logarithmic term of DDSP's multi-scale spectral loss (Engel et al., ICLR 2020): short-time Fourier
     transforms by Hann windows of 2048, 1024, 512, 256, 128 and 64 samples, a quarter of a window apart. Magnitudes more
     than 100 dB below a sine of full scale count as that.
     """
@@ -54,9 +55,9 @@ def spectral_distance(original: Floats, decoded: Floats) -> float:
 
 
 def aligned(original: Floats, decoded: Floats) -> Floats:
-    """`decoded` (m, channels) moved to where it correlates best with `original` (n, channels), as (n, channels).
+    """`decoded` (m, channels), shifted to where it correlates best with `original` (n, channels), as (n, channels).
 
-    Encoders delay, by up to 8192 samples here; what is missing then is 0.
+    Encoders delay their output, by up to 8192 samples here. Samples that are missing after the shift are 0.
     """
     n, delay = len(original), _delay(original[:LOOKED_AT], decoded[: LOOKED_AT + MOST_DELAY])
     out = np.zeros_like(original)
@@ -93,7 +94,7 @@ def _decibel(power: float, error: float) -> float:
 
 
 def _distance(original: Floats, decoded: Floats, window: int) -> float:
-    # first and last samples lie in four windows, as others do, and no window is empty
+    # the first and the last samples lie in four windows, like all others, and no window is empty
     ends = ((window - window // 4, window - window // 4), (0, 0))
     a, b = (np.pad(signal, ends).astype(np.float32) for signal in (original, decoded))
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)

@@ -10,21 +10,21 @@ import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.evaluate.audio_metrics import aligned
-from latentstore.evaluate.image_peers import nearest_bytes
+from latentstore.evaluate.equal_bytes import nearest_bytes
 
 __all__ = ["LEVELS", "PEERS", "Peer"]
 
 Floats = npt.NDArray[np.float32]
 
-# libsndfile's compression level in this many steps; at exactly 1, its MP3 encoder refuses
+# Steps of libsndfile's compression level. Its MP3 encoder refuses a level of exactly 1.
 LEVELS = 1000
-# libsndfile's Vorbis encoder puts what it is given on its stack: no more than this many frames a call
+# Frames in a call at most: libsndfile's Vorbis encoder puts what it is given on its stack.
 BLOCK = 1 << 15
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A codec of libsndfile. rates: in hertz, that it works at; none for any."""
+    """A codec of libsndfile. rates: those it works at, in hertz; empty for all."""
 
     name: str
     format: str
@@ -33,14 +33,14 @@ class Peer:
     bitrate_mode: str | None = None
 
     def rate_for(self, rate: int) -> int:
-        """The rate that audio of this rate is coded at: its own, the next above it, or the highest there is."""
+        """The rate in hertz at which audio of this rate is coded: the same, the next above it, or the highest."""
         return min((r for r in self.rates if r >= rate), default=max(self.rates)) if self.rates else rate
 
     def nearest(self, signal: Floats, rate: int, wanted_bytes: int) -> tuple[int, Floats] | None:
-        """The size of the file nearest to `wanted_bytes`, and what it decodes to, aligned with `signal`.
+        """Bytes of the file nearest to `wanted_bytes`, and what it decodes to, aligned with `signal`.
 
-        signal: float32 (n, channels) at `rate` hertz, resampled (soxr) where the codec does not work at that. None
-        where the codec refuses: so many channels, or so short an audio.
+        signal: float32 (n, channels) at `rate` hertz; soxr resamples it where the codec does not work at that rate.
+        None where the codec refuses it: too many channels, or too short. LatentstoreError without soxr.
         """
         import soundfile
 
@@ -54,7 +54,7 @@ class Peer:
         return len(data), aligned(signal, decoded if own == rate else _resampled(decoded, own, rate))
 
     def encode(self, signal: Floats, rate: int, level: int) -> bytes:
-        """A file of the signal, float32 (n, channels), at a rate the codec works at; level: 1, smallest, to LEVELS."""
+        """A file of the signal, float32 (n, channels), at a rate of the codec. level: 1 (smallest) to LEVELS."""
         import soundfile
 
         out = io.BytesIO()

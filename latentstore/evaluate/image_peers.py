@@ -1,26 +1,25 @@
-"""Other codecs at the PSNR that one of ours reached, or at the bytes that it took."""
+"""JPEG and WebP, at the PSNR that a codec of ours reached, or at the bytes that it took."""
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
-__all__ = ["IMAGE_PEERS", "ImagePeer", "JpegMatch", "match_jpeg", "nearest_bytes", "psnr"]
+from latentstore.evaluate.equal_bytes import nearest_bytes
 
-# of the bytes: near enough not to look for a nearer setting
-CLOSE = 0.005
+__all__ = ["IMAGE_PEERS", "ImagePeer", "JpegMatch", "match_jpeg", "psnr"]
 
 
 @dataclass(frozen=True)
 class JpegMatch:
-    """The lowest JPEG quality that is not below a PSNR.
+    """The lowest JPEG quality that reaches a PSNR.
 
-    bytes, psnr: of that quality. bytes_at_psnr: between it and the quality below, interpolated to the very
-    PSNR. encode_seconds, decode_seconds: one thread, of the timed images.
+    bytes, psnr: of that quality. bytes_at_psnr: bytes at exactly the wanted PSNR, interpolated between that quality and
+    the one below. encode_seconds, decode_seconds: of the timed images, in one thread.
     """
 
     quality: int
@@ -32,7 +31,7 @@ class JpegMatch:
 
 
 def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """PSNR in dB of two uint8 arrays (N, H, W, C), over all samples together."""
+    """PSNR in dB of two uint8 arrays (N, H, W, C), over all values together; infinite where they are equal."""
     total = sum(
         int(np.square(a.astype(np.int32) - b.astype(np.int32)).sum()) for a, b in zip(first, second, strict=True)
     )
@@ -40,16 +39,12 @@ def psnr(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _encode(image: np.ndarray, quality: int) -> bytes:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True, subsampling="4:2:0")
     return buffer.getvalue()
 
 
 def _decode(data: bytes) -> np.ndarray:
-    from PIL import Image
-
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
@@ -59,7 +54,7 @@ def _measure(images: np.ndarray, quality: int) -> tuple[int, float]:
 
 
 def match_jpeg(images: np.ndarray, target_psnr: float, timed: np.ndarray) -> JpegMatch:
-    """JPEG (4:2:0, optimised) of `images`, uint8 (N, H, W, 3), at `target_psnr` dB. `timed` are timed."""
+    """JPEG (4:2:0, optimised) of `images`, uint8 (N, H, W, 3), at `target_psnr` dB. timed: images that are timed."""
     low, high = 1, 100
     known: dict[int, tuple[int, float]] = {}
     while low < high:  # PSNR rises with quality
@@ -83,40 +78,19 @@ def match_jpeg(images: np.ndarray, target_psnr: float, timed: np.ndarray) -> Jpe
     return JpegMatch(low, size, reached, at_psnr, encoded - start, time.perf_counter() - encoded)
 
 
-def nearest_bytes(encode: Callable[[int], bytes], low: int, high: int, wanted: int) -> tuple[int, bytes]:
-    """The level from `low` to `high` at which `encode` comes nearest to `wanted` bytes, and what it makes there.
-
-    Sizes rise with levels.
-    """
-    best = low, encode(low)
-    if len(best[1]) >= wanted:
-        return best
-    while low < high and abs(len(best[1]) - wanted) > CLOSE * wanted:
-        middle = (low + high + 1) // 2
-        made = middle, encode(middle)
-        best = min(best, made, key=lambda pair: abs(len(pair[1]) - wanted))
-        if len(made[1]) <= wanted:
-            low = middle
-        else:
-            high = middle - 1
-    return best
-
-
 @dataclass(frozen=True)
 class ImagePeer:
-    """A format of Pillow's. longest: the largest side, in pixels, that it can hold. options: for `Image.save`."""
+    """A format that Pillow writes. longest: its longest side, in pixels. options: for `Image.save`."""
 
     format: str
     longest: int
     options: dict[str, object]
 
     def nearest(self, image: np.ndarray, wanted_bytes: int) -> tuple[int, np.ndarray] | None:
-        """The size of the file nearest to `wanted_bytes`, and what it decodes to; None where it is too large for this.
+        """Bytes of the file nearest to `wanted_bytes`, and what it decodes to; None where the image is too large.
 
         image: uint8 (H, W, 3), or (H, W, 1) for gray.
         """
-        from PIL import Image
-
         if max(image.shape) > self.longest:
             return None
         whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)

@@ -1,1 +1,1 @@
-"""Fitting a codec to one's own data."""
+"""Fits codecs to data of one's own."""

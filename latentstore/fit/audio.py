@@ -1,47 +1,49 @@
-"""`latentstore fit` for audio: a codec of one's own from a folder of recordings.
-
-The shipped artifacts are made by this command; the same recordings and options give the same bytes on machines whose
-processors add up alike.
-"""
+"""Fits a codec of audio: lapped transform, quantisation and entropy models."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs import AudioCodec, OutlierWarning
-from latentstore.codecs.artifact.file import STORED_AUDIO, make_artifact, read_artifact
+from latentstore.codecs.arguments import Effort
+from latentstore.codecs.artifact.file import STORED_AUDIO, make_artifact
+from latentstore.codecs.audio.codec import AudioCodec
+from latentstore.codecs.audio.lapped import LappedTransform
 from latentstore.codecs.bitstream.segments import SEGMENT
 from latentstore.codecs.fit.adaptive import adaptive_counts, fit_group, gains
-from latentstore.codecs.fit.entropy import cluster
 from latentstore.codecs.fit.lapped import LappedProjection, fit_lapped
+from latentstore.codecs.modality import AUDIO, Modality
+from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
+from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
 from latentstore.progress import counted
+from latentstore.sources.audio import read_audio
+
+__all__ = ["AUDIO_SHAPES", "AudioShape", "fit_audio", "read"]
 
 Floats = npt.NDArray[np.float32]
-Int8s = npt.NDArray[np.int8]
-Tensors = dict[str, npt.NDArray[Any]]
 
-PRECISION = 12
 TABLES = 64
 ROUNDING = 0.4
 LAMBDA = 0.12
-SEED = 0
-# of a histogram of coefficients, up to the largest possible
+# Bins of a histogram of coefficients, up to the largest possible.
 BINS = 1 << 15
 
 
 @dataclass(frozen=True)
 class AudioShape:
-    """Geometry of a codec's name, and its steps: of the entropy models, and of the knob.
+    """What a codec's name stands for, and its steps.
 
-    rate: in hertz; relative: steps are multiples of each signal's root mean square, not of full scale.
+    inputs: channels of a recording. hop: samples per instant of a latent. channels: of a latent; group: of a group.
+    rate: in hertz. relative: steps are multiples of each signal's root mean square, not of full scale. model_steps: for
+    which entropy models are fitted. quality_steps: the steps of some qualities; between these, each unit of quality
+    makes the step smaller by the same factor.
     """
 
+    modality: ClassVar[Modality] = AUDIO
     inputs: int
     hop: int
     channels: int
@@ -65,10 +67,15 @@ AUDIO_SHAPES = {
 }  # fmt: skip
 
 
+def read(data: bytes | npt.NDArray[Any], shape: AudioShape) -> Floats:
+    """An audio file as `fit_audio` takes it; AudioError."""
+    return read_audio(data, shape.inputs, shape.rate)[0]
+
+
 def fit_audio(
     signals: Sequence[Floats], name: str, shape: AudioShape, licence: str, rounds: int, say: Callable[[str], None]
 ) -> bytes:
-    """The bytes of an artifact fitted on signals float32 (n, inputs); arguments as `fitting.fit` has them."""
+    """The bytes of an artifact fitted on signals float32 (n, inputs); arguments as `fit.api.fit` has them."""
     samples = sum(len(signal) for signal in signals)
     say(f"{counted(len(signals), 'recording')}, {samples / 1e6:.1f} million samples")
     found = fit_lapped(signals, shape.hop, shape.channels)
@@ -77,29 +84,25 @@ def fit_audio(
     facts = _facts(name, shape, found, signals, licence)
     tensors["delta"] = np.zeros((shape.channels, 2), np.float32)
     tensors |= _flat_models(shape)
-    codec = _codec(facts, tensors)
-    qualities = [_quality_of(codec, step) for step in shape.model_steps]
+    codec = cast("AudioCodec", codec_of(facts, tensors))
+    qualities = [quality_of(codec, step) for step in shape.model_steps]
     latents = [_encoded(signals, codec, quality, "fast") for quality in qualities]
     for turn in range(rounds + 1):
         if turn:
             latents = [_encoded(signals, codec, quality, "default") for quality in qualities]
         tensors |= _entropy_tensors(latents, shape)
         tensors["delta"] = _delta(signals, codec, latents[1], qualities[1])
-        codec = _codec(facts, tensors)
+        codec = cast("AudioCodec", codec_of(facts, tensors))
         say(f"round {turn} of {rounds}: " + _summary(codec, latents, qualities, samples))
     facts["card"]["measured"] = _measured(codec, signals)
     say(facts["card"]["measured"])
     return make_artifact(facts, tensors)
 
 
-def _codec(facts: dict[str, Any], tensors: Tensors) -> AudioCodec:
-    return AudioCodec(read_artifact(make_artifact(facts, tensors)))
-
-
 def _facts(
     name: str, shape: AudioShape, found: LappedProjection, signals: Sequence[Floats], licence: str
 ) -> dict[str, Any]:
-    # of signals within full scale; the mix is orthonormal, so it raises them to the root of the inputs at most
+    # of signals within full scale; the mix is orthonormal, so it makes them larger by the root of the inputs at most
     bound = np.abs(found.basis).sum(1, dtype=np.float64) * shape.inputs**0.5
     return {
         "name": name,
@@ -128,26 +131,18 @@ def _facts(
 
 
 def _floor(signals: Sequence[Floats], found: LappedProjection, bound: npt.NDArray[Any], hop: int) -> list[float]:
-    """The finest step of each channel: where rounding and the limit of int8 together cost least on these signals."""
-    from latentstore.codecs.audio.lapped import LappedTransform
-
-    lapped = LappedTransform(hop, found.mix, found.source, found.basis)
-    unit, counts = np.ones(len(bound), np.float32), np.zeros((len(bound), BINS))
-    for signal in signals:
-        places = np.abs(lapped.signal_to_coefficients(signal, unit)) / (bound / BINS)[:, None]
-        for count, place in zip(counts, places.astype(np.int64), strict=True):
-            count += np.bincount(np.minimum(place, BINS - 1), minlength=BINS)
+    """The finest step of each channel, on these signals."""
+    lapped, unit = LappedTransform(hop, found.mix, found.source, found.basis), np.ones(len(bound), np.float32)
+    coefficients = (lapped.signal_to_coefficients(signal, unit) for signal in signals)
     floor = []
-    for count, most in zip(counts, bound, strict=True):
-        share, value = count / count.sum(), (np.arange(BINS) + 0.5) * most / BINS
+    for count, most in zip(histogram(coefficients, bound, BINS), bound, strict=True):
         steps = np.geomspace(most / BINS / 16, most / 127, 64)
-        error = [step**2 / 12 + share @ np.maximum(value - 127 * step, 0) ** 2 for step in steps]
-        floor.append(round(max(float(steps[np.argmin(error)]), 1e-6), 8))
+        floor.append(round(max(finest_step(count, most, steps), 1e-6), 8))
     return floor
 
 
 def _flat_models(shape: AudioShape) -> Tensors:
-    """Models that expect nothing, for a codec that only quantises."""
+    """Models without knowledge, for a codec that only quantises."""
     models, n = len(shape.model_steps) * (shape.channels // shape.group), shape.group
     freq = np.full((1, 64), 1 << PRECISION - 6, np.int32)
     return {
@@ -163,52 +158,36 @@ def _flat_models(shape: AudioShape) -> Tensors:
     }
 
 
-def _encoded(signals: Sequence[Floats], codec: AudioCodec, quality: int, effort: Any) -> list[Int8s]:
-    """Latents int8 (channels, t) of segments that adapt by themselves."""
+def _encoded(signals: Sequence[Floats], codec: AudioCodec, quality: int, effort: Effort) -> list[Int8s]:
+    """Latents int8 (channels, t), one for each segment: every segment adapts from the beginning."""
     latents = []
-    with warnings.catch_warnings():
-        # at the finest step some coefficients leave int8; the models are not fitted for them
-        warnings.simplefilter("ignore", OutlierWarning)
+    with outliers_expected():
         for signal in signals:
-            # as blobs hold them: `compress` chooses the steps that serve a signal
+            # from blobs, because `compress` chooses the step that serves a signal
             latent = codec.read_latent(codec.compress(signal, quality, effort))[:, 0]
             latents += [latent[:, at : at + SEGMENT] for at in range(0, latent.shape[1], SEGMENT)]
     return latents
 
 
 def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: AudioShape) -> Tensors:
-    """Models of every band and group; one set of tables for all of them."""
-    n, groups = shape.group, shape.channels // shape.group
-    parts = [[x[g * n : (g + 1) * n] for x in band] for band in latents for g in range(groups)]
+    """Models of every band and group, and one set of tables for all of them."""
+    parts = group_parts(latents, shape.group)
     fitted = [fit_group(part) for part in parts]
     tensors = {f"entropy.{name}": np.stack([one[name] for one in fitted]) for name in fitted[0]}
     tensors["entropy.gain"] = gains()
-    counts = np.concatenate([adaptive_counts(tensors, i, part) for i, part in enumerate(parts)])
-    table, freq = cluster(counts.reshape(-1, counts.shape[-1]), TABLES, PRECISION)
-    tensors["entropy.table"] = table.reshape(len(parts), n, 4, 64)
-    tensors["entropy.freq"] = freq
-    return tensors
+    counts = [adaptive_counts(tensors, i, part) for i, part in enumerate(parts)]
+    return tensors | shared_tables(counts, shape.group, TABLES)
 
 
 def _delta(signals: Sequence[Floats], codec: AudioCodec, latents: Sequence[Int8s], quality: int) -> Floats:
-    """How far towards zero the means of the coefficients lie that became 1, and more, per channel."""
-    sums, counts = np.zeros((codec.channels, 2)), np.zeros((codec.channels, 2))
-    pending = iter(latents)
+    """`delta` of the artifact, fitted on these latents."""
+    short, pending = Shortfall(codec.channels), iter(latents)
     for signal in signals:
         code = codec.step_code(float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))), quality)
         exact = codec.lapped.signal_to_coefficients(signal, (1 / codec.scale_of(code)).astype(np.float32))
         latent = np.concatenate([next(pending) for _ in range(-(-exact.shape[1] // SEGMENT))], axis=1)
-        size = np.abs(latent.astype(np.float32))
-        short = size - exact * np.sign(latent)
-        for i, chosen in enumerate((size == 1, (size > 1) & (size < 127))):
-            sums[:, i] += np.where(chosen, short, 0).sum(1)
-            counts[:, i] += chosen.sum(1)
-    return np.clip((sums + 20 * 0.02) / (counts + 20), 0, 0.3).astype(np.float32)
-
-
-def _quality_of(codec: AudioCodec, step: float) -> int:
-    """The quality whose step is nearest."""
-    return int(np.abs(np.log2([codec.step(q) for q in range(1, 101)]) - np.log2(step)).argmin()) + 1
+        short.add(exact, latent, largest=126)  # 127 stands for all that is larger, too
+    return deltas(short.means())
 
 
 def _summary(codec: AudioCodec, latents: Sequence[Sequence[Int8s]], qualities: Sequence[int], samples: int) -> str:
@@ -220,7 +199,7 @@ def _summary(codec: AudioCodec, latents: Sequence[Sequence[Int8s]], qualities: S
 
 
 def _measured(codec: AudioCodec, signals: Sequence[Floats]) -> str:
-    """SNR and rate at the default quality, on the recordings of the fit."""
+    """SNR and bits per sample at the default quality, on the recordings of the fit."""
     ratios, size = [], 0
     for signal in signals:
         blob = codec.compress(signal)

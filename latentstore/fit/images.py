@@ -1,62 +1,53 @@
-"""`latentstore fit`: a codec of one's own from a folder of images, or of recordings (`fit_audio`).
-
-The shipped artifacts are made by this command; the same images and options give the same bytes on machines whose
-processors add up alike.
-"""
+"""Fits a codec of images: projection, quantisation and entropy models."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs import Codec, OutlierWarning, codec_from_bytes
-from latentstore.codecs.artifact.file import is_name, make_artifact
-from latentstore.codecs.errors import ArgumentError, SignalError
-from latentstore.codecs.fit.entropy import cluster, context_counts, fit_weights, stacked
+from latentstore.codecs.artifact.file import make_artifact
+from latentstore.codecs.codec import Codec
+from latentstore.codecs.fit.entropy import context_counts, fit_weights, stacked
 from latentstore.codecs.fit.projection import Projection, fit_projection
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
-from latentstore.codecs.load import SUFFIX
-from latentstore.fit.audio import AUDIO_SHAPES, AudioShape, fit_audio
-from latentstore.progress import counted, printable
+from latentstore.codecs.modality import IMAGE, Modality
+from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
+from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
+from latentstore.progress import counted
+from latentstore.sources.images import read_image
 
-if TYPE_CHECKING:
-    from latentstore.sources import Item
+__all__ = ["IMAGE_SHAPES", "ImageShape", "fit_images", "read"]
 
 Uint8s = npt.NDArray[np.uint8]
-Int8s = npt.NDArray[np.int8]
-Tensors = dict[str, npt.NDArray[Any]]
 
-# Steps at which entropy models are fitted, and the knob: between these the step falls by a constant factor a unit of
-# quality. PSNR of photographs is about 25 dB at quality 1, 31 dB at 49, 35 dB at 90; 100 is what the channels can hold.
+# Steps at which entropy models are fitted, and the steps of some qualities; between these, each unit of quality makes
+# the step smaller by the same factor. PSNR of photographs is about 25 dB at quality 1, 31 dB at 49 and 35 dB at 90;
+# 100 is the best that the channels can hold.
 MODEL_STEPS = (110.0, 50.0, 24.0, 9.0)
 QUALITY_STEPS = ((1, 240.0), (50, 49.0), (90, 20.0), (100, 2.5))
 DEFAULT_QUALITY = 49
-PRECISION = 12
 TABLES = 48
 PREDICTED = 3
 LAMBDA = 0.12
 ROUNDING = 0.36
-SEED = 0
-# of a histogram of coefficients, up to the largest possible
+# Bins of a histogram of coefficients, up to the largest possible.
 BINS = 4096
 
 
 @dataclass(frozen=True)
-class Shape:
-    """mode, channels and group of a codec's name.
+class ImageShape:
+    """What a codec's name stands for. mode: "RGB" or "L". channels: of a latent. group: channels of a group.
 
-    unit: what the steps below are multiplied by. A gray image's coefficients are smaller by the root of three than
-    those of the same image in three equal colours, and it is to look the same at the same quality.
+    unit: a factor for all steps. The coefficients of a gray image are smaller, by the square root of 3, than those of
+    the same image in three equal colours; at the same quality both are to look the same.
     """
 
+    modality: ClassVar[Modality] = IMAGE
     mode: str
     channels: int
     group: int
@@ -67,78 +58,24 @@ class Shape:
         return [round(step * self.unit, 6) for step in MODEL_STEPS]
 
 
-SHAPES = {"rgb-f8c48": Shape("RGB", 48, 12, 1.0), "gray-f8c16": Shape("L", 16, 8, 3**-0.5)}
+IMAGE_SHAPES = {"rgb-f8c48": ImageShape("RGB", 48, 12, 1.0), "gray-f8c16": ImageShape("L", 16, 8, 3**-0.5)}
 
 
-def fit(
-    folder: str | Path,
-    name: str,
-    shape: Shape | AudioShape,
-    *,
-    licence: str = "not stated",
-    rounds: int = 2,
-    say: Callable[[str], None] = lambda _: None,
+def read(data: bytes | npt.NDArray[Any], shape: ImageShape) -> Uint8s:
+    """An image file as `fit_images` takes it; ImageError."""
+    return read_image(data, shape.mode)
+
+
+def fit_images(
+    images: Sequence[Uint8s], name: str, shape: ImageShape, licence: str, rounds: int, say: Callable[[str], None]
 ) -> bytes:
-    """The bytes of an artifact fitted on every image of a folder and its subfolders, in order of their paths.
-
-    name: lower-case letters, digits, '.', '_' and '-'. shape: a value of SHAPES; one of AUDIO_SHAPES takes recordings
-    in the place of images. rounds: of alternating between quantising against the tables and fitting the tables. say:
-    called with every line of progress, among them one for each file that is no image.
-    ArgumentError if the folder holds no image, an argument cannot be meant, or SciPy is not installed.
-    """
-    if not is_name(name):
-        raise ArgumentError(f"The name {name!r} is not lower-case letters, digits, '.', '_' and '-', at most 64.")
-    if rounds < 0:
-        raise ArgumentError(f"rounds is {rounds}; it is 0 or more.")
-    for needed in ("scipy", "threadpoolctl"):
-        if find_spec(needed) is None:
-            raise ArgumentError(f"Fitting needs {needed}, which is not here: pip install 'latentstore[train]'.")
-    from threadpoolctl import threadpool_limits
-
-    # one thread adds up in one order, however many cores there are; and products this small gain nothing by more
-    with threadpool_limits(1, "blas"):
-        if isinstance(shape, AudioShape):
-            signals = _read_recordings(Path(folder), shape, say)
-            return fit_audio(signals, name, shape, licence, rounds, say)
-        return _fit(Path(folder), name, shape, licence, rounds, say)
-
-
-def fit_file(
-    folder: str | Path,
-    out: str | Path,
-    name: str,
-    like: str = "rgb-f8c48",
-    licence: str = "not stated",
-    rounds: int = 2,
-    say: Callable[[str], None] = lambda _: None,
-) -> Codec:
-    """`fit`, written to the file `out`; like: a name in SHAPES or AUDIO_SHAPES. Returns the codec.
-
-    Everything about the file is checked before the fit, and nothing is left of one that failed. ArgumentError.
-    """
-    target = Path(out)
-    shapes: dict[str, Shape | AudioShape] = {**SHAPES, **AUDIO_SHAPES}
-    if like not in shapes:
-        raise ArgumentError(f"A codec can be like {' or '.join(sorted(shapes))}, not {like!r}.")
-    if target.suffix != SUFFIX or target.is_dir():
-        raise ArgumentError(f"The file {out} is to end in {SUFFIX}, and to be no folder: codecs are loaded by that.")
-    if not target.parent.is_dir():
-        raise ArgumentError(f"{target.parent} is not a folder: make it, the artifact goes there.")
-    content = fit(folder, name, shapes[like], licence=licence, rounds=rounds, say=say)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(target)
-    return codec_from_bytes(content, str(out))
-
-
-def _fit(folder: Path, name: str, shape: Shape, licence: str, rounds: int, say: Callable[[str], None]) -> bytes:
-    images = _read_folder(folder, shape.mode, say)
+    """The bytes of an artifact fitted on images uint8 (H, W, C); arguments as `fit.api.fit` has them."""
     say(f"{counted(len(images), 'image')}, {sum(p.shape[0] * p.shape[1] for p in images) / 1e6:.1f} megapixels")
     colours = 3 if shape.mode == "RGB" else 1
     found = fit_projection((projection.image_planes(p) for p in images), colours, shape.channels, shape.group)
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
-    # tables see the images at full and at half size: stores of small images hold finer detail per pixel
-    scaled = images + [_halved(p) for p in images if min(p.shape[:2]) > 1]
+    # tables are fitted at full and at half size: small images have finer detail per pixel
+    scaled = [*images, *(_halved(p) for p in images if min(p.shape[:2]) > 1)]
     facts = _facts(name, shape, found, _floor(images, found, colours), len(images), licence)
     tensors = _projection_tensors(found)
     latents = [_rounded(scaled, facts, tensors, step) for step in shape.model_steps]
@@ -158,52 +95,12 @@ def _refitted(
     facts: dict[str, Any],
     tensors: Tensors,
     latents: Sequence[Sequence[Int8s]],
-    shape: Shape,
+    shape: ImageShape,
 ) -> Codec:
-    """The codec whose entropy models and deltas are fitted to these latents; `tensors` is brought up to date."""
+    """The codec whose entropy models and deltas are fitted to these latents; updates `tensors`."""
     tensors.update(_entropy_tensors(latents, shape))
     tensors["delta"] = _delta(images, facts, tensors, latents[1], shape.model_steps[1])
-    return codec_from_bytes(make_artifact(facts, tensors))
-
-
-def _read_folder(folder: Path, mode: str, say: Callable[[str], None]) -> list[Uint8s]:
-    """Every image below the folder; files that are none are named, and hidden ones left out."""
-    from latentstore.sources.images import read_image
-
-    images = []
-    for item in _files(folder):
-        try:
-            images.append(read_image(item.read(), mode, None))
-        except SignalError as error:
-            say(f"left out: {printable(item.path)}: {error}")
-    if not images:
-        raise ArgumentError(f"{folder} holds no image to fit on.")
-    return images
-
-
-def _files(folder: Path) -> list[Item]:
-    """Every file below a folder, in order; hidden ones are left out."""
-    from latentstore.loaders.remote.location import Location
-    from latentstore.sources.folder import list_folder
-
-    if not folder.is_dir():
-        raise ArgumentError(f"{folder} is not a folder: what to fit on lies in one.")
-    return list_folder(Location(folder))[0]
-
-
-def _read_recordings(folder: Path, shape: AudioShape, say: Callable[[str], None]) -> list[npt.NDArray[np.float32]]:
-    """Every recording below the folder, at the rate of the shape; files that are none are named."""
-    from latentstore.sources.audio import read_audio
-
-    recordings = []
-    for item in _files(folder):
-        try:
-            recordings.append(read_audio(item.read(), shape.inputs, shape.rate)[0])
-        except SignalError as error:
-            say(f"left out: {printable(item.path)}: {error}")
-    if not recordings:
-        raise ArgumentError(f"{folder} holds no recording to fit on.")
-    return recordings
+    return codec_of(facts, tensors)
 
 
 def _halved(image: Uint8s) -> Uint8s:
@@ -213,24 +110,20 @@ def _halved(image: Uint8s) -> Uint8s:
 
 
 def _floor(images: Sequence[Uint8s], found: Projection, colours: int) -> list[float]:
-    """The finest step of each channel: where rounding and the limit of int8 together cost least.
+    """The finest step of each channel.
 
-    And coarse enough that a value seven times the channel's standard deviation, or the largest possible, fits:
-    images unlike those of the fit are not to be limited sooner.
+    It is coarse enough that a coefficient of seven standard deviations, or the largest possible one, fits int8: images
+    unlike those of the fit must not be limited sooner.
     """
     tables = projection.analysis_tables(symmetric_basis(colours), found.classes, found.rows)
     unit = np.ones(len(found.bound), np.float32)
-    counts, width = np.zeros((len(unit), BINS)), found.bound / BINS
-    for image in images:
-        places = np.abs(projection.image_to_coefs(image, tables, unit)).reshape(len(unit), -1) / width[:, None]
-        for count, place in zip(counts, places.astype(np.int64), strict=True):
-            count += np.bincount(np.minimum(place, BINS - 1), minlength=BINS)
+    coefficients = (projection.image_to_coefs(image, tables, unit).reshape(len(unit), -1) for image in images)
     floor = []
-    for count, deviation, bound in zip(counts, found.deviation, found.bound, strict=True):
-        share, value = count / count.sum(), (np.arange(BINS) + 0.5) * bound / BINS
+    for count, deviation, bound in zip(
+        histogram(coefficients, found.bound, BINS), found.deviation, found.bound, strict=True
+    ):
         steps = np.geomspace(max(min(7.0 * deviation, bound), 0.127), max(bound, 0.127), 64) / 127.0
-        error = [step**2 / 12 + share @ np.maximum(value - 127.0 * step, 0) ** 2 for step in steps]
-        floor.append(round(float(steps[np.argmin(error)]), 6))
+        floor.append(round(finest_step(count, bound, steps), 6))
     # both channels of a pair are treated alike
     for k in np.flatnonzero(found.classes == SymmetryClass.EO):
         floor[k] = floor[k + 1] = max(floor[k], floor[k + 1])
@@ -238,7 +131,7 @@ def _floor(images: Sequence[Uint8s], found: Projection, colours: int) -> list[fl
 
 
 def _facts(
-    name: str, shape: Shape, found: Projection, floor: Sequence[float], images: int, licence: str
+    name: str, shape: ImageShape, found: Projection, floor: Sequence[float], images: int, licence: str
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -289,62 +182,47 @@ def _rounded(images: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, 
 
 def _optimised(images: Sequence[Uint8s], codec: Codec, step: float) -> list[Int8s]:
     """Latents at a step, optimised against the codec's tables."""
-    quality = _quality_of(codec, step)
-    with warnings.catch_warnings():
-        # at the finest step some coefficients leave int8; the models are not fitted for them
-        warnings.simplefilter("ignore", OutlierWarning)
+    quality = quality_of(codec, step)
+    with outliers_expected():
         return [codec.encode(p[None], quality)[0] for p in images]
 
 
-def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: Shape) -> dict[str, npt.NDArray[Any]]:
-    """Models of every band and group; one set of tables for all of them."""
-    n, groups = shape.group, shape.channels // shape.group
-    parts = [[x[g * n : (g + 1) * n] for x in band] for band in latents for g in range(groups)]
+def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: ImageShape) -> dict[str, npt.NDArray[Any]]:
+    """Models of every band and group, and one set of tables for all of them."""
+    groups, parts = shape.channels // shape.group, group_parts(latents, shape.group)
     weights = [fit_weights(part, PREDICTED if i % groups == 0 else 0, SEED) for i, part in enumerate(parts)]
     tensors = stacked(weights)
-    counts = np.concatenate([context_counts(tensors, i, part) for i, part in enumerate(parts)])
-    table, freq = cluster(counts.reshape(-1, counts.shape[-1]), TABLES, PRECISION)
-    tensors["entropy.table"] = table.reshape(len(parts), n, 4, 64)
-    tensors["entropy.freq"] = freq
-    return tensors
+    counts = [context_counts(tensors, i, part) for i, part in enumerate(parts)]
+    return tensors | shared_tables(counts, shape.group, TABLES)
 
 
 def _delta(
     images: Sequence[Uint8s], facts: dict[str, Any], tensors: Tensors, latents: Sequence[Int8s], step: float
 ) -> npt.NDArray[np.float32]:
-    """How far towards zero the means of the coefficients lie that became 1, and more, per channel."""
+    """`delta` of the artifact, fitted on these latents."""
     tables, inverse = _analysis(facts, tensors), (1 / _scale(facts, step)).astype(np.float32)
-    sums, counts = np.zeros((facts["channels"], 2)), np.zeros((facts["channels"], 2))
+    short = Shortfall(facts["channels"])
     for image, latent in zip(images, latents, strict=True):
-        size = np.abs(latent.astype(np.float32))
-        short = size - projection.image_to_coefs(image, tables, inverse) * np.sign(latent)
-        for i, chosen in enumerate((size == 1, size > 1)):
-            sums[:, i] += np.where(chosen, short, 0).sum((1, 2))
-            counts[:, i] += chosen.sum((1, 2))
-    mean = (sums + 20 * 0.02) / (counts + 20)
+        short.add(projection.image_to_coefs(image, tables, inverse), latent, largest=127)
+    mean, counts = short.means(), short.counts
     # both channels of a pair must be rebuilt alike
-    pair = np.flatnonzero(tensors["classes"] == 4)
+    pair = np.flatnonzero(tensors["classes"] == SymmetryClass.EO)
     total = mean[pair] * counts[pair] + mean[pair + 1] * counts[pair + 1]
     mean[pair] = mean[pair + 1] = total / np.maximum(counts[pair] + counts[pair + 1], 1)
-    return np.clip(mean, 0, 0.3).astype(np.float32)
-
-
-def _quality_of(codec: Codec, step: float) -> int:
-    """The quality whose step is nearest."""
-    return int(np.abs(np.log2([codec.step(q) for q in range(1, 101)]) - np.log2(step)).argmin()) + 1
+    return deltas(mean)
 
 
 def _summary(codec: Codec, latents: Sequence[Sequence[Int8s]]) -> str:
     parts = []
     for step, band in zip(codec.artifact.facts["model_steps"], latents, strict=True):
-        quality, some = _quality_of(codec, step), band[:: max(1, len(band) // 8)]
+        quality, some = quality_of(codec, step), band[:: max(1, len(band) // 8)]
         size = sum(len(b) for x in some for b in codec.encode_latent_groups(x, quality))
         parts.append(f"step {step:.0f}: {size * 8 / sum(x[0].size * 64 for x in some):.3f} bits/pixel")
     return ", ".join(parts)
 
 
 def _measured(codec: Codec, images: Sequence[Uint8s]) -> str:
-    """PSNR and rate at the default quality, on the images of the fit."""
+    """PSNR and bits per pixel at the default quality, on the images of the fit."""
     psnr, bits, pixels = [], 0, 0
     for image in images:
         blob = codec.compress(image)

@@ -7,12 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.loaders.remote.location import Location
+from latentstore.sources.folder import list_folder
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Field, Item
+from latentstore.sources.labels import apply_labels
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
+from latentstore.sources.tars import list_tars
+from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
 __all__ = ["BadItem", "Field", "Item", "Source", "open_source"]
+
+# By the name of the modality: extensions of its files, which decide inside tars, and what its arrays look like.
+_EXTENSIONS = {"image": IMAGE_EXTENSIONS, "audio": AUDIO_EXTENSIONS}
+_ARRAYS = {"image": IMAGES, "audio": WAVEFORMS}
 
 
 @dataclass(frozen=True)
@@ -44,15 +53,15 @@ def open_source(
     url: str | os.PathLike[str] | Sequence[str],
     labels: str | os.PathLike[str] | None = None,
     storage_options: dict[str, Any] | None = None,
-    audio: bool = False,
+    modality: Modality = IMAGE,
     rate: int | None = None,
 ) -> Source:
     """Lists a source.
 
     url: a folder of images or recordings; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a
     list of those; or a Zarr array or group. labels: a CSV by path or URL, or a pattern of file names, see
-    `latentstore.sources.labels`. storage_options: for fsspec, for both. audio: recordings are looked for, not
-    images. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
+    `latentstore.sources.labels`. storage_options: for fsspec, for both. modality: of the signals that
+    are looked for. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
     listed, ArgumentError where it is no source.
     """
     options = dict(storage_options or {})
@@ -61,26 +70,17 @@ def open_source(
     pattern = names if names is not None and is_pattern(names) else None
     beside = split_file(names, options) if names is not None and pattern is None else None
     classes = None
-    extensions = AUDIO_EXTENSIONS if audio else IMAGE_EXTENSIONS
+    extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions)
     if tars is not None:
-        from latentstore.sources.tars import list_tars
-
-        items, ignored = list_tars(tars, extensions, "recording" if audio else "image")
+        items, ignored = list_tars(tars, extensions, modality.nouns.one)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
-
-        arrays = WAVEFORMS if audio else IMAGES
-        kind, items, ignored = "zarr", list_array(location.url, options, arrays, rate), 0
+        kind, items, ignored = "zarr", list_array(location.url, options, _ARRAYS[modality.name], rate), 0
     else:
-        from latentstore.sources.folder import list_folder
-
         kind = "folder"
         items, classes, ignored = list_folder(location, without=_inside(location, beside))
     if beside is not None:
-        from latentstore.sources.labels import apply_labels
-
         items, named = apply_labels(items, *beside)
         classes = named or classes
     if pattern is not None:

@@ -1,19 +1,19 @@
-"""Any image that Pillow opens becomes 8-bit RGB or gray, by one rule.
+"""Reads images, in any format that Pillow opens, as 8-bit RGB or gray.
 
-- The first frame, page or layer set of a file counts; of an icon, its largest image.
-- EXIF orientation is applied. EXIF that cannot be parsed says nothing: pixels stay as they are stored.
+- The first frame or page of a file is read; of an icon, its largest image.
+- EXIF orientation is applied. EXIF that cannot be parsed is ignored.
 - Transparency (alpha, palette entries, a transparent colour) is composited on white.
 - 16 bits become 8 as round(v / 257). Pillow itself reduces 16-bit *colour* files, by their high byte.
-- 32-bit integers must lie in 0..65535 and count as 16 bits. Floats that all lie within 0..1 are multiplied
-  by 255, others must lie within 0..255 and are rounded as they are.
+- 32-bit integers must lie in 0..65535 and count as 16 bits. Floats that all lie in 0..1 are multiplied by 255; other
+  floats must lie in 0..255 and are rounded.
 - Palettes are looked up, one bit becomes 0 or 255, CMYK, YCbCr, HSV and LAB are converted.
-- Gray is ITU-R 601 luma, for JPEG its Y plane as stored. Colour profiles are not applied.
-- ``size``: the largest centred square is scaled to size x size: bicubic, antialiased. A JPEG more than
-  twice as large is scaled down by a power of two while it is decoded, other images by a box filter to
-  three times the size.
+- Gray is ITU-R 601 luma; of a JPEG file, its Y plane as stored. Colour profiles are not applied.
+- With ``size``, the largest centred square is resized to size x size: bicubic, antialiased. A JPEG more than twice as
+  large is scaled down by a power of two while it is decoded; other images are first reduced by a box filter to three
+  times the size.
 
-What is wrong is refused with a `ImageError`: an image cut short, a PNG whose checksums do not hold, more
-than `MAX_PIXELS`. JPEG has no checksum: damage that its decoder accepts cannot be told from an image.
+ImageError tells why an image is refused: it is cut short, the checksums of a PNG do not match, or it has more than
+`MAX_PIXELS`. JPEG has no checksum: damage that its decoder accepts is not noticed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from latentstore.codecs.errors import ArgumentError, ImageError
 
 __all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "read_image"]
 
-# 134 million pixels, 400 MB as RGB: more than most cameras have, and what several workers can hold.
+# 134 million pixels, 400 MB as RGB: more than most cameras have, and several workers can hold them.
 MAX_PIXELS = 1 << 27
-# Nothing with fewer pixels than that needs a file of more.
+# No image of so few pixels needs a larger file.
 MAX_FILE_BYTES = 1 << 30
 
-# Decoded at least this much too large, a JPEG scaled in its transform looks as if scaled afterwards.
+# A JPEG that its decoder leaves at least this many times too large looks as if it was scaled afterwards.
 DRAFT_GAP = 2
 REDUCING_GAP = 3.0
 
@@ -55,12 +55,12 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# EPS and WMF images are programs or need one to be drawn.
+# EPS and WMF files are programs, or need one to be drawn.
 REFUSED_FORMATS = {"EPS", "WMF"}
 COMMON_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# The chunks that decide pixels.
+# Chunks that change pixels.
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf", b"IEND"}
 
 
@@ -69,10 +69,9 @@ def read_image(
 ) -> np.ndarray:
     """One image as uint8 (H, W, 3), or (H, W, 1) for mode "L": C-contiguous, possibly read-only.
 
-    data: the bytes of an image file, its path, or pixels: (H, W) or (H, W, C) with C = 1 (gray), 2 (gray,
-    alpha), 3 (RGB) or 4 (RGBA), of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: side of the
-    square in pixels, or None for the image's own size. Raises ImageError with the reason where it is no
-    image or a damaged one.
+    data: the bytes of an image file, its path, or pixels (H, W) or (H, W, C) with C = 1 (gray), 2 (gray, alpha),
+    3 (RGB) or 4 (RGBA), of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: the side of the square in pixels;
+    None keeps the image's size. ImageError says why an image is refused.
     """
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; it is 'RGB' or 'L'")
@@ -148,7 +147,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _check_png(data: bytes) -> None:
-    """Size and checksums of a PNG, which Pillow does not look at for pixel data."""
+    """ImageError unless size and checksums of a PNG are right; Pillow does not check those of pixel data."""
     at = len(PNG_MAGIC)
     view = memoryview(data)
     while True:
@@ -161,7 +160,7 @@ def _check_png(data: bytes) -> None:
             raise ImageError(f"cut short: PNG chunk {_name(name)} at byte {at} has {got} of {length} bytes")
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if name in PNG_CHECKED and zlib.crc32(view[at + 4 : end - 4]) != checksum:
-            raise ImageError(f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not hold")
+            raise ImageError(f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not match")
         if name == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, at + 8)
             if width == 0 or height == 0:
@@ -183,7 +182,7 @@ def _too_large(width: int, height: int) -> str:
 
 @contextmanager
 def _reasons(data: bytes = b"") -> Iterator[None]:
-    """Turns whatever Pillow's plugins raise on bad input into a ImageError with the plugin's words."""
+    """Turns every error of Pillow's plugins into an ImageError with the plugin's words."""
     try:
         yield
     except (ImageError, MemoryError):
@@ -195,7 +194,7 @@ def _reasons(data: bytes = b"") -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"it announces more than {MAX_PIXELS} pixels: {error}") from error
     except Exception as error:
-        # Plugins raise nearly any type for damaged bytes: OSError, SyntaxError, struct.error, IndexError ...
+        # Plugins raise nearly any type for damaged bytes: OSError, SyntaxError, struct.error, IndexError and more.
         said = str(error) or type(error).__name__
         word = "cut short" if "truncated" in said.lower() else "damaged or not decodable"
         raise ImageError(f"{word}: {said}") from error

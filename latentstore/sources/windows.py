@@ -1,8 +1,8 @@
-"""Recordings cut into windows of one length, each an entry of the plan.
+"""Cuts recordings into windows of one length; every window becomes a sample of the store.
 
-Window i of a recording holds the samples from i * length on, at the store's rate. The last one is kept if at least
-half of it is audio, or if it is the only one, so that no recording is left out for being short; zeros fill it up.
-How long recordings are is read from their headers.
+Window i of a recording holds the samples from i * length on, at the store's rate. The last window is kept if at least
+half of it is audio, or if it is the only one: no recording is left out for being short. Zeros fill it up. The length
+of a recording is read from its header.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from latentstore.codecs.errors import SignalError, StoreError
-from latentstore.sources.audio import AudioLength, audio_length, resampled_length
+from latentstore.sources.audio import resampled_length
+from latentstore.sources.audio_files import AudioLength, audio_length
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.zarr_array import ArrayItem
 
@@ -32,10 +33,10 @@ class WindowItem(Item):
 
 
 def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
-    """The windows of all recordings, in order, under the keys KEY_00000, KEY_00001, ...
+    """The windows of all recordings, in order, with the keys KEY_00000, KEY_00001, ...
 
-    length: samples of a window at `rate`, in hertz. A recording whose header cannot be read becomes an entry that
-    cannot be read. Raises StoreError where what holds the source does not answer.
+    length: samples of a window. rate: of the store, in hertz. A recording whose header cannot be read becomes one entry
+    that cannot be read. StoreError where the place of the source does not answer.
     """
     with ThreadPoolExecutor(HEADERS_AT_A_TIME) as pool:
         headers = list(pool.map(_header, items))
@@ -59,7 +60,7 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
 
 
 def _header(item: Item) -> AudioLength | str:
-    """How long a recording is, or the reason why that cannot be told."""
+    """The length of a recording, or why it cannot be told."""
     try:
         if isinstance(item, ArrayItem):
             assert item.source is not None

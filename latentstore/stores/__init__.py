@@ -1,1 +1,1 @@
-"""What one does with a finished store: info, verify, export."""
+"""What can be done with a finished store: info, verify, export."""

@@ -1,29 +1,30 @@
-"""From a store back to files, PNG or 16-bit WAV, one per sample, named by its key."""
+"""Writes the samples of a store back to files: PNG images or 16-bit WAV, named by their keys."""
 
 from __future__ import annotations
 
 import os
 import wave
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
-from latentstore.codecs.modality import AUDIO
+from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress
-from latentstore.words import words_of
 
 if TYPE_CHECKING:
-    from latentstore.loaders import LatentDataset
+    from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["export", "file_path"]
 
 BATCH = 32
+# Samples of audio in a batch at most, unless one recording is longer.
 BATCH_SAMPLES = 1 << 24
-# Its header counts bytes in 32 bits.
+# The header of a WAV file counts bytes in 32 bits.
 MAX_WAV_BYTES = (1 << 32) - 1024
 
 
@@ -36,91 +37,117 @@ def export(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> int:
-    """Writes the first `limit` samples (None: all) of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``;
-    returns how many.
+    """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``; returns how many.
 
-    channels: decode from that many channels only (a multiple of the codec's group), fetching only them; None
-    is all. The folder must be new or empty. Images have the size they were stored at, audio the rate and the
-    length, without the zeros that filled up a window; beyond full scale it is clipped. Raises StoreError,
-    CorruptError (naming shard and key), ArgumentError.
+    limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
+    only those; None is all. The folder must be new or empty. Images have the size that is stored. Audio has the stored
+    rate and length, without the zeros that fill up windows; values beyond full scale are clipped. StoreError,
+    CorruptError (it names shard and key), ArgumentError.
     """
-    from latentstore import open as open_store
-
     if limit is not None and limit < 0:
-        raise ArgumentError(f"limit is {limit}; it is a count of samples, 0 or more")
+        raise ArgumentError(f"limit is {limit}; it is a number of samples, 0 or more")
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StoreError(f"{folder} exists and is not an empty folder; nothing is exported over other files")
+        raise StoreError(f"{folder} exists and is not an empty folder: choose a new one, nothing is overwritten")
     dataset = open_store(store, channels=channels, storage_options=dict(storage_options or {}) or None)
+    files = _FILES[dataset.modality.name]
     count = len(dataset) if limit is None else min(limit, len(dataset))
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Progress(progress) as shown, ThreadPoolExecutor() as pool:
-            shown.begin(f"exporting to {folder}", total=count, unit=words_of(dataset.codec.mode).many)
-            batch = _batch(dataset)
+            shown.begin(f"exporting to {folder}", total=count, unit=dataset.modality.nouns.many)
+            batch = files.batch(dataset)
             for start in range(0, count, batch):
-                indices = np.arange(start, min(start + batch, count))
-                for size in pool.map(lambda one: _write(out, *one), _signals(dataset, indices)):
+                samples = _samples(dataset, files, np.arange(start, min(start + batch, count)))
+                for size in pool.map(lambda sample: _write(out, files, *sample), samples):
                     shown.advance(1, bytes_out=size)
     except OSError as error:
         raise StoreError(f"{folder}: could not be written: {error.strerror or error}") from error
     return count
 
 
-def _batch(dataset: LatentDataset) -> int:
-    """Samples to decode before any of them is written: fewer of long audio, to bound the memory."""
-    if dataset.modality is not AUDIO:
+class _Files(ABC):
+    """How samples of one modality become files."""
+
+    extension: ClassVar[str]
+
+    def batch(self, dataset: LatentDataset) -> int:
+        """Samples to decode before any of them is written."""
         return BATCH
-    return max(1, min(BATCH, BATCH_SAMPLES // int(dataset.sizes()[:, 1].max(initial=1))))
+
+    def whole(self, signal: np.ndarray, fields: dict[str, Any], width: int) -> np.ndarray:
+        """The signal without what only fills it up. width: of the sample, as stored."""
+        return signal
+
+    @abstractmethod
+    def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
+        """Writes one file. rate: in hertz, of audio."""
 
 
-def _signals(dataset: LatentDataset, indices: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
-    """(key, image or audio, rate in hertz of audio) of each sample."""
-    fields = dataset.fields(indices)
-    steps = dataset.step_codes(fields)
+class _Png(_Files):
+    extension = ".png"
+
+    def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
+        from PIL import Image
+
+        # Level 1 is three times faster than Pillow's 6; files are a few percent larger.
+        Image.fromarray(signal[..., 0] if signal.shape[-1] == 1 else signal).save(path, compress_level=1)
+
+
+class _Wav(_Files):
+    extension = ".wav"
+
+    def batch(self, dataset: LatentDataset) -> int:
+        # fewer of long audio, to bound the memory
+        return max(1, min(BATCH, BATCH_SAMPLES // int(dataset.sizes()[:, 1].max(initial=1))))
+
+    def whole(self, signal: np.ndarray, fields: dict[str, Any], width: int) -> np.ndarray:
+        return signal[: int(fields.get("samples", width))]
+
+    def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
+        if 2 * signal.size > MAX_WAV_BYTES:
+            raise StoreError(
+                f"{path}: {len(signal):,} samples are too many for a WAV file: read them with `LatentLoader`"
+            )
+        whole = np.clip(np.rint(signal * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(signal.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(whole.tobytes())
+
+
+_FILES: dict[str, _Files] = {"image": _Png(), "audio": _Wav()}
+
+
+def _samples(dataset: LatentDataset, files: _Files, indices: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
+    """(key, signal, rate in hertz) of each sample; the rate of images is 0."""
+    columns = dataset.fields(indices)
+    steps = dataset.step_codes(columns)
     samples = zip(dataset.keys(indices), dataset.read_latents(indices), dataset.sizes(indices).tolist(), strict=True)
     for i, (key, latent, (height, width)) in enumerate(samples):
+        fields = {name: column[i] for name, column in columns.items()}
+        rate = dataset.modality.rate_of(fields)
+        try:
+            dataset.modality.check(width, height, rate)
+        except ArgumentError as error:
+            raise CorruptError(f"{dataset.where(int(indices[i]))}: {error}") from error
         signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
-        if dataset.modality is AUDIO:
-            signal = signal[: int(fields["samples"][i]) if "samples" in fields else width]
-        rate = int(fields["rate"][i]) if (dataset.modality is AUDIO) else 0
-        if (dataset.modality is AUDIO) and not 1 <= rate < 1 << 28:
-            raise CorruptError(f"{dataset.where(int(indices[i]))}: its rate is {rate} hertz")
-        yield key, signal, rate
+        yield key, files.whole(signal, fields, width), rate
 
 
-def _write(folder: Path, key: str, signal: np.ndarray, rate: int) -> int:
-    path = file_path(folder, key, ".wav" if rate else ".png")
+def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int) -> int:
+    """Writes one sample; returns the bytes of its file."""
+    path = file_path(folder, key, files.extension)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if rate:
-        _write_wav(path, signal, rate)
-    else:
-        _write_png(path, signal)
+    files.write(path, signal, rate)
     return path.stat().st_size
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
-    from PIL import Image
-
-    # Level 1 is three times faster than Pillow's 6 and a few percent larger.
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, compress_level=1)
-
-
-def _write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
-    if 2 * audio.size > MAX_WAV_BYTES:
-        raise StoreError(f"{path}: {len(audio):,} samples are too many for a WAV file; read them by `LatentLoader`")
-    whole = np.clip(np.rint(audio * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(audio.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(whole.tobytes())
-
-
 def file_path(folder: Path, key: str, extension: str = ".png") -> Path:
-    """Where the sample `key` goes; CorruptError if that would leave the folder: stores come from anywhere."""
+    """The file for a sample; CorruptError if it would lie outside the folder, since stores come from anywhere."""
     parts = PurePosixPath(key).parts
     steers = "\0" in key or (os.name == "nt" and ("\\" in key or ":" in key))
     if not parts or key.startswith("/") or ".." in parts or steers:
-        raise CorruptError(f"the store has the key {key!r}, which is no name for a file inside {folder}")
+        raise CorruptError(f"the store has the key {key!r}, which cannot name a file inside {folder}")
     return folder.joinpath(*parts[:-1], parts[-1] + extension)

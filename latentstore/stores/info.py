@@ -1,19 +1,21 @@
-"""`latentstore info` and `latentstore codecs`: plain tables."""
+"""What `latentstore info` and `latentstore codecs` print: tables of two columns."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from latentstore.codecs import AudioCodec
-from latentstore.codecs.modality import AUDIO
+from latentstore.codecs.load import load_codec, shipped
+from latentstore.codecs.native import kernel_path
+from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import counted, megabytes, printable
-from latentstore.words import words_of
 
 if TYPE_CHECKING:
-    from latentstore.codecs import Codec
+    from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.codecs.codec import Codec
     from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["codecs_table", "store_table"]
@@ -22,74 +24,123 @@ SHOWN_CLASSES = 12
 SHOWN_RATES = 4
 
 
+def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> str:
+    """What the store at `url` holds, as text. StoreError if there is no finished store."""
+    dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
+    codec, about, rows = dataset.codec, dataset.info, _ROWS[dataset.modality.name]
+    blob_bytes, all_bytes = int(about["blob_bytes"]), sum(dataset.reader.location.list().values())
+    bits_name, bits = rows.bits(dataset, 8 * blob_bytes / int(about["pixels"]))
+    return _table(
+        [
+            ("store", printable(url)),
+            ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
+            (dataset.modality.nouns.many, rows.signals(dataset)),
+            ("latents", f"{_latents(rows, dataset)}, {codec.groups} groups of {codec.group_channels} channels"),
+            ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(all_bytes)} in all"),
+            (bits_name, f"{bits}, {blob_bytes / len(dataset):,.0f} bytes a sample"),
+            ("codec", codec.name),
+            ("artifact sha256", codec.sha256),
+            ("quality", f"{dataset.quality} of 100"),
+            ("classes", _classes(dataset.classes)),
+            ("fields", ", ".join(["key", *map(printable, about["fields"])])),
+            ("source", printable(str(about["source"]))),
+            ("kernel", _kernel()),
+        ]
+    )
+
+
+def codecs_table() -> str:
+    """The shipped codecs, with what their cards say, as text."""
+    blocks = []
+    for name in shipped():
+        codec = load_codec(name)
+        rows = _ROWS[codec.modality.name]
+        pairs = [
+            ("codec", codec.name),
+            ("takes", rows.takes(codec)),
+            ("latents", f"int8 {rows.any_shape(codec)}"),
+            ("groups", f"{codec.groups} of {codec.group_channels} channels"),
+            ("default quality", str(codec.default_quality)),
+            ("artifact sha256", codec.sha256),
+            ("artifact size", f"{len(codec.artifact_bytes) / 1000:.0f} kB"),
+        ]
+        pairs += [(printable(str(key)), printable(str(value))) for key, value in sorted(codec.card.items())]
+        blocks.append(_table(pairs))
+    return "\n\n".join([*blocks, f"kernel: {_kernel()}"])
+
+
+class _Rows(ABC):
+    """The cells that differ from modality to modality."""
+
+    @abstractmethod
+    def signals(self, dataset: LatentDataset) -> str:
+        """What the store's signals are."""
+
+    @abstractmethod
+    def bits(self, dataset: LatentDataset, bits: float) -> tuple[str, str]:
+        """How small the store is: what the figure is called, and the figure. bits: per pixel, or per sample frame."""
+
+    @abstractmethod
+    def takes(self, codec: Codec) -> str:
+        """What a codec takes."""
+
+    @abstractmethod
+    def any_shape(self, codec: Codec) -> str:
+        """The shape of a latent whose signal may have any size."""
+
+
+class _ImageRows(_Rows):
+    def signals(self, dataset: LatentDataset) -> str:
+        if dataset.size is not None:
+            return f"{dataset.size[1]}x{dataset.size[0]} pixels, {dataset.info['mode']}"
+        sizes = dataset.sizes()
+        (low_h, low_w), (high_h, high_w) = np.min(sizes, axis=0), np.max(sizes, axis=0)
+        return f"native sizes, {low_w} to {high_w} pixels wide, {low_h} to {high_h} high, {dataset.info['mode']}"
+
+    def bits(self, dataset: LatentDataset, bits: float) -> tuple[str, str]:
+        return "bits per pixel", f"{bits:.3f}"
+
+    def takes(self, codec: Codec) -> str:
+        return f"{'RGB' if codec.in_channels == 3 else 'gray'} images, 8 bits"
+
+    def any_shape(self, codec: Codec) -> str:
+        return f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
+
+
+class _AudioRows(_Rows):
+    def signals(self, dataset: LatentDataset) -> str:
+        rates = np.asarray(dataset.fields()["rate"])
+        seconds = dataset.sizes()[:, 1] / np.maximum(rates, 1)
+        low, high = float(seconds.min()), float(seconds.max())
+        long = f"windows of {high:g} s" if dataset.size is not None else f"native lengths, {low:.3g} to {high:.3g} s"
+        found = sorted(set(rates.tolist()))
+        said = " and ".join(f"{rate:,}" for rate in found[:SHOWN_RATES])
+        more = " and more" if len(found) > SHOWN_RATES else ""
+        return f"{long}, {counted(dataset.codec.in_channels, 'input')}, {said}{more} hertz"
+
+    def bits(self, dataset: LatentDataset, bits: float) -> tuple[str, str]:
+        return "compression", f"{16 * dataset.codec.in_channels / bits:.1f} times smaller than 16-bit PCM"
+
+    def takes(self, codec: Codec) -> str:
+        return f"audio, {counted(codec.in_channels, 'input')}, made for {cast('AudioCodec', codec).rate:,} hertz"
+
+    def any_shape(self, codec: Codec) -> str:
+        return f"({codec.channels}, samples/{codec.reduction})"
+
+
+_ROWS: dict[str, _Rows] = {"image": _ImageRows(), "audio": _AudioRows()}
+
+
 def _table(rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in rows)
 
 
-def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> str:
-    """What the store at `url` holds, as text of two columns. StoreError if there is no finished store."""
-    from latentstore import open as open_store
-
-    dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
-    codec, about = dataset.codec, dataset.info
-    blob_bytes, pixels = int(about["blob_bytes"]), int(about["pixels"])
-    objects = dataset.reader.location.list()
-    rows = [
-        ("store", printable(url)),
-        ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
-        (words_of(str(about["mode"])).many, _signals(dataset)),
-        ("latents", _latents(dataset)),
-        ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(sum(objects.values()))} in all"),
-        _rate(dataset, 8 * blob_bytes / pixels, f"{blob_bytes / len(dataset):,.0f} bytes a sample"),
-        ("codec", codec.name),
-        ("artifact sha256", codec.sha256),
-        ("quality", f"{dataset.quality} of 100"),
-        ("classes", _classes(dataset.classes)),
-        ("fields", ", ".join(["key", *map(printable, about["fields"])])),
-        ("source", printable(str(about["source"]))),
-        ("kernel", _kernel()),
-    ]
-    return _table(rows)
-
-
-def _rate(dataset: LatentDataset, bits: float, rest: str) -> tuple[str, str]:
-    """Bits a pixel, or how much smaller than 16-bit PCM the audio is."""
-    if dataset.modality is AUDIO:
-        return "compression", f"{16 * dataset.codec.in_channels / bits:.1f} of 16-bit PCM, {rest}"
-    return "bits per pixel", f"{bits:.3f}, {rest}"
-
-
-def _signals(dataset: LatentDataset) -> str:
-    return _lengths(dataset) if (dataset.modality is AUDIO) else f"{_sizes(dataset)}, {dataset.info['mode']}"
-
-
-def _lengths(dataset: LatentDataset) -> str:
-    rates = np.asarray(dataset.fields()["rate"])
-    seconds = dataset.sizes()[:, 1] / np.maximum(rates, 1)
-    low, high = float(seconds.min()), float(seconds.max())
-    long = f"windows of {high:g} s" if dataset.size is not None else f"each its own length, {low:.3g} to {high:.3g} s"
-    said = " and ".join(f"{rate:,}" for rate in sorted(set(rates.tolist()))[:SHOWN_RATES])
-    more = " and more" if len(set(rates.tolist())) > SHOWN_RATES else ""
-    return f"{long}, {counted(dataset.codec.in_channels, 'input')}, {said}{more} hertz"
-
-
-def _sizes(dataset: LatentDataset) -> str:
-    if dataset.size is not None:
-        return f"{dataset.size[1]}x{dataset.size[0]} pixels"
-    sizes = dataset.sizes()
-    (low_h, low_w), (high_h, high_w) = np.min(sizes, axis=0), np.max(sizes, axis=0)
-    return f"each its own size, {low_w} to {high_w} pixels wide, {low_h} to {high_h} high"
-
-
-def _latents(dataset: LatentDataset) -> str:
-    codec = dataset.codec
+def _latents(rows: _Rows, dataset: LatentDataset) -> str:
     shape = dataset.latent_shape
-    if dataset.modality is AUDIO:
-        form = f"({codec.channels}, {shape[2] if shape else f'samples/{codec.reduction}'})"
-    else:
-        form = str(shape) if shape else f"({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"
-    return f"int8 {form}, {codec.groups} groups of {codec.group_channels} channels"
+    if shape is None:
+        return f"int8 {rows.any_shape(dataset.codec)}"
+    return f"int8 {dataset.modality.shaped(np.empty(shape, np.int8)).shape}"
 
 
 def _classes(classes: list[str] | None) -> str:
@@ -100,41 +151,8 @@ def _classes(classes: list[str] | None) -> str:
 
 
 def _kernel() -> str:
-    """Which code decodes here, and loudly so if it is the slow one."""
-    from latentstore.codecs.native import kernel_path
-
+    """Which code decodes here; in capitals if it is the slow one."""
     name = kernel_path()
     if name == "reference":
         return "NONE: THE SLOW PYTHON REFERENCE RUNS; install again where there is a C compiler"
     return f"native ({name})"
-
-
-def _takes(codec: Codec) -> list[tuple[str, str]]:
-    """What a codec takes and what it makes of it."""
-    if isinstance(codec, AudioCodec):
-        said = f"{counted(codec.in_channels, 'input')}, made for {codec.rate:,} hertz"
-        return [("audio", said), ("latents", f"int8 ({codec.channels}, samples/{codec.reduction})")]
-    return [
-        ("images", f"{'RGB' if codec.mode == 'RGB' else 'gray'}, 8 bits"),
-        ("latents", f"int8 ({codec.channels}, height/{codec.reduction}, width/{codec.reduction})"),
-    ]
-
-
-def codecs_table() -> str:
-    """The shipped codecs, with what their cards say."""
-    from latentstore.codecs import load_codec, shipped
-
-    blocks = []
-    for name in shipped():
-        codec = load_codec(name)
-        rows = [
-            ("codec", codec.name),
-            *_takes(codec),
-            ("groups", f"{codec.groups} of {codec.group_channels} channels"),
-            ("default quality", str(codec.default_quality)),
-            ("artifact sha256", codec.sha256),
-            ("artifact size", f"{len(codec.artifact_bytes) / 1000:.0f} kB"),
-        ]
-        rows += [(printable(str(key)), printable(str(value))) for key, value in sorted(codec.card.items())]
-        blocks.append(_table(rows))
-    return "\n\n".join([*blocks, f"kernel: {_kernel()}"])

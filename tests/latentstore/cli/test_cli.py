@@ -78,7 +78,7 @@ def test_left_out_images_are_named_and_counted_in_the_status(source: Path, tmp_p
     assert done.returncode == 3
     assert "quarantined dog/esc\\x1b[31m.png: not an image" in done.stderr
     assert "\x1b" not in done.stderr
-    assert "1 entry could not be read and stayed out" in done.stderr
+    assert "skipped 1 entry that could not be read, see quarantine.jsonl in the store" in done.stderr
     skipped = run("convert", mine, tmp_path / "y.zarr", "--size", 32, "--on-error", "skip")
     assert skipped.returncode == 3
     ended = run("convert", mine, tmp_path / "z.zarr", "--size", 32, "--on-error", "raise")
@@ -154,7 +154,7 @@ def test_codecs() -> None:
         (["verify", "nowhere.zarr"], 1, "nowhere.zarr"),
         (["export", "nowhere.zarr", "out"], 1, "nowhere.zarr"),
         (["convert", "nowhere", "x.zarr"], 1, "nowhere does not exist"),
-        (["convert", ".", "x"], 2, "--format"),
+        (["convert", ".", "x"], 2, "format"),
         (["convert", ".", "x.zarr", "--quality", "0"], 2, "quality"),
         (["convert", ".", "x.zarr", "--codec", "rgb-f9c49"], 2, "rgb-f9c49"),
         (["convert", ".", "x.zarr", "--workers", "-1"], 2, "workers is -1"),
@@ -185,7 +185,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["", "convert", "info", "verify", "export", "codecs", "demo", "evaluate"])
+@pytest.mark.parametrize("command", ["", "convert", "info", "verify", "export", "codecs", "demo", "evaluate", "fit"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])
@@ -193,7 +193,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "usage: latentstore" in told
     if command == "convert":
-        assert "Exit status: 0 all entries stored" in told
+        assert "Exit status: 0 all entries are stored" in told
 
 
 def test_a_closed_pipe_is_quiet(store: Path) -> None:

@@ -11,7 +11,6 @@ from PIL import Image
 import latentstore
 from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError, ImageError, LatentstoreError, StoreError
-from latentstore.conversion.plan import shard_bounds, shard_samples
 from latentstore.conversion.quarantine import file_name, read_lines
 from latentstore.conversion.report import Report
 
@@ -184,7 +183,7 @@ def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
         ({"workers": 0}, "workers is 0"),
         ({"scheduler": "slurm"}, "slurm"),
         ({"scheduler": "tcp://a:1", "workers": 3}, "cluster uses the workers it has"),
-        ({"resume": True, "overwrite": True}, "one of them"),
+        ({"resume": True, "overwrite": True}, "only one of them"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
@@ -236,24 +235,6 @@ def test_codec_for_gray(images: Path, tmp_path: Path) -> None:
     report = convert(images, tmp_path / "x.zarr", codec="gray-f8c16")
     ds = latentstore.open(report.url)
     assert ds[0]["latent"].shape == (16, SIZE // 8, SIZE // 8)
-
-
-def test_shards_are_planned_over_the_source() -> None:
-    assert shard_samples(10, (256, 256)) == 10
-    assert shard_samples(600, (256, 256)) == 32
-    assert shard_samples(100_000, (256, 256)) == 1563
-    assert 4000 < shard_samples(10**8, (256, 256)) < 9000
-    assert shard_bounds(range(7), 3, (256, 256)) == [(0, 3), (3, 6), (6, 7)]
-
-
-def test_native_shards_are_bounded_in_bytes() -> None:
-    class Item:
-        def __init__(self, size_bytes: int | None) -> None:
-            self.size_bytes = size_bytes
-
-    items = [Item(60 << 20), Item(60 << 20), Item(60 << 20), Item(300 << 20), Item(None), Item(1)]
-    assert shard_bounds(items, 100, None) == [(0, 2), (2, 3), (3, 4), (4, 6)]
-    assert shard_bounds([Item(None)] * 5, 2, None) == [(0, 2), (2, 4), (4, 5)]
 
 
 def test_quarantine_lines_hold_any_name(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_stereo(tmp_path: Path) -> None:
 
 def test_long_recordings_are_encoded_in_blocks(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(digits, tmp_path / "whole" / "x", format="wds")
-    monkeypatch.setattr("latentstore.sources.signals.LONG_SAMPLES", 999)
+    monkeypatch.setattr("latentstore.sources.signals.audio.LONG_SAMPLES", 999)
     monkeypatch.setattr("latentstore.sources.audio.BLOCK", 512)
     convert(digits, tmp_path / "blocks" / "x", format="wds")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "blocks")
@@ -194,7 +194,7 @@ def test_windows_before_damage_are_kept(tmp_path: Path) -> None:
 def test_nothing_but_bad_recordings(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "a.wav").write_bytes(b"no")
-    with pytest.raises(LatentstoreError, match="could be read as a recording"):
+    with pytest.raises(LatentstoreError, match="could be read as recordings"):
         convert(tmp_path / "s", tmp_path / "x.zarr")
 
 
@@ -257,7 +257,7 @@ def test_a_field_that_audio_has_of_its_own(digits: Path, tmp_path: Path) -> None
 def test_options_that_contradict_each_other(digits: Path, tmp_path: Path) -> None:
     for options, words in (
         ({"size": 64}, "codec of audio"),
-        ({"size": 64, "seconds": 1}, "give one"),
+        ({"size": 64, "seconds": 1}, "size applies to images"),
         ({"seconds": 0}, "lasts"),
         ({"seconds": float("nan")}, "lasts"),
         ({"seconds": 1e9}, "lasts"),
@@ -278,7 +278,11 @@ def test_the_command_line(digits: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["verify", store]) == 0
     assert main(["export", store, str(tmp_path / "out"), "--limit", "3", "--channels", "16"]) == 0
     told = capsys.readouterr().out
-    assert "windows of 0.1 s, 1 input, 8,000 hertz" in told and "of 16-bit PCM" in told and "int8 (32, 25)" in told
+    assert (
+        "windows of 0.1 s, 1 input, 8,000 hertz" in told
+        and "times smaller than 16-bit PCM" in told
+        and "int8 (32, 25)" in told
+    )
     assert "3 files in" in told
     assert main(["codecs"]) == 0
     assert "1 input, made for 8,000 hertz" in capsys.readouterr().out

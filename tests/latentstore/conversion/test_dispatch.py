@@ -1,152 +1,12 @@
-"""Shard tasks on threads, processes and a cluster by address: one and the same store; errors, not hangs."""
+"""Where tasks run: what is chosen, and what is refused."""
 
-import logging
-import os
-import signal
-import threading
-import time
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-import latentstore
-from latentstore.codecs.errors import ArgumentError, ImageError, LatentstoreError
-from latentstore.conversion.dispatch import Counts, Dispatch, Monitor, StoppedError
-
-# Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
-pytestmark = pytest.mark.filterwarnings("default")
-
-
-@dataclass(frozen=True)
-class Task:
-    index: int
-
-
-def squared(task: Task, monitor: Monitor) -> int:
-    monitor.report(task.index, (1, 2, 3))
-    return task.index**2
-
-
-def third_fails(task: Task, monitor: Monitor) -> int:
-    if task.index == 2:
-        raise ImageError("x.png: broken")
-    return task.index
-
-
-def third_kills(task: Task, monitor: Monitor) -> int:
-    if task.index == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task.index
-
-
-def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
-    """The first task fails once the second runs; the second runs until it is told to stop."""
-    started, deadline = Path(folder, "started"), time.monotonic() + 30
-    if task.index == 0:
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        raise ImageError("broken")
-    started.touch()
-    try:
-        while time.monotonic() < deadline:
-            monitor.report(task.index, (0, 0, 0))
-            time.sleep(0.01)
-    except StoppedError:
-        Path(folder, "stopped").touch()
-        raise
-
-
-def nobody(index: int, counts: Counts) -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def address() -> object:
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-def test_threads_give_every_result_and_counts() -> None:
-    results: list[int] = []
-    seen: dict[int, Counts] = {}
-    Dispatch("threads", 3).run(squared, [Task(i) for i in range(20)], results.append, seen.__setitem__)
-    assert sorted(results) == [i**2 for i in range(20)]
-    assert seen == dict.fromkeys(range(20), (1, 2, 3))
-
-
-def test_an_error_in_a_thread_stops_the_others_at_their_next_report() -> None:
-    started, stopped = threading.Event(), threading.Event()
-
-    def work(task: Task, monitor: Monitor) -> None:
-        if task.index == 0:
-            started.wait(30)
-            raise ImageError("broken")
-        started.set()
-        try:
-            while True:
-                monitor.report(task.index, (0, 0, 0))
-                time.sleep(0.001)
-        finally:
-            stopped.set()
-
-    with pytest.raises(ImageError, match="broken"):
-        Dispatch("threads", 2).run(work, [Task(0), Task(1)], lambda _: None, nobody)
-    assert stopped.is_set()
-
-
-def test_a_cluster_gives_every_result(address: str) -> None:
-    results: list[int] = []
-    Dispatch(address).run(squared, [Task(i) for i in range(20)], results.append, nobody)
-    assert sorted(results) == [i**2 for i in range(20)]
-
-
-def test_a_cluster_passes_errors_on(address: str) -> None:
-    with pytest.raises(ImageError, match=r"x\.png: broken"):
-        Dispatch(address).run(third_fails, [Task(i) for i in range(4)], lambda _: None, nobody)
-
-
-def test_an_error_stops_the_other_tasks_of_a_cluster(address: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="broken"):
-        Dispatch(address).run(partial(first_fails, str(tmp_path)), [Task(0), Task(1)], lambda _: None, nobody)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "stopped").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (tmp_path / "stopped").exists()
-
-
-def test_workers_that_die_on_a_task_are_an_error() -> None:
-    with pytest.raises(LatentstoreError, match="workers died"):
-        Dispatch("processes", 1).run(third_kills, [Task(i) for i in range(3)], lambda _: None, nobody)
-
-
-def test_no_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentstore.conversion.cluster.CONNECT_SECONDS", 0.2)
-    with pytest.raises(LatentstoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        Dispatch("tcp://127.0.0.1:1").run(squared, [Task(0)], lambda _: None, nobody)
-
-
-def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
-
-    monkeypatch.setattr("latentstore.conversion.cluster.PATIENCE_SECONDS", 0.3)
-    with (
-        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as cluster,
-        pytest.raises(LatentstoreError, match="no worker"),
-    ):
-        Dispatch(cluster.scheduler_address).run(squared, [Task(0)], lambda _: None, nobody)
+from latentstore.codecs.errors import ArgumentError
+from latentstore.conversion.cores import container_limit, usable_cores
+from latentstore.conversion.dispatch import Dispatch
 
 
 def test_auto_takes_processes_for_many_images_on_many_cores() -> None:
@@ -159,21 +19,43 @@ def test_auto_takes_processes_for_many_images_on_many_cores() -> None:
 
 
 def test_unknown_places_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="say threads"):
+    with pytest.raises(ArgumentError, match="it is auto, threads, processes"):
         Dispatch("gpu")
 
 
-def test_the_store_is_the_same_wherever_it_was_made(address: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    for i in range(70):
-        path = tmp_path / "source" / f"class{i % 2}" / f"{i:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
-    (tmp_path / "source" / "class0" / "030.png").write_bytes(b"broken")
-    stores = []
-    for scheduler in ("threads", "processes", address):
-        target = tmp_path / f"store{len(stores)}" / "x.zarr"
-        report = latentstore.convert(tmp_path / "source", target, size=32, scheduler=scheduler, progress=False)
-        assert (report.stored, len(report.failures)) == (69, 1)
-        stores.append({p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()})
-    assert stores[0] == stores[1] == stores[2]
+def test_a_cluster_or_processes_need_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentstore.conversion.dispatch.find_spec", lambda name: None)
+    for scheduler in ("processes", "tcp://head:8786"):
+        with pytest.raises(ArgumentError, match=r"pip install 'latentstore\[cluster\]'"):
+            Dispatch(scheduler)
+    dispatch = Dispatch("auto", 64)
+    dispatch.settle(10**6)
+    assert dispatch.describe() == "64 threads"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "400000 100000\n", "cpu/cpu.cfs_quota_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "1 2 3"}, None),
+        ({}, None),
+    ],
+)
+def test_the_limit_of_a_container(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert container_limit(tmp_path) == limit
+
+
+def test_cores_are_never_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentstore.conversion.cores.CGROUPS", tmp_path)
+    all_of_them = usable_cores()
+    assert all_of_them >= 1
+    (tmp_path / "cpu.max").write_text("20000 100000")
+    assert usable_cores() == 1
+    assert Dispatch().describe() == "1 thread"

@@ -97,7 +97,7 @@ def test_killed_twice(source: Path, tmp_path: Path) -> None:
     latentstore.convert(source, tmp_path / "whole" / "x.zarr", size=SIZE, progress=False)
     target = tmp_path / "killed" / "x.zarr"
     run_until_killed(source, target, "zarr", SIZE, nth=6)
-    with pytest.raises(StoreError, match="--resume"):
+    with pytest.raises(StoreError, match="interrupted conversion"):
         latentstore.convert(source, target, size=SIZE, progress=False)
     report = latentstore.convert(source, target, size=SIZE, resume=True, progress=False)
     assert 0 < report.resumed < report.shards
@@ -195,15 +195,15 @@ def test_resume_with_nothing_there_begins(source: Path, tmp_path: Path) -> None:
 
 
 def test_interrupt_stops_soon_and_resumes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentstore.conversion.run import Job
+    from latentstore.conversion.run import Run
 
     target = tmp_path / "x.zarr"
     with monkeypatch.context() as patch:
 
-        def interrupted(job: Job, result: object) -> None:
+        def interrupted(run: Run, result: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(Job, "_finished", interrupted)
+        patch.setattr(Run, "_finished", interrupted)
         with pytest.raises(KeyboardInterrupt):
             latentstore.convert(source, target, size=SIZE, workers=1, progress=False)
     assert not target.exists()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentstore.codecs.errors import LatentstoreError, StoreError
-from latentstore.demo.images import demo
+from latentstore.demo.images import demo_images
 from latentstore.evaluate.image_peers import match_jpeg, psnr
 
 pytest.importorskip("skimage", reason="the demo's images come with scikit-image")
@@ -17,7 +17,7 @@ pytest.importorskip("skimage", reason="the demo's images come with scikit-image"
 def test_demo_prints_tables_and_writes_the_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentstore.demo.images.TIMED_TILES", 2)
     out = io.StringIO()
-    sheet = demo(str(tmp_path / "demo"), out=out, most_tiles=2)
+    sheet = demo_images(str(tmp_path / "demo"), out=out, most_tiles=2)
     told = out.getvalue()
     assert "16 overlapping tiles" in told
     for words in (
@@ -33,20 +33,20 @@ def test_demo_prints_tables_and_writes_the_sheet(tmp_path: Path, monkeypatch: py
         assert image.width > 8 * 256
         assert image.height > 6 * 256
         assert np.asarray(image).std() > 20
-    again = demo(str(tmp_path / "demo"), out=io.StringIO(), most_tiles=1)  # its own folder may be used again
+    again = demo_images(str(tmp_path / "demo"), out=io.StringIO(), most_tiles=1)  # its own folder may be used again
     assert again == sheet
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(StoreError, match=r"thesis\.tex"):
-        demo(str(tmp_path))
+        demo_images(str(tmp_path))
 
 
 def test_without_scikit_image_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LatentstoreError, match=r"latentstore\[demo\]"):
-        demo(str(tmp_path / "demo"), out=io.StringIO())
+        demo_images(str(tmp_path / "demo"), out=io.StringIO())
 
 
 def test_jpeg_is_matched_from_above() -> None:

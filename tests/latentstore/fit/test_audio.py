@@ -11,8 +11,8 @@ import soundfile
 from latentstore.codecs import AudioCodec, load_codec
 from latentstore.codecs.artifact.file import read_artifact
 from latentstore.codecs.errors import ArgumentError
+from latentstore.fit import api
 from latentstore.fit import audio as fit_audio
-from latentstore.fit import images as fitting
 from latentstore.fit.audio import AUDIO_SHAPES, AudioShape
 
 TINY = AudioShape(
@@ -72,19 +72,19 @@ def test_shipped_artifacts_are_of_these_settings(name: str) -> None:
 
 
 def test_a_folder_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(AUDIO_SHAPES, "tiny", AudioShape(**{**TINY.__dict__, "inputs": 1}))
+    monkeypatch.setitem(api.SHAPES, "tiny", AudioShape(**{**TINY.__dict__, "inputs": 1}))
     for i, signal in enumerate(chirps(1, 3)):
         soundfile.write(tmp_path / f"{i}.wav", signal, 8000)
     (tmp_path / "notes.txt").write_text("no audio")
     said: list[str] = []
     out = tmp_path / "mine.safetensors"
-    codec = fitting.fit_file(tmp_path, out, "mine", "tiny", rounds=0, say=said.append)
+    codec = api.fit_file(tmp_path, out, "mine", "tiny", rounds=0, say=said.append)
     assert isinstance(codec, AudioCodec) and load_codec(out).sha256 == codec.sha256
     assert any("notes.txt" in line for line in said) and any("3 recordings" in line for line in said)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ArgumentError, match="holds no recording"):
-        fitting.fit_file(empty, out, "mine", "tiny", rounds=0)
+        api.fit_file(empty, out, "mine", "tiny", rounds=0)
 
 
 def test_silence_among_the_recordings() -> None:

@@ -18,7 +18,9 @@ from latentstore.cli.main import main
 from latentstore.codecs import codec_from_bytes, load_codec, shipped
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.symmetry import SYMMETRIES, transform_image
-from latentstore.fit import images as fitting
+from latentstore.fit import api
+from latentstore.fit import images as fit_images
+from latentstore.fit.audio import AUDIO_SHAPES
 
 pytest.importorskip("scipy", reason="fitting needs SciPy (extra: train)")
 pytest.importorskip("threadpoolctl", reason="fitting needs threadpoolctl (extra: train)")
@@ -41,7 +43,7 @@ def like(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def artifact(images: Path, like: str) -> bytes:
-    return fitting.fit(images, "mine", fitting.SHAPES[like], licence="mine alone", rounds=1)
+    return api.fit(images, "mine", api.SHAPES[like], licence="mine alone", rounds=1)
 
 
 def test_the_same_images_give_the_same_bytes(images: Path, like: str, artifact: bytes, tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_files_that_are_no_images_are_named(images: Path, tmp_path: Path) -> Non
     (tmp_path / "cut.png").write_bytes((images / "a.png").read_bytes()[:2000])
     (tmp_path / ".hidden").write_text("left alone")
     said: list[str] = []
-    fitting.fit(tmp_path, "mine", fitting.SHAPES["gray-f8c16"], rounds=0, say=said.append)
+    api.fit(tmp_path, "mine", api.SHAPES["gray-f8c16"], rounds=0, say=said.append)
     left_out = [line for line in said if line.startswith("left out: ")]
     assert [line.split(": ")[1] for line in left_out] == ["cut.png", "notes.txt"]
     assert any(line.startswith("1 image, ") for line in said)
@@ -108,7 +110,7 @@ def test_files_that_are_no_images_are_named(images: Path, tmp_path: Path) -> Non
 def test_nothing_to_fit_on(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(ArgumentError, match="holds no image to fit on"):
-        fitting.fit(tmp_path, "mine", fitting.SHAPES["rgb-f8c48"])
+        api.fit(tmp_path, "mine", api.SHAPES["rgb-f8c48"])
 
 
 @pytest.mark.parametrize("value", [0, 128, 200])
@@ -116,7 +118,7 @@ def test_nothing_to_fit_on(tmp_path: Path) -> None:
 def test_flat_and_tiny_images(value: int, size: tuple[int, int], tmp_path: Path) -> None:
     """Nothing to learn from is no reason to fail."""
     Image.fromarray(np.full((*size, 3), value, np.uint8)).save(tmp_path / "flat.png")
-    codec = codec_from_bytes(fitting.fit(tmp_path, "flat", fitting.SHAPES["gray-f8c16"], rounds=1))
+    codec = codec_from_bytes(api.fit(tmp_path, "flat", api.SHAPES["gray-f8c16"], rounds=1))
     image = np.full((*size, 1), value, np.uint8)
     assert np.abs(codec.decompress(codec.compress(image)).astype(int) - value).max() <= 5
 
@@ -128,8 +130,8 @@ def test_flat_and_tiny_images(value: int, size: tuple[int, int], tmp_path: Path)
         ({"folder": "file.png"}, "file.png is not a folder"),
         ({"name": "My Codec"}, "lower-case letters"),
         ({"name": ""}, "lower-case letters"),
-        ({"like": "rgb-f16c100"}, "gray-f8c16 or mono-f32c32 or rgb-f8c48 or stereo-f256c108, not 'rgb-f16c100'"),
-        ({"out": "mine"}, r"is to end in \.safetensors"),
+        ({"like": "rgb-f16c100"}, "like is 'rgb-f16c100'; it is one of gray-f8c16, mono-f32c32, rgb-f8c48, stereo"),
+        ({"out": "mine"}, r"must have a name in \.safetensors"),
         ({"out": "folder.safetensors"}, "no folder"),
         ({"out": "nowhere/mine.safetensors"}, "nowhere is not a folder"),
         ({"rounds": -1}, "rounds is -1"),
@@ -146,7 +148,7 @@ def test_arguments_that_cannot_be_meant(
     given = {"folder": "images", "out": "mine.safetensors", "name": "mine", "like": "rgb-f8c48", "rounds": 0}
     given |= changes
     with pytest.raises(ArgumentError, match=message):
-        fitting.fit_file(**given)
+        api.fit_file(**given)
     options = [f"--{option}={value}" for option, value in given.items() if option != "folder"]
     assert main(["fit", given["folder"], *options]) == 2
     assert capsys.readouterr().err.startswith("latentstore: ")
@@ -154,19 +156,19 @@ def test_arguments_that_cannot_be_meant(
 
 
 def test_without_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "find_spec", lambda name: None)
+    monkeypatch.setattr(api, "find_spec", lambda name: None)
     with pytest.raises(ArgumentError, match=r"needs scipy.*pip install 'latentstore\[train\]'"):
-        fitting.fit(tmp_path, "mine", fitting.SHAPES["rgb-f8c48"])
+        api.fit(tmp_path, "mine", api.SHAPES["rgb-f8c48"])
 
 
 def test_shipped_artifacts_are_of_these_settings() -> None:
     """A setting that is changed asks for a new fit of what is shipped."""
-    assert sorted([*fitting.SHAPES, *fitting.AUDIO_SHAPES]) == shipped()
-    for name, shape in fitting.SHAPES.items():
+    assert sorted(api.SHAPES) == sorted([*fit_images.IMAGE_SHAPES, *AUDIO_SHAPES]) == shipped()
+    for name, shape in fit_images.IMAGE_SHAPES.items():
         codec = load_codec(name)
         facts = codec.artifact.facts
         assert (codec.mode, codec.channels, codec.group_channels) == (shape.mode, shape.channels, shape.group)
         assert facts["model_steps"] == shape.model_steps
-        assert facts["quality_steps"] == [[q, round(s * shape.unit, 6)] for q, s in fitting.QUALITY_STEPS]
-        assert (facts["lambda"], facts["rounding"]) == (fitting.LAMBDA, fitting.ROUNDING)
-        assert (facts["default_quality"], facts["precision"]) == (fitting.DEFAULT_QUALITY, fitting.PRECISION)
+        assert facts["quality_steps"] == [[q, round(s * shape.unit, 6)] for q, s in fit_images.QUALITY_STEPS]
+        assert (facts["lambda"], facts["rounding"]) == (fit_images.LAMBDA, fit_images.ROUNDING)
+        assert (facts["default_quality"], facts["precision"]) == (fit_images.DEFAULT_QUALITY, fit_images.PRECISION)

@@ -13,7 +13,8 @@ from audio_made import chirp, encoded
 
 from latentstore.codecs.errors import AudioError, LatentstoreError
 from latentstore.sources import audio as clips
-from latentstore.sources.audio import AudioReader, audio_length, read_audio, resampled_length
+from latentstore.sources.audio import AudioReader, read_audio, resampled_length
+from latentstore.sources.audio_files import audio_length
 
 RATE = 8000
 

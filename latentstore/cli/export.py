@@ -1,0 +1,39 @@
+"""`latentstore export`: the samples of a store back to files."""
+
+from __future__ import annotations
+
+import argparse
+
+from latentstore.cli.status import DONE, Commands
+from latentstore.progress import counted
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="decode a store to PNG or WAV files",
+        description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits.",
+    )
+    parser.set_defaults(run=run)
+    option = parser.add_argument
+    option("store", metavar="STORE", help="path or URL of a store")
+    option("folder", metavar="FOLDER", help="where the files are written; a new or empty folder")
+    option("--limit", type=int, metavar="N", help="only the first N samples (default: all)")
+    option(
+        "--channels",
+        type=int,
+        metavar="K",
+        help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48 (default: all)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    from latentstore.stores.export import export
+
+    count = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
+    print(f"{counted(count, 'file')} in {options.folder}")
+    return DONE

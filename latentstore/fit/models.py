@@ -1,0 +1,41 @@
+"""Fits what the entropy models of all codecs share: the parts they are of, and one set of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.artifact.file import make_artifact
+from latentstore.codecs.codec import Codec
+from latentstore.codecs.fit.entropy import cluster
+from latentstore.codecs.load import codec_from_bytes
+
+__all__ = ["PRECISION", "SEED", "Int8s", "Tensors", "codec_of", "group_parts", "shared_tables"]
+
+Int8s = npt.NDArray[np.int8]
+Tensors = dict[str, npt.NDArray[Any]]
+
+# Bits of a symbol's probability.
+PRECISION = 12
+SEED = 0
+
+
+def codec_of(facts: dict[str, Any], tensors: Tensors) -> Codec:
+    """The codec of an artifact's content."""
+    return codec_from_bytes(make_artifact(facts, tensors))
+
+
+def group_parts(latents: Sequence[Sequence[Int8s]], group: int) -> list[list[Int8s]]:
+    """What each model is fitted on: the latents of every band, cut into groups of `group` channels."""
+    groups = len(latents[0][0]) // group
+    return [[x[g * group : (g + 1) * group] for x in band] for band in latents for g in range(groups)]
+
+
+def shared_tables(counts: Sequence[npt.NDArray[Any]], group: int, tables: int) -> Tensors:
+    """One set of `tables` tables for all models. counts: of the symbols in every context of each model."""
+    joined = np.concatenate(counts)
+    table, freq = cluster(joined.reshape(-1, joined.shape[-1]), tables, PRECISION)
+    return {"entropy.table": table.reshape(len(counts), group, 4, 64), "entropy.freq": freq}

@@ -1,0 +1,1 @@
+"""From the entries of a source to the signals that a codec takes: one front end per modality."""
