@@ -42,7 +42,6 @@ UNTRACKED = {"__pycache__", "build", "dist"}
 KNOWN: dict[str, set[str]] = {
     "tops": {"latentstore.loaders.webdataset.layout imports latentstore.writing.spec"},
     "circular": {
-        "latentstore.conversion.cluster <> latentstore.conversion.dispatch",
         "latentstore.loaders.webdataset.layout <> latentstore.writing.spec <> latentstore.writing.staged"
         " <> latentstore.writing.staging <> latentstore.writing.webdataset <> latentstore.writing.zarr",
     },
@@ -50,10 +49,6 @@ KNOWN: dict[str, set[str]] = {
         "latentstore.sources.folder imports fsspec",
         "latentstore.sources.places imports fsspec",
         "latentstore.sources.tars imports fsspec",
-    },
-    "modalities": {
-        "latentstore/fit/images.py compares a mode",
-        "latentstore/stores/info.py compares a mode",
     },
 }
 
