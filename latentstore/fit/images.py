@@ -14,6 +14,7 @@ from latentstore.codecs.codec import Codec
 from latentstore.codecs.fit.entropy import context_counts, fit_weights, stacked
 from latentstore.codecs.fit.projection import Projection, fit_projection
 from latentstore.codecs.image import projection
+from latentstore.codecs.image.arguments import COLOURS
 from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
 from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
@@ -71,7 +72,7 @@ def fit_images(
 ) -> bytes:
     """The bytes of an artifact fitted on images uint8 (H, W, C); arguments as `fit.api.fit` has them."""
     say(f"{counted(len(images), 'image')}, {sum(p.shape[0] * p.shape[1] for p in images) / 1e6:.1f} megapixels")
-    colours = 3 if shape.mode == "RGB" else 1
+    colours = COLOURS[shape.mode]
     found = fit_projection((projection.image_planes(p) for p in images), colours, shape.channels, shape.group)
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
     # tables are fitted at full and at half size: small images have finer detail per pixel
@@ -164,7 +165,7 @@ def _projection_tensors(found: Projection) -> dict[str, npt.NDArray[Any]]:
 
 
 def _analysis(facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> projection.AnalysisTables:
-    basis = symmetric_basis(3 if facts["mode"] == "RGB" else 1)
+    basis = symmetric_basis(COLOURS[facts["mode"]])
     ends = np.cumsum([basis.runs[kind][1] for kind in tensors["classes"]])
     return projection.analysis_tables(basis, tensors["classes"], np.split(tensors["analysis"], ends[:-1]))
 
