@@ -72,7 +72,7 @@ def open_source(
         from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
         arrays = WAVEFORMS if audio else IMAGES
-        kind, items, ignored = "zarr", list_array(location.url, options, arrays, rate), 0
+        kind, items, ignored = "zarr", list_array(location, arrays, rate), 0
     else:
         from latentstore.sources.folder import list_folder
 
