@@ -57,7 +57,7 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None) -> Read
     if location.exists(wds_layout.MANIFEST):
         return open_wds(location)
     if Location(f"{location.url}.partial", storage_options).exists("job.json"):
-        raise StoreError(f"{url} is not finished: its conversion was interrupted or still runs; go on with --resume")
+        raise StoreError(f"{url} is not finished: its conversion was interrupted or still runs; resume it")
     names = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}"
     raise StoreError(f"{url}: no latentstore store there ({names}{'' if location.exists() else '; nothing at all'})")
 
@@ -243,7 +243,7 @@ class LatentDataset:
 
         For object stores and the "block" order: `fetch` and `read_latents` then touch no network.
         """
-        self._fetcher.hold([int(s) for s in shards])
+        self._fetcher.load([int(s) for s in shards])
 
     def drop_shards(self, shards: list[int]) -> None:
         """Forget shards that `load_shards` read."""

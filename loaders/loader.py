@@ -20,7 +20,7 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.buckets import Buckets
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
-from latentstore.loaders.remote.readahead import HeldShards
+from latentstore.loaders.remote.readahead import ReadAhead
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +156,7 @@ class LatentLoader:
         last = cut.positions(cut.count - 1, cut.count)
         if self._bucketed:
             last = np.minimum((last + 1) * self.batch_size, self._order.samples) - 1
-        shards = HeldShards(self.ds, order, int(order.windows(last).max(initial=-1)), ahead=self.num_workers > 0)
+        shards = ReadAhead(self.ds, order, int(order.windows(last).max(initial=-1)), ahead=self.num_workers > 0)
         jobs = self._bucketed_jobs(epoch, cut, first) if self._bucketed else self._jobs(order, cut, first)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:
@@ -177,11 +177,11 @@ class LatentLoader:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
-    def _one_by_one(self, jobs: Iterator[Job], shards: HeldShards) -> Batches:
+    def _one_by_one(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
         for job in jobs:
             yield job, self._load(job, shards)
 
-    def _ahead(self, jobs: Iterator[Job], shards: HeldShards) -> Batches:
+    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
         """The batches in their order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
         waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
@@ -196,7 +196,7 @@ class LatentLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, job: Job, shards: HeldShards) -> dict[str, Any]:
+    def _load(self, job: Job, shards: ReadAhead) -> dict[str, Any]:
         shards.need(job.windows)
         return self._collate(job.indices)
 

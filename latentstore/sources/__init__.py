@@ -76,7 +76,7 @@ def open_source(
         items, ignored = list_tars(tars, extensions, modality.nouns.one)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        kind, items, ignored = "zarr", list_array(location.url, options, _ARRAYS[modality.name], rate), 0
+        kind, items, ignored = "zarr", list_array(location, _ARRAYS[modality.name], rate), 0
     else:
         kind = "folder"
         items, classes, ignored = list_folder(location, without=_inside(location, beside))

@@ -1,7 +1,7 @@
-"""A folder of images or recordings, local or by any fsspec URL. Its first level of subfolders are the classes.
+"""A folder of images or recordings, by path or URL. Its first level of subfolders are the classes.
 
-Every file is an entry, whatever it is called: content decides what it is. Left out, and counted, are
-hidden files and folders and what systems leave behind (`JUNK`). Links to folders are followed.
+Every file is an entry, whatever its name: its content decides what it is. Hidden files and folders, and files that
+operating systems leave behind (`JUNK`), are left out and counted. Links to folders are followed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, uniq
 __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
 
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
-# What lies beside the class folders has a class too: none.
+# The class of files that lie beside the class folders.
 NO_CLASS = -1
 GONE = "it is gone: it was there when the source was listed"
-# What backends call the thing that changes with an object's content, best first.
+# The names that file systems give to what changes with an object's content, best first.
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
@@ -53,13 +53,13 @@ class FileItem(Item):
     def opened(self) -> BinaryIO:
         assert self.location is not None
         try:
-            return self.location.opened(self.name)
-        except FileNotFoundError as error:
+            return self.location.open(self.name)
+        except MissingError as error:
             raise SignalError(GONE) from error
-        except OSError as error:
+        except StoreError as error:
             if self.location.local is None:
-                raise StoreError(f"{self.location.at(self.name)} cannot be read: {error}") from error
-            raise SignalError(f"cannot be read: {error.strerror or error}") from error
+                raise
+            raise SignalError(f"cannot be read: {_cause(error)}") from error
 
     @property
     def is_local(self) -> bool:
@@ -68,7 +68,7 @@ class FileItem(Item):
 
 @dataclass(frozen=True)
 class Entry:
-    """What a listing tells of one file. name: relative to the folder. reason: why it cannot be read."""
+    """One file of a listing. name: relative to the folder. reason: why it cannot be read, or ""."""
 
     name: str
     size_bytes: int | None
@@ -77,10 +77,11 @@ class Entry:
 
 
 def list_folder(location: Location, without: str | None = None) -> tuple[list[Item], tuple[str, ...] | None, int]:
-    """(items in order of their paths, classes or None, number of entries left out) of a folder.
+    """List a folder: (items in order of their paths, classes or None, number of entries left out).
 
-    without: the name of a file in it that is no part of the source. Where there are class folders, items have
-    the field ``label`` (int): the position of their folder in classes.
+    without: the name of a file in the folder that is not part of the source. If there are class folders, items have
+    the field ``label`` (int): the position of their folder in classes. StoreError if the folder cannot be listed,
+    ArgumentError if it is a file.
     """
     entries, ignored = [], 0
     for found in list_names(location):
@@ -105,12 +106,12 @@ def list_folder(location: Location, without: str | None = None) -> tuple[list[It
 
 
 def list_names(location: Location) -> Iterator[Entry | None]:
-    """Every file below a folder, in any order; None for each entry left out."""
+    """Every file below a folder, in any order, and None for each entry that is left out."""
     return _remote(location) if location.local is None else _local(location.local)
 
 
 def left_out(name: str) -> bool:
-    """Whether a file or folder of that name is no part of a source."""
+    """Whether files and folders of that name are left out of a source."""
     return name.startswith(".") or name.lower() in JUNK
 
 
@@ -118,7 +119,7 @@ def _local(root: Path) -> Iterator[Entry | None]:
     if not root.exists():
         raise StoreError(f"the source {root} does not exist")
     if not root.is_dir():
-        raise ArgumentError(f"the source {root} is a file; a folder, tars or a Zarr array are sources")
+        raise ArgumentError(f"the source {root} is a file; a source is a folder, tars, or a Zarr array")
     return _walk(root, "", [_identity(root.stat())])
 
 
@@ -157,19 +158,14 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _remote(location: Location) -> Iterator[Entry | None]:
-    import fsspec
-
     try:
-        fs, root = fsspec.core.url_to_fs(location.url, **location.storage_options)
-        found = fs.find(root, detail=True)
-    except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"the source {location.url} cannot be listed: {error}") from error
-    prefix = root.rstrip("/") + "/"
+        found = location.details()
+    except MissingError:
+        found = {}
     if not found:
-        raise StoreError(f"the source {location.url} does not exist or holds nothing")
-    for path, info in found.items():
-        name = path.removeprefix(prefix)
-        if name.endswith("/"):  # what consoles store to show an empty folder
+        raise StoreError(f"the source {location.url} does not exist, or is empty")
+    for name, info in found.items():
+        if name.endswith("/"):  # an object that web consoles write to show an empty folder
             continue
         if any(left_out(part) for part in name.split("/")):
             yield None

@@ -1,4 +1,4 @@
-"""One entry of a source: where its signal lies, its key, what is known about it, and how to read it."""
+"""One entry of a source: its key, what is known about it, and how to read its signal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 Field = int | float | str | bytes
 
-# What images and recordings are called where a name has to decide: in tars. In folders content decides.
+# Extensions by which images and recordings are recognised in tars. In folders the content of a file decides.
 # fmt: off
 IMAGE_EXTENSIONS = {
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "ppm", "pgm", "pbm",
@@ -37,11 +37,11 @@ AUDIO_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "
 
 @dataclass(frozen=True)
 class Item:
-    """Base of all items; they are small and pickle, so that a worker anywhere can read them.
+    """Base of all items. They are small and can be pickled, so that a worker on any machine can read them.
 
-    key: names the sample in the store, unique in the source. path: where it is, for people. size_bytes: of
-    the file or member, None if unknown. stamp: changes when the content changes, as far as the source tells.
-    fields: what the listing knows: the class of its folder, columns of a CSV, neighbours of a Zarr array.
+    key: the name of the sample in the store, unique in the source. path: where it is, for people. size_bytes: of the
+    file or member, None if unknown. stamp: a text that changes when the content changes, if the source tells.
+    fields: what the listing knows: the class of its folder, columns of a CSV file, arrays beside a Zarr array.
     """
 
     key: str
@@ -51,17 +51,19 @@ class Item:
     fields: dict[str, Field] = field(default_factory=dict)
 
     def read(self) -> bytes | np.ndarray:
-        """The image or recording, for `read_image` or `read_audio`. Raises SignalError where there is none,
-        StoreError where what holds the source does not answer."""
+        """The image or recording, for `read_image` or `read_audio`.
+
+        SignalError if there is none; StoreError if what holds the source does not answer.
+        """
         return self.load()[0]
 
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
-        """The signal and all its fields, also those that lie beside it, in one go. Errors as in `read`."""
+        """(the signal, all its fields), also those fields that are stored beside it. Errors as in `read`."""
         raise SignalError("nothing is stored for it")
 
     def opened(self) -> BinaryIO:
-        """Its file, to read a header from. Errors as in `read`, and OSError."""
-        raise SignalError("it is no file")
+        """Its file, to read a header from. Errors as in `read`; reading from it may raise OSError too."""
+        raise SignalError("it is not a file")
 
     def with_(self, **changes: Any) -> Self:
         """A copy with other values."""
@@ -70,7 +72,10 @@ class Item:
 
 @dataclass(frozen=True)
 class BadItem(Item):
-    """An entry that is known to hold no signal before it is read, so that it is reported like any other."""
+    """An entry of which the listing knows that it cannot be read. It is an item so that it is reported like others.
+
+    reason: the message of the SignalError that reading it raises.
+    """
 
     reason: str = ""
 
@@ -79,21 +84,21 @@ class BadItem(Item):
 
 
 def text_of(name: str) -> str:
-    """A file's name as text that can be stored: bytes of it that are no UTF-8 become U+FFFD."""
+    """The name of a file as text that can be stored: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def key_of(path: str) -> str:
-    """The key that a relative path asks for: without its extension, dots in the last part made underscores.
+    """The key for a relative path: the path without its extension, and with underscores for dots in its last part.
 
-    WebDataset ends a key at the first dot of the last part, so it can hold none.
+    WebDataset ends a key at the first dot of the last part, so a key can hold none there.
     """
     folder, slash, name = text_of(path).rpartition("/")
     return folder + slash + PurePosixPath(name).stem.replace(".", "_")
 
 
 def unique_keys(wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """A key for each (key, suffix): the key, or KEY_SUFFIX where it is taken, or KEY_SUFFIX_2, _3, ..."""
+    """A key for each (key, suffix): KEY, or KEY_SUFFIX if that is taken already, or KEY_SUFFIX_2, _3, ..."""
     taken: set[str] = set()
     keys = []
     for key, suffix in wanted:

@@ -1,9 +1,9 @@
-"""Labels from a CSV (or tab-separated .tsv): a row for each entry, by path or key; columns become fields.
+"""Labels from a CSV file, or a tab-separated .tsv: one row for each entry, whose other columns become fields.
 
-The entries' column is the one called as in `NAMES`, or else the first. It holds the path in the source, with
-or without extension, or the key. The column ``label`` is the class: whole numbers stay, text is numbered in
-alphabetical order and its values become the store's classes. Other columns are int or float where all their
-values are, str otherwise; empty cells among floats are not-a-number.
+The column that names the entries is the one with a name of `NAMES`, or else the first. It holds the path in the
+source, with or without extension, or the key. The column ``label`` is the class: whole numbers stay as they are; text
+is numbered in alphabetical order, and the texts become the classes of the store. Another column is int or float if all
+its values are, and str otherwise; an empty cell of a float column is not-a-number.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TOO_LONG = re.compile(r"-?[0-9]{16,}")
 
 
 def apply_labels(items: Sequence[Item], location: Location, name: str) -> tuple[list[Item], tuple[str, ...] | None]:
-    """(items with the columns of a CSV as fields, classes or None).
+    """Read labels from the file `name` in `location`: (items with the columns as fields, classes or None).
 
-    An entry without a row, and a row without an entry, become entries that cannot be read: they are
-    reported as such, never left out in silence.
+    An entry without a row, and a row without an entry, become entries that cannot be read, so that they are reported.
+    StoreError if the file cannot be read; ArgumentError if it is no such table, or none of its rows names an entry.
     """
     where = location.at(name)
     header, rows = _table(where, location.read(name), "\t" if name.lower().endswith(".tsv") else ",")
@@ -57,8 +57,8 @@ def apply_labels(items: Sequence[Item], location: Location, name: str) -> tuple[
     if not fields:
         example = f"{items[0].path!r}" if items else "nothing"
         raise ArgumentError(
-            f"{where}: no row names an entry of the source; column {header[at]!r} holds "
-            f"{rows[0][at] if rows else 'nothing'!r}, the source {example}"
+            f"{where}: no row names an entry of the source: the first row has {rows[0][at]!r} in column "
+            f"{header[at]!r}, and the first entry is {example}"
         )
     labelled: list[Item] = []
     for i, item in enumerate(items):
@@ -71,8 +71,10 @@ def apply_labels(items: Sequence[Item], location: Location, name: str) -> tuple[
 
 
 def field_values(columns: Mapping[str, list[str]]) -> tuple[dict[str, list[Field]], tuple[str, ...] | None]:
-    """(the values of columns of text, classes or None): numbers where all of a column are, and of ``label`` else the
-    number of its class."""
+    """(the values of columns of text, classes or None): as numbers if all of a column are numbers.
+
+    The column ``label`` becomes the numbers of its classes, unless it holds whole numbers already.
+    """
     values: dict[str, list[Field]] = {}
     classes = None
     for column, cells in columns.items():
@@ -89,21 +91,21 @@ def _table(where: str, content: bytes, delimiter: str) -> tuple[list[str], list[
     try:
         lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ArgumentError(f"{where} is no CSV in UTF-8: {error}") from error
+        raise ArgumentError(f"{where} is not a CSV file in UTF-8: {error}") from error
     rows = [row for row in lines if row]
     if len(rows) < 2:
-        raise ArgumentError(f"{where} has no rows below a line of column names")
+        raise ArgumentError(f"{where} has no rows: a line of column names and at least one row below it are expected")
     header = rows[0]
     if len({column.strip() for column in header}) != len(header):
-        raise ArgumentError(f"{where}: two columns have one name: {', '.join(header)}")
+        raise ArgumentError(f"{where}: two columns have the same name: {', '.join(header)}")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
-            raise ArgumentError(f"{where}: row {number} has {len(row)} cells, the line of names {len(header)}")
+            raise ArgumentError(f"{where}: row {number} has {len(row)} cells, but there are {len(header)} columns")
     return header, rows[1:]
 
 
 def _reader(cells: list[str]) -> Callable[[str], Field]:
-    """What turns each of a column's cells into a value."""
+    """The function that turns the text of each of a column's cells into its value."""
     if all(map(WHOLE.fullmatch, cells)):
         return int
     if any(cells) and all(not cell or _is_decimal(cell) for cell in cells):
@@ -116,7 +118,7 @@ def _is_decimal(cell: str) -> bool:
 
 
 def _finder(items: Sequence[Item]) -> Callable[[str], int | None]:
-    """The position of the item that a cell names."""
+    """The function that finds the position of the item that a cell names, or None."""
     by_path = {item.path: i for i, item in enumerate(items)}
     by_key = {item.key: i for i, item in enumerate(items)}
     by_stem: dict[str, int | None] = {}

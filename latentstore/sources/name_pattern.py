@@ -1,8 +1,8 @@
 """Fields from the names of files: ``{label}_{speaker}_{n}.wav`` reads 7_theo_12.wav.
 
-A pattern with slashes is matched with as many parts of the path, from its end. A field takes as few characters as
-fit, at least one, and none of them a slash; ``{_}`` is passed over. Extensions are compared where both the pattern and
-the name have one (names in tars and Zarr have none). Values become numbers and classes as those of a CSV do.
+A pattern with slashes is matched with as many of the last parts of the path. A field takes as few characters as
+possible, at least one, and no slash. ``{_}`` matches text that is not kept. Extensions are compared if both the
+pattern and the name have one; names in tars and Zarr have none. Values become numbers and classes as in a CSV file.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ PASSED_OVER = "_"
 
 
 def is_pattern(labels: str) -> bool:
-    """Whether `--labels` is a pattern, not a file."""
+    """Whether labels are given as a pattern, and not as a file."""
     return FIELD.search(labels) is not None
 
 
 def match_names(items: Sequence[Item], pattern: str) -> tuple[list[Item], tuple[str, ...] | None]:
-    """(items with the fields of their names, classes or None: of a field ``label`` that is text).
+    """Read fields from names: (items with the fields of their names, classes or None).
 
-    An item whose name does not fit becomes an entry that cannot be read. ArgumentError if none fits, or the pattern
-    cannot be meant.
+    There are classes if a field ``label`` is text. An item whose name does not fit becomes an entry that cannot be
+    read. ArgumentError if no name fits, or the pattern is not valid.
     """
     path = PurePosixPath(pattern)
     extension = "" if "{" in path.suffix else path.suffix
@@ -70,8 +70,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
             parts[i] = "[^/]+?"
         elif not name.isidentifier() or not name.isascii() or name in names or name in RESERVED:
             raise ArgumentError(
-                f"the pattern {pattern!r}: {{{name}}} is no name for a field; those are letters, digits and _, each "
-                f"once, and none of {', '.join(sorted(RESERVED))}"
+                f"the pattern {pattern!r}: {{{name}}} is not a valid field: a name has letters, digits and _, occurs "
+                f"once, and is none of {', '.join(sorted(RESERVED))}"
             )
         else:
             names.append(name)

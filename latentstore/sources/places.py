@@ -1,4 +1,4 @@
-"""What kind of source a URL is, and where its parts are."""
+"""Which kind of source a URL is, and where its parts are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from latentstore.codecs.errors import ArgumentError, StoreError
-from latentstore.loaders.remote.location import Location
+from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.remote.location import Location, MissingError
 from latentstore.sources.folder import left_out
 
 __all__ = ["expand_braces", "find_tars", "is_zarr", "split_file"]
@@ -29,14 +29,15 @@ def is_zarr(location: Location) -> bool:
 def find_tars(
     url: str | os.PathLike[str] | Sequence[str], options: dict[str, Any], extensions: Collection[str]
 ) -> list[tuple[Location, str]] | None:
-    """Each tar as its folder and its name in it; None where the source is no tars.
+    """(folder, name in it) of each tar of the source; None if the source is not made of tars.
 
-    extensions: of files that, beside tars, could be meant as well.
+    extensions: of images or recordings. ArgumentError if a folder holds tars and such files too, because either
+    could be the source.
     """
     if not isinstance(url, str | os.PathLike):
         urls = [tar for pattern in url for tar in expand_braces(pattern)]
         if not urls or not all(tar.endswith(".tar") for tar in urls):
-            raise ArgumentError("a list is a source where each of its names ends in .tar")
+            raise ArgumentError("a list is a source only if each of its names ends in .tar")
         return [split_file(tar, options) for tar in urls]
     text = os.fspath(url)
     if text.endswith(COMPRESSED):
@@ -49,50 +50,31 @@ def find_tars(
 
 
 def _tars_in(location: Location, extensions: Collection[str]) -> list[str]:
-    """Names of the tars directly in a folder, which then holds nothing else that could be meant."""
-    files, folders = _level(location)
+    """Names of the tars directly in a folder; ArgumentError if it also holds other things that could be the source."""
+    try:
+        files, folders = location.children()
+    except MissingError:
+        return []  # listing it as a folder says what is wrong with it
     tars = [name for name in files if name.endswith(".tar") and not left_out(name)]
     if tars:
         signals = [name for name in files if PurePosixPath(name).suffix[1:].lower() in extensions]
         for other in [*signals, *folders]:
             if not left_out(other):
                 raise ArgumentError(
-                    f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern, or "
-                    "move them apart"
+                    f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern "
+                    "(x-{000..012}.tar), or move them to a folder of their own"
                 )
     return tars
 
 
-def _level(location: Location) -> tuple[list[str], list[str]]:
-    """(files, folders) directly in a folder, sorted; nothing where it is no folder."""
-    if location.local is not None:
-        try:
-            with os.scandir(location.local) as scan:
-                found = [(entry.name, entry.is_dir()) for entry in scan]
-        except OSError:
-            return [], []  # listing it as a source says what is wrong with it
-    else:
-        import fsspec
-
-        try:
-            fs, root = fsspec.core.url_to_fs(location.url, **location.storage_options)
-            infos = fs.ls(root, detail=True)
-        except FileNotFoundError:
-            return [], []
-        except (OSError, ValueError, ImportError) as error:
-            raise StoreError(f"the source {location.url} cannot be listed: {error}") from error
-        found = [(info["name"].rstrip("/").rpartition("/")[2], info["type"] == "directory") for info in infos]
-    return sorted(n for n, folder in found if not folder), sorted(n for n, folder in found if folder)
-
-
 def split_file(url: str, options: dict[str, Any]) -> tuple[Location, str]:
-    """A file's folder and its name in it."""
+    """(the folder of a file, the file's name in it)."""
     folder, slash, name = url.rpartition("/")
     return Location((folder or slash) or ".", options), name
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Names of a pattern, in order: ``{000..012}`` counts with as many digits, ``{a,b}`` lists."""
+    """The names that a pattern stands for, in order: ``{000..012}`` counts with three digits, ``{a,b}`` lists."""
     parts = BRACES.split(pattern)
     choices = [[part] if i % 2 == 0 else _choices(part, pattern) for i, part in enumerate(parts)]
     return ["".join(chosen) for chosen in itertools.product(*choices)]

@@ -1,9 +1,12 @@
-"""A Zarr array of images, (N, H, W), (N, H, W, C) or (N, C, H, W), or of waveforms, (N, n), (N, n, inputs) or
-(N, inputs, n), by any fsspec URL.
+"""A Zarr array as a source, by path or URL.
 
-In a group, the array is the only one with that many axes, or the one called as in `Kind.names`. Arrays of N
-values beside it are fields of the samples; ``labels`` is read as ``label``, and ``key`` are the keys. The rate of
-waveforms is such an array called as in `RATES`, or an attribute of the array or of its group.
+It holds images, (N, H, W), (N, H, W, C) or (N, C, H, W), or waveforms, (N, n), (N, n, inputs) or (N, inputs, n).
+
+In a group, the array is the only one with that many axes, or the one with a name of `Kind.names`. Arrays of N values
+beside it are fields of the samples; ``labels`` becomes ``label``, and ``key`` holds the keys. The rate of waveforms is
+such an array with a name of `RATES`, or an attribute of the array or of its group.
+
+zarr reads it, through `loaders.remote.zarr_store`, so that the retry policy is the same as everywhere.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.zarr_store import tried, zarr_store
 from latentstore.sources.item import Field, Item, key_of, unique_keys
 
 __all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "list_array"]
@@ -25,8 +30,12 @@ RATES = ("rate", "sample_rate", "sampling_rate")
 
 @dataclass(frozen=True)
 class Kind:
-    """What an array may hold. axes: without and with channels; at: of the axis that channels are on where they are
-    not last; types: by name, or "b" or "f" for all of a kind."""
+    """What an array may hold, images or waveforms.
+
+    many: their noun. names: of arrays that are meant, the best first. axes: their number, without and with channels.
+    channels: the most there may be. types: dtypes, by name, or "b" or "f" for all bools or floats. shapes, said: the
+    shapes and the types, for messages.
+    """
 
     many: str
     names: tuple[str, ...]
@@ -37,10 +46,11 @@ class Kind:
     said: str
 
     def channels_first(self, shape: tuple[int, ...]) -> bool:
-        """Whether channels are the second axis; where both readings fit, they are the last."""
+        """Whether channels are the second axis. If both the second and the last could be, they are the last."""
         return len(shape) == self.axes[1] and shape[-1] > self.channels >= shape[1]
 
     def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of that shape may be meant."""
         some = len(shape) == self.axes[0] or (len(shape) == self.axes[1] and min(shape[-1], shape[1]) <= self.channels)
         return some and all(shape)
 
@@ -50,21 +60,21 @@ IMAGES = Kind(
     "(N, H, W), (N, H, W, C) and (N, C, H, W) with C from 1 to 4", "bool, uint8, uint16 and floats are images",
 )  # fmt: skip
 WAVEFORMS = Kind(
-    "waveforms", ("audio", "waveforms", "waveform", "clips", "audio", "signals", "data", "x"), (2, 3), 16,
+    "waveforms", ("audio", "waveforms", "waveform", "clips", "signals", "data", "x"), (2, 3), 16,
     ("f", "int16", "int32"), "(N, n), (N, n, inputs) and (N, inputs, n) with inputs from 1 to 16",
     "floats, int16 and int32 are waveforms",
 )  # fmt: skip
-# A chunk of many signals is decoded once for all of them; above this much, they are read one by one.
+# The signals of a chunk are decoded together, once. Where a chunk is larger than this, they are read one by one.
 BLOCK_BYTES = 256 << 20
 
 _last = threading.local()
 
 
 class SignalArray:
-    """The array, opened when first used, in each process anew."""
+    """The array. Each process opens it by itself, when it first reads from it."""
 
-    def __init__(self, url: str, path: str, storage_options: dict[str, Any], kind: Kind) -> None:
-        self.url, self.path, self.storage_options, self.kind = url, path, storage_options, kind
+    def __init__(self, location: Location, path: str, kind: Kind) -> None:
+        self.location, self.path, self.kind = location, path, kind
         self._array: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,31 +85,34 @@ class SignalArray:
         if self._array is None:
             import zarr
 
-            self._array = zarr.open_array(
-                self.url, path=self.path, mode="r", storage_options=self.storage_options or None
-            )
+            store = zarr_store(self.location)
+            self._array = tried(self.location, lambda: zarr.open_array(store, path=self.path, mode="r"))
         return self._array
 
     @property
     def length(self) -> tuple[int, int]:
-        """(samples, channels) of every waveform."""
+        """(number of samples, number of channels), the same for every waveform."""
         shape = self.array.shape
         first = self.kind.channels_first(shape)
         return shape[2 if first else 1], 1 if len(shape) == 2 else shape[1 if first else 2]
 
     def signal(self, index: int) -> np.ndarray:
-        """(H, W), (H, W, C), (n,) or (n, C), in the array's own type."""
+        """Image or waveform `index`: (H, W), (H, W, C), (n,) or (n, C), in the array's own dtype.
+
+        StoreError if it cannot be read.
+        """
         array = self.array
         rows = array.chunks[0]
         if rows * array.dtype.itemsize * int(np.prod(array.shape[1:])) > BLOCK_BYTES:
             rows = 1
         block = index // rows
-        # One block for each thread: a task's signals follow each other.
+        # Each thread keeps the block that it read last: the signals of a task follow each other.
         if getattr(_last, "of", None) != (id(self), block):
             try:
-                _last.rows = np.asarray(array[block * rows : (block + 1) * rows])
+                part = tried(self.location, lambda: array[block * rows : (block + 1) * rows])
+                _last.rows = np.asarray(part)
             except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise StoreError(f"{self.url}/{self.path}: row {index} cannot be read: {error}") from error
+                raise StoreError(f"{self.location.at(self.path)}: row {index} cannot be read: {error}") from error
             _last.of, _last.keep = (id(self), block), self
         signal: np.ndarray = _last.rows[index - block * rows]
         return np.moveaxis(signal, 0, -1) if self.kind.channels_first(array.shape) else signal
@@ -117,26 +130,27 @@ class ArrayItem(Item):
         return self.source.signal(self.index), self.fields
 
 
-def list_array(url: str, storage_options: dict[str, Any], kind: Kind = IMAGES, rate: int | None = None) -> list[Item]:
+def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None) -> list[Item]:
     """The signals of an array, or of the array of such signals in a group, in order.
 
-    rate: of waveforms that do not say theirs, in hertz. Waveforms have the field ``rate`` (int).
+    rate: in hertz, of waveforms that do not say theirs. Waveforms have the field ``rate`` (int). StoreError if the
+    array cannot be read; ArgumentError if it holds no such signals, or nothing says the rate.
     """
     import zarr
 
-    node = _open(url, storage_options)
+    url, node = location.url, _open(location)
     if "latentstore" in node.attrs:
         raise ArgumentError(f"the source {url} is a latentstore store already; `latentstore export` reads it")
     if isinstance(node, zarr.Group):
-        arrays = dict(node.arrays())
+        arrays = tried(location, lambda: dict(node.arrays()))
         name = _choose(url, arrays, kind)
         array = arrays.pop(name)
     else:
         name, array, arrays = "", node, {}
     _check(url, name, array, kind)
-    source = SignalArray(url, name, storage_options, kind)
+    source = SignalArray(location, name, kind)
     count = array.shape[0]
-    columns = {key: values for key, other in sorted(arrays.items()) if (values := _column(other, count))}
+    columns = {key: values for key, other in sorted(arrays.items()) if (values := _column(location, other, count))}
     if "label" not in columns and "labels" in columns:
         columns["label"] = columns.pop("labels")
     if kind is WAVEFORMS:
@@ -151,13 +165,14 @@ def list_array(url: str, storage_options: dict[str, Any], kind: Kind = IMAGES, r
     ]
 
 
-def _open(url: str, storage_options: dict[str, Any]) -> Any:
+def _open(location: Location) -> Any:
     import zarr
 
     try:
-        return zarr.open(url, mode="r", storage_options=storage_options or None)
+        store = zarr_store(location)
+        return tried(location, lambda: zarr.open(store, mode="r"))
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise StoreError(f"the source {url} cannot be opened as Zarr: {error}") from error
+        raise StoreError(f"the source {location.url} cannot be opened as Zarr: {error}") from error
 
 
 def _choose(url: str, arrays: dict[str, Any], kind: Kind) -> str:
@@ -166,7 +181,10 @@ def _choose(url: str, arrays: dict[str, Any], kind: Kind) -> str:
     if len(likely) == 1 or named:
         return named[0] if named else likely[0]
     has = ", ".join(f"{name} {array.shape}" for name, array in sorted(arrays.items())) or "nothing"
-    raise ArgumentError(f"the group {url} has no array of {kind.many} that stands out ({has}); give its own URL")
+    raise ArgumentError(
+        f"the group {url}: no array of {kind.many} is the only one there, or has a usual name (the group has {has}); "
+        "give the URL of the array itself"
+    )
 
 
 def _check(url: str, name: str, array: Any, kind: Kind) -> None:
@@ -180,7 +198,7 @@ def _check(url: str, name: str, array: Any, kind: Kind) -> None:
 def _rates(
     url: str, columns: dict[str, list[Field]], attributes: Mapping[str, Any], given: int | None, count: int
 ) -> list[Field]:
-    """The rate of each waveform in hertz; a column that says it is taken out of `columns`."""
+    """The rate of each waveform in hertz. A column that holds it is removed from `columns`."""
     for name in RATES:
         rates = columns.pop(name, None) or ([attributes[name]] * count if name in attributes else None)
         if rates is not None:
@@ -189,14 +207,15 @@ def _rates(
             return [int(rate) for rate in rates]
     if given is None:
         raise ArgumentError(
-            f"the source {url} does not say the rate of its waveforms: give it as --rate, or as the attribute 'rate'"
+            f"the source {url} does not say the rate of its waveforms: give the rate in hertz, or store it as the "
+            "attribute 'rate'"
         )
     return [given] * count
 
 
-def _column(array: Any, count: int) -> list[Field] | None:
-    """The values of a neighbour that has one per signal, as Python's own types."""
+def _column(location: Location, array: Any, count: int) -> list[Field] | None:
+    """The values of an array that has one for each signal, in Python's own types; None for any other array."""
     if array.shape != (count,) or array.dtype.kind not in "biufUOT":
         return None
-    values = array[:].tolist()
+    values = tried(location, lambda: array[:].tolist())
     return [int(v) if isinstance(v, bool) else v for v in values]

@@ -1,6 +1,6 @@
-"""From sample numbers to bytes: mapped files, blocks held in memory, or merged ranges of remote objects.
+"""From sample numbers to bytes: of mapped files, of blocks in memory, or of merged ranges of remote objects.
 
-Nothing here runs per sample in Python but where a blob lies across two objects (at most one blob per object).
+No Python code runs for each sample, except where a blob lies across two objects; an object has at most one such blob.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote.location import MERGE_GAP_BYTES, Location
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.ranges import Range, merge_blobs
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Group blobs, as `Codec.read_groups` wants them: blob i is ``buffers[source[i]][start[i]:start[i] +
-    length[i]]``.
+    """Group blobs, as `Codec.read_groups` takes them.
 
-    buffers: uint8 arrays. source int32, start and length int64, each (n * groups,): sample-major, groups in
-    order.
+    Blob i is ``buffers[source[i]][start[i] : start[i] + length[i]]``. buffers: uint8 arrays (bytes,). source: int32;
+    start, length: int64 bytes; each (n * groups,), the groups of the first sample first.
     """
 
     buffers: list[np.ndarray]
@@ -32,24 +32,24 @@ class Fetched:
 
 
 class Fetcher:
-    """Bytes of the samples of one store, for its first `groups` groups. Thread-safe."""
+    """Reads the first `groups` group blobs of the samples of one store. Thread-safe; it can be pickled."""
 
     def __init__(self, reader: Reader, groups: int) -> None:
         self.reader = reader
         self.groups = groups
         self._maps: dict[int, np.ndarray] = {}
-        self._held: dict[int, list[np.ndarray]] = {}
+        self._loaded: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
     def fetch(self, indices: np.ndarray) -> Fetched:
-        """The blobs of samples `indices`, int64 (n,)."""
+        """The blobs of samples `indices`, int64 (n,). StoreError if they cannot be read, or an object is cut short."""
         start, length = self.reader.locate(indices, self.groups)
-        if self._held:
+        loaded = self._loaded  # `load` and `drop` put another dict in its place
+        if loaded:
             blocks = self.reader.blocks(indices)
             needed = np.unique(blocks).tolist()
-            held = self._held
-            if all(b in held for b in needed):
-                return self._from_held(blocks, needed, held, start, length)
+            if all(b in loaded for b in needed):
+                return self._from_loaded(blocks, needed, loaded, start, length)
         obj, offset, whole = (a.reshape(-1) for a in self.reader.objects(indices, start, length))
         length = length.reshape(-1)
         place = self._mapped if self.reader.location.local is not None else self._ranged
@@ -58,12 +58,11 @@ class Fetcher:
         got = place(obj[whole], offset[whole], length[whole])
         return self._with_split(got, obj, offset, length, whole)
 
-    # ---- blocks held in memory
+    # ---- blocks in memory
 
-    def hold(self, blocks: list[int]) -> None:
-        """Read whole blocks (their first groups) and keep them until `drop`: one range a shard, all at
-        once."""
-        wanted = [b for b in blocks if b not in self._held]
+    def load(self, blocks: list[int]) -> None:
+        """Read the first groups of whole blocks, with one request for each shard, and keep them until `drop`."""
+        wanted = [b for b in blocks if b not in self._loaded]
         ranges, shape = [], []
         for block in wanted:
             for pieces in self.reader.block_ranges(block, self.groups):
@@ -75,15 +74,15 @@ class Fetcher:
             parts = [next(data) for _ in range(count)]
             fresh[block].append(np.frombuffer(parts[0] if count == 1 else b"".join(parts), np.uint8))
         with self._lock:
-            self._held = {**self._held, **fresh}
+            self._loaded = {**self._loaded, **fresh}
 
     def drop(self, blocks: list[int]) -> None:
-        """Let go of blocks that `hold` read."""
+        """Forget blocks that `load` read."""
         with self._lock:
-            self._held = {b: v for b, v in self._held.items() if b not in set(blocks)}
+            self._loaded = {b: v for b, v in self._loaded.items() if b not in set(blocks)}
 
-    def _from_held(
-        self, blocks: np.ndarray, needed: list[int], held: dict[int, list[np.ndarray]],
+    def _from_loaded(
+        self, blocks: np.ndarray, needed: list[int], loaded: dict[int, list[np.ndarray]],
         start: np.ndarray, length: np.ndarray,
     ) -> Fetched:  # fmt: skip
         buffers: list[np.ndarray] = []
@@ -93,12 +92,15 @@ class Fetcher:
             for g, (which, begins) in enumerate(self.reader.block_bases(block, self.groups)):
                 source[row, g] = len(buffers) + which
                 base[row, g] = begins
-            buffers += held[block]
+            buffers += loaded[block]
         rows = np.searchsorted(np.array(needed), blocks)
         got = Fetched(buffers, source[rows].reshape(-1), (start - base[rows]).reshape(-1), length.reshape(-1))
         sizes = np.array([b.size for b in buffers])
         if ((got.start < 0) | (got.start + got.length > sizes[got.source])).any():
-            raise StoreError(f"{self.reader.location.url}: a shard's index points outside of it")
+            raise StoreError(
+                f"{self.reader.location.url}: an index points outside of its shard: the store is damaged; copy or "
+                "convert it again"
+            )
         return got
 
     # ---- local files
@@ -127,24 +129,10 @@ class Fetcher:
     # ---- remote objects
 
     def _ranged(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Fetched:
-        order = np.lexsort((offset, obj))
-        o, a = obj[order], offset[order]
-        b = a + length[order]
-        # A new range begins where the object changes or the gap is too wide. Blobs of one object do not
-        # overlap, except that one sample may be asked for twice: the running end covers that.
-        shift = o.astype(np.int64) << 44
-        ends = np.maximum.accumulate(b + shift)
-        fresh = np.ones(len(o), bool)
-        fresh[1:] = (o[1:] != o[:-1]) | (a[1:] + shift[1:] > ends[:-1] + MERGE_GAP_BYTES)
-        first = np.flatnonzero(fresh)
-        run = np.cumsum(fresh) - 1
-        begin, end = a[first], np.maximum.reduceat(b, first) if len(first) else a
-        names = [self.reader.object_name(n) for n in o[first].tolist()]
-        ranges: list[tuple[str, int, int | None]] = list(zip(names, begin.tolist(), end.tolist(), strict=True))
+        objects, begin, end, source, start = merge_blobs(obj, offset, length)
+        names = [self.reader.object_name(n) for n in objects.tolist()]
+        ranges: list[Range] = list(zip(names, begin.tolist(), end.tolist(), strict=True))
         buffers = [np.frombuffer(d, np.uint8) for d in self.reader.location.read_ranges(ranges)]
-        source, start = np.empty(len(o), np.int32), np.empty(len(o), np.int64)
-        source[order] = run
-        start[order] = a - begin[run]
         return Fetched(buffers, source, start, length)
 
     # ---- blobs across two objects
@@ -163,7 +151,9 @@ class Fetcher:
                 name = self.reader.object_name(number)
                 take = min(left, location.size(name) - begin)
                 if take <= 0:
-                    raise StoreError(f"{location.at(name)} is cut short")
+                    raise StoreError(
+                        f"{location.at(name)} is cut short: a blob should go on at byte {begin}, where the file ends"
+                    )
                 pieces += location.read_ranges([(name, begin, begin + take)])
                 left, number, begin = left - take, number + 1, 0
             source[at] = len(buffers)

@@ -1,13 +1,13 @@
-"""Where bytes are: URLs, byte ranges, retries, atomic writes. The one place that knows them.
+"""Folders by path or URL: reading, writing and listing what is in them.
 
-A `Location` is a folder by any fsspec URL (a plain path, ``s3://bucket/prefix``, ``memory://x``, ...). Local
-files are read and written by the operating system directly; everything else through fsspec, concurrently
-where the file system can, and retried. Names inside a location are relative, with forward slashes.
+A `Location` is a folder by any fsspec URL (a plain path, ``s3://bucket/prefix``, ``memory://x``, ...). Local files are
+read and written through the operating system. Everything else goes through fsspec, concurrently where the file system
+can, and failed requests are tried again (`loaders.remote.retry`). Names in a location are relative, with forward
+slashes.
 """
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import shutil
@@ -19,27 +19,36 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges
+from latentstore.loaders.remote.retry import (
+    Attempts,
+    is_of_client,
+    is_transient,
+    make_single_attempt,
+    said,
+    single_attempt_options,
+)
+from latentstore.loaders.remote.stream import open_stream
 
-ATTEMPTS = 5
-FIRST_PAUSE_SECONDS = 0.1
-# Two ranges this near are fetched as one: at 100 MB/s and 5 ms a request, reading over half a megabyte costs
-# no more than a second request.
-MERGE_GAP_BYTES = 512 << 10
-# Fetched at a time from an object that is read in pieces: a header is within the first.
-PIECE_BYTES = 64 << 10
-
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-_LASTING_ERRNO = {errno.EINVAL, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EPERM, errno.EDQUOT}
+# Read at a time from a remote object that is opened as a file: a header is within the first block.
+BLOCK_BYTES = 64 << 10
 
 Result = TypeVar("Result")
 Bytes = bytes | memoryview
 
 
-class Location:
-    """A folder, local or remote. Pickles (its file system is opened again, in each process, when first used).
+class MissingError(StoreError):
+    """An object, or a folder, that is not there."""
 
-    temp: for local folders, where files are written before they are renamed into place (same disk; default:
-    beside the file).
+
+class Location:
+    """A folder, local or remote. It can be pickled: each process connects by itself, at the first request.
+
+    url: a path or an fsspec URL. storage_options: for fsspec. temp: of a local folder, where files are written before
+    they are renamed into place; it must be on the same disk, and by default it is the file's own folder.
+
+    Its methods raise MissingError for what is not there, and StoreError for what cannot be read or written. Both name
+    the URL.
     """
 
     def __init__(
@@ -78,65 +87,41 @@ class Location:
     # ---- reading
 
     def read(self, name: str) -> bytes:
-        """The whole object `name`; StoreError naming it if it is missing."""
+        """All bytes of the object `name`."""
         return self.read_ranges([(name, 0, None)])[0]
 
-    def opened(self, name: str) -> BinaryIO:
-        """The object `name`, to read pieces of: OSError where that fails. The caller closes it."""
-        if self.local is not None:
-            return self.path(name).open("rb")
-        file: BinaryIO = self._filesystem().open(self._at(name), "rb", block_size=PIECE_BYTES)
-        return file
+    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """The bytes of each range (name, start, end).
 
-    def read_ranges(self, ranges: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
-        """The bytes of each (name, start, end); end None is the end; start < 0 with end None counts from the
-        end.
-
-        Near ranges of one object are read as one; object stores are read concurrently. A range past the end
-        of its object is a StoreError.
+        An end of None is the end of the object; then a negative start counts from that end. Ranges of one object that
+        are near each other are read as one, and object stores answer several requests at once. StoreError if an object
+        ends before one of its ranges does.
         """
         if self.local is not None:
             return [self._read_local(*item) for item in ranges]
-        whole, pieces = merge_ranges(ranges)
-        paths = [self._at(name) for name, _, _ in whole]
-        starts = [start for _, start, _ in whole]
-        ends = [end for _, _, end in whole]
-        got: list[bytes | None] = [None] * len(whole)
-        left = list(range(len(whole)))
-        for attempt in range(ATTEMPTS):
-            fs = self._filesystem()
-            results = fs.cat_ranges(
-                [paths[i] for i in left],
-                [starts[i] for i in left],
-                [ends[i] for i in left],
-                on_error="return",
-            )
-            failed, error = [], None
-            for i, result in zip(left, results, strict=True):
-                if isinstance(result, BaseException):
-                    self._raise_if_lasting(result, whole[i][0])
-                    failed.append(i)
-                    error = result
-                else:
-                    got[i] = result
-            if not failed:
-                break
-            left = failed
-            if attempt + 1 == ATTEMPTS:
-                name = whole[failed[0]][0]
-                raise StoreError(f"{self.at(name)}: still failing after {ATTEMPTS} attempts: {_said(error)}") from error
-            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        out = []
+        merged, pieces = merge_ranges(ranges)
+        blocks = self._fetch(merged)
+        found = []
         for (name, start, end), (i, offset) in zip(ranges, pieces, strict=True):
-            block = got[i]
-            assert block is not None
-            piece = block if end is None else block[offset : offset + end - start]
-            _check_length(self.at(name), start, end, len(piece))
-            out.append(piece)
-        return out
+            piece = blocks[i] if end is None else blocks[i][offset : offset + end - start]
+            check_length(self.at(name), start, end, len(piece))
+            found.append(piece)
+        return found
+
+    def open(self, name: str, block_bytes: int = BLOCK_BYTES) -> BinaryIO:
+        """The object `name` as a file to seek in and read from. The caller closes it.
+
+        block_bytes: of a remote object, what is read at a time; no more of it is in memory.
+        """
+        if self.local is None:
+            return open_stream(lambda a, b: self.read_ranges([(name, a, b)])[0], self.size(name), block_bytes)
+        try:
+            return self.path(name).open("rb")
+        except OSError as error:
+            raise self._missing_or(error, name) from error
 
     def map(self, name: str) -> np.ndarray:
-        """uint8 (bytes,): a local file mapped read-only, or a remote one read whole."""
+        """uint8 (bytes,): a local file, mapped read-only, or all bytes of a remote object."""
         if self.local is None:
             return np.frombuffer(self.read(name), np.uint8)
         try:
@@ -150,43 +135,66 @@ class Location:
     def size(self, name: str) -> int:
         """Bytes of the object `name`."""
         if self.local is None:
-            return int(self._retry(lambda fs: fs.info(self._at(name))["size"], name))
+            return int(self.retry(lambda: self._filesystem().info(self._at(name))["size"], name))
         try:
             return self.path(name).stat().st_size
         except OSError as error:
             raise self._missing_or(error, name) from error
 
     def exists(self, name: str = "") -> bool:
-        """Whether there is an object (or, locally, a folder) of that name."""
+        """Whether there is an object, or a folder, of that name."""
         if self.local is not None:
             return self.path(name).exists()
-        return bool(self._retry(lambda fs: fs.exists(self._at(name)), name))
+        return bool(self.retry(lambda: self._filesystem().exists(self._at(name)), name))
 
     def list(self, name: str = "") -> dict[str, int]:
-        """Names and sizes of all objects below the folder `name`, names relative to this location, sorted."""
+        """Sizes in bytes of all objects below the folder `name`, by their names in this location, in order."""
+        return {path: int(info["size"]) for path, info in self.details(name).items()}
+
+    def details(self, name: str = "") -> dict[str, dict[str, Any]]:
+        """What the file system tells of each object that `list` finds: "size", and more that depends on it."""
         if self.local is not None:
             base = self.path()
-            found = {
-                p.relative_to(base).as_posix(): p.stat().st_size for p in self.path(name).rglob("*") if p.is_file()
-            }
+            files = (p for p in self.path(name).rglob("*") if p.is_file())
+            found = {p.relative_to(base).as_posix(): {"size": p.stat().st_size} for p in files}
             return dict(sorted(found.items()))
-        base_path = self._at("").rstrip("/") + "/"
 
-        def find(fs: Any) -> dict[str, dict[str, Any]]:
+        def find() -> dict[str, dict[str, Any]]:
+            fs = self._filesystem()
             fs.invalidate_cache()
             return dict(fs.find(self._at(name), detail=True))
 
-        sizes = {path: int(info["size"]) for path, info in self._retry(find, name).items()}
-        return {p.removeprefix(base_path): n for p, n in sorted(sizes.items()) if p.startswith(base_path)}
+        infos = self.retry(find, name)
+        prefix = self._at("").rstrip("/") + "/"
+        return {path.removeprefix(prefix): info for path, info in sorted(infos.items()) if path.startswith(prefix)}
+
+    def children(self) -> tuple[Sequence[str], Sequence[str]]:
+        """(names of files, names of folders) directly in this folder, each sorted; MissingError if it is no folder."""
+        if self.local is not None:
+            try:
+                with os.scandir(self.local) as scan:
+                    found = [(entry.name, entry.is_dir()) for entry in scan]
+            except OSError as error:
+                raise self._missing_or(error, "") from error
+        else:
+
+            def ls() -> Any:
+                fs = self._filesystem()
+                fs.invalidate_cache()
+                return fs.ls(self._at(""), detail=True)
+
+            infos = self.retry(ls, "")
+            found = [(info["name"].rstrip("/").rpartition("/")[2], info["type"] == "directory") for info in infos]
+        return sorted(n for n, folder in found if not folder), sorted(n for n, folder in found if folder)
 
     # ---- writing
 
     def write(self, name: str, parts: Bytes | Iterable[Bytes]) -> None:
-        """Write the object `name` whole: afterwards it is there with all its bytes, or as it was before."""
+        """Write the object `name`. A reader finds all the new bytes, or what was there before, and never a part."""
         pieces: Iterable[Bytes] = [parts] if isinstance(parts, bytes | memoryview) else parts
         if self.local is None:
             data = b"".join(pieces)
-            self._retry(lambda fs: fs.pipe_file(self._at(name), data), name)
+            self.retry(lambda: self._filesystem().pipe_file(self._at(name), data), name)
             return
         target = self.path(name)
         folder = Path(self._temp) if self._temp else target.parent
@@ -204,13 +212,13 @@ class Location:
                 temporary.unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise StoreError(f"{target}: could not be written: {_said(error)}") from error
+            raise StoreError(f"{target}: could not be written: {said(error)}") from error
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write the object `name` if there is none of that name; whether this call did.
+        """Write the object `name` unless it exists. Returns whether this call wrote it.
 
-        Object stores have no such thing in common: there, of two that try at the same moment, both may be
-        told that they did.
+        Object stores have no common request for this: of two processes that try at the same moment, both may be told
+        that they wrote it.
         """
         if self.local is None:
             if self.exists(name):
@@ -225,19 +233,18 @@ class Location:
         except FileExistsError:
             return False
         except OSError as error:
-            raise StoreError(f"{target}: could not be written: {_said(error)}") from error
+            raise StoreError(f"{target}: could not be written: {said(error)}") from error
         return True
 
     def copy(self, names: Sequence[str], to: Location) -> None:
-        """Copy objects to the same names in another location of the same object store, by the store
-        itself."""
+        """Copy objects to the same names in another location of the same object store, which does the copying."""
         sources, targets = [self._at(name) for name in names], [to._at(name) for name in names]
-        self._retry(lambda fs: fs.copy(sources, targets, on_error="raise"), "")
+        self.retry(lambda: self._filesystem().copy(sources, targets, on_error="raise"), "")
 
     def move(self, name: str, to: Location, new_name: str) -> None:
         """Rename an object, also into another location of the same file system.
 
-        On object stores a copy, then a removal.
+        An object store copies it and then removes it, so for a moment both names exist.
         """
         if self.local is not None:
             try:
@@ -246,11 +253,11 @@ class Location:
             except OSError as error:
                 raise self._missing_or(error, name) from error
             return
-        self._retry(lambda fs: fs.cp_file(self._at(name), to._at(new_name)), name)
+        self.retry(lambda: self._filesystem().cp_file(self._at(name), to._at(new_name)), name)
         self.remove(name)
 
     def remove(self, name: str = "") -> None:
-        """Remove an object or a folder with all it holds; nothing happens if it is missing."""
+        """Remove an object, or a folder with all it holds. Nothing happens if it is missing."""
         if self.local is not None:
             path = self.path(name)
             try:
@@ -259,60 +266,97 @@ class Location:
                 else:
                     path.unlink(missing_ok=True)
             except OSError as error:
-                raise StoreError(f"{path}: could not be removed: {_said(error)}") from error
+                raise StoreError(f"{path}: could not be removed: {said(error)}") from error
             return
 
-        def drop(fs: Any) -> None:
+        def drop() -> None:
+            fs = self._filesystem()
             fs.invalidate_cache()
             if fs.exists(self._at(name)):
                 fs.rm(self._at(name), recursive=True)
 
-        self._retry(drop, name)
+        self.retry(drop, name)
 
-    # ---- file systems
+    # ---- requests
+
+    def retry(self, action: Callable[[], Result], name: str = "") -> Result:
+        """The result of action(), tried again while it fails in a way that may pass.
+
+        name: of the object that it reads or writes, for messages.
+        """
+        attempts = Attempts()
+        while True:
+            try:
+                return action()
+            except Exception as error:  # what a file system raises differs by its client
+                if attempts.again(error, self.at(name)):
+                    continue
+                if (known := self._translated(error, name, attempts.count)) is not None:
+                    raise known from error
+                raise
+
+    def _fetch(self, ranges: Sequence[Range]) -> Sequence[bytes]:
+        """The bytes of remote ranges, all requested at once. Only those that failed are requested again."""
+        paths = [self._at(name) for name, _, _ in ranges]
+        got = [b""] * len(ranges)
+        left = list(range(len(ranges)))
+        attempts = Attempts()
+        while left:
+            results = self._filesystem().cat_ranges(
+                [paths[i] for i in left],
+                [ranges[i][1] for i in left],
+                [ranges[i][2] for i in left],
+                on_error="return",
+            )
+            failed = []
+            for i, result in zip(left, results, strict=True):
+                if isinstance(result, BaseException):
+                    failed.append((i, result))
+                else:
+                    got[i] = result
+            if failed:
+                i, error = next(((i, e) for i, e in failed if not is_transient(e)), failed[0])
+                name = ranges[i][0]
+                if not attempts.again(error, self.at(name)):
+                    raise self._translated(error, name, attempts.count) or error from error
+            left = [i for i, _ in failed]
+        return got
+
+    def filesystem(self) -> tuple[Any, str]:
+        """(fsspec file system, path of this folder in it). Its client makes one attempt: call it through `retry`."""
+        return self._filesystem(), self._prefix
 
     def _filesystem(self) -> Any:
         # A client must not cross a fork: its event loop lives in a thread of the parent.
         if self._fs is None or self._fs_pid != os.getpid():
             import fsspec
 
+            options = single_attempt_options(self.url, self.storage_options)
             try:
-                self._fs, self._prefix = fsspec.core.url_to_fs(self.url, **self.storage_options)
+                fs, self._prefix = fsspec.core.url_to_fs(self.url, **options)
             except ImportError as error:
                 raise StoreError(f"{self.url}: {error} (pip install 'latentstore[s3]' or 'latentstore[gs]')") from error
             except ValueError as error:
                 raise StoreError(f"{self.url}: not a location that can be opened: {error}") from error
-            self._fs_pid = os.getpid()
+            make_single_attempt(fs)
+            self._fs, self._fs_pid = fs, os.getpid()
         return self._fs
 
     def _at(self, name: str) -> str:
         self._filesystem()
         return f"{self._prefix.rstrip('/')}/{name}" if name else self._prefix
 
-    def _retry(self, action: Callable[[Any], Result], name: str) -> Result:
-        for attempt in range(ATTEMPTS):
-            try:
-                return action(self._filesystem())
-            except Exception as error:  # what a file system raises differs by backend; lasting ones go up at once
-                self._raise_if_lasting(error, name)
-                if attempt + 1 == ATTEMPTS:
-                    raise StoreError(
-                        f"{self.at(name)}: still failing after {ATTEMPTS} attempts: {_said(error)}"
-                    ) from error
-            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        raise AssertionError("unreachable")
-
-    def _raise_if_lasting(self, error: BaseException, name: str) -> None:
+    def _translated(self, error: BaseException, name: str, attempts: int) -> StoreError | None:
         if is_transient(error):
-            return
+            return StoreError(f"{self.at(name)}: still failing after {attempts} attempts: {said(error)}")
         if isinstance(error, OSError):
-            raise self._missing_or(error, name) from error
-        raise error
+            return self._missing_or(error, name)
+        return StoreError(f"{self.at(name)}: {said(error)}") if is_of_client(error) else None
 
     def _missing_or(self, error: OSError, name: str) -> StoreError:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return MissingError(f"{self.at(name)} is missing")
-        return StoreError(f"{self.at(name)}: {_said(error)}")
+        return StoreError(f"{self.at(name)}: {said(error)}")
 
     def _read_local(self, name: str, start: int, end: int | None) -> bytes:
         try:
@@ -323,50 +367,8 @@ class Location:
                 data = file.read() if end is None else file.read(end - start)
         except OSError as error:
             raise self._missing_or(error, name) from error
-        _check_length(self.at(name), start, end, len(data))
+        check_length(self.at(name), start, end, len(data))
         return data
-
-
-class MissingError(StoreError):
-    """An object of a store is not there."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: time-outs, connections, overloaded servers; not missing files or
-    rights."""
-    if isinstance(error, _LASTING):
-        return False
-    if isinstance(error, OSError):  # s3fs and gcsfs turn a server's codes into errno; ConnectionError is here too
-        return error.errno not in _LASTING_ERRNO
-    return type(error).__module__.split(".")[0] in ("aiohttp", "asyncio", "botocore", "urllib3", "requests")
-
-
-def merge_ranges(
-    ranges: Sequence[tuple[str, int, int | None]], gap: int = MERGE_GAP_BYTES
-) -> tuple[list[tuple[str, int, int | None]], list[tuple[int, int]]]:
-    """Fewer, larger ranges that cover `ranges`, and for each of `ranges` its (merged range, offset in it).
-
-    Ranges with an open end or counted from the end stay alone.
-    """
-    order = sorted(range(len(ranges)), key=lambda i: (ranges[i][0], ranges[i][1]))
-    merged: list[tuple[str, int, int | None]] = []
-    pieces: list[tuple[int, int]] = [(0, 0)] * len(ranges)
-    for i in order:
-        name, start, end = ranges[i]
-        if merged and end is not None and start >= 0:
-            last_name, last_start, last_end = merged[-1]
-            if last_name == name and last_start >= 0 and last_end is not None and start - last_end <= gap:
-                merged[-1] = (name, last_start, max(last_end, end))
-                pieces[i] = (len(merged) - 1, start - last_start)
-                continue
-        merged.append((name, start, end))
-        pieces[i] = (len(merged) - 1, 0)
-    return merged, pieces
-
-
-def _check_length(url: str, start: int, end: int | None, got: int) -> None:
-    if end is not None and got != end - start:
-        raise StoreError(f"{url} is cut short: bytes {start} to {end} asked for, {got} of them there")
 
 
 def _local_path(url: str) -> Path | None:
@@ -375,9 +377,3 @@ def _local_path(url: str) -> Path | None:
     if url.startswith(("file://", "local://")):
         return Path(url.split("://", 1)[1])
     return None
-
-
-def _said(error: BaseException | None) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

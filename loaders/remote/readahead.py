@@ -1,4 +1,4 @@
-"""Shards in memory for the windows of an order: read whole, once, a window ahead of its use."""
+"""Reading ahead: the shards of the next window of an order are read while the current one is used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
 
-class HeldShards:
-    """The shards of the windows in use of one pass over an epoch. Thread-safe.
+class ReadAhead:
+    """Keeps the shards in memory that one pass over an epoch needs now or next. Thread-safe.
 
-    Holds nothing for local stores, whose files are mapped, and nothing for a full shuffle. Otherwise at
-    most the windows of the batches being made, and with `ahead` the next one, up to window `last`.
+    A window is a run of shards that are shuffled together (`loaders.order`). In memory are the windows of the batches
+    that are being made, and with `ahead` the next one, up to window `last`. Local stores are mapped and a full shuffle
+    has no windows: for those, nothing is kept.
     """
 
     def __init__(self, ds: LatentDataset, order: EpochOrder, last: int, ahead: bool) -> None:
@@ -29,24 +30,27 @@ class HeldShards:
         self._closed = False
 
     def need(self, windows: list[int]) -> None:
-        """Return when the shards of `windows` are in memory; whoever asks first reads them."""
+        """Return when the shards of `windows` are in memory. The first thread that asks reads them.
+
+        Raises StoreError if they cannot be read.
+        """
         if not self._ds.is_local:
             for window in windows:
                 self._load(window, ahead=False)
 
     def expect(self, window: int) -> None:
-        """Begin to read `window`, which will be needed soon. A failure shows when it is needed."""
+        """Begin to read `window`, which is needed soon. If that fails, `need` tries again and raises the error."""
         if self._pool is not None and window <= self._last and window not in self._loading:
             self._pool.submit(self._load, window, ahead=True)
 
     def passed(self, windows: list[int]) -> None:
-        """Let go of what lies before `windows`, which the batch that is handed out now was made from."""
+        """Forget what comes before `windows`, from which the batch that is handed out now was made."""
         with self._lock:
             self._current = min(windows)
             self._drop([window for window in self._loaded if window < self._current])
 
     def close(self) -> None:
-        """Let go of everything, also of what is still being read."""
+        """Forget everything, also what is still being read."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:

@@ -116,7 +116,7 @@ def test_held_shards_need_no_files(store: Any, monkeypatch: pytest.MonkeyPatch) 
     assert _equal(ds.read_latents(indices), store, indices, 12)
     assert not any(np.shares_memory(b, m) for b in fetched.buffers for m in ds._fetcher._maps.values())
     ds.drop_shards([0, 2])
-    assert not ds._fetcher._held
+    assert not ds._fetcher._loaded
 
 
 def test_pickle_and_threads(store: Any) -> None:

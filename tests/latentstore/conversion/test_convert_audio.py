@@ -227,9 +227,9 @@ def test_zarr_arrays(tmp_path: Path, shape: str) -> None:
     group["audio"] = (values * 32767).round().astype(np.int16)
     group["label"] = np.arange(5)
     codec = CODEC if shape == "plain" else "stereo-f256c108"
-    with pytest.raises(ArgumentError, match="--rate"):
+    with pytest.raises(ArgumentError, match="give the rate in hertz"):
         convert(tmp_path / "in.zarr", tmp_path / "x.zarr", codec=codec)
-    with pytest.raises(ArgumentError, match="--rate"):
+    with pytest.raises(ArgumentError, match="give the rate in hertz"):
         convert(tmp_path / "in.zarr", tmp_path / "x.zarr", codec=codec, seconds=0.1)
     given = latentstore.open(convert(tmp_path / "in.zarr", tmp_path / "g.zarr", codec=codec, rate=8000).url)
     group.attrs["sample_rate"] = 16000

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from latentstore import ArgumentError, SignalError, StoreError
+from latentstore.loaders.remote import retry
+from latentstore.loaders.remote.location import Location
 from latentstore.sources import BadItem, Source, open_source
 from latentstore.sources.images import read_image
 from latentstore.sources.item import key_of, unique_keys
@@ -230,7 +232,7 @@ def test_rows_and_images_without_each_other_are_reported(tmp_path: Path) -> None
         ("path,label\nz.png,1\n", "no row names an entry"),
         ("path,label\na.png,1\na,2\n", "two rows name"),
         ("path,latent\na.png,1\n", "'latent'"),
-        ("path,x,x\na.png,1,2\n", "one name"),
+        ("path,x,x\na.png,1,2\n", "the same name"),
         ("path,label\na.png,\xff\n", "UTF-8"),
     ],
 )
@@ -363,6 +365,32 @@ def test_remote_tars(s3_server: dict[str, Any], tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(data), pixels(1))
 
 
+def test_a_remote_tar_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {f"{i}.png": png(i) + bytes(100_000) for i in range(8)}
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, member in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(member)
+            archive.addfile(info, io.BytesIO(member))
+    location = Location("memory://tars not whole")
+    location.write("t.tar", file.getvalue())
+    monkeypatch.setattr("latentstore.sources.tars.BLOCK_BYTES", 4096)
+    read: list[int] = []
+    plain = Location.read_ranges
+
+    def counting(self: Location, ranges: Any) -> list[bytes]:
+        read.extend(end - start for _, start, end in ranges)
+        return plain(self, ranges)
+
+    monkeypatch.setattr(Location, "read_ranges", counting)
+    source = open_source("memory://tars not whole/t.tar")
+    assert max(read) <= 4096 and sum(read) < len(file.getvalue()) // 4
+    assert [source[i].read() for i in (0, 7)] == [content["0.png"], content["7.png"]]
+    with source[3].opened() as part:
+        assert part.read() == content["3.png"]
+
+
 def test_labels_for_tars(tmp_path: Path) -> None:
     path = tar(tmp_path / "t.tar", {"0.png": png(0), "0.cls": b"3"})
     (tmp_path / "l.csv").write_text("key,label,x\n0,9,y\n")
@@ -391,6 +419,55 @@ def test_arrays_of_images(tmp_path: Path) -> None:
         items = pickle.loads(pickle.dumps(source.items))
         for i in (0, 2, 3, 6, 1):
             np.testing.assert_array_equal(read_image(items[i].read()), expected[i], err_msg=name)
+
+
+def test_a_remote_array(s3_server: dict[str, Any], tmp_path: Path) -> None:
+    import zarr
+
+    stack = np.stack([pixels(i) for i in range(5)])
+    group = zarr.open_group(str(tmp_path), mode="w")
+    group.create_array("images", data=stack, chunks=(2, *stack.shape[1:]))
+    group.create_array("label", data=np.arange(5))
+    local, remote = Location(tmp_path), Location("s3://bucket/arrays/g.zarr", s3_server)
+    for name in local.list():
+        remote.write(name, local.read(name))
+    source = open_source("s3://bucket/arrays/g.zarr", storage_options=s3_server)
+    assert (source.kind, [item.fields["label"] for item in source]) == ("zarr", [0, 1, 2, 3, 4])
+    for i, item in enumerate(pickle.loads(pickle.dumps(source.items))):
+        np.testing.assert_array_equal(read_image(item.read()), stack[i])
+
+
+def test_a_remote_array_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import zarr
+
+    url = "memory://arrays/flaky.zarr"
+    zarr.create_array(url, data=np.stack([pixels(i) for i in range(4)]), chunks=(2, 6, 6, 3))
+    item = open_source(url)[3]
+    failures = 2
+    plain = zarr.Array.__getitem__
+
+    def failing(self: Any, selection: Any) -> Any:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise TimeoutError("slow")
+        return plain(self, selection)
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", failing)
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+    np.testing.assert_array_equal(read_image(item.read()), pixels(3))
+    failures = 99
+    item = open_source(url)[3]
+    with pytest.raises(StoreError, match=r"flaky\.zarr: still failing after 5 attempts: TimeoutError: slow"):
+        item.read()
+
+
+def test_options_for_the_other_end_do_no_harm_to_a_local_array(tmp_path: Path) -> None:
+    import zarr
+
+    zarr.create_array(str(tmp_path / "a.zarr"), data=np.stack([pixels(i) for i in range(2)]))
+    source = open_source(tmp_path / "a.zarr", storage_options={"key": "of the target"})
+    np.testing.assert_array_equal(read_image(source[1].read()), pixels(1))
 
 
 def test_a_group_with_labels_and_keys(tmp_path: Path) -> None:

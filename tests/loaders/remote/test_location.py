@@ -1,20 +1,22 @@
-"""Locations: local and remote, byte ranges, retries, whole writes."""
+"""Locations: what is written is read again, listed, moved and removed; local and remote alike."""
 
 from __future__ import annotations
 
+import ast
 import errno
+import io
 import itertools
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from paths import ROOT
 
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.remote import location as remote
-from latentstore.loaders.remote.location import Location, MissingError, is_transient, merge_ranges
+from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.ranges import Range
 
 _numbers = itertools.count()
 
@@ -62,6 +64,7 @@ def test_missing_object_is_named(location: Location) -> None:
         lambda: location.read("no such"),
         lambda: location.size("no such"),
         lambda: location.map("no such"),
+        lambda: location.open("no such"),
     ):
         with pytest.raises(MissingError, match="no such is missing"):
             act()
@@ -84,6 +87,54 @@ def test_list_move_remove(location: Location) -> None:
     assert not location.exists()
 
 
+def test_details_and_children(location: Location) -> None:
+    with pytest.raises(MissingError, match="is missing"):
+        location.children()
+    assert location.details() == {}
+    location.write("b/c/3", b"333")
+    location.write("a", b"1")
+    location.write("é.bin", b"22")
+    assert location.children() == (["a", "é.bin"], ["b"])
+    assert {name: info["size"] for name, info in location.details().items()} == {"a": 1, "b/c/3": 3, "é.bin": 2}
+    assert list(location.details("b")) == ["b/c/3"]
+
+
+def test_open_reads_in_pieces(location: Location) -> None:
+    content = np.random.default_rng(1).integers(0, 256, 10_000).astype(np.uint8).tobytes()
+    location.write("a", content)
+    with location.open("a", block_bytes=1000) as file:
+        assert file.read(10) == content[:10]
+        assert file.seek(5000) == 5000 and file.read(3000) == content[5000:8000]
+        assert file.seek(-7, io.SEEK_END) == 9993 and file.read() == content[-7:]
+        assert file.seek(20_000) == 20_000 and file.read(5) == b""
+        file.seek(3)
+        file.seek(2, io.SEEK_CUR)
+        assert file.tell() == 5 and file.read() == content[5:]
+
+
+@pytest.mark.parametrize("location", ["memory", "s3"], indirect=True)
+def test_open_does_not_read_it_whole(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    location.write("a", bytes(100_000))
+    read: list[Range] = []
+    plain = Location.read_ranges
+
+    def counting(self: Location, ranges: Any) -> list[bytes]:
+        read.extend(ranges)
+        return plain(self, ranges)
+
+    monkeypatch.setattr(Location, "read_ranges", counting)
+    with location.open("a", block_bytes=4096) as file:
+        assert not read
+        for at in (0, 100, 50_000):
+            file.seek(at)
+            file.read(512)
+        assert read == [("a", 0, 4096), ("a", 50_000, 54_096)]
+        read.clear()
+        file.seek(0)
+        assert len(file.read()) == 100_000
+        assert len(read) <= 2  # all at once, and not in many small requests
+
+
 def test_pickles_without_its_connection(location: Location) -> None:
     location.write("a", b"1")
     copy = pickle.loads(pickle.dumps(location))
@@ -104,76 +155,20 @@ def test_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-class Flaky:
-    """A file system of one object that fails a few times first."""
-
-    def __init__(self, failures: int, error: Exception) -> None:
-        self.failures, self.error, self.calls = failures, error, 0
-
-    def cat_ranges(self, paths: list[str], starts: list[int], ends: list[int], on_error: str) -> list[Any]:
-        self.calls += 1
-        bad = self.calls <= self.failures
-        return [self.error if bad and s == 0 else b"x" * (e - s) for s, e in zip(starts, ends, strict=True)]
-
-    def info(self, path: str) -> dict[str, int]:
-        self.calls += 1
-        if self.calls <= self.failures:
-            raise self.error
-        return {"size": 7}
-
-
-@pytest.fixture
-def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.0)
-
-    def make(failures: int, error: Exception) -> tuple[Location, Flaky]:
-        fs = Flaky(failures, error)
-        monkeypatch.setattr(Location, "_filesystem", lambda self: fs)
-        return Location("s3://nowhere"), fs
-
-    return make
-
-
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "server"), TimeoutError("slow"), ConnectionError("reset")])
-def test_transient_errors_are_retried(flaky: Any, error: Exception) -> None:
-    location, fs = flaky(remote.ATTEMPTS - 1, error)
-    assert location.read_ranges([("a", 0, 3), ("b", 1, 2)]) == [b"xxx", b"x"]
-    assert fs.calls == remote.ATTEMPTS
-    location, fs = flaky(2, error)
-    assert location.size("a") == 7 and fs.calls == 3
-
-
-def test_retries_end(flaky: Any) -> None:
-    location, _ = flaky(99, OSError(errno.EIO, "server on fire"))
-    with pytest.raises(StoreError, match="nowhere/a: still failing after 5 attempts: server on fire"):
-        location.read_ranges([("a", 0, 3)])
-    with pytest.raises(StoreError, match="still failing"):
-        location.size("a")
-
-
-def test_lasting_errors_are_not_retried(flaky: Any) -> None:
-    location, fs = flaky(99, PermissionError(errno.EACCES, "Permission denied"))
-    with pytest.raises(StoreError, match="nowhere/a: Permission denied"):
-        location.read_ranges([("a", 0, 3)])
-    assert fs.calls == 1
-    assert not is_transient(FileNotFoundError()) and not is_transient(ValueError())
+def test_urls_are_opened_in_one_place() -> None:
+    clients = {"fsspec", "s3fs", "gcsfs", "aiohttp", "botocore", "requests", "urllib3"}
+    found = set()
+    for room in ("codecs", "loaders", "latentstore"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    names.append(node.module)
+                if clients & {name.partition(".")[0] for name in names}:
+                    found.add(path.relative_to(ROOT).parent.as_posix())
+    assert found == {"loaders/remote"}
 
 
 def test_unknown_protocol_says_so() -> None:
     with pytest.raises(StoreError, match="gopher://x"):
         Location("gopher://x").read("a")
-
-
-_ranges = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.integers(0, 30)), max_size=20)
-
-
-@given(_ranges, st.integers(0, 10))
-def test_merged_ranges_cover(items: list[tuple[str, int, int]], gap: int) -> None:
-    ranges: list[tuple[str, int, int | None]] = [(name, start, start + size) for name, start, size in items]
-    merged, pieces = merge_ranges(ranges, gap)
-    for (name, start, end), (i, offset) in zip(ranges, pieces, strict=True):
-        assert merged[i][0] == name and merged[i][1] + offset == start
-        assert end is not None and end <= (merged[i][2] or 0)
-    for name in "ab":
-        mine = sorted(m[1:] for m in merged if m[0] == name)
-        assert all(b[0] - (a[1] or 0) > gap for a, b in itertools.pairwise(mine))
