@@ -87,7 +87,7 @@ def convert(
     from latentstore.conversion.shard import Settings
     from latentstore.loaders.artifacts import load_codec
     from latentstore.loaders.dataset import open as open_store
-    from latentstore.writing.spec import open_writer, store_format
+    from latentstore.writing.open import open_writer, store_format
 
     source, target = os.fspath(source), os.fspath(target)
     if on_error not in ON_ERROR:
@@ -210,7 +210,7 @@ def _plan(
         shard_samples=samples,
         source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
         classes=listed.classes,
-        job=job,
+        conversion=job,
     )
     return Plan(items, shard_bounds(items, samples, size), spec, settings)
 

@@ -69,9 +69,9 @@ class Report:
             resumed=shards,
             bytes_in=0,
             bytes_out=int(dataset.info["blob_bytes"]),
-            pixels=int(dataset.info["pixels"]),
+            pixels=int(dataset.info["extent"]),
             seconds=seconds,
-            words=words_of(str(dataset.info["mode"]), dataset.size is not None),
+            words=words_of(dataset.codec.mode, dataset.size is not None),
         )
 
     def advice(self) -> str:

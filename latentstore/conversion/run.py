@@ -92,7 +92,7 @@ class Job:
             resumed=self.resumed,
             bytes_in=sum(result.bytes_in for result in results),
             bytes_out=summary.bytes,
-            pixels=summary.pixels,
+            pixels=summary.extent,
             seconds=seconds,
             words=self.plan.settings.words,
         )

@@ -14,11 +14,11 @@ from latentstore.codecs.modality import AUDIO, modality_of
 from latentstore.conversion.dispatch import Monitor
 from latentstore.conversion.quarantine import Failure
 from latentstore.conversion.report import Limited
+from latentstore.loaders.manifest import ARTIFACT
 from latentstore.sources.signals import Signal, signals_of
 from latentstore.words import Words, words_of
 from latentstore.writing.spec import Sample, ShardSummary
 from latentstore.writing.staged import StagedWriter
-from latentstore.writing.staging import ARTIFACT
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -89,7 +89,7 @@ class ShardResult:
         failures = tuple(Failure.from_note(note) for note in notes if "reason" in note)
         limited = tuple(Limited.from_note(note) for note in notes if "limited" in note)
         bytes_in = sum(note["bytes_in"] for note in notes if "bytes_in" in note)
-        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.pixels)
+        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.extent)
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,15 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
 
     dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
     codec, about = dataset.codec, dataset.info
-    blob_bytes, pixels = int(about["blob_bytes"]), int(about["pixels"])
+    blob_bytes, extent = int(about["blob_bytes"]), int(about["extent"])
     objects = dataset.reader.location.list()
     rows = [
         ("store", printable(url)),
         ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
-        (words_of(str(about["mode"])).many, _signals(dataset)),
+        (words_of(codec.mode).many, _signals(dataset)),
         ("latents", _latents(dataset)),
         ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(sum(objects.values()))} in all"),
-        _rate(dataset, 8 * blob_bytes / pixels, f"{blob_bytes / len(dataset):,.0f} bytes a sample"),
+        _rate(dataset, 8 * blob_bytes / extent, f"{blob_bytes / len(dataset):,.0f} bytes a sample"),
         ("codec", codec.name),
         ("artifact sha256", codec.sha256),
         ("quality", f"{dataset.quality} of 100"),
@@ -61,7 +61,7 @@ def _rate(dataset: LatentDataset, bits: float, rest: str) -> tuple[str, str]:
 
 
 def _signals(dataset: LatentDataset) -> str:
-    return _lengths(dataset) if (dataset.modality is AUDIO) else f"{_sizes(dataset)}, {dataset.info['mode']}"
+    return _lengths(dataset) if (dataset.modality is AUDIO) else f"{_sizes(dataset)}, {dataset.codec.mode}"
 
 
 def _lengths(dataset: LatentDataset) -> str:
