@@ -52,7 +52,7 @@ def labelled() -> list[np.ndarray]:
 
 def write(target: str, source: list[np.ndarray]) -> None:
     import latentstore
-    from latentstore.loaders import Sample, StoreSpec, open_writer
+    from latentstore.writing import Sample, StoreSpec, open_writer
 
     codec = latentstore.load_codec(common.CODEC)
     spec = StoreSpec.of(codec, size=(256, 256), shard_samples=SHARD_SAMPLES, source="benchmark")
