@@ -12,13 +12,14 @@ from latentstore.codecs.errors import ArgumentError
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-IMAGE_OUTPUTS = ("codes", "latents", "pixels")
-AUDIO_OUTPUTS = ("codes", "latents", "waveforms")
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Collate:
-    """Sample numbers to a batch; `LatentLoader` says what a batch holds. Thread-safe."""
+    """Makes batches from sample indices; `LatentLoader` says what a batch holds. Thread-safe.
+
+    The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
+    """
 
     def __init__(self, ds: LatentDataset, output: str, dtype: torch.dtype | None) -> None:
         outputs = ds.modality.outputs
@@ -31,13 +32,22 @@ class Collate:
             raise ArgumentError(
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
             )
+        own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
+        if ds.modality.pads and ds.size is None:
+            own |= {"lengths", "mask"}
+        clashes = sorted(own & set(ds.reader.meta.kinds))
+        if clashes:
+            raise ArgumentError(
+                f"{ds.url} has a field {clashes[0]!r}, and batches with output {output!r} have an entry of that name; "
+                "convert again with another name for the field, or choose another output"
+            )
         self.ds = ds
         self.output = output
         self.normalise = Normalise(ds, dtype or torch.float32) if output == "latents" else None
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,)."""
-        fields = self.ds.fields(indices)
+        fields = self.ds.reader.fields(indices)
         steps = self.ds.step_codes(fields)
         shape = self.ds.latent_shape
         if shape is not None:
@@ -48,7 +58,7 @@ class Collate:
             batch = self._many_sizes(indices)
         for field, column in fields.items():
             batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
-        batch["key"] = self.ds.keys(indices)
+        batch["key"] = self.ds.reader.keys(indices)
         return batch
 
     def _one_size(self, indices: np.ndarray, shape: tuple[int, int, int], steps: np.ndarray | None) -> dict[str, Any]:
@@ -66,7 +76,7 @@ class Collate:
     def _many_sizes(self, indices: np.ndarray) -> dict[str, Any]:
         latents = self.ds.read_latents(indices)
         if self.output == "pixels":
-            sizes = self.ds.sizes(indices).tolist()
+            sizes = self.ds.reader.sizes(indices).tolist()
             pairs = zip(latents, sizes, strict=True)
             return {"pixels": [self._pixels(latent[None], tuple(size))[0] for latent, size in pairs]}
         tensors = [torch.from_numpy(latent) for latent in latents]
@@ -75,10 +85,10 @@ class Collate:
         return {"latent": tensors}
 
     def _many_lengths(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
-        """Zeros after the end of each; ``mask`` is True before it, ``lengths`` says where it is."""
+        """Samples padded with zeros to the longest; ``lengths`` says where each ends, ``mask`` is True before that."""
         latents = self.ds.read_latents(indices)
         if self.output == "waveforms":
-            sizes = self.ds.sizes(indices).tolist()
+            sizes = self.ds.reader.sizes(indices).tolist()
             signals = [
                 self.ds.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
                 for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True))
@@ -109,8 +119,10 @@ def _mask(lengths: torch.Tensor) -> torch.Tensor:
 
 
 class Normalise:
-    """int8 codes (n, c, h, w), or of audio (n, c, t), to floats of zero mean and unit variance over the store, channel
-    by channel."""
+    """Makes floats from int8 codes (n, c, h, w), of audio (n, c, t).
+
+    Over the whole store, each channel of them has zero mean and unit variance.
+    """
 
     def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
         mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
@@ -120,12 +132,12 @@ class Normalise:
         spread = np.where(std > 0, std, 1)
         self.dtype = dtype
         axes = (1,) * ds.modality.axes
-        # of images one row; of audio one for each step code from 1
+        # one row for images; for audio one row for each step code, from 1 on
         self.scale = torch.from_numpy(np.stack(steps) / spread).reshape(len(steps), -1, *axes)
         self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, *axes)
 
     def __call__(self, codes: torch.Tensor, steps: np.ndarray | None) -> torch.Tensor:
-        """steps: int64 (n,), the step codes of audio."""
+        """The floats of `codes`, in the dtype given. steps: for audio, the step codes, int64 (n,)."""
         scale = self.scale if steps is None else self.scale[torch.from_numpy(steps - 1)]
         # Computed in float32 and rounded once; in place, since fresh memory costs more than the arithmetic.
         return codes.to(torch.float32).mul_(scale).add_(self.shift).to(self.dtype)

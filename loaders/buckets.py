@@ -1,9 +1,9 @@
-"""Batches of samples of like lengths, so that little is padded: a pure function of seed, epoch and lengths.
+"""Batches of samples of similar lengths, so that little is padded: a pure function of seed, epoch and lengths.
 
 The order of the epoch is cut into pools of `POOL_BATCHES` batches. The samples of a pool are sorted by length and cut
-into batches, and the batches of a pool are permuted. A batch is what ranks share, so how many ranks there are changes
-neither the batches nor their order. The samples that fill no whole batch are the last of the epoch's order, of any
-length: so a loader that leaves them out leaves out others every epoch, and long ones no more often than short ones.
+into batches, and the batches of a pool are permuted. Ranks share batches, so the number of ranks changes neither the
+batches nor their order. The samples that do not fill a whole batch are the last of the epoch's order, whatever their
+lengths. So a loader that leaves them out leaves out other samples every epoch, and long ones as rarely as short ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from latentstore.loaders.order import SampleOrder, permute, round_keys
 
-# Of lengths from 0.3 to 10 s, log-normal as of speech, in batches of 64, padding is 63 % unsorted, 7 % in pools of 16
-# batches, 4 % of 32, 2 % of 64. Small pools keep more of the shuffle.
+# Measured on lengths from 0.3 to 10 s, log-normal as those of speech, in batches of 64: 63 % of a batch is padding
+# without sorting, 7 % with pools of 16 batches, 4 % with 32, 2 % with 64. Small pools keep more of the shuffle.
 POOL_BATCHES = 32
 _BUCKETS = 4
 
@@ -23,7 +23,7 @@ _BUCKETS = 4
 class Buckets:
     """The batches of one epoch.
 
-    order: of the samples. lengths: int64 (n,), of samples given by their stored indices.
+    order: of the samples. lengths: gives the lengths, int64 (n,), of samples by their stored indices, int64 (n,).
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Buckets:
         self._pool, self._batches, self._windows = -1, np.zeros((0, 0), np.int64), [0]
 
     def batch(self, number: int) -> tuple[np.ndarray, list[int]]:
-        """(stored indices int64 (b,), windows of the order that its pool lies in) of a batch of the epoch."""
+        """(stored indices, int64 (b,); the windows of the order that its pool is in) of a batch of the epoch."""
         whole = self.samples // self.batch_size
         if number >= whole:
             positions = np.arange(whole * self.batch_size, self.samples, dtype=np.int64)
@@ -54,5 +54,5 @@ class Buckets:
         self._pool, self._windows = pool, self._windows_of(positions)
 
     def _windows_of(self, positions: np.ndarray) -> list[int]:
-        # of the whole pool: a window let go of after one batch may be needed by the next
+        # Those of the whole pool: the next batch may need a window that this one does not.
         return [int(window) for window in np.unique(self.order.windows(positions))]

@@ -1,8 +1,7 @@
-"""Columns of values that go with samples: keys, labels, captions, sizes.
+"""Columns of values that go with samples: keys, labels, captions.
 
-A column is an integer or float array, or strings/bytes as one flat uint8 array with offsets. A table of
-columns is kept in a NumPy ``.npz`` file: readable by anyone, checked by the zip's CRC-32 on reading, no
-pickle.
+A column of numbers is one array. A column of strings or bytes is one flat uint8 array with offsets. A table of columns
+is kept in a NumPy ``.npz`` file: anyone can read it, the zip's CRC-32 is checked on reading, and there is no pickle.
 """
 
 from __future__ import annotations
@@ -17,14 +16,19 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
 
+Field = int | float | str | bytes
+"""A value that a sample can have in a field."""
 KINDS = ("int", "float", "str", "bytes")
+RESERVED = frozenset({"key", "latent"})
+"""Names that no field can have: every sample has these beside its fields."""
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """kind: "int" (data int64 (n,)), "float" (data float64 (n,)), "str" (UTF-8) or "bytes".
+    """n values of one kind.
 
-    For str and bytes: data uint8 (bytes,), offsets int64 (n+1,).
+    kind: one of `KINDS`. data: int64 (n,) for int and float64 (n,) for float; for str (in UTF-8) and bytes, uint8: all
+    values end to end. offsets: int64 (n + 1,) for str and bytes: value i is data[offsets[i]:offsets[i + 1]]; else None.
     """
 
     kind: str
@@ -35,34 +39,53 @@ class Column:
         return len(self.data) if self.offsets is None else len(self.offsets) - 1
 
     @classmethod
-    def of(cls, name: str, values: Sequence[int | float | str | bytes]) -> Column:
-        """The column of `values`; ArgumentError names the column if their types do not go together."""
+    def of(cls, name: str, values: Sequence[Field]) -> Column:
+        """The column of `values`. int and float may be mixed, and become float.
+
+        ArgumentError names the column if the types cannot be mixed, or a value cannot be stored.
+        """
+        try:
+            return cls._of(name, values)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise ArgumentError(
+                f"field {name!r} holds a value that cannot be stored ({error}): whole numbers have 64 bits, and "
+                "strings are valid Unicode"
+            ) from error
+
+    @classmethod
+    def _of(cls, name: str, values: Sequence[Field]) -> Column:
         types = {type(v) for v in values}
-        if types <= {int, bool} or all(issubclass(t, int | np.integer) for t in types):
+        if all(issubclass(t, int | np.integer) for t in types):
             return cls("int", np.array([int(v) for v in values], np.int64))
         if all(issubclass(t, int | float | np.integer | np.floating) for t in types):
             return cls("float", np.array([float(v) for v in values], np.float64))
         if types == {str}:
-            return cls._flat("str", [v.encode() for v in values])  # type: ignore[union-attr]
+            return cls.flat("str", [v.encode() for v in values])  # type: ignore[union-attr]
         if all(issubclass(t, bytes | bytearray) for t in types):
-            return cls._flat("bytes", [bytes(v) for v in values])  # type: ignore[arg-type]
+            return cls.flat("bytes", [bytes(v) for v in values])  # type: ignore[arg-type]
         kinds = ", ".join(sorted(t.__name__ for t in types))
-        raise ArgumentError(f"field {name!r} holds values of types that do not go together: {kinds}")
+        raise ArgumentError(f"field {name!r} holds values of types that cannot be mixed: {kinds}; expected one type")
 
     @classmethod
-    def _flat(cls, kind: str, values: list[bytes]) -> Column:
+    def flat(cls, kind: str, values: Sequence[bytes]) -> Column:
+        """The column of strings (kind "str", as UTF-8) or bytes."""
         offsets = np.zeros(len(values) + 1, np.int64)
         np.cumsum([len(v) for v in values], out=offsets[1:])
         return cls(kind, np.frombuffer(b"".join(values), np.uint8), offsets)
 
     @classmethod
     def concat(cls, name: str, columns: Sequence[Column]) -> Column:
-        """All of `columns` in order. int and float become float; other mixtures are an ArgumentError."""
-        kinds = {c.kind for c in columns if len(c)}
+        """All of `columns` in order; those without values do not count. int and float become float.
+
+        ArgumentError if the kinds cannot be mixed, or there is no value at all.
+        """
+        columns = [c for c in columns if len(c)]
+        kinds = {c.kind for c in columns}
         kind = "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else None
         if kind is None:
-            raise ArgumentError(f"field {name!r} is of different types in different shards: {sorted(kinds)}")
-        columns = [c for c in columns if len(c)]
+            raise ArgumentError(
+                f"field {name!r} has different types in different shards: {', '.join(sorted(kinds))}; expected one type"
+            )
         data = np.concatenate([c.data.astype(np.float64) if kind == "float" else c.data for c in columns])
         if kind in ("int", "float"):
             return cls(kind, data)
@@ -87,7 +110,10 @@ class Column:
 
 
 def pack(columns: Mapping[str, Column], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
-    """The ``.npz`` bytes of a table, with further `arrays` beside it. The same values give the same bytes."""
+    """The ``.npz`` bytes of a table, with further `arrays` beside it. The same values give the same bytes.
+
+    An array's name does not begin with the name of a kind and a colon, as columns' entries do.
+    """
     entries = {name: np.asarray(array) for name, array in (arrays or {}).items()}
     for name, column in columns.items():
         entries[f"{column.kind}:{name}"] = column.data
@@ -115,13 +141,13 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, Column], dict[str, np.nda
         raise CorruptError(f"{where}: damaged or cut short ({error})") from error
     columns, arrays = {}, {}
     for name, array in entries.items():
-        kind, _, rest = name.partition(":")
-        if not rest:
-            arrays[name] = array
-        elif kind in KINDS:
+        kind, colon, rest = name.partition(":")
+        if colon and kind in KINDS:
             offsets = entries.get(f"offsets:{rest}")
             _check(kind, array, offsets, f"{where}, column {rest!r}")
             columns[rest] = Column(kind, array, offsets)
+        elif kind != "offsets" or not colon:
+            arrays[name] = array
     return columns, arrays
 
 
@@ -146,5 +172,5 @@ def same_names(rows: Iterable[Mapping[str, object]], where: str) -> list[str]:
             names = sorted(row)
         elif sorted(row) != names:
             odd = ", ".join(sorted(set(names) ^ set(row)))
-            raise ArgumentError(f"{where}: samples have different fields: {odd} not in all of them")
+            raise ArgumentError(f"{where}: samples have different fields: some have {odd}, and others do not")
     return names or []

@@ -6,16 +6,17 @@ import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
-from latentstore.codecs.modality import modality_of
+from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.fetch import Fetched, Fetcher
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.stats import Stats
 from latentstore.loaders.webdataset import layout as wds_layout
 from latentstore.loaders.webdataset.read import open_wds
 from latentstore.loaders.zarr import layout as zarr_layout
@@ -25,19 +26,11 @@ if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
 
 
-class Stats(NamedTuple):
-    """Per channel, float32 (channels,): mean and standard deviation of ``codec.scale(quality) * latent``, or of
-    ``codec.scale_of(step) * latent`` with the field ``step`` of each sample of audio."""
-
-    mean: np.ndarray
-    std: np.ndarray
-
-
 def open(url: str | Path, channels: int | None = None, storage_options: dict[str, Any] | None = None) -> LatentDataset:
     """Open the store at `url` (Zarr or WebDataset; a path or any fsspec URL).
 
-    channels: only the first so many of the codec's; only the groups that hold them are ever read.
-    storage_options: for fsspec. StoreError if there is no store, or one whose conversion has not finished.
+    channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
+    them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
 
         ds = latentstore.open("photos.zarr", channels=12)
         ds[0]["latent"].shape        # (12, 32, 32)
@@ -56,31 +49,34 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None) -> Read
         return open_zarr(location)
     if location.exists(wds_layout.MANIFEST):
         return open_wds(location)
-    if Location(f"{location.url}.partial", storage_options).exists("job.json"):
-        raise StoreError(f"{url} is not finished: its conversion was interrupted or still runs; resume it")
-    names = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}"
-    raise StoreError(f"{url}: no latentstore store there ({names}{'' if location.exists() else '; nothing at all'})")
+    if Location(location.url + PARTIAL, storage_options).list():
+        raise StoreError(
+            f"{url} is not finished: its conversion still runs or was interrupted. Wait for it, or resume it.",
+            remedy="resume",
+        )
+    found = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}" if location.exists() else "nothing at all"
+    raise StoreError(f"{url}: no latentstore store there (found {found}); check the path")
 
 
 class LatentDataset:
-    """A store of latents. Map-style for torch (len, getitem), picklable, safe in forked and spawned workers;
-    all methods may be called from several threads at once.
+    """A store of latents, as a map-style data set for torch (len, getitem).
 
-    channels: how many of the latents' channels are read. quality: at which they were encoded. size: (height,
-    width) of the images, (1, samples) of audio, or None where sizes differ. is_audio: whether it is audio;
-    then a sample's latent is (channels, instants). classes: names of the values of field ``label``, or
-    None. shard_starts: int64 (shards+1,), the first sample of each shard, then the number of samples.
+    It can be pickled, and used in forked and spawned workers. Several threads may call its methods at once.
+
+    channels: how many of the latents' channels are read. quality: at which they were encoded, 1 to 100. modality: what
+    kind of signal the samples are. size: (height, width) of every image, (1, samples) of all audio, or None where sizes
+    differ. classes: names of the values of the field ``label``, or None. url: of the store. info: the whole manifest.
     """
 
     def __init__(self, reader: Reader, channels: int | None = None) -> None:
         meta = reader.meta
         self.channels = meta.channels if channels is None else operator.index(channels)
         if not 1 <= self.channels <= meta.channels:
-            raise ArgumentError(f"channels={channels}: {reader.location.url} has 1 to {meta.channels}")
+            raise ArgumentError(f"channels is {channels}; {reader.location.url} has 1 to {meta.channels}")
         self.groups = -(-self.channels // meta.group_channels)
         self.quality = meta.quality
         self.size = meta.size
-        self.modality = modality_of(str(meta.attributes["mode"]))
+        self.modality = meta.modality
         self.classes = meta.classes
         self.url = reader.location.url
         self.info: dict[str, Any] = meta.attributes
@@ -91,10 +87,12 @@ class LatentDataset:
 
     def _check(self, codec: Codec) -> None:
         meta = self.reader.meta
-        if (codec.channels, codec.group_channels) != (meta.channels, meta.group_channels):
+        own = (codec.modality.name, codec.channels, codec.group_channels)
+        said = (meta.modality.name, meta.channels, meta.group_channels)
+        if own != said:
+            form = "{} with {} channels in groups of {}".format
             raise ArtifactError(
-                f"{self.url}: its artifact {codec.name} has {codec.channels} channels in groups of "
-                f"{codec.group_channels}, the store {meta.channels} in groups of {meta.group_channels}"
+                f"{self.url}: its artifact {codec.name} is for {form(*own)}, but the manifest says {form(*said)}"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,7 +118,7 @@ class LatentDataset:
 
     @property
     def stats(self) -> Stats:
-        """For normalising: of the dequantised latents, over the whole store."""
+        """Mean and standard deviation of dequantised latents over the whole store, for normalising."""
         meta = self.reader.meta
         return Stats(meta.mean[: self.channels].copy(), meta.std[: self.channels].copy())
 
@@ -145,41 +143,51 @@ class LatentDataset:
         return self.reader.meta.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """{"latent": int8 (channels, h, w), of audio (channels, t), "key": str, "label": int, ...}; negative indexes
-        count from the end."""
+        """One sample: {"latent": int8 (channels, h, w), of audio (channels, t), "key": str, "label": int, ...}.
+
+        Negative indices count from the end. IndexError if there is no such sample.
+        """
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} of {self.url}, which has {len(self)}")
         one = np.array([i % len(self)], np.int64)
-        fields = {name: _python(values[0]) for name, values in self.fields(one).items()}
-        latent = self.read_latents(one)[0]
-        return {"latent": self.modality.shaped(latent), "key": self.keys(one)[0], **fields}
+        fields = {name: _python(values[0]) for name, values in self.reader.fields(one).items()}
+        latent = self._read(one, None)[0]
+        return {"latent": self.modality.shaped(latent), "key": self.reader.keys(one)[0], **fields}
 
     def decode(self, latents: np.ndarray, size: tuple[int, int], steps: np.ndarray | None = None) -> np.ndarray:
-        """Latents of one size, int8 (n, channels, h, w), to images uint8 (n, H, W, C), or to audio float32 (n,
-        samples, inputs).
+        """Latents of one size to images, uint8 (n, H, W, C), or to audio, float32 (n, samples, inputs).
 
-        size: (height, width) of each, (1, samples) of audio. steps: int64 (n,), step codes, of audio (`step_codes`).
+        latents: int8 (n, channels, h, w). size: (height, width) of each, (1, samples) of audio. steps: for audio, the
+        step codes that `step_codes` gives, int64 (n,).
         """
         return self.codec.decode_samples(latents, self.quality, size, steps)
 
     def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
-        """int64 (n,): the step codes of samples with these `fields`, of audio; None of images. CorruptError where
-        they are none."""
+        """The step codes of samples with these `fields`: int64 (n,) of audio, None of images.
+
+        CorruptError if a sample has none.
+        """
         return self.modality.step_codes(fields, self.url)
 
-    # ---- in bulk; indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed
+    # ---- in bulk
+    #
+    # Indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed; None stands for all samples.
+    # `_indices` checks them here, once. What is called from here, and the reader, take them as they are.
 
     def read_latents(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | list[np.ndarray]:
-        """int8 (n, channels, h, w), decoded in one call; where sizes differ, a list of (channels, h, w).
+        """The latents of samples, int8 (n, channels, h, w), decoded in one call. Where sizes differ, a list of n arrays
+        int8 (channels, h, w).
 
-        out: where to put them, C-contiguous, of that shape (one size only). CorruptError and StoreError name
-        the shard and the key.
+        out: where to put them: of that shape and dtype, C-contiguous; only where all sizes are the same. CorruptError
+        and StoreError name the shard and the key.
         """
-        indices = self._indices(indices)
+        return self._read(self._indices(indices), out)
+
+    def _read(self, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray | list[np.ndarray]:
         if self.size is None:
             if out is not None:
-                raise ArgumentError(f"{self.url} has images of many sizes: `out` cannot hold them")
+                raise ArgumentError(f"{self.url} has {self.modality.nouns.many} of many sizes: `out` cannot hold them")
             return self._read_native(indices)
         h, w = self.codec.latent_shape(*self.size)[1:]
         gc = self.codec.group_channels
@@ -191,7 +199,7 @@ class LatentDataset:
             latents = np.empty((len(indices), self.groups * gc, h, w), np.int8)
         else:
             latents = out
-        self._decode(indices, self.fetch(indices), latents.reshape(-1, gc, h, w))
+        self._decode(indices, self._fetcher.fetch(indices), latents.reshape(-1, gc, h, w))
         if whole:
             return latents
         if out is None:
@@ -200,11 +208,9 @@ class LatentDataset:
         return out
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
-        fetched = self.fetch(indices)
+        fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
         with self._named(indices):
-            latents = self.codec.read_sizes(
-                fetched.buffers, fetched.source, fetched.start, fetched.length, self.sizes(indices)
-            )
+            latents = self.codec.read_sizes(fetched.buffers, fetched.source, fetched.start, fetched.length, sizes)
         return [latent[: self.channels] for latent in latents]
 
     def _decode(self, indices: np.ndarray, fetched: Fetched, out: np.ndarray) -> None:
@@ -225,23 +231,24 @@ class LatentDataset:
 
     def where(self, index: int) -> str:
         """The shard and the key of sample `index`, for messages."""
-        key = self.keys(np.array([index], np.int64))[0]
+        key = self.reader.keys(np.array([index], np.int64))[0]
         return f"{self.reader.location.at(self.reader.shard_of(index))}, {key!r} (sample {index})"
 
     def fetch(self, indices: np.ndarray) -> Fetched:
-        """The group blobs of samples, undecoded, n * groups of them: mapped, held (`load_shards`), or fetched
-        now."""
+        """The group blobs of samples, n * groups of them, not decoded.
+
+        They come from mapped files, from shards in memory (`load_shards`), or over the network.
+        """
         return self._fetcher.fetch(self._indices(indices))
 
     def group_bytes(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """int64 (n, groups): bytes of each group blob that is read for each sample."""
+        """int64 (n, groups): bytes of each group blob, of the groups that are opened."""
         return self.reader.locate(self._indices(indices), self.groups)[1]
 
     def load_shards(self, shards: list[int]) -> None:
-        """Read the asked groups of whole shards into memory, one range a shard, and keep them until
-        `drop_shards`.
+        """Read whole shards into memory, of the groups that are opened, and keep them until `drop_shards`.
 
-        For object stores and the "block" order: `fetch` and `read_latents` then touch no network.
+        Each shard is read in one range. `fetch` and `read_latents` of its samples then use no network.
         """
         self._fetcher.load([int(s) for s in shards])
 
@@ -250,12 +257,11 @@ class LatentDataset:
         self._fetcher.drop([int(s) for s in shards])
 
     def keys(self, indices: np.ndarray | None = None) -> list[str]:
-        """The samples' keys; of all samples without `indices`."""
+        """The samples' keys."""
         return self.reader.keys(self._indices(indices))
 
     def fields(self, indices: np.ndarray | None = None) -> dict[str, Any]:
-        """What else the store keeps of the samples: name -> int64 or float64 (n,), or a list of str or
-        bytes."""
+        """The samples' fields by name: int64 or float64 (n,), or a list of str or bytes."""
         return self.reader.fields(self._indices(indices))
 
     def sizes(self, indices: np.ndarray | None = None) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""`LatentLoader`: batches of tensors from a store, in an order that depends on nothing but seed and epoch.
+"""`LatentLoader`: batches of tensors from a store, in an order that depends on seed and epoch alone.
 
-Its workers are threads. Decoding and reading release the GIL, so threads run side by side; they start in
-microseconds, share one copy of the index, hand over tensors without copying, and there is no fork to
-deadlock and nothing to pickle (measured in `docs/loading.md`). The data set itself is map-style,
-so that torch's own DataLoader with its worker processes takes it too.
+Its workers are threads. Decoding and reading release Python's global lock, so threads run side by side. They start in
+microseconds, share one copy of the index, and hand over tensors without copying; nothing is forked and nothing is
+pickled (`docs/loading.md` has measurements). The data set is map-style, so torch's own DataLoader with worker processes
+takes it too.
 """
 
 from __future__ import annotations
@@ -29,40 +29,49 @@ if TYPE_CHECKING:
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
 
-# Batches that each worker may be ahead of the one being used: bounds memory, and two hide the jitter of one.
+# Batches that each worker may be ahead of the one in use. This bounds the memory; two hide the jitter of one.
 AHEAD = 2
-# Batches whose order is computed in one go: the cost of NumPy's calls is shared.
+# Batches whose order is computed in one call, because a call of NumPy has a fixed cost.
 SLAB = 16
 STATE_VERSION = 1
 
 
 class LatentLoader:
-    """Batches of a store's samples, each a dict::
+    """Batches of a store's samples. Each batch is a dict::
 
-        {"latent": int8 (b, c, h, w),           # output="codes": the codes as stored "key": list[str],
-        "label": int64 (b,), ...}    # and every other field: tensors of numbers, lists of others
+        {
+            "latent": int8 (b, c, h, w),    # with output="codes": the codes as stored
+            "key": list[str],
+            "label": int64 (b,),            # and every other field: a tensor of numbers, or a list
+        }
 
-    Args: ds: from `latentstore.open`. batch_size: samples in a batch of this rank; the last may have fewer.
-    shuffle: False: as stored. True: a new permutation of all samples every epoch. ``"block"``: shards are
-    shuffled, and samples within windows of a few shards: the choice for object stores, since every shard is
-    read whole, once, ahead of its use. seed: of the shuffle; the same seed and epoch give the same order
-    everywhere. num_workers: threads that read and decode ahead; 0 does it while you wait. Changes nothing
-    but speed. drop_last: leave out an incomplete last batch, and samples that the ranks cannot share evenly
-    (which otherwise the first ones of the epoch fill up, so that all ranks make the same number of
-    batches). output: ``"codes"``: int8. ``"latents"``: zero mean and unit variance per channel, of `dtype`.
-    ``"pixels"``: uint8 (b, 3 or 1, H, W) under the name "pixels", decoded from the channels opened. dtype:
-    of ``"latents"``: torch.float32 (default), bfloat16 or float16. rank, world_size: this process among
-    those that share the epoch.
+    ds: from `latentstore.open`.
+    batch_size: samples in a batch of this rank; the last batch may have fewer.
+    shuffle: False: as stored. True: a new permutation of all samples every epoch. "block": shards are shuffled, and
+        samples within windows of a few shards. Choose "block" for object stores: each shard is read whole, once, before
+        it is needed.
+    seed: of the shuffle. The same seed and epoch give the same order everywhere.
+    num_workers: threads that read and decode ahead; 0 reads and decodes when a batch is asked for. It changes the speed
+        only.
+    drop_last: True leaves out an incomplete last batch, and samples that the ranks cannot share evenly. False repeats
+        the first samples of the epoch for these, so that all ranks make the same number of batches.
+    output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
+        images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
+    dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
+    rank, world_size: this process, and how many processes share the epoch.
 
-    A store of images of many sizes gives a list of tensors instead of one. Of audio, "latent" is (b, c, t), and
-    output ``"waveforms"`` decodes it: float32 (b, n, inputs) under the name "waveform". Where lengths differ,
-    batches are padded with zeros, "lengths" is int64 (b,) and "mask", bool (b, longest), is True where there is
-    audio; shuffled batches are of samples of like lengths (`loaders.buckets`), and `padding` says what is padded.
+    Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
+    "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
+    are padded with zeros: "lengths" is int64 (b,), and "mask", bool (b, longest), is True where there is audio.
+    Shuffled batches are then made of samples of similar lengths (`loaders.buckets`), and `padding` says how much is
+    padded.
 
-    Iterating over the loader reads one epoch and moves on to the next; stopped earlier, the next iteration
-    begins the same epoch again. `state_dict` says where the last batch that was handed out ended, and
-    `load_state_dict` continues exactly there, with any number of workers, and under ``shuffle=True`` with
-    any number of ranks.
+    Iterating over the loader reads one epoch and moves on to the next. If it is stopped earlier, the next iteration
+    begins the same epoch again. `state_dict` says where the last batch that was handed out ended. `load_state_dict`
+    continues exactly there, with any number of workers, and with shuffle=True with any number of ranks.
+
+    ArgumentError: an argument is out of range, the output is not one of the store's modality, or a field of the store
+    has the name of another entry of the batch.
     """
 
     def __init__(
@@ -80,16 +89,19 @@ class LatentLoader:
         world_size: int = 1,
     ) -> None:
         if batch_size < 1 or num_workers < 0:
-            raise ArgumentError(f"batch_size {batch_size} (1 or more), num_workers {num_workers} (0 or more)")
+            raise ArgumentError(
+                f"batch_size is {batch_size}, expected 1 or more; num_workers is {num_workers}, expected 0 or more"
+            )
         if shuffle not in (False, True, "block"):
-            raise ArgumentError(f"shuffle is True, False or 'block', not {shuffle!r}")
+            raise ArgumentError(f"shuffle is {shuffle!r}, expected True, False or 'block'")
         self.ds = ds
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.rank, self.world_size = rank, world_size
         mode = "block" if shuffle == "block" else "full" if shuffle else "none"
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
         self._collate = Collate(ds, output, dtype)
-        self._bucketed = ds.modality.pads and ds.size is None and mode != "none"
+        self._pads = ds.modality.pads and ds.size is None
+        self._bucketed = self._pads and mode != "none"
         self._padded = self._places = 0
         self._slice(0)  # refuses impossible ranks now
         self._epoch = 0
@@ -101,9 +113,9 @@ class LatentLoader:
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Read `epoch` next, from its beginning; nothing changes if the loader is in this epoch already."""
+        """Read `epoch` next, from its beginning. Nothing changes if the loader is in this epoch already."""
         if epoch < 0:
-            raise ArgumentError(f"epoch {epoch}: 0 or more")
+            raise ArgumentError(f"epoch is {epoch}, expected 0 or more")
         if epoch != self._epoch:
             self._epoch, self._position, self._start = epoch, 0, 0
 
@@ -117,8 +129,10 @@ class LatentLoader:
         return self._padded / self._places if self._places else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the last batch that was handed out ended: JSON, the same on every rank that has made as
-        many."""
+        """Where the last batch that was handed out ended, as JSON.
+
+        It is the same on every rank that has made as many batches.
+        """
         return {
             "version": STATE_VERSION,
             "epoch": self._epoch,
@@ -130,14 +144,17 @@ class LatentLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken. ArgumentError if it belongs to another order or data set."""
         if state.get("version") != STATE_VERSION:
-            raise ArgumentError(f"loader state of version {state.get('version')!r}; this one reads {STATE_VERSION}")
+            raise ArgumentError(
+                f"the loader state has version {state.get('version')!r}, and this version of latentstore reads "
+                f"{STATE_VERSION}"
+            )
         for name, own in self._identity().items():
             if state.get(name) != own:
-                raise ArgumentError(f"loader state is of {name} {state.get(name)!r}, this loader has {own!r}")
+                raise ArgumentError(f"the loader state has {name} {state.get(name)!r}, and this loader has {own!r}")
         if self._order.contiguous and state["position"] and state["world_size"] != self.world_size:
             raise ArgumentError(
-                f"loader state is of {state['world_size']} ranks, there are {self.world_size}: only under "
-                "shuffle=True can other ranks go on in the middle of an epoch"
+                f"the loader state is from {state['world_size']} ranks, and there are {self.world_size}: another "
+                "number of ranks can continue in the middle of an epoch only with shuffle=True"
             )
         self._epoch, self._position, self._start = state["epoch"], state["position"], state["position"]
 
@@ -173,7 +190,7 @@ class LatentLoader:
             self._epoch, self._position = epoch + 1, 0
 
     def _count(self, batch: dict[str, Any]) -> None:
-        if "mask" in batch:
+        if self._pads:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
@@ -182,7 +199,7 @@ class LatentLoader:
             yield job, self._load(job, shards)
 
     def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
-        """The batches in their order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
+        """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
         waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
         try:
@@ -214,7 +231,7 @@ class LatentLoader:
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def _bucketed_jobs(self, epoch: int, cut: RankSlice, first: int) -> Iterator[Job]:
-        """As `_jobs`, where positions are those of batches."""
+        """As `_jobs`, for batches of similar lengths; positions count batches."""
         buckets = Buckets(self._order, epoch, self.batch_size, self._lengths)
         begin = first // self.world_size if self._order.contiguous else 0
         for own, number in enumerate(cut.positions(begin, cut.count).tolist(), begin + 1):
@@ -222,10 +239,10 @@ class LatentLoader:
             yield Job(indices, windows, cut.first + own * self.world_size)
 
     def _lengths(self, indices: np.ndarray) -> np.ndarray:
-        return self.ds.sizes(indices)[:, 1]
+        return self.ds.reader.sizes(indices)[:, 1]
 
     def _jobs(self, order: EpochOrder, cut: RankSlice, first: int) -> Iterator[Job]:
-        """The batches of this rank that are left after `first` samples of all ranks together."""
+        """The batches of this rank that are left when all ranks together have read `first` samples."""
         begin = first // self.world_size if self._order.contiguous else 0
         batches = self._batches_of(cut.count - begin)
         for slab in range(0, batches, SLAB):
@@ -241,8 +258,11 @@ class LatentLoader:
 
 @dataclass(frozen=True)
 class Job:
-    """One batch to make. indices: of its samples. windows: of the order that they lie in. position: in the
-    epoch, counted over all ranks, after it: in samples, or in batches where lengths are bucketed."""
+    """One batch to make.
+
+    indices: of its samples, int64 (b,). windows: the windows of the order that they are in. position: where the epoch
+    is after this batch, counted over all ranks, in samples, or in batches where these are made by length.
+    """
 
     indices: np.ndarray
     windows: list[int]

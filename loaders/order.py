@@ -1,21 +1,20 @@
 """The order of samples: a pure function of (seed, epoch, number of samples).
 
-Nothing is drawn from a generator and nothing is stored per sample: `EpochOrder.indices` evaluates the order
-at any positions, so a rank, a worker or a resumed run asks for just the positions it needs and gets what
-everybody else would get. How many ranks and workers there are never changes the order, only who reads which
-part of it (`RankSlice`).
+Nothing is drawn from a random generator, and nothing is stored per sample. `EpochOrder.indices` computes the order at
+any positions. So a rank, a worker or a resumed run asks only for the positions that it needs. The number of ranks and
+workers never changes the order, only who reads which part of it (`RankSlice`).
 
-Three orders:
+There are three orders:
 
 - ``"none"``: as stored.
-- ``"full"``: a pseudo-random permutation of all samples. The default shuffle: nothing mixes better, and on
+- ``"full"``: a pseudo-random permutation of all samples. This is the default shuffle. Nothing mixes better, and on
   local files it costs nothing.
-- ``"block"``: the shards are permuted, cut into windows of a few consecutive shards, and the samples of a
-  window are permuted. A window's shards are read whole, one range each, which is what object stores want.
-  Samples of one shard stay within one window of the epoch; which shards share a window changes every epoch.
+- ``"block"``: the shards are permuted and cut into windows of a few consecutive shards, and the samples of each window
+  are permuted. The shards of a window are read whole, one range each, which suits object stores. Samples of one shard
+  stay within one window of the epoch. Which shards share a window changes every epoch.
 
-The permutation is a Feistel network over Z_a x Z_b with a*b just above n (Black and Rogaway, "Ciphers with
-arbitrary finite domains", 2002); results of n or more walk on along their cycle until they fall below n.
+The permutation is a Feistel network over Z_a x Z_b, where a*b is just above n (Black and Rogaway, "Ciphers with
+arbitrary finite domains", 2002). A result of n or more is permuted again until it is below n.
 """
 
 from __future__ import annotations
@@ -29,9 +28,11 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError
 
 ORDERS = ("none", "full", "block")
-# Some 26,000 images of 256 px (32 MB a shard): as good as a full shuffle to a model, and two fit in memory.
+# About 26,000 images of 256 x 256 pixels (32 MB a shard). For a model this is as good as a full shuffle, and two
+# windows fit into memory.
 WINDOW_SHARDS = 4
-# Eight rounds are visibly uneven below ten samples (tests/test_order.py); sixteen are not, at 80 ns a sample.
+# Eight rounds are visibly uneven below ten samples (tests/loaders/test_order.py). Sixteen are not, and take 80 ns a
+# sample.
 _ROUNDS = 16
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -63,9 +64,9 @@ def round_keys(*words: int) -> np.ndarray:
 
 
 def permute(positions: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
-    """The permutation of range(n) that `keys` names, evaluated at `positions`.
+    """The permutation of range(n) that belongs to `keys`, at `positions`; int64 of the same shape.
 
-    `positions`: integers in 0 <= p < n, any shape. Returns int64 of that shape. `n` is at most 2^62.
+    positions: integers in 0 <= p < n, of any shape. n: at most 2^62. ArgumentError if a position is out of range.
     """
     shape = np.shape(positions)
     out = np.array(positions, np.uint64).reshape(-1)
@@ -112,9 +113,9 @@ class SampleOrder:
         if self.mode not in ORDERS:
             raise ArgumentError(f"order {self.mode!r} is not one of {', '.join(ORDERS)}")
         if min(self.shard_sizes, default=0) < 0:
-            raise ArgumentError(f"a shard of {min(self.shard_sizes)} samples")
+            raise ArgumentError(f"a shard has {min(self.shard_sizes)} samples, expected 0 or more")
         if self.window < 1:
-            raise ArgumentError(f"a window of {self.window} shards: 1 or more")
+            raise ArgumentError(f"a window has {self.window} shards, expected 1 or more")
 
     @property
     def samples(self) -> int:
@@ -122,8 +123,7 @@ class SampleOrder:
 
     @property
     def contiguous(self) -> bool:
-        """Whether ranks take runs of the order, so that each reads few shards, rather than every n-th
-        sample."""
+        """Whether each rank takes a run of the order, and so reads few shards, instead of every n-th sample."""
         return self.mode != "full"
 
     def epoch(self, epoch: int) -> EpochOrder:
@@ -144,11 +144,10 @@ class EpochOrder(Protocol):
         """int64: the stored indices of the samples at `positions`."""
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        """int64: the window of each position. Windows follow each other in the order; a shard is in one
-        window."""
+        """int64: the window of each position. Windows follow each other in the order. A shard is in one window only."""
 
     def shards(self, window: int) -> list[int]:
-        """The shards that a window draws from; none where any window may need any shard."""
+        """The shards that a window's samples are in; an empty list where any window may need any shard."""
 
 
 class FullEpoch:
@@ -211,13 +210,13 @@ class BlockEpoch(StoredEpoch):
 
 @dataclass(frozen=True)
 class RankSlice:
-    """Which positions of an epoch one rank reads; all ranks read equally many.
+    """Which positions of an epoch one rank reads. All ranks read equally many.
 
-    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens when the ranks
-    cannot share evenly: True leaves out the last few positions of the epoch (less than `world_size`; other
-    samples every epoch, if shuffled), False repeats the first positions to fill up. contiguous: runs of
-    positions instead of every `world_size`-th. first: positions before this one have been read already, by
-    however many ranks; 0 if contiguous.
+    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens where the ranks cannot share
+    evenly. True leaves out the last positions of the epoch, fewer than `world_size`; in a shuffled epoch these are
+    other samples every time. False repeats the first positions. contiguous: whether a rank takes a run of positions
+    instead of every `world_size`-th. first: positions before this one have been read already, by any number of ranks;
+    0 if contiguous.
     """
 
     samples: int
@@ -231,7 +230,7 @@ class RankSlice:
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise ArgumentError(f"rank {self.rank} of {self.world_size}: ranks run from 0 to world_size - 1")
         if self.first and self.contiguous:
-            raise ArgumentError("ranks that read runs of the order cannot be cut anew in the middle of an epoch")
+            raise ArgumentError("ranks that read runs of the order cannot be divided again in the middle of an epoch")
 
     @property
     def count(self) -> int:

@@ -1,8 +1,7 @@
-"""What every store layout offers its reader, and what the manifest says.
+"""What the reader of every store layout can answer.
 
-A layout is read through few questions, all vectorised: which block (shard) holds a sample, where each group
-of each sample lies, which object that is. `loaders.remote.fetch` turns the answers into bytes, the same for all
-layouts.
+Which block (shard) holds a sample? Where does each group of each sample lie? In which object is that? Every question is
+asked for many samples at once. `loaders.remote.fetch` turns the answers into bytes, in the same way for all layouts.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from latentstore.loaders.remote.location import Location
 
 
 class Reader(ABC):
-    """One store, read. starts: int64 (blocks+1,), the first sample of each block, then the count.
+    """The reader of one store. Sample indices are int64 (n,), each from 0 to the count - 1; they are not checked here.
 
-    A block is what is written and read together: a shard. Offsets are within a block's object ("native" Zarr
-    stores: within the flat array of the group).
+    meta: the manifest. location: where the store is. starts: int64 (blocks + 1,), the first sample of each block, then
+    the number of samples. A block is what is written and read together: a shard. Offsets count from the beginning of a
+    block's object; in Zarr stores of many sizes, from the beginning of the group's flat array.
     """
 
     meta: StoreMeta
@@ -39,8 +39,11 @@ class Reader(ABC):
     def objects(
         self, indices: np.ndarray, start: np.ndarray, length: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(object, offset, whole), each (n, groups): a number that `object_name` knows, where in it the blob
-        begins, and whether all of it lies in there (else it goes on in the next object)."""
+        """(object, offset, whole), each (n, groups), of blobs that `locate` found.
+
+        object: int64, a number that `object_name` knows. offset: int64, where in the object the blob begins. whole:
+        bool, whether the blob ends in the same object; else it goes on in the next one.
+        """
 
     @abstractmethod
     def object_name(self, number: int) -> str:
@@ -48,13 +51,14 @@ class Reader(ABC):
 
     @abstractmethod
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
-        """Byte ranges to read for the first groups of a whole block: one list (pieces end to end) per
-        buffer."""
+        """The (object's name, begin, end) to read for the first groups of a whole block.
+
+        One list per buffer; the pieces of a list, end to end, are the buffer.
+        """
 
     @abstractmethod
     def block_bases(self, block: int, groups: int) -> list[tuple[int, int]]:
-        """For each group: which of `block_ranges`' buffers holds it, and the offset (as of `locate`) it
-        begins at."""
+        """For each group: which buffer of `block_ranges` holds it, and at which offset (of `locate`) that begins."""
 
     @abstractmethod
     def keys(self, indices: np.ndarray) -> list[str]:
@@ -62,11 +66,11 @@ class Reader(ABC):
 
     @abstractmethod
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
-        """The samples' fields: arrays of numbers, lists of str or bytes."""
+        """The samples' fields by name: int64 or float64 (n,), or lists of str or bytes."""
 
     @abstractmethod
     def sizes(self, indices: np.ndarray) -> np.ndarray:
-        """int64 (n, 2): height and width of the images."""
+        """int64 (n, 2): height and width of images; of audio, 1 and the number of samples."""
 
     def blocks(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,): the block of each sample."""

@@ -1,31 +1,39 @@
-"""Mean and standard deviation of dequantised latents, channel by channel, from exact sums of the codes.
+"""Mean and standard deviation of dequantised latents, channel by channel.
 
-A latent is its int8 code times a scale. Of images the scale is that of the store's quality; of audio it is that of
-the sample's step code, in its field ``step``. Sums are kept for each step code, so they do not depend on how samples
-were dealt to shards and tasks.
+A dequantised latent is its int8 code times a scale. For images, the scale belongs to the store's quality. For audio,
+it belongs to the sample's step code, in the field ``step``. Sums of the codes are whole numbers and are kept for each
+step code, so the result does not depend on which shard or task had which sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
 
-STEP = "step"
-"""The field of a sample of audio that holds its step code."""
-RATE = "rate"
-"""The field of a sample of audio that holds its rate in hertz."""
+class Stats(NamedTuple):
+    """Mean and standard deviation per channel, float32 (channels,) each, of dequantised latents.
+
+    For images these are ``codec.scale(quality) * latent``. For audio they are ``codec.scale_of(step) * latent``, with
+    the field ``step`` of each sample.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
 
 
 @dataclass(frozen=True)
 class Moments:
-    """codes: int64 (k,), the step codes there are, ascending; [0] of images. positions: int64 (k,), values per
-    channel. sums, squares: int64 (k, channels), over the int8 codes of latents."""
+    """The first two moments of latents: sums of their int8 codes, and sums of the codes' squares.
+
+    Moments of parts add up (`total`), and give mean and standard deviation of the whole (`mean_std`).
+
+    codes: int64 (k,), the step codes that occur, ascending; [0] for images. positions: int64 (k,), values per channel.
+    sums, squares: int64 (k, channels).
+    """
 
     codes: np.ndarray
     positions: np.ndarray
@@ -34,13 +42,13 @@ class Moments:
 
     @classmethod
     def none(cls, channels: int) -> Moments:
-        """Of nothing."""
+        """The moments of no latents."""
         empty = np.zeros((0, channels), np.int64)
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), empty, empty)
 
     @classmethod
     def of(cls, latents: np.ndarray, codes: np.ndarray) -> Moments:
-        """Of latents int8 (n, channels, ...) with step codes int64 (n,)."""
+        """The moments of latents, int8 (n, channels, ...), that have the step codes `codes`, int64 (n,)."""
         flat = latents.reshape(len(latents), latents.shape[1], -1)
         sums = flat.sum(axis=2, dtype=np.int64)
         wide = flat.astype(np.int32)
@@ -49,7 +57,7 @@ class Moments:
 
     @classmethod
     def total(cls, parts: Iterable[Moments], channels: int) -> Moments:
-        """Of all parts together."""
+        """The moments of all parts together."""
         every = [cls.none(channels), *parts]
         return cls(
             np.concatenate([m.codes for m in every]),
@@ -60,7 +68,7 @@ class Moments:
 
     def _joined(self) -> Moments:
         codes, at = np.unique(self.codes, return_inverse=True)
-        if len(codes) == 1:  # as of all images
+        if len(codes) == 1:  # always so for images
             return Moments(codes, *(a.sum(axis=0, keepdims=True) for a in self._arrays()))
         found = Moments(codes, *(np.zeros((len(codes), *a.shape[1:]), np.int64) for a in self._arrays()))
         for total, array in zip(found._arrays(), self._arrays(), strict=True):
@@ -71,7 +79,10 @@ class Moments:
         return self.positions, self.sums, self.squares
 
     def mean_std(self, scale_of: Callable[[int], np.ndarray]) -> tuple[list[float], list[float]]:
-        """(mean, standard deviation) per channel; scale_of: the scales of a step code, (channels,)."""
+        """(mean, standard deviation), one value per channel each.
+
+        scale_of: gives the scales of a step code, (channels,).
+        """
         n = max(1, int(self.positions.sum()))
         if len(self.codes) == 1:
             scale = scale_of(int(self.codes[0]))

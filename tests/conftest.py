@@ -59,7 +59,7 @@ def other_artifact(codec: Any) -> bytes:
 @pytest.fixture(scope="session")
 def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]]:
     """make_samples(count, size, first=0) -> (samples, latents); deterministic in `first`."""
-    from latentstore.writing.spec import Sample
+    from latentstore.writing import Sample
 
     def make(count: int, size: tuple[int, int] | None, first: int = 0) -> tuple[list[Any], list[np.ndarray]]:
         samples, latents = [], []
@@ -86,7 +86,7 @@ def make_samples(codec: Any) -> Callable[..., tuple[list[Any], list[np.ndarray]]
 @pytest.fixture(scope="session")
 def make_store(codec: Any, make_samples: Any) -> Callable[..., Store]:
     """make_store(folder, layout, counts=(8, 8, 4), storage_options=None) -> Store, with shards of 8."""
-    from latentstore.writing.spec import StoreSpec, open_writer
+    from latentstore.writing import StoreSpec, open_writer
 
     def make(
         folder: Path | str, layout: str, counts: Sequence[int] = (8, 8, 4),

@@ -23,7 +23,7 @@ from latentstore.loaders.artifacts import load_codec
 from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress
 from latentstore.sources.signals.front_ends import front_end_of
-from latentstore.writing.spec import open_writer, store_format
+from latentstore.writing.open import open_writer, store_format
 from latentstore.writing.staging import JOB
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ def make_plan(
         shard_samples=samples,
         source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
         classes=listed.classes,
-        job={
+        conversion={
             "effort": settings.effort,
             "labels": labels,
             "listing_sha256": listing_digest(items),

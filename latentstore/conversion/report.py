@@ -38,7 +38,7 @@ class Report:
     url: of the store. codec: its name. stored: samples in the store. failures: entries that could not be read, in the
     order of the source. limited: samples that a lower quality would serve better. shards: of the store. resumed: how
     many of them an earlier run had finished. bytes_in: read from the source. bytes_out: of all blobs, with headers.
-    pixels: of the stored images; of audio, samples, all inputs counted as one. seconds: how long this run took.
+    extent: pixels of the stored images; of audio, samples, all inputs counted as one. seconds: how long this run took.
     modality, nouns: of the samples.
     """
 
@@ -51,7 +51,7 @@ class Report:
     resumed: int
     bytes_in: int
     bytes_out: int
-    pixels: int
+    extent: int
     seconds: float
     modality: Modality = IMAGE
     nouns: Nouns = IMAGE.nouns
@@ -71,7 +71,7 @@ class Report:
             resumed=shards,
             bytes_in=0,
             bytes_out=int(dataset.info["blob_bytes"]),
-            pixels=int(dataset.info["pixels"]),
+            extent=int(dataset.info["extent"]),
             seconds=seconds,
             modality=modality,
             nouns=modality.nouns if dataset.size is None else modality.window_nouns,
@@ -91,7 +91,7 @@ class Report:
     @property
     def bits_per_pixel(self) -> float:
         """Bits of the blobs for each pixel; of audio, for each sample of all inputs."""
-        return 8 * self.bytes_out / self.pixels if self.pixels else 0.0
+        return 8 * self.bytes_out / self.extent if self.extent else 0.0
 
     def __str__(self) -> str:
         text = (

@@ -79,7 +79,7 @@ class Run:
             resumed=self.resumed,
             bytes_in=sum(result.bytes_in for result in results),
             bytes_out=summary.bytes,
-            pixels=summary.pixels,
+            extent=summary.extent,
             seconds=seconds,
             modality=settings.modality,
             nouns=settings.nouns,

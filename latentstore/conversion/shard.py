@@ -12,13 +12,13 @@ from latentstore.codecs.load import codec_of
 from latentstore.conversion.quarantine import Failure
 from latentstore.conversion.report import Limited
 from latentstore.conversion.tasks import Monitor
+from latentstore.loaders.manifest import ARTIFACT
 from latentstore.sources import Item
 from latentstore.sources.signals.base import Signal
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
 from latentstore.writing.spec import Sample, ShardSummary
 from latentstore.writing.staged import StagedWriter
-from latentstore.writing.staging import ARTIFACT
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -39,7 +39,7 @@ class ShardResult:
     """What became of a shard.
 
     stored: samples in it. failures: entries that could not be read. limited: samples with limited coefficients.
-    bytes_in: read from the source; bytes_out: of the blobs. pixels: of the images, or samples of the audio.
+    bytes_in: read from the source; bytes_out: of the blobs. extent: pixels of the images, or samples of the audio.
     """
 
     index: int
@@ -48,7 +48,7 @@ class ShardResult:
     limited: tuple[Limited, ...]
     bytes_in: int
     bytes_out: int
-    pixels: int
+    extent: int
 
     @property
     def entries(self) -> int:
@@ -62,7 +62,7 @@ class ShardResult:
         failures = tuple(Failure.from_note(note) for note in notes if "reason" in note)
         limited = tuple(Limited.from_note(note) for note in notes if "limited" in note)
         bytes_in = sum(note["bytes_in"] for note in notes if "bytes_in" in note)
-        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.pixels)
+        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.extent)
 
 
 @dataclass(frozen=True)

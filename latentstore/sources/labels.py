@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.columns import RESERVED
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.item import BadItem, Field, Item
 
 __all__ = ["apply_labels", "field_values"]
 
 NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "id")
-RESERVED = {"key", "latent"}
 # Numbers that read back as they were written: 007 is a name. Eighteen digits fit 64 bits.
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 DECIMAL = re.compile(rf"({WHOLE.pattern}|-?(0|[1-9][0-9]*)?\.[0-9]+|-?(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|nan|-?inf")

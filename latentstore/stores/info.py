@@ -29,7 +29,7 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
     dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
     codec, about, rows = dataset.codec, dataset.info, _ROWS[dataset.modality.name]
     blob_bytes, all_bytes = int(about["blob_bytes"]), sum(dataset.reader.location.list().values())
-    bits_name, bits = rows.bits(dataset, 8 * blob_bytes / int(about["pixels"]))
+    bits_name, bits = rows.bits(dataset, 8 * blob_bytes / int(about["extent"]))
     return _table(
         [
             ("store", printable(url)),
@@ -92,10 +92,10 @@ class _Rows(ABC):
 class _ImageRows(_Rows):
     def signals(self, dataset: LatentDataset) -> str:
         if dataset.size is not None:
-            return f"{dataset.size[1]}x{dataset.size[0]} pixels, {dataset.info['mode']}"
+            return f"{dataset.size[1]}x{dataset.size[0]} pixels, {dataset.codec.mode}"
         sizes = dataset.sizes()
         (low_h, low_w), (high_h, high_w) = np.min(sizes, axis=0), np.max(sizes, axis=0)
-        return f"native sizes, {low_w} to {high_w} pixels wide, {low_h} to {high_h} high, {dataset.info['mode']}"
+        return f"native sizes, {low_w} to {high_w} pixels wide, {low_h} to {high_h} high, {dataset.codec.mode}"
 
     def bits(self, dataset: LatentDataset, bits: float) -> tuple[str, str]:
         return "bits per pixel", f"{bits:.3f}"

@@ -1,4 +1,4 @@
-"""Checks a store from end to end: every blob, every count, the artifact, the metadata that others read."""
+"""Checks a store from end to end: every blob, every count, the artifact, and the metadata that others read."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
+from latentstore.codecs.load import codec_from_bytes
+from latentstore.loaders.dataset import LatentDataset, open
+from latentstore.loaders.manifest import seal_holds
 from latentstore.loaders.stats import Moments
-
-if TYPE_CHECKING:
-    from latentstore.loaders.dataset import LatentDataset
-    from latentstore.loaders.webdataset.read import WdsReader
-    from latentstore.loaders.zarr.read import ZarrReader
+from latentstore.loaders.webdataset.layout import MANIFEST
+from latentstore.loaders.webdataset.read import WdsReader
+from latentstore.loaders.zarr.read import ZarrReader
 
 # Symbols decoded at once: some tens of MB.
 BATCH_SYMBOLS = 1 << 25
+# Samples decoded at once where sizes differ.
+BATCH_SAMPLES = 16
 
 
 @dataclass
 class Report:
-    """What `verify` found. problems: one line each, naming shard and key; empty if all is well. samples,
-    shards, bytes: what was checked."""
+    """What `verify` has found.
+
+    url: of the store. samples, shards, bytes: what was checked. problems: one line each, which names shard and key;
+    empty if the store is good.
+    """
 
     url: str
     samples: int = 0
@@ -45,39 +53,33 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check the store at `url` and say everything that is wrong with it.
+    """Check the store at `url` and report everything that is wrong with it.
 
-    Every blob is decoded, which checks its CRC and shape; counts, keys, fields, statistics, the artifact's
-    hash and what plain Zarr or WebDataset readers go by are checked too. progress: called with (samples done,
-    of all). Whatever is wrong ends up in the report; only a store that cannot be opened at all is a single
-    problem.
+    Every blob is decoded, which checks its checksum and its shape. Counts, keys, fields, statistics, the artifact's
+    hash and what plain Zarr or WebDataset readers go by are checked too. progress: called with (samples done, all).
+
+    Nothing is raised for a bad store: problems are in the report. A store that cannot be opened is one problem.
     """
-    from latentstore.loaders.dataset import open
-    from latentstore.loaders.manifest import seal_holds
-
     try:
         dataset = open(url, storage_options=dict(storage_options or {}) or None)
     except LatentstoreError as error:
         return Report(url, problems=[str(error)])
     report = Report(url, shards=len(dataset.shard_starts) - 1)
-    found = report.problems
     if not seal_holds(dataset.info):
-        found.append(f"{url}: its description is damaged or was changed after it was written")
-    found += _caught(lambda: _check_artifact(dataset))
-    found += _caught(lambda: _check_columns(dataset))
-    found += _caught(lambda: _check_layout(dataset))
-    moments = Moments.none(dataset.channels)
-    for indices in _batches(dataset):
-        latents, problems = _decode(dataset, indices)
-        found += problems
-        if not found:  # the totals say something only of a store that is whole
-            moments = Moments.total([moments, *_moments(dataset, latents, indices)], dataset.channels)
-        report.samples += len(indices)
-        if progress is not None:
-            progress(report.samples, len(dataset))
-    if not found:
+        report.problems.append(f"{url}: its manifest is damaged or was changed after it was written")
+    report.problems += _caught(lambda: _check_artifact(dataset))
+    report.problems += _caught(lambda: _check_layout(dataset))
+    samples = _Samples(dataset)
+    for first, last in pairwise(dataset.shard_starts.tolist()):
+        for done in samples.check(first, last):
+            report.samples += done
+            if progress is not None:
+                progress(report.samples, len(dataset))
+    report.problems += samples.problems()
+    if not report.problems:  # totals say something only of a store that is whole
         report.bytes = int(dataset.group_bytes().sum())
-        found += _check_totals(dataset, report.bytes, moments)
+        report.problems += _check_totals(dataset, report.bytes, samples.moments)
+    report.problems = list(dict.fromkeys(report.problems))
     return report
 
 
@@ -88,33 +90,85 @@ def _caught(check: Callable[[], list[str]]) -> list[str]:
         return [str(error)]
 
 
-def _batches(dataset: LatentDataset) -> Iterator[np.ndarray]:
-    """Samples in runs that stay within a shard and decode to a bounded size."""
-    starts = dataset.shard_starts.tolist()
-    for first, last in pairwise(starts):
-        if dataset.latent_shape is not None:
-            rows = max(1, BATCH_SYMBOLS // int(np.prod(dataset.latent_shape)))
-        else:
-            rows = 16
-        for a in range(first, last, rows):
-            yield np.arange(a, min(last, a + rows), dtype=np.int64)
+class _Samples:
+    """Checks the samples of a store shard by shard. Each key, field and blob is read once.
 
+    moments: of the latents so far, as long as no sample is bad.
+    """
 
-def _moments(dataset: LatentDataset, latents: list[np.ndarray], indices: np.ndarray) -> list[Moments]:
-    steps = dataset.step_codes(dataset.fields(indices))
-    codes = np.zeros(len(indices), np.int64) if steps is None else steps
-    if dataset.size is not None:
-        return [Moments.of(np.stack(latents), codes)]
-    return [Moments.of(latent[None], code[None]) for latent, code in zip(latents, codes, strict=True)]
+    def __init__(self, dataset: LatentDataset) -> None:
+        self.dataset = dataset
+        self.moments = Moments.none(dataset.channels)
+        self._bad: list[str] = []
+        self._keys: set[str] = set()
+        self._repeated = 0
+        self._labels: list[str] = []  # samples whose class is not there
+
+    def check(self, first: int, last: int) -> Iterator[int]:
+        """Check the samples from `first` to before `last`, all of one shard; gives how many each time some are done."""
+        steps = self._columns(first, last)
+        for start in range(first, last, self._at_once()):
+            indices = np.arange(start, min(last, start + self._at_once()), dtype=np.int64)
+            latents, problems = _decode(self.dataset, indices)
+            self._bad += problems
+            if not self._bad and steps is not None:
+                parts = self._moments(latents, steps[indices - first])
+                self.moments = Moments.total([self.moments, *parts], self.dataset.channels)
+            yield len(indices)
+
+    def _columns(self, first: int, last: int) -> np.ndarray | None:
+        """The samples' step codes, int64 (n,), 0 where they have none; None if keys or fields cannot be read."""
+        indices, reader = np.arange(first, last, dtype=np.int64), self.dataset.reader
+        try:
+            keys, fields = reader.keys(indices), reader.fields(indices)
+            steps = self.dataset.step_codes(fields)
+        except LatentstoreError as error:
+            self._bad.append(str(error))
+            return None
+        before = len(self._keys)
+        self._keys.update(keys)
+        self._repeated += before + len(keys) - len(self._keys)
+        for name, values in fields.items():
+            if len(values) != len(indices):
+                self._bad.append(
+                    f"{self.dataset.url}: field {name!r} has {len(values)} values for the {len(indices)} samples from "
+                    f"{first} on"
+                )
+        if self.dataset.classes is not None and "label" in fields:
+            labels = np.asarray(fields["label"])
+            # -1: no class, as of images that lie beside the folders of classes.
+            outside = np.flatnonzero((labels < -1) | (labels >= len(self.dataset.classes)))
+            self._labels += [f"{keys[i]!r} (sample {first + i}): label {labels[i]}" for i in outside.tolist()]
+        return np.zeros(len(indices), np.int64) if steps is None else steps
+
+    def _at_once(self) -> int:
+        """Samples that are decoded at once, so that the memory is bounded."""
+        shape = self.dataset.latent_shape
+        return BATCH_SAMPLES if shape is None else max(1, BATCH_SYMBOLS // int(np.prod(shape)))
+
+    def _moments(self, latents: list[np.ndarray], steps: np.ndarray) -> list[Moments]:
+        if self.dataset.size is not None:
+            return [Moments.of(np.stack(latents), steps)]
+        return [Moments.of(latent[None], step[None]) for latent, step in zip(latents, steps, strict=True)]
+
+    def problems(self) -> list[str]:
+        """What is wrong with the samples checked so far."""
+        found, dataset = list(self._bad), self.dataset
+        if self._repeated:
+            found.append(f"{dataset.url}: {self._repeated} keys are used more than once")
+        if self._labels:
+            more = f" ({len(self._labels) - 1:,} more such samples)" if len(self._labels) > 1 else ""
+            found.append(f"{dataset.url}, {self._labels[0]}, and there are {len(dataset.classes or ())} classes{more}")
+        return found
 
 
 def _decode(dataset: LatentDataset, indices: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
-    """The latents of `indices` that can be decoded, and a line for each thing that prevents others."""
+    """The latents of `indices` that can be decoded, and a line for each thing that prevents others.
+
+    A shard that is missing gives one line, not one for each sample.
+    """
     try:
         return list(dataset.read_latents(indices)), []
-    except StoreError as error:  # the shard is missing or cut short: one line, not one per sample
-        if len(indices) == 1:
-            return [], [str(error)]
     except LatentstoreError as error:
         if len(indices) == 1:
             return [], [str(error)]
@@ -128,7 +182,6 @@ def _decode(dataset: LatentDataset, indices: np.ndarray) -> tuple[list[np.ndarra
 
 
 def _check_artifact(dataset: LatentDataset) -> list[str]:
-    from latentstore.codecs import codec_from_bytes
 
     meta = dataset.reader.meta
     codec = codec_from_bytes(dataset.reader.artifact())
@@ -140,66 +193,41 @@ def _check_artifact(dataset: LatentDataset) -> list[str]:
     return []
 
 
-def _check_columns(dataset: LatentDataset) -> list[str]:
-    problems = []
-    keys = dataset.keys()
-    dataset.step_codes(dataset.fields())
-    if len(set(keys)) != len(keys):
-        problems.append(f"{dataset.url}: {len(keys) - len(set(keys))} keys are used more than once")
-    for name, values in dataset.fields().items():
-        if len(values) != len(dataset):
-            problems.append(f"{dataset.url}: field {name!r} has {len(values)} values, not {len(dataset)}")
-    labels = dataset.fields().get("label")
-    if dataset.classes is not None and labels is not None:
-        # -1: no class, as of images beside class folders.
-        outside = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) >= len(dataset.classes)))
-        if len(outside):
-            at = int(outside[0])
-            problems.append(f"{dataset.where(at)}: label {labels[at]}, and there are {len(dataset.classes)} classes")
-    return problems
-
-
 def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[str]:
-    """Statistics and sizes in the manifest against what was read. Only meaningful when everything could
-    be."""
+    """Statistics and sizes in the manifest against what was read; everything could be read."""
     problems = []
-    if size != dataset.info["blob_bytes"]:
-        problems.append(f"{dataset.url}: {size} bytes of blobs, but it says {dataset.info['blob_bytes']}")
+    extent = int(dataset.sizes().prod(axis=1).sum())
+    meta = dataset.reader.meta
+    for name, said, found in (("blob_bytes", meta.blob_bytes, size), ("extent", meta.extent, extent)):
+        if found != said:
+            problems.append(f"{dataset.url}: {name} is {said} in the manifest, and {found} was found")
     scales = dataset.codec.scales(dataset.quality)
     least = 1e-4 * min(float(scales(int(code)).max()) for code in moments.codes)
     for name, stored, computed in zip(("mean", "std"), dataset.stats, moments.mean_std(scales), strict=True):
         if not np.allclose(stored, computed, rtol=1e-4, atol=least):
-            problems.append(f"{dataset.url}: the {name} in its statistics is not that of its latents")
+            problems.append(f"{dataset.url}: the {name} in the manifest is not that of its latents")
     return problems
 
 
 def _check_layout(dataset: LatentDataset) -> list[str]:
     """What readers other than ours go by."""
-    from latentstore.loaders.webdataset.read import WdsReader
-    from latentstore.loaders.zarr.read import ZarrReader
-
     if isinstance(dataset.reader, WdsReader):
         return _check_tars(dataset.reader)
     assert isinstance(dataset.reader, ZarrReader)
-    return _check_zarr(dataset.reader)
+    return _check_zarr(dataset.reader, dataset)
 
 
-def _check_zarr(reader: ZarrReader) -> list[str]:
+def _check_zarr(reader: ZarrReader, dataset: LatentDataset) -> list[str]:
     problems = []
-    for name, expected in reader.expected_metadata().items():
+    for name, expected in reader.expected_metadata(dataset.codec).items():
         file = f"{name}/zarr.json"
         if reader.location.read(file) != expected:
-            problems.append(f"{reader.location.at(file)}: not what this store has there; plain Zarr may misread it")
+            problems.append(f"{reader.location.at(file)}: not the metadata of this store; plain Zarr may misread it")
     return problems
 
 
 def _check_tars(reader: WdsReader) -> list[str]:
-    """Every tar, walked as plain WebDataset readers do: the samples in order, where the index says they
-    are."""
-    from latentstore.codecs.bitstream.checksum import crc32c
-    from latentstore.codecs.bitstream.sample import split_sample
-    from latentstore.loaders.webdataset.layout import MANIFEST
-
+    """Reads every tar as plain WebDataset readers do: its samples must be those of the index, in order and in place."""
     problems = []
     for block, tar in enumerate(reader.tars):
         where = reader.location.at(tar)

@@ -1,8 +1,8 @@
 """One run at a time: the file ``lock`` in ``TARGET.partial`` says which run is writing the store.
 
-A run that was killed leaves its lock behind. On the same machine that is seen at once: its process is gone.
-From another machine (a batch job that was started anew elsewhere, a container with a new name) the lock is
-watched: a living run renews it all the time, so one that does not change belongs to nobody.
+A run that was killed leaves its lock behind. On the same machine this is noticed at once, because its process is gone.
+From another machine (a batch job that was started again elsewhere, a container with a new name) the lock is watched:
+a living run renews its lock every few seconds, so a lock that does not change belongs to no living run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from latentstore.codecs.errors import StoreError
+from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.remote.location import Location, MissingError
 
 LOCK = "lock"
@@ -51,19 +52,19 @@ class Lock:
             raise self._taken(self._read() or {})
 
     def beat(self) -> None:
-        """From now on renew the lock, in a thread, so that other machines see that this run lives."""
+        """From now on renew the lock, in a thread, so that other machines see that this run is alive."""
         self._thread = threading.Thread(target=self._renew, name=self._thread_name(self._owner), daemon=True)
         self._thread.start()
 
     def rest(self) -> None:
-        """End what `beat` began; the lock stays."""
+        """Stop renewing the lock; the lock stays."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def release(self) -> None:
-        """Give the lock back, and leave no empty folder behind."""
+        """Remove the lock if it is this run's own, and the folder if nothing else is in it."""
         self.rest()
         if self._mine():
             self.place.remove(LOCK)
@@ -116,9 +117,8 @@ class Lock:
     def _taken(self, found: dict[str, Any]) -> StoreError:
         owner = f"process {found.get('pid')} on {found.get('host')}, since {found.get('since')}"
         return StoreError(
-            f"{self.place.url.removesuffix('.partial')} is being written by another run ({owner}): wait for "
-            "it or stop it; if that process is no conversion any more, delete the file "
-            f"{self.place.at(LOCK)} and go on with --resume"
+            f"{self.place.url.removesuffix(PARTIAL)} is being written by another run ({owner}): wait for it, or stop "
+            f"it. If that process is not a conversion any more, delete the file {self.place.at(LOCK)} and resume."
         )
 
 

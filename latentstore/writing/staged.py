@@ -1,39 +1,40 @@
-"""What both store writers share: checking and measuring samples, bookkeeping, statistics, publishing."""
+"""What the writers of all layouts share: the order of steps, bookkeeping, statistics, publishing."""
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
+from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.load import codec_of
-from latentstore.codecs.modality import modality_of
-from latentstore.loaders.columns import Column, same_names
-from latentstore.loaders.manifest import FORMAT_VERSION
+from latentstore.loaders.columns import RESERVED, Column, same_names
+from latentstore.loaders.manifest import ARTIFACT, FORMAT_VERSION
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import Lock
-from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary
-from latentstore.writing.staging import ARTIFACT, Staging
+from latentstore.writing.measure import measure
+from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary, settings_of
+from latentstore.writing.staging import Staging
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from latentstore.codecs import Codec
+    from latentstore.codecs.codec import Codec
 
-RESERVED = {"key", "latent"}
+Arrays = dict[str, np.ndarray]
 
 
 class StagedWriter(ABC):
-    """A store being written, see `writing.spec`.
+    """A store that is being written; `writing.open` shows how.
 
-    Pickles; in another process it finds its artifact beside the growing store.
+    It can be pickled; in another process it finds its artifact beside the growing store.
 
-    published: `begin` found, on resuming, that the store is complete; there is nothing to do.
+    published: resuming has found that the store is complete, so there is nothing to do. manifest: name of the file that
+    makes the store one.
     """
 
     manifest: str
@@ -55,14 +56,15 @@ class StagedWriter(ABC):
         overwrite: bool,
         storage_options: dict[str, Any] | None,
     ) -> Self:
-        """See `writing.spec.open_writer`."""
+        """See `writing.open.open_writer`."""
         staging = Staging.at(url, storage_options)
         lock = Lock(staging.partial)
         lock.acquire()
         try:
             if overwrite:
                 staging.restore()
-            settings = cls.settings_at(staging.target)
+            manifest = cls.manifest_at(staging.target)
+            settings = None if manifest is None else settings_of(manifest)
             published = staging.begin(spec, settings, resume=resume, overwrite=overwrite)
         except BaseException:
             lock.release()
@@ -76,17 +78,15 @@ class StagedWriter(ABC):
 
     @classmethod
     @abstractmethod
-    def settings_at(cls, target: Location) -> str | None:
-        """The settings of the store published at `target`: "" if it does not say, None if there is no
-        store."""
+    def manifest_at(cls, target: Location) -> dict[str, Any] | None:
+        """The manifest of the store published at `target`, not checked; None if there is no store."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # The artifact lies beside the growing store; it need not travel with every task.
-        return {"staging": self.staging, "settings": self.spec.to_json(), "published": self.published}
+        # The artifact lies beside the growing store, so it need not travel with every task.
+        return {"staging": self.staging, "spec": replace(self.spec, artifact=b""), "published": self.published}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        spec = StoreSpec.from_json(state["settings"])
-        self.__init__(state["staging"], spec, state["published"])  # type: ignore[misc]
+        self.__init__(state["staging"], state["spec"], state["published"])  # type: ignore[misc]
 
     def __enter__(self) -> Self:
         if self._lock is not None:
@@ -96,7 +96,7 @@ class StagedWriter(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the lock back. Nothing else is deleted on an error: what is written waits for ``resume``."""
+        """Gives the lock back. On an error nothing else is deleted: what is written stays for resuming."""
         if self._lock is not None:
             self._lock.release()
 
@@ -107,8 +107,7 @@ class StagedWriter(ABC):
         self.staging.abort()
 
     def done(self) -> dict[int, ShardSummary]:
-        """Shards already written whole: those whose summary is there and whose object has the size it
-        says."""
+        """The shards that are whole, by index: those with a summary, and an object of the size that it says."""
         found, sizes = {}, self._sizes()
         for index in self.staging.summaries():
             summary, _, arrays = self.staging.read_summary(index)
@@ -117,35 +116,35 @@ class StagedWriter(ABC):
         return found
 
     def write_shard(self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()) -> ShardSummary:
-        """Write shard `index` (0-based, in source order): at most ``spec.shard_samples`` samples.
+        """Write shard `index`, counted from 0 in the order of the source: at most ``spec.shard_samples`` samples.
 
-        notes: JSON objects to keep with the shard, which `done` gives back. Decodes every blob once: for the
-        statistics, and so that no blob that cannot be read is ever stored.
+        notes: JSON objects that are kept with the shard, for whoever asks `done`. Every blob is decoded once: for the
+        statistics, and so that no blob that cannot be read is ever stored. ArgumentError, or CorruptError, naming the
+        shard and the key.
         """
+        where = f"shard {index}"
         if len(samples) > self.spec.shard_samples:
             raise ArgumentError(
-                f"shard {index} was given {len(samples)} samples, but shards are of {self.spec.shard_samples}"
+                f"{where}: {len(samples)} samples are given, and a shard of this store has at most "
+                f"{self.spec.shard_samples}"
             )
-        where = f"shard {index}"
-        names = same_names((s.fields for s in samples), where)
-        reserved = sorted(RESERVED & set(names))
-        if reserved:
-            raise ArgumentError(f"{where}: a field cannot be called {reserved[0]!r}; rename that column")
-        columns = {name: Column.of(name, [s.fields[name] for s in samples]) for name in names}
-        columns["key"] = Column.of("key", [s.key for s in samples]) if samples else Column._flat("str", [])
-        summary = self._measure(index, samples, notes)
+        columns = _columns(samples, where)
+        moments = measure(self.codec, self.spec.size, samples, where)
         sizes = {
             "width": np.array([s.width for s in samples], np.int64),
             "height": np.array([s.height for s in samples], np.int64),
         }
+        blob_bytes = sum(len(blob) for s in samples for blob in s.groups)
+        extent = sum(s.width * s.height for s in samples)
+        summary = ShardSummary(index, len(samples), blob_bytes, extent, moments, list(notes))
         arrays = self._write(index, samples, columns)
         self.staging.write_summary(summary, columns, {**sizes, **arrays})
         return summary
 
     def finish(self, shards: int) -> StoreSummary:
-        """Check that shards 0 to shards-1 are there, write the metadata, publish.
+        """Check that the shards 0 to shards - 1 are there, write the metadata, and publish the store.
 
-        StoreError names the first shard that is missing; ArgumentError a key that two samples have.
+        StoreError names the first shard that is missing; ArgumentError names a key that two samples have.
         """
         missing = sorted(set(range(shards)) - set(self.staging.summaries()))
         if missing:
@@ -154,146 +153,94 @@ class StagedWriter(ABC):
                 f"the first is shard {missing[0]}"
             )
         parts = [self.staging.read_summary(i) for i in range(shards)]
-        summaries = [part[0] for part in parts]
-        count = sum(s.count for s in summaries)
-        if count == 0:
+        summaries = [summary for summary, _, _ in parts]
+        filled = [part for part in parts if part[0].count]
+        if not filled:
             raise StoreError(f"{self.url} cannot be finished: not one sample could be stored")
-        columns = _join([(s, c) for s, c, _ in parts])
-        arrays = {
-            name: np.concatenate([a[name] for s, _, a in parts if s.count])
-            for name in next(a for s, _, a in parts if s.count)
-        }
+        names = same_names((columns for _, columns, _ in filled), "the shards of the store")
+        columns = {name: Column.concat(name, [c[name] for _, c, _ in filled]) for name in names}
+        arrays = {name: np.concatenate([a[name] for _, _, a in filled]) for name in filled[0][2]}
         _check_unique(columns["key"].values(), self.url)
         self._complete(summaries, columns, arrays)
-        manifest = self._manifest(self._attributes(summaries, columns), summaries)
-        self.staging.publish(self.manifest, manifest)
+        total = StoreSummary(
+            url=self.url,
+            count=sum(s.count for s in summaries),
+            shards=len(filled),
+            bytes=sum(s.bytes for s in summaries),
+            extent=sum(s.extent for s in summaries),
+        )
+        kinds = {name: column.kind for name, column in columns.items() if name != "key"}
+        about = self._about(total, summaries)
+        self.staging.publish(self.manifest, self._manifest(about, kinds, [s for s in summaries if s.count], arrays))
         if self._lock is not None:
             self._lock.rest()
         self.staging.partial.remove()
         self.published = True
-        used = sum(1 for s in summaries if s.count)
-        total, pixels = sum(s.bytes for s in summaries), sum(s.pixels for s in summaries)
-        return StoreSummary(self.url, count, used, total, pixels)
+        return total
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the store."""
+        return codec_of(self.spec.sha256, self.artifact)
+
+    def artifact(self) -> bytes:
+        """The artifact of the store."""
+        return self.spec.artifact or self.staging.partial.read(ARTIFACT)
+
+    def _about(self, total: StoreSummary, summaries: Sequence[ShardSummary]) -> dict[str, Any]:
+        """What the manifest says in every layout, but for the fields."""
+        codec = self.codec
+        moments = Moments.total((s.moments for s in summaries), codec.channels)
+        mean, std = moments.mean_std(codec.scales(self.spec.quality))
+        return {
+            "format_version": FORMAT_VERSION,
+            "modality": codec.modality.name,
+            **self.spec.settings(),
+            "channels": codec.channels,
+            "group_channels": codec.group_channels,
+            "count": total.count,
+            "extent": total.extent,
+            "blob_bytes": total.bytes,
+            "stats": {"mean": mean, "std": std},
+        }
 
     # ---- what a layout adds
 
     @abstractmethod
-    def _write(self, index: int, samples: Sequence[Sample], columns: dict[str, Column]) -> dict[str, np.ndarray]:
-        """Write the shard's objects; returns arrays to keep with its summary (``object_bytes`` among
-        them)."""
+    def _write(self, index: int, samples: Sequence[Sample], columns: dict[str, Column]) -> Arrays:
+        """Write the objects of a shard; the arrays that are to be kept with its summary."""
 
     @abstractmethod
-    def _objects(self, index: int, summary: ShardSummary, arrays: dict[str, np.ndarray]) -> list[tuple[str, int]]:
-        """(name, bytes) of the objects that make shard `index`, as `_sizes` names them."""
+    def _objects(self, index: int, summary: ShardSummary, arrays: Arrays) -> list[tuple[str, int]]:
+        """(name, bytes) of the objects that make up shard `index`, by the names of `_sizes`."""
 
     @abstractmethod
     def _sizes(self) -> dict[str, int]:
         """Sizes of all shard objects there are."""
 
     @abstractmethod
-    def _complete(
-        self, summaries: list[ShardSummary], columns: dict[str, Column], arrays: dict[str, np.ndarray]
-    ) -> None:
-        """Write all but the manifest. May be cut off anywhere, and then run again."""
+    def _complete(self, summaries: list[ShardSummary], columns: dict[str, Column], arrays: Arrays) -> None:
+        """Write everything but the manifest. This may be cut off anywhere, and is then run again.
+
+        columns, arrays: of all samples; arrays are those of `_write` end to end, ``width`` and ``height`` among them.
+        """
 
     @abstractmethod
-    def _manifest(self, attributes: dict[str, Any], summaries: list[ShardSummary]) -> bytes:
-        """The bytes of the manifest."""
-
-    # ---- shared steps
-
-    def _codec(self) -> Codec:
-        artifact = self.spec.artifact
-        return codec_of(self.spec.sha256, lambda: artifact or self.staging.partial.read(ARTIFACT))
-
-    def _artifact(self) -> bytes:
-        return self.spec.artifact or self.staging.partial.read(ARTIFACT)
-
-    def _measure(self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]]) -> ShardSummary:
-        """Decode every blob, in chunks of samples, for exact sums over the int8 codes."""
-        spec, codec = self.spec, self._codec()
-        moments = []
-        for first, run in _runs(samples):
-            height, width = run[0].height, run[0].width
-            if spec.size is not None and (height, width) != spec.size:
-                raise ArgumentError(
-                    f"shard {index}, {run[0].key}: {height}x{width} pixels in a store of {spec.size[0]}x{spec.size[1]}"
-                )
-            h, w = codec.latent_shape(height, width)[1:]
-            latents = np.empty((len(run) * spec.groups, spec.group_channels, h, w), np.int8)
-            blobs = [blob for s in run for blob in s.groups]
-            if len(blobs) != len(latents):
-                raise ArgumentError(f"shard {index}, {run[0].key}: a sample has {spec.groups} group blobs")
-            lengths = np.array([len(b) for b in blobs], np.int64)
-            source, start = np.arange(len(blobs), dtype=np.int32), np.zeros(len(blobs), np.int64)
-            try:
-                codec.read_groups(blobs, source, start, lengths, latents)
-            except LatentstoreError as error:
-                if error.index is None:
-                    raise
-                at = error.index // spec.groups + first
-                raise type(error)(f"shard {index}, {samples[at].key}: {error}") from error
-            moments.append(Moments.of(latents.reshape(len(run), spec.channels, h * w), _steps(spec.mode, run, index)))
-        total = sum(len(blob) for s in samples for blob in s.groups)
-        pixels = sum(s.width * s.height for s in samples)
-        return ShardSummary(index, len(samples), total, pixels, Moments.total(moments, spec.channels), list(notes))
-
-    def _attributes(self, summaries: list[ShardSummary], columns: dict[str, Column]) -> dict[str, Any]:
-        """What the manifest says of the store, the same in every layout."""
-        spec = self.spec
-        moments = Moments.total((s.moments for s in summaries), spec.channels)
-        mean, std = moments.mean_std(self._codec().scales(spec.quality))
-        return {
-            "format_version": FORMAT_VERSION,
-            "codec": spec.codec,
-            "artifact_sha256": spec.sha256,
-            "count": sum(s.count for s in summaries),
-            "size": None if spec.size is None else list(spec.size),
-            "mode": spec.mode,
-            "quality": spec.quality,
-            "channels": spec.channels,
-            "group_channels": spec.group_channels,
-            "blob_bytes": sum(s.bytes for s in summaries),
-            "pixels": sum(s.pixels for s in summaries),
-            "source": spec.source,
-            "classes": None if spec.classes is None else list(spec.classes),
-            "fields": {name: column.kind for name, column in sorted(columns.items()) if name != "key"},
-            "stats": {"mean": mean, "std": std},
-            "settings": json.loads(spec.to_json()),
-        }
+    def _manifest(
+        self, about: dict[str, Any], kinds: dict[str, str], summaries: list[ShardSummary], arrays: Arrays
+    ) -> bytes:
+        """The bytes of the manifest. kinds: of the fields, by name. summaries: of the shards that have samples."""
 
 
-def _steps(mode: str, run: Sequence[Sample], index: int) -> np.ndarray:
-    """int64 (n,): the step codes of samples, 0 where they have none; ArgumentError where a field is missing."""
-    modality = modality_of(mode)
-    for sample in run:
-        for name in modality.fields:
-            if not isinstance(sample.fields.get(name), int):
-                raise ArgumentError(
-                    f"shard {index}, {sample.key}: {modality.name} needs the field {name!r}, a whole number"
-                )
-    return np.array([sample.fields.get("step", 0) if modality.fields else 0 for sample in run], np.int64)
-
-
-def _runs(samples: Sequence[Sample], pixels: int = 1 << 24) -> list[tuple[int, list[Sample]]]:
-    """(first, samples) of stretches of one size, each of about `pixels` pixels at most: bounds the memory."""
-    runs: list[tuple[int, list[Sample]]] = []
-    for i, sample in enumerate(samples):
-        size = (sample.height, sample.width)
-        if runs:
-            last = runs[-1][1]
-            area = (len(last) + 1) * size[0] * size[1]
-            if (last[0].height, last[0].width) == size and area <= pixels:
-                last.append(sample)
-                continue
-        runs.append((i, [sample]))
-    return runs
-
-
-def _join(parts: list[tuple[ShardSummary, dict[str, Column]]]) -> dict[str, Column]:
-    filled = [(s, c) for s, c in parts if s.count]
-    names = same_names((c for _, c in filled), "the shards of the store")
-    return {name: Column.concat(name, [c[name] for _, c in filled]) for name in names}
+def _columns(samples: Sequence[Sample], where: str) -> dict[str, Column]:
+    """Keys and fields of samples; ArgumentError if they do not all have the same."""
+    names = same_names((s.fields for s in samples), where)
+    for name in names:
+        if name in RESERVED:
+            raise ArgumentError(f"{where}: a field cannot be called {name!r}; rename that column")
+    columns = {name: Column.of(name, [s.fields[name] for s in samples]) for name in names}
+    columns["key"] = Column.of("key", [s.key for s in samples]) if samples else Column.flat("str", [])
+    return columns
 
 
 def _check_unique(keys: list[str], url: str) -> None:

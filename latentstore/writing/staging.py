@@ -1,12 +1,13 @@
 """Where a store lies while it grows, and how it becomes visible at once.
 
-Beside ``TARGET`` there is ``TARGET.partial`` with ``job.json`` (the settings), ``artifact.safetensors`` and
-``parts/`` (one summary per shard written). Locally the growing store itself is ``TARGET.partial/store`` and
-publishing is one rename. Object stores cannot rename: there the shards go to their final names and the
-manifest, without which no reader opens a store, is written last. Only where a store is overwritten there does
-the new one grow in ``TARGET.partial/store`` too: publishing removes the old one, manifest first, and copies
-the new one, manifest last, so for the time of the copying (which the object store does by itself) there is no
-store.
+Beside ``TARGET`` there is ``TARGET.partial`` with ``job.json`` (the settings), ``artifact.safetensors`` and ``parts/``
+(a summary of each shard that is written). On a local disk the growing store is ``TARGET.partial/store``, and one rename
+publishes it. Object stores cannot rename. There the shards get their final names at once, and the manifest, without
+which no reader opens a store, is written last.
+
+Where a store on an object store is overwritten, the new one grows in ``TARGET.partial/store`` too. Publishing then
+removes the old one, its manifest first, and copies the new one, its manifest last. The object store copies by itself;
+while it does, there is no store at the target.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ import numpy as np
 
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
+from latentstore.loaders.manifest import ARTIFACT, PARTIAL
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import LOCK
-from latentstore.writing.spec import ShardSummary, StoreSpec
+from latentstore.writing.spec import ShardSummary, StoreSpec, differences
 
-ARTIFACT = "artifact.safetensors"
 JOB = "job.json"
-# There from when the old store on an object store is gone: a manifest seen after that is the new one's.
+# Marker: the old store has been deleted, so a manifest found now belongs to the new one.
 SWITCHING = "switching"
 
 
 @dataclass
 class Staging:
-    """target: where the store will be. partial: the bookkeeping. store: where its files are written now."""
+    """The places of one growing store.
+
+    target: where the store will be. partial: the bookkeeping. store: where the store's files are written now.
+    """
 
     target: Location
     partial: Location
@@ -42,12 +46,13 @@ class Staging:
 
     @classmethod
     def at(cls, url: str, storage_options: dict[str, Any] | None) -> Staging:
+        """The places of the store that will be at `url`."""
         target = Location(url, storage_options)
-        temp = None if target.local is None else f"{target.local}.partial/tmp"
-        partial = Location(f"{target.url}.partial", storage_options, temp)
+        temp = None if target.local is None else f"{target.local}{PARTIAL}/tmp"
+        partial = Location(target.url + PARTIAL, storage_options, temp)
         if target.local is None:
             return cls(target, partial, target)
-        return cls(target, partial, Location(f"{target.local}.partial/store", temp=temp))
+        return cls(target, partial, Location(f"{target.local}{PARTIAL}/store", temp=temp))
 
     @property
     def in_place(self) -> bool:
@@ -56,35 +61,36 @@ class Staging:
 
     # ---- beginning
 
-    def begin(self, spec: StoreSpec, published: str | None, *, resume: bool, overwrite: bool) -> bool:
+    def begin(self, spec: StoreSpec, published: dict[str, Any] | None, *, resume: bool, overwrite: bool) -> bool:
         """Make ready to write `spec`; True if the very same store is already published.
 
-        published: the settings (`StoreSpec.to_json`) of the store at the target, "" if a store of unknown
-        settings is there, None if none is.
+        published: the settings (`StoreSpec.settings`) of the store at the target; None if there is none.
         """
         pending = self._pending()
         if resume and pending is not None:
             self._place(pending["replaces"])
-            if published == spec.to_json() and self._switched():
-                self._wipe()  # published, but stopped before tidying up
+            if published == spec.settings() and self._switched():
+                self._wipe()  # it was published, and stopped before tidying up
                 return True
-            self._check_same(pending, spec)
+            self._check_same(pending["settings"], spec)
             return False
         if resume and published is not None and not overwrite:
-            self._check_same({"spec": json.loads(published or "{}")}, spec)
+            self._check_same(published, spec)
             return True
         if pending is not None and not overwrite:
             raise StoreError(
-                f"{self.partial.url} holds an interrupted conversion: go on with --resume, "
-                "or start again with --overwrite"
+                f"{self.partial.url} holds an interrupted conversion: resume it, or start again by overwriting it",
+                remedy="resume",
             )
         replaces = self._occupied()
         if replaces and not overwrite:
-            raise StoreError(f"{self.target.url} already exists: choose another name, or say --overwrite")
+            raise StoreError(
+                f"{self.target.url} already exists: choose another name, or overwrite it", remedy="overwrite"
+            )
         if replaces and published is None:
             if pending is None or self.target.local is not None:
                 raise StoreError(
-                    f"{self.target.url} is not a latentstore store, so --overwrite does not touch it: "
+                    f"{self.target.url} is not a latentstore store of this format, so it is not overwritten: "
                     "choose another name"
                 )
             self.target.remove()  # what an interrupted run has put there; nobody can read it
@@ -94,12 +100,12 @@ class Staging:
         if self.store.local is not None:
             self.store.path().mkdir(parents=True)
         self.partial.write(ARTIFACT, spec.artifact)
-        job = {"spec": json.loads(spec.to_json()), "replaces": replaces}
+        job = {"settings": spec.settings(), "replaces": replaces}
         self.partial.write(JOB, json.dumps(job, ensure_ascii=False, indent=1).encode())
         return False
 
     def restore(self) -> None:
-        """Put back the old store that a run has moved aside, stopped just before its last step."""
+        """Put back the old store, where a run has moved it aside and was stopped just before its last step."""
         old = None if self.target.local is None else self.partial.path("old")
         if old is not None and old.exists() and not self.target.exists():
             old.rename(self.target.path())
@@ -128,15 +134,14 @@ class Staging:
         for name in sorted(names - {LOCK}):
             self.partial.remove(name)
 
-    def _check_same(self, pending: dict[str, Any], spec: StoreSpec) -> None:
-        old, new = pending["spec"], json.loads(spec.to_json())
-        differing = [f.name for f in fields(spec) if f.name != "artifact" and old.get(f.name) != new[f.name]]
+    def _check_same(self, settings: dict[str, Any], spec: StoreSpec) -> None:
+        differing = differences(settings, spec.settings())
         if differing:
-            name = differing[0]
+            name, old, new = differing[0]
             raise StoreError(
-                f"{self.target.url} was begun with other settings ({', '.join(differing)}; {name} was "
-                f"{old.get(name)!r}, now {new[name]!r}): resume with the same ones, "
-                "or start again with --overwrite"
+                f"{self.target.url} was begun with other settings ({', '.join(d[0] for d in differing)}; {name} was "
+                f"{old!r}, now {new!r}): resume it with the same settings, or start again by overwriting it",
+                remedy="overwrite",
             )
 
     def _occupied(self) -> bool:
@@ -148,8 +153,8 @@ class Staging:
     # ---- summaries
 
     def write_summary(self, summary: ShardSummary, columns: dict[str, Column], arrays: dict[str, np.ndarray]) -> None:
-        """Record that shard ``summary.index`` is written; after this it counts as done."""
-        numbers = [summary.index, summary.count, summary.bytes, summary.pixels]
+        """Record that the shard ``summary.index`` is written; from then on it counts as done."""
+        numbers = [summary.index, summary.count, summary.bytes, summary.extent]
         moments = {f"moments_{name}": array for name, array in vars(summary.moments).items()}
         notes = np.frombuffer(json.dumps(summary.notes, ensure_ascii=False).encode(), np.uint8)
         own = {"numbers": np.array(numbers, np.int64), **moments}
@@ -165,10 +170,10 @@ class Staging:
         columns, arrays = unpack(self.partial.read(name), self.partial.at(name))
         if "numbers" not in arrays:
             raise CorruptError(f"{self.partial.at(name)} is not the summary of a shard")
-        index, count, size, pixels = (int(v) for v in arrays.pop("numbers"))
+        index, count, size, extent = (int(v) for v in arrays.pop("numbers"))
         notes = json.loads(arrays.pop("notes").tobytes())
         moments = Moments(*(arrays.pop(f"moments_{one.name}") for one in fields(Moments)))
-        summary = ShardSummary(index, count, size, pixels, moments, notes)
+        summary = ShardSummary(index, count, size, extent, moments, notes)
         return summary, columns, arrays
 
     # ---- end
@@ -196,7 +201,7 @@ class Staging:
                 raise StoreError(f"{store} could not be renamed to {target}: {error.strerror}") from error
 
     def abort(self) -> None:
-        """Remove all that is not published."""
+        """Remove everything that is not published."""
         if self.in_place and self.partial.exists(JOB):
             self.target.remove()
         self.partial.remove()

@@ -1,25 +1,22 @@
-"""Our blobs in other people's `webdataset` pipelines."""
+"""Sample blobs in pipelines of the package `webdataset`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from latentstore.codecs.codec import Codec
+from latentstore.codecs.codec import Codec
+from latentstore.loaders.artifacts import load_codec
 
 
 def wds_handler(codec: Codec | str, channels: int | None = None) -> Callable[[str, bytes], np.ndarray | None]:
     """A handler for ``webdataset.WebDataset(tars).decode(handler)``: ``.latent`` becomes int8 (c, h, w).
 
-    codec: a codec, or the name or path of one (``artifact.safetensors`` beside the tars). channels: only the
-    first so many.
+    codec: a codec, or the name, path or URL of one (``artifact.safetensors`` lies beside the tars). channels: how many
+    of the latent's channels are decoded, from the first on; None for all.
     """
     if isinstance(codec, str):
-        from latentstore.loaders.artifacts import load_codec
-
         codec = load_codec(codec)
     return _Handler(codec, channels)
 

@@ -9,15 +9,14 @@ import numpy as np
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column
-from latentstore.loaders.manifest import StoreMeta
+from latentstore.loaders.manifest import ARTIFACT, StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote.location import Location, MissingError
 from latentstore.loaders.webdataset import layout
-from latentstore.loaders.zarr.read import read_json
 
 
 class WdsReader(Reader):
-    """One block per tar. Index files are read when a sample of their tar is first asked for."""
+    """One block per tar. An index file is read when a sample of its tar is first asked for."""
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         self.location = location
@@ -47,10 +46,10 @@ class WdsReader(Reader):
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
-        return self.location.read(layout.ARTIFACT)
+        return self.location.read(ARTIFACT)
 
     def index(self, blocks: list[int]) -> dict[int, layout.TarIndex]:
-        """The indexes of some tars; read once each, remote ones together."""
+        """The indexes of some tars. Each is read once; remote ones together."""
         absent = [b for b in blocks if b not in self._tables]
         if absent:
             names = [layout.index_name(self.tars[b]) for b in absent]
@@ -112,8 +111,7 @@ class WdsReader(Reader):
         return int((table.start + table.bounds[:, 0]).min()), int((table.start + table.bounds[:, groups]).max())
 
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
-        """See `Reader.block_ranges`: one range; in a tar a sample's groups lie together, so all of it is
-        read."""
+        """See `Reader.block_ranges`: one range. A sample's groups lie together in a tar, so all of them are read."""
         begin, end = self._extent(block, groups)
         return [[(self.tars[block], begin, end)]]
 
@@ -127,8 +125,7 @@ class WdsReader(Reader):
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         """See `Reader.fields`."""
-        kinds = {name: field["kind"] for name, field in self.meta.attributes["fields"].items()}
-        return {name: self._column(name, kind, indices) for name, kind in kinds.items()}
+        return {name: self._column(name, kind, indices) for name, kind in self.meta.kinds.items()}
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Reader.sizes`."""
@@ -173,6 +170,6 @@ class WdsReader(Reader):
 
 
 def open_wds(location: Location) -> WdsReader:
-    """The reader of a WebDataset store; StoreError if there is none, or none yet."""
+    """The reader of a WebDataset store."""
     manifest = read_json(location, layout.MANIFEST)
     return WdsReader(location, StoreMeta.of(manifest, location.at(layout.MANIFEST)))

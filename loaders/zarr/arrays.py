@@ -1,23 +1,24 @@
-"""The ordinary arrays of a Zarr store, read without zarr: numbers and strings. The layout is in
-`loaders.zarr.layout`."""
+"""The ordinary arrays of a Zarr store, numbers and strings, read without the package zarr.
+
+The layout is in `loaders.zarr.layout`.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from latentstore.codecs.errors import CorruptError
+from latentstore.loaders.manifest import read_json
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What an array's ``zarr.json`` says. rows: length of a chunk along the first axis. dtype: None for
-    strings."""
+    """What an array's ``zarr.json`` says. rows: length of a chunk along the first axis. dtype: None for strings."""
 
     shape: tuple[int, ...]
     rows: int
@@ -25,7 +26,7 @@ class ArrayInfo:
 
     @classmethod
     def of(cls, metadata: dict[str, Any], where: str) -> ArrayInfo:
-        """CorruptError naming `where` if it is not an array that `loaders.zarr.layout` writes."""
+        """CorruptError naming `where` if it is not an array as `loaders.zarr.layout` describes them."""
         try:
             kind = metadata["data_type"]
             dtype = None if kind == "string" else np.dtype(kind).newbyteorder("<")
@@ -90,14 +91,3 @@ class ZarrArrays:
         chunk = f"{name}/c/{number}" + "/0" * (rank - 1)
         where = self.location.at(chunk)
         return layout.check_crc(self.location.read(chunk), where), where
-
-
-def read_json(location: Location, name: str) -> dict[str, Any]:
-    """A JSON object; CorruptError naming the file if it is not one."""
-    try:
-        value = json.loads(location.read(name))
-    except ValueError as error:
-        raise CorruptError(f"{location.at(name)}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CorruptError(f"{location.at(name)}: not a JSON object")
-    return value

@@ -1,4 +1,6 @@
-"""The layout of a latentstore Zarr v3 store: names, metadata, shards. Known here and nowhere else.
+"""The layout of a latentstore Zarr v3 store: names, metadata, and how shards are read.
+
+What only writing needs is in `latentstore.writing.zarr.encode`.
 
     TARGET/zarr.json                    root group; attribute "latentstore" describes the store; written last
     TARGET/latent/c/I/0/0/0             one size: int8 (N, c, h, w), one shard for S samples
@@ -25,22 +27,18 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.arrays import options
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError
 
-FORMAT_VERSION = 1
-CODEC_NAME = "latentstore.latent"
-CODEC_VERSION = 1
 ROOT = "zarr.json"
 LATENT = "latent"
-INSTALL = "the latent arrays need: pip install latentstore"
-SAMPLE, EDGE = "sample", "sample_edge"  # axes: one per sample; one per sample, and one more for the end
-EMPTY = np.iinfo(np.uint64).max
+SAMPLE, EDGE = "sample", "sample_edge"  # axes: one entry per sample; one per sample, and one more for the end
+EMPTY = np.iinfo(np.uint64).max  # offset and size, in the index of a shard, of a chunk that is not there
 
 # Rows per chunk of ordinary arrays: whole columns of small stores, and no chunk above some megabytes.
 NUMBER_ROWS = 1 << 20
@@ -74,20 +72,6 @@ def index_bytes(rows: int, groups: int) -> int:
     return rows * groups * 16 + 4
 
 
-def encode_shard(samples: list[list[bytes]], rows: int, groups: int) -> list[bytes]:
-    """The parts, in order, of a shard object with room for `rows` samples; ``samples[i][g]`` are the
-    blobs."""
-    entries = np.full((rows, groups, 2), EMPTY, "<u8")
-    if samples:
-        lengths = np.array([[len(blob) for blob in blobs] for blobs in samples], np.uint64)
-        ends = np.cumsum(lengths.T).reshape(groups, len(samples)).T
-        entries[: len(samples), :, 0] = ends - lengths
-        entries[: len(samples), :, 1] = lengths
-    index = entries.tobytes()
-    payload = [blobs[g] for g in range(groups) for blobs in samples]
-    return [*payload, index, struct.pack("<I", crc32c(index))]
-
-
 def decode_index(data: bytes, rows: int, groups: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     """(start, length), int64 (rows, groups) each, from the last `index_bytes` of a shard; length 0: no chunk.
 
@@ -118,7 +102,7 @@ def _array(
     axes: Sequence[str],
 ) -> bytes:
     grid = {"name": "regular", "configuration": {"chunk_shape": list(chunks)}}
-    return _json(
+    return json_bytes(
         {
             "zarr_format": 3,
             "node_type": "array",
@@ -154,11 +138,8 @@ def latent_metadata(
 
 
 def latent_codec(name: str, sha256: str) -> dict[str, Any]:
-    """The serializer's metadata, as `codecs.arrays.zarr_codec.LatentCodec.to_dict` gives it."""
-    return {
-        "name": CODEC_NAME,
-        "configuration": {"version": CODEC_VERSION, "artifact": {"name": name, "sha256": sha256}},
-    }
+    """The serializer's metadata for an artifact: what `codecs.arrays.zarr_codec.LatentCodec.to_dict` gives."""
+    return {"name": options.LATENT, "configuration": options.LatentOptions(name, sha256).to_json()}
 
 
 def numbers_metadata(shape: tuple[int, ...], dtype: str, axes: Sequence[str]) -> bytes:
@@ -168,18 +149,7 @@ def numbers_metadata(shape: tuple[int, ...], dtype: str, axes: Sequence[str]) ->
     """
     codecs = [_little() if np.dtype(dtype).itemsize > 1 else {"name": "bytes"}, *_CRC]
     fill = 0.0 if np.dtype(dtype).kind == "f" else 0
-    return _array(shape, (_rows(shape[0], NUMBER_ROWS), *shape[1:]), dtype, fill, codecs, axes)
-
-
-def numbers(values: np.ndarray, axes: Sequence[str]) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of numbers."""
-    rows, chunks = _rows(len(values), NUMBER_ROWS), {}
-    for i, first in enumerate(range(0, len(values), rows)):
-        block = np.zeros((rows, *values.shape[1:]), values.dtype.newbyteorder("<"))
-        part = values[first : first + rows]
-        block[: len(part)] = part
-        chunks[f"c/{i}" + "/0" * (values.ndim - 1)] = _checked(block.tobytes())
-    return numbers_metadata(values.shape, values.dtype.name, axes), chunks
+    return _array(shape, (chunk_rows(shape[0], NUMBER_ROWS), *shape[1:]), dtype, fill, codecs, axes)
 
 
 def flat_metadata(name: str, size: int, chunk: int) -> bytes:
@@ -197,21 +167,7 @@ def flat_chunk_bytes(size: int) -> int:
 
 def text_metadata(count: int) -> bytes:
     """zarr.json of an array of `count` strings, codec vlen-utf8, with a CRC-32C per chunk."""
-    return _array((count,), (_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC], [SAMPLE])
-
-
-def text(data: np.ndarray, offsets: np.ndarray) -> tuple[bytes, dict[str, bytes]]:
-    """(zarr.json, chunks by name) of an array of strings, from UTF-8 bytes and offsets (n+1,)."""
-    count = len(offsets) - 1
-    rows, chunks = _rows(count, TEXT_ROWS), {}
-    for i, first in enumerate(range(0, count, rows)):
-        bounds = offsets[first : min(count, first + rows) + 1].tolist()
-        parts = [struct.pack("<I", rows)]
-        for a, b in pairwise(bounds):
-            parts += (struct.pack("<I", b - a), data[a:b].tobytes())
-        parts.append(bytes(4 * (rows - len(bounds) + 1)))  # the last chunk is full-size too: empty strings
-        chunks[f"c/{i}"] = _checked(b"".join(parts))
-    return text_metadata(count), chunks
+    return _array((count,), (chunk_rows(count, TEXT_ROWS),), "string", "", [{"name": "vlen-utf8"}, *_CRC], [SAMPLE])
 
 
 def decode_text(block: bytes, where: str) -> list[str]:
@@ -230,12 +186,9 @@ def decode_text(block: bytes, where: str) -> list[str]:
         raise CorruptError(f"{where}: not a chunk of strings ({error})") from error
 
 
-def _rows(count: int, most: int) -> int:
+def chunk_rows(count: int, most: int) -> int:
+    """Rows of a chunk of an ordinary array of `count` rows; most: `NUMBER_ROWS` or `TEXT_ROWS`."""
     return max(1, min(count, most))
-
-
-def _checked(data: bytes) -> bytes:
-    return data + struct.pack("<I", crc32c(data))
 
 
 def check_crc(data: bytes, where: str) -> bytes:
@@ -245,14 +198,10 @@ def check_crc(data: bytes, where: str) -> bytes:
     return data[:-4]
 
 
-def root_metadata(attributes: dict[str, Any]) -> bytes:
-    """The root ``zarr.json``: what makes the store one."""
-    return _json({"zarr_format": 3, "node_type": "group", "attributes": {"latentstore": attributes}})
-
-
 def _little() -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """A JSON file as all stores have it: the same object gives the same bytes."""
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()

@@ -1,22 +1,25 @@
-"""Reading a Zarr store: its arrays and where its blobs lie. The layout is in `loaders.zarr.layout`.
+"""Reading a Zarr store: its arrays, and where its blobs lie. The layout is in `loaders.zarr.layout`.
 
-Reads objects and ranges by itself, without zarr: a worker starts in no time, and a batch is a few large reads
-instead of a request per sample.
+Objects and ranges are read without the package zarr. So a worker starts at once, and a batch takes a few large reads
+instead of one request per sample.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.loaders.manifest import StoreMeta
+from latentstore.loaders.manifest import StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote.location import Location, MissingError
 from latentstore.loaders.zarr import layout
-from latentstore.loaders.zarr.arrays import ZarrArrays, read_json
+from latentstore.loaders.zarr.arrays import ZarrArrays
+
+if TYPE_CHECKING:
+    from latentstore.codecs.codec import Codec
 
 
 class ZarrReader(Reader):
@@ -26,24 +29,34 @@ class ZarrReader(Reader):
         self.location = location
         self.meta = meta
         self.arrays = ZarrArrays(location)
-        for name, field in meta.attributes["fields"].items():
+        rows = meta.shard_samples
+        self.starts = np.minimum(np.arange(-(-meta.count // rows) + 1, dtype=np.int64) * rows, meta.count)
+        for name, field in meta.fields.items():
             if not isinstance(field.get("array"), str):
-                raise CorruptError(f"{location.url}: the description of field {name!r} names no array")
+                raise CorruptError(f"{location.at(layout.ROOT)}: the manifest names no array for the field {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"location": self.location, "meta": self.meta}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["location"], state["meta"])  # type: ignore[misc]
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
         return self.arrays.numbers("artifact").tobytes()
 
-    def expected_metadata(self) -> dict[str, bytes]:
-        """What each array's ``zarr.json`` has to be, by array name: plain Zarr goes by it, our reader only
-        partly."""
+    def expected_metadata(self, codec: Codec) -> dict[str, bytes]:
+        """What each array's ``zarr.json`` has to be, by the array's name; codec: of the store.
+
+        Plain Zarr goes by these files. This reader takes from them only what it needs.
+        """
         count = self.meta.count
         found = {
             "key": layout.text_metadata(count),
             "artifact": self._as_it_says("artifact"),
-            **self._own_metadata(),
+            **self._own_metadata(codec),
         }
-        for field in self.meta.attributes["fields"].values():
+        for field in self.meta.fields.values():
             name = field["array"]
             if field["kind"] == "str":
                 found[name] = layout.text_metadata(count)
@@ -56,7 +69,7 @@ class ZarrReader(Reader):
         return found
 
     @abstractmethod
-    def _own_metadata(self) -> dict[str, bytes]:
+    def _own_metadata(self, codec: Codec) -> dict[str, bytes]:
         """`expected_metadata` of the arrays that hold the latents."""
 
     def _as_it_says(self, name: str) -> bytes:
@@ -69,7 +82,7 @@ class ZarrReader(Reader):
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         """See `Reader.fields`."""
         values: dict[str, Any] = {}
-        for name, field in self.meta.attributes["fields"].items():
+        for name, field in self.meta.fields.items():
             array = field["array"]
             if field["kind"] == "str":
                 values[name] = self.arrays.text(array, indices)
@@ -84,22 +97,14 @@ class ZarrReader(Reader):
 
 
 class FixedReader(ZarrReader):
-    """Images of one size: array ``latent``, one sharding object per block."""
+    """Samples of one size: array ``latent``, one sharding object per block."""
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         super().__init__(location, meta)
-        rows = meta.shard_samples
-        self.starts = np.minimum(np.arange(-(-meta.count // rows) + 1, dtype=np.int64) * rows, meta.count)
         self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"location": self.location, "meta": self.meta}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["location"], state["meta"])  # type: ignore[misc]
-
     def index(self, blocks: list[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """(start, length), int64 (samples, groups), of whole blocks; read once each, remote ones together."""
+        """(start, length), int64 (samples, groups) each, of whole blocks. Each is read once; remote ones together."""
         absent = [b for b in blocks if b not in self._tables]
         if absent:
             size = layout.index_bytes(self.meta.shard_samples, self.meta.groups)
@@ -183,30 +188,21 @@ class FixedReader(ZarrReader):
         assert self.meta.size is not None
         return np.broadcast_to(np.array(self.meta.size, np.int64), (len(indices), 2))
 
-    def _own_metadata(self) -> dict[str, bytes]:
+    def _own_metadata(self, codec: Codec) -> dict[str, bytes]:
         meta = self.meta
         assert meta.size is not None
-        h, w = (-(-side // meta.reduction) for side in meta.size)
-        shape = (meta.count, meta.channels, h, w)
-        codec = layout.latent_codec(meta.codec, meta.sha256)
-        return {layout.LATENT: layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, codec)}
+        shape = (meta.count, *codec.latent_shape(*meta.size))
+        serializer = layout.latent_codec(meta.codec, meta.sha256)
+        return {layout.LATENT: layout.latent_metadata(shape, meta.shard_samples, meta.group_channels, serializer)}
 
 
 class NativeReader(ZarrReader):
-    """Images of many sizes: ``blob_gK`` and ``offset``."""
+    """Samples of many sizes: ``blob_gK`` and ``offset``."""
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         super().__init__(location, meta)
-        rows = meta.shard_samples
-        self.starts = np.minimum(np.arange(-(-meta.count // rows) + 1, dtype=np.int64) * rows, meta.count)
         self._offset: np.ndarray | None = None
         self._chunk: np.ndarray | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"location": self.location, "meta": self.meta}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["location"], state["meta"])  # type: ignore[misc]
 
     @property
     def offset(self) -> np.ndarray:
@@ -267,7 +263,7 @@ class NativeReader(ZarrReader):
         both = [self.arrays.numbers("height")[indices], self.arrays.numbers("width")[indices]]
         return np.stack(both, axis=1).astype(np.int64)
 
-    def _own_metadata(self) -> dict[str, bytes]:
+    def _own_metadata(self, codec: Codec) -> dict[str, bytes]:
         count, groups = self.meta.count, self.meta.groups
         found = {
             "offset": layout.numbers_metadata((count + 1, groups), "int64", [layout.EDGE, "group"]),
@@ -281,7 +277,7 @@ class NativeReader(ZarrReader):
 
 
 def open_zarr(location: Location) -> ZarrReader:
-    """The reader of a Zarr store; StoreError if there is none, or none yet."""
+    """The reader of a Zarr store; StoreError if it is a Zarr group of something else."""
     root = read_json(location, layout.ROOT)
     attributes = root.get("attributes", {}).get("latentstore")
     where = location.at(layout.ROOT)

@@ -1,12 +1,12 @@
 """Makes the golden stores of store format 1, in `stores/v1` beside this file:
-`python tests/golden/make_stores.py`.
 
-Every layout once, of four samples in two shards, with every kind of field, coded by the artifact of the
-golden blobs. They are made once, by the release that froze the format, and never again: tests only read them.
-So this refuses to run where the folder exists; a new format version gets a new folder.
+    python tests/golden/make_stores.py
 
-index.json says what each store must give back; latents.npz has the latents, int8 (c, h, w), by layout and
-sample.
+There is one store for every layout and modality, of four samples in two shards, with every kind of field, coded by the
+artifacts of the golden blobs. The release that freezes the format makes them for the last time, and after that tests
+only read them. So this script refuses to run where the folder exists. A new format version gets a new folder.
+
+index.json says what each store must give back; latents.npz has the latents, int8 (c, h, w), by store and sample.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
-from random_models import latent
+from random_models import latent as random_latent
 
 from latentstore.codecs import codec_from_bytes
-from latentstore.writing.spec import Sample, StoreSpec, open_writer
+from latentstore.codecs.codec import Codec
+from latentstore.writing import Sample, StoreSpec, open_writer
 
-ARTIFACT = Path(__file__).parent / "images" / "v1" / "artifact.safetensors"
-FOLDER = Path(__file__).parent / "stores" / "v1"
+HERE = Path(__file__).parent
+FOLDER = HERE / "stores" / "v1"
 QUALITY = 40
 KEYS = ("a b/é 0", "a b/1", "c/2", "3")
-SIZES = {"one-size": [(24, 40)] * 4, "many-sizes": [(24, 40), (1, 1), (70, 9), (24, 40)]}
+CASES = {  # folder of the golden blobs' artifact, and (height, width) of the samples
+    "one-size": ("images", [(24, 40)] * 4),
+    "many-sizes": ("images", [(24, 40), (1, 1), (70, 9), (24, 40)]),
+    "windows": ("audio", [(1, 61)] * 4),
+    "recordings": ("audio", [(1, 61), (1, 1), (1, 900), (1, 61)]),
+}
 
 
 def fields(i: int) -> dict[str, Any]:
@@ -36,36 +42,47 @@ def fields(i: int) -> dict[str, Any]:
     return {"label": i - 1, "txt": f"caption ü {i}", "score": i / 4, "mask": bytes([i]) * i}
 
 
+def made(codec: Codec, latents: list[np.ndarray], sizes: list[tuple[int, int]]) -> list[Sample]:
+    """The samples of these latents; those of audio have its fields too."""
+    samples = []
+    for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True)):
+        groups = codec.encode_latent_groups(latent, QUALITY)
+        own: dict[str, Any] = {"rate": 8000 + i} if "rate" in codec.modality.fields else {}
+        samples.append(Sample(KEYS[i], groups, width, height, {**fields(i), **own, **codec.sample_fields(groups)}))
+    return samples
+
+
 def main() -> None:
     if FOLDER.exists():
         raise SystemExit(f"{FOLDER} exists: golden stores of a version that was frozen are never made again.")
-    codec = codec_from_bytes(ARTIFACT.read_bytes())
-    latents, index = {}, {}
-    for name, sizes in SIZES.items():
-        samples = []
-        for i, (height, width) in enumerate(sizes):
-            latents[f"{name}-{i}"] = latent(i, "plain", codec.channels, *codec.latent_shape(height, width)[1:])
-            groups = codec.encode_latent_groups(latents[f"{name}-{i}"], QUALITY)
-            samples.append(Sample(KEYS[i], groups, width, height, fields(i)))
+    kept, index = {}, {}
+    for name, (kind, sizes) in CASES.items():
+        codec = codec_from_bytes((HERE / kind / "v1" / "artifact.safetensors").read_bytes())
+        latents = [
+            random_latent(i, "plain", codec.channels, *codec.latent_shape(*size)[1:]) for i, size in enumerate(sizes)
+        ]
+        kept.update({f"{name}-{i}": latent for i, latent in enumerate(latents)})
+        samples = made(codec, latents, sizes)
         spec = StoreSpec.of(
-            codec, quality=QUALITY, size=sizes[0] if name == "one-size" else None, shard_samples=3,
+            codec, quality=QUALITY, size=sizes[0] if len(set(sizes)) == 1 else None, shard_samples=3,
             source="tests/golden/make_stores.py", classes=["x", "y", "z"],
         )  # fmt: skip
         for format, target in (("zarr", f"{name}.zarr"), ("wds", f"{name}-wds")):
             with open_writer(str(FOLDER / target), spec, format=format) as writer:
-                # Two short shards, as where images could not be read: Zarr closes the gap.
+                # Two short shards, as where entries could not be read: Zarr closes the gap.
                 writer.write_shard(0, samples[:2])
                 writer.write_shard(1, samples[2:])
                 writer.finish(2)
             index[target] = {
                 "latents": name,
+                "modality": codec.modality.name,
                 "keys": KEYS,
-                "fields": [{**fields(i), "mask": fields(i)["mask"].hex()} for i in range(len(sizes))],
+                "fields": [{**s.fields, "mask": fields(i)["mask"].hex()} for i, s in enumerate(samples)],
                 "sizes": sizes,
                 "classes": spec.classes,
                 "quality": QUALITY,
             }
-    np.savez(FOLDER / "latents.npz", **latents)
+    np.savez(FOLDER / "latents.npz", **kept)
     (FOLDER / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -27,8 +27,9 @@ CHANNELS, SIDE = 3, 2
 
 
 class Memory:
-    """Answers like `LatentDataset`; sample i is full of i modulo 100."""
+    """Answers like `LatentDataset` and its reader; sample i is full of i modulo 100."""
 
+    meta = SimpleNamespace(kinds={"label": "int", "caption": "str"})
     codec = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
     url, modality = "memory", IMAGE
     quality, channels, classes = 50, CHANNELS, None
@@ -38,6 +39,7 @@ class Memory:
         self.shard_starts = np.cumsum([0, *shard_sizes])
         self.is_local, self.size = local, size
         self.latent_shape = None if size is None else (CHANNELS, SIDE, SIDE)
+        self.reader = self
         self.broken: int | None = None
         self.held: list[int] = []
         self.most_held = 0

@@ -12,7 +12,7 @@ import pytest
 from torch_or_skip import torch
 
 import latentstore
-from latentstore.codecs.errors import CorruptError
+from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders import LatentDataset, LatentLoader
 from latentstore.writing import Sample, StoreSpec, open_writer
 
@@ -163,3 +163,17 @@ def test_a_damaged_blob_is_named(stores: dict[str, str], tmp_path: Path, workers
             seen += batch["key"]
     assert shard.relative_to(target).as_posix() in str(caught.value)
     assert seen == [f"k{i:02d}" for i in range(6)]
+
+
+def test_fields_may_not_hide_what_a_batch_holds(tmp_path: Path) -> None:
+    codec = latentstore.load_codec("rgb-f8c48")
+    groups = codec.compress_groups(next(images((24, 24))), effort="fast")
+    fields = {"pixels": 7, "mask": b"any", "lengths": 3}  # the last two are entries of padded batches alone
+    with open_writer(f"{tmp_path}/x.zarr", StoreSpec.of(codec, size=(24, 24), shard_samples=4, source="")) as writer:
+        writer.write_shard(0, [Sample("k", groups, 24, 24, fields)])
+        writer.finish(1)
+    ds = latentstore.open(f"{tmp_path}/x.zarr")
+    (batch,) = LatentLoader(ds, 1)
+    assert (batch["pixels"].tolist(), batch["mask"], batch["lengths"].tolist()) == ([7], [b"any"], [3])
+    with pytest.raises(ArgumentError, match="has a field 'pixels', and batches with output 'pixels' have an entry"):
+        LatentLoader(ds, 1, output="pixels")

@@ -97,7 +97,7 @@ def test_killed_twice(source: Path, tmp_path: Path) -> None:
     latentstore.convert(source, tmp_path / "whole" / "x.zarr", size=SIZE, progress=False)
     target = tmp_path / "killed" / "x.zarr"
     run_until_killed(source, target, "zarr", SIZE, nth=6)
-    with pytest.raises(StoreError, match="interrupted conversion"):
+    with pytest.raises(StoreError, match="holds an interrupted conversion: resume it"):
         latentstore.convert(source, target, size=SIZE, progress=False)
     report = latentstore.convert(source, target, size=SIZE, resume=True, progress=False)
     assert 0 < report.resumed < report.shards

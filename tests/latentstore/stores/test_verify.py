@@ -91,14 +91,49 @@ def test_wrong_statistics(make_store: Any, tmp_path: Path) -> None:
     manifest = json.loads(path.read_text())
     manifest["stats"]["std"][3] *= 2
     path.write_text(json.dumps(manifest))
-    assert verify(store.url).problems == [
-        f"{store.url}: its description is damaged or was changed after it was written"
-    ]
+    assert verify(store.url).problems == [f"{store.url}: its manifest is damaged or was changed after it was written"]
     del manifest["crc32c"]
     path.write_text(json.dumps(seal(manifest)))
-    assert verify(store.url).problems == [f"{store.url}: the std in its statistics is not that of its latents"]
+    assert verify(store.url).problems == [f"{store.url}: the std in the manifest is not that of its latents"]
 
 
 def test_no_store(tmp_path: Path) -> None:
     report = verify(f"{tmp_path}/nothing")
     assert len(report.problems) == 1 and "no latentstore store there" in report.problems[0]
+
+
+def test_everything_is_read_once(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, list[int]] = {"keys": [], "fields": []}
+    kind = type(latentstore.open(store.url).reader)
+
+    def counted(name: str) -> Any:
+        method = getattr(kind, name)
+
+        def call(self: Any, indices: np.ndarray) -> Any:
+            asked[name] += indices.tolist()
+            return method(self, indices)
+
+        return call
+
+    for name in asked:
+        monkeypatch.setattr(kind, name, counted(name))
+    assert verify(store.url).problems == []
+    assert asked == {"keys": list(range(20)), "fields": list(range(20))}
+
+
+def test_wrong_totals_and_repeated_keys(make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latentstore.loaders.manifest import seal
+
+    store = make_store(tmp_path, "wds-native")
+    path = Path(store.url) / "latentstore.json"
+    good = json.loads(path.read_text())
+    for name in ("extent", "blob_bytes"):
+        manifest = {key: value for key, value in good.items() if key != "crc32c"}
+        manifest[name] += 1
+        path.write_text(json.dumps(seal(manifest)))
+        (problem,) = verify(store.url).problems
+        assert problem == f"{store.url}: {name} is {manifest[name]} in the manifest, and {good[name]} was found"
+    path.write_text(json.dumps(good))
+    kind = type(latentstore.open(store.url).reader)
+    monkeypatch.setattr(kind, "keys", lambda self, indices: [f"{i % 19}" for i in indices.tolist()])
+    assert f"{store.url}: 1 keys are used more than once" in verify(store.url).problems

@@ -15,7 +15,7 @@ import latentstore
 from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.loaders.webdataset import layout as wds_layout
-from latentstore.writing.spec import Sample, StoreSpec, open_writer
+from latentstore.writing import Sample, StoreSpec, open_writer
 
 SIZE = (40, 56)
 
@@ -94,7 +94,7 @@ def test_keys_with_dots_are_refused(codec: Any, make_samples: Any, tmp_path: Pat
     sample = make_samples(1, SIZE)[0][0]
     writer = open_writer(f"{tmp_path}/x", StoreSpec.of(codec, size=SIZE, shard_samples=4, source=""), format="wds")
     for key in ("a/b.c", "a/", ""):
-        with pytest.raises(ArgumentError, match="the last part of a key in a WebDataset has no dots"):
+        with pytest.raises(ArgumentError, match="the last part of a key has no dots"):
             writer.write_shard(0, [Sample(key, sample.groups, sample.width, sample.height)])
     long = "dir.with.dots/" + "é" * 200
     writer.write_shard(0, [Sample(long, sample.groups, sample.width, sample.height)])
