@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentstore.loaders.buckets import POOL_BATCHES, Buckets
@@ -17,6 +17,7 @@ def buckets(samples: int, batch_size: int, seed: int = 0, epoch: int = 0, mode: 
     return Buckets(SampleOrder(shards, mode, seed), epoch, batch_size, LENGTHS.take)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(1, 3000), st.integers(1, 40), st.integers(0, 5), st.sampled_from(["full", "block"]))
 def test_every_sample_once_in_batches_of_the_size(samples: int, batch_size: int, epoch: int, mode: str) -> None:
     made = buckets(samples, batch_size, epoch=epoch, mode=mode)
