@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from latentstore.codecs.modality import IMAGE, Modality
+from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import list_folder
-from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Field, Item
+from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
 from latentstore.sources.labels import apply_labels
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file

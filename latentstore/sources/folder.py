@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
+from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location, MissingError
 from latentstore.sources.images import MAX_FILE_BYTES
-from latentstore.sources.item import BadItem, Field, Item, key_of, text_of, unique_keys
+from latentstore.sources.item import BadItem, Item, key_of, text_of, unique_keys
 
 __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
 

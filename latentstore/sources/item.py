@@ -11,19 +11,17 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from latentstore.codecs.errors import SignalError
+from latentstore.loaders.columns import Field
 
 __all__ = [
     "AUDIO_EXTENSIONS",
     "IMAGE_EXTENSIONS",
     "BadItem",
-    "Field",
     "Item",
     "key_of",
     "text_of",
     "unique_keys",
 ]
-
-Field = int | float | str | bytes
 
 # Extensions by which images and recordings are recognised in tars. In folders the content of a file decides.
 # fmt: off

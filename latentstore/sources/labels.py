@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.columns import RESERVED
+from latentstore.loaders.columns import RESERVED, Field
 from latentstore.loaders.remote.location import Location
-from latentstore.sources.item import BadItem, Field, Item
+from latentstore.sources.item import BadItem, Item
 
 __all__ = ["apply_labels", "field_values"]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.columns import RESERVED
-from latentstore.sources.item import BadItem, Field, Item, text_of
+from latentstore.loaders.columns import RESERVED, Field
+from latentstore.sources.item import BadItem, Item, text_of
 from latentstore.sources.labels import field_values
 
 __all__ = ["is_pattern", "match_names"]

@@ -20,10 +20,11 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
+from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.retry import said
 from latentstore.sources.images import MAX_FILE_BYTES
-from latentstore.sources.item import BadItem, Field, Item, unique_keys
+from latentstore.sources.item import BadItem, Item, unique_keys
 
 __all__ = ["TarItem", "list_tars"]
 

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.zarr_store import tried, zarr_store
-from latentstore.sources.item import Field, Item, key_of, unique_keys
+from latentstore.sources.item import Item, key_of, unique_keys
 
 __all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "list_array"]
 

@@ -10,9 +10,10 @@ import numpy as np
 from latentstore.codecs.arguments import Effort
 from latentstore.codecs.errors import ArgumentError, AudioError
 from latentstore.codecs.modality import AUDIO, MAX_AREA
+from latentstore.loaders.columns import Field
 from latentstore.sources.audio import MAX_VALUES, AudioReader, library_versions
 from latentstore.sources.folder import FileItem
-from latentstore.sources.item import Field, Item
+from latentstore.sources.item import Item
 from latentstore.sources.signals.base import FrontEnd, Signal, Signals
 from latentstore.sources.signals.settings import Settings
 from latentstore.sources.windows import WindowItem, cut_windows

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from latentstore.codecs.arguments import Effort
-from latentstore.sources.item import Field, Item
+from latentstore.loaders.columns import Field
+from latentstore.sources.item import Item
 from latentstore.sources.signals.settings import Settings
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def test_stores_every_image_with_key_and_label(images: Path, tmp_path: Path, for
     assert ds.classes == ["ants", "bees"]
     assert [ds.classes[label] for label in ds.fields()["label"]] == [key.split("/")[0] for key in keys]
     assert report.bytes_out == ds.info["blob_bytes"]
-    assert report.pixels == 80 * SIZE * (SIZE if size == SIZE else SIZE + 8)
+    assert report.extent == 80 * SIZE * (SIZE if size == SIZE else SIZE + 8)
 
 
 def test_latents_are_those_of_the_image(images: Path, tmp_path: Path) -> None:

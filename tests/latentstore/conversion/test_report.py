@@ -14,7 +14,7 @@ from latentstore.conversion.report import Limited, Report
 
 REPORT = Report(
     url="x.zarr", codec="rgb-f8c48", stored=2000, failures=(), limited=(), shards=1, resumed=0,
-    bytes_in=5_000_000, bytes_out=200_000, pixels=1_600_000, seconds=61,
+    bytes_in=5_000_000, bytes_out=200_000, extent=1_600_000, seconds=61,
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_nouns_are_those_of_the_modality() -> None:
 
 
 def test_nothing_stored_has_no_rate() -> None:
-    assert replace(REPORT, pixels=0).bits_per_pixel == 0
+    assert replace(REPORT, extent=0).bits_per_pixel == 0
 
 
 def test_advice_names_the_worst() -> None:

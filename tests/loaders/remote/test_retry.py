@@ -305,7 +305,9 @@ def test_a_zarr_array_is_asked_five_times_too(server: Server, pauses: list[float
     location = Location("s3://bucket/x.zarr", s3_at(server.server_port))
     with pytest.raises(StoreError, match=r"s3://bucket/x.zarr: still failing after 5 attempts: Service Unavailable"):
         list_array(location)
-    assert {path: server.requests.count(path) for path in server.requests} == dict.fromkeys(server.requests, ATTEMPTS)
+    # zarr asks for several objects at once, and forgets the others when one of them fails
+    assert max(server.requests.count(path) for path in server.requests) == ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
 
 
 def test_a_user_may_ask_for_retries_of_the_client(server: Server, pauses: list[float]) -> None:
