@@ -252,7 +252,7 @@ class Codec(ABC):
                 f" is {self.name}, {self.sha256[:12]}...: load the codec that made it.",
                 index,
             )
-        if len(info.starts) != self.groups or info.mode != self.mode:
+        if (len(info.starts), info.mode) != (self.groups, self.mode):
             raise ArtifactError(
                 f"{this} has {len(info.starts)} groups in mode {info.mode}; {self.name} has {self.groups} in "
                 f"mode {self.mode}: load the codec that made it.",

@@ -97,11 +97,11 @@ class LatentLoader:
         self.ds = ds
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.rank, self.world_size = rank, world_size
-        mode = "block" if shuffle == "block" else "full" if shuffle else "none"
-        self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), mode, seed)
+        kind = "block" if shuffle == "block" else "full" if shuffle else "none"
+        self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), kind, seed)
         self._collate = Collate(ds, output, dtype)
         self._pads = ds.modality.pads and ds.size is None
-        self._bucketed = self._pads and mode != "none"
+        self._bucketed = self._pads and kind != "none"
         self._padded = self._places = 0
         self._slice(0)  # refuses impossible ranks now
         self._epoch = 0
@@ -159,7 +159,7 @@ class LatentLoader:
         self._epoch, self._position, self._start = state["epoch"], state["position"], state["position"]
 
     def _identity(self) -> dict[str, Any]:
-        own = {"order": self._order.mode, "seed": self._order.seed, "samples": self._order.samples}
+        own = {"order": self._order.kind, "seed": self._order.seed, "samples": self._order.samples}
         return {**own, "batch_size": self.batch_size} if self._bucketed else own
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -100,18 +100,18 @@ def _feistel(x: np.ndarray, rows: int, columns: int, keys: np.ndarray) -> np.nda
 class SampleOrder:
     """The order of samples in every epoch.
 
-    shard_sizes: samples of each shard, in stored order. mode: one of ``ORDERS``. seed: any integer. window:
+    shard_sizes: samples of each shard, in stored order. kind: one of ``ORDERS``. seed: any integer. window:
     shards that are mixed with each other (``"block"`` only).
     """
 
     shard_sizes: tuple[int, ...]
-    mode: str = "full"
+    kind: str = "full"
     seed: int = 0
     window: int = WINDOW_SHARDS
 
     def __post_init__(self) -> None:
-        if self.mode not in ORDERS:
-            raise ArgumentError(f"order {self.mode!r} is not one of {', '.join(ORDERS)}")
+        if self.kind not in ORDERS:
+            raise ArgumentError(f"order {self.kind!r} is not one of {', '.join(ORDERS)}")
         if min(self.shard_sizes, default=0) < 0:
             raise ArgumentError(f"a shard has {min(self.shard_sizes)} samples, expected 0 or more")
         if self.window < 1:
@@ -124,14 +124,14 @@ class SampleOrder:
     @property
     def contiguous(self) -> bool:
         """Whether each rank takes a run of the order, and so reads few shards, instead of every n-th sample."""
-        return self.mode != "full"
+        return self.kind != "full"
 
     def epoch(self, epoch: int) -> EpochOrder:
         """The order in one epoch; takes O(shards) time and memory, and none per sample."""
-        if self.mode == "full":
+        if self.kind == "full":
             return FullEpoch(self.samples, round_keys(_SAMPLES, self.seed, epoch))
         sizes = np.array(self.shard_sizes, np.int64)
-        if self.mode == "none":
+        if self.kind == "none":
             return StoredEpoch(sizes, np.arange(len(sizes)), 1)
         shards = permute(np.arange(len(sizes)), len(sizes), round_keys(_SHARDS, self.seed, epoch))
         return BlockEpoch(sizes, shards, self.window, self.seed, epoch)

@@ -12,6 +12,7 @@ so a chunk is best one image.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -86,8 +87,9 @@ class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no typ
     def _resolved(self) -> Codec:
         return resolve(self.options.artifact, self.options.sha256)
 
+    @abstractmethod
     def _coder(self, shape: tuple[int, ...]) -> PartCoder:
-        raise NotImplementedError
+        """How a chunk of `shape` is coded."""
 
 
 class SignalV2(_ArrayCodec):

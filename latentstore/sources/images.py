@@ -32,6 +32,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from latentstore.codecs.errors import ArgumentError, ImageError
+from latentstore.codecs.image.arguments import COLOURS
 
 __all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "read_image"]
 
@@ -73,13 +74,13 @@ def read_image(
     3 (RGB) or 4 (RGBA), of bool, uint8, uint16 or floats. mode: "RGB" or "L". size: the side of the square in pixels;
     None keeps the image's size. ImageError says why an image is refused.
     """
-    if mode not in ("RGB", "L"):
+    if mode not in COLOURS:
         raise ArgumentError(f"mode is {mode!r}; it is 'RGB' or 'L'")
     if size is not None and size < 1:
         raise ArgumentError(f"size is {size}; it is a number of pixels from 1 up, or None")
     if isinstance(data, np.ndarray):
         pixels = _eight_bits(_checked_shape(data))
-        if size is None and pixels.ndim == 3 and pixels.shape[2] == (3 if mode == "RGB" else 1):
+        if size is None and pixels.ndim == 3 and pixels.shape[2] == COLOURS[mode]:
             return np.ascontiguousarray(pixels)
         image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
     else:
@@ -91,7 +92,7 @@ def read_image(
         if size is not None:
             image = _square(image, size)
     array = np.asarray(image)
-    return array if mode == "RGB" else array[..., None]
+    return array if array.ndim == 3 else array[..., None]
 
 
 # ---- files
