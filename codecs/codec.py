@@ -13,6 +13,7 @@ import numpy.typing as npt
 from latentstore.codecs.arguments import Buffer, Effort, require_blob, require_prefix, require_quality
 from latentstore.codecs.artifact.file import Artifact, read_artifact
 from latentstore.codecs.bitstream.sample import SampleInfo, split_sample
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 from latentstore.codecs.modality import modality_of
@@ -176,44 +177,25 @@ class Codec(ABC):
         blobs = [require_blob(b, i) for i, b in enumerate(blob)]
         return self._read_list(blobs, [self._sample(b, i) for i, b in enumerate(blobs)], channels)
 
-    def read_groups(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        out: Int8s,
-    ) -> None:
+    def read_groups(self, blobs: Blobs, out: Int8s) -> None:
         """Decodes n group blobs in one call, without Python's global lock.
 
-        Blob i is ``buffers[source[i]][start[i] : start[i] + length[i]]``.
         out: int8, C-contiguous, (n, group_channels, h, w), or (N, groups * group_channels, h, w) with n = N * groups.
         """
         if out.dtype != np.int8 or out.ndim != 4 or not out.flags.c_contiguous:
             raise ArgumentError(f"out is {out.dtype} {out.shape}; C-contiguous int8 (n, channels, h, w) is expected.")
-        if out.shape[0] * out.shape[1] != len(source) * self.group_channels:
-            raise ArgumentError(
-                f"out of shape {out.shape} does not hold {len(source)} groups of {self.group_channels}."
-            )
-        if len(source):
-            shaped = out.reshape(len(source), self.group_channels, *out.shape[2:])
-            self.entropy.decode(buffers, source, start, length, shaped)
+        if out.shape[0] * out.shape[1] != len(blobs) * self.group_channels:
+            raise ArgumentError(f"out of shape {out.shape} does not hold {len(blobs)} groups of {self.group_channels}.")
+        if len(blobs):
+            self.entropy.decode(blobs, out.reshape(len(blobs), self.group_channels, *out.shape[2:]))
 
-    def read_sizes(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-    ) -> list[Int8s]:
-        """Decodes the first groups of N samples of any sizes.
+    def read_sizes(self, blobs: Blobs, sizes: npt.NDArray[np.int64]) -> list[Int8s]:
+        """Decodes the first groups of N samples of any sizes; the blobs of a sample follow each other.
 
-        Blob i is as in `read_groups`. The blobs of a sample follow each other.
         sizes: int64 (N, 2), height and width of the signals.
         Returns N latents int8 (c, h, w). An error's `index` is the position of the bad blob.
         """
-        groups = len(source) // max(1, len(sizes))
+        groups = len(blobs) // max(1, len(sizes))
         shapes, which = np.unique(sizes, axis=0, return_inverse=True)
         latents: list[Int8s] = [np.empty(0, np.int8)] * len(sizes)
         for s, (height, width) in enumerate(shapes.tolist()):
@@ -221,7 +203,7 @@ class Codec(ABC):
             rows = (at[:, None] * groups + np.arange(groups)).reshape(-1)
             got = np.empty((len(at), groups * self.group_channels, *self.latent_shape(height, width)[1:]), np.int8)
             try:
-                self.read_groups(buffers, source[rows], start[rows], length[rows], got)
+                self.read_groups(blobs.take(rows), got)
             except LatentstoreError as error:
                 error.index = None if error.index is None else int(rows[error.index])
                 raise
@@ -289,12 +271,10 @@ class Codec(ABC):
         source = np.repeat(np.arange(len(blobs), dtype=np.int32), groups)
         starts = np.array([info.starts[:groups] for info in infos], np.int64).ravel()
         ends = np.array([info.ends[:groups] for info in infos], np.int64).ravel()
-        shaped = out.reshape(len(source), self.group_channels, *out.shape[2:])
+        parts = Blobs(blobs, source, starts, ends - starts)
+        shaped = out.reshape(len(parts), self.group_channels, *out.shape[2:])
         try:
-            self.entropy.decode(
-                blobs, source, starts, ends - starts, shaped,
-                lambda i: f"Group {i % groups} of {name(i // groups)}",
-            )  # fmt: skip
+            self.entropy.decode(parts, shaped, lambda i: f"Group {i % groups} of {name(i // groups)}")
         except LatentstoreError as error:
             if error.index is not None:
                 error.index = None if first is None else first + error.index // groups

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote.fetch import Fetched, Fetcher
+from latentstore.loaders.remote.fetch import Fetcher
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Stats
 from latentstore.loaders.webdataset import layout as wds_layout
@@ -210,12 +211,12 @@ class LatentDataset:
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
         fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
         with self._named(indices):
-            latents = self.codec.read_sizes(fetched.buffers, fetched.source, fetched.start, fetched.length, sizes)
+            latents = self.codec.read_sizes(fetched, sizes)
         return [latent[: self.channels] for latent in latents]
 
-    def _decode(self, indices: np.ndarray, fetched: Fetched, out: np.ndarray) -> None:
+    def _decode(self, indices: np.ndarray, fetched: Blobs, out: np.ndarray) -> None:
         with self._named(indices):
-            self.codec.read_groups(fetched.buffers, fetched.source, fetched.start, fetched.length, out)
+            self.codec.read_groups(fetched, out)
 
     @contextmanager
     def _named(self, indices: np.ndarray) -> Iterator[None]:
@@ -234,7 +235,7 @@ class LatentDataset:
         key = self.reader.keys(np.array([index], np.int64))[0]
         return f"{self.reader.location.at(self.reader.shard_of(index))}, {key!r} (sample {index})"
 
-    def fetch(self, indices: np.ndarray) -> Fetched:
+    def fetch(self, indices: np.ndarray) -> Blobs:
         """The group blobs of samples, n * groups of them, not decoded.
 
         They come from mapped files, from shards in memory (`load_shards`), or over the network.

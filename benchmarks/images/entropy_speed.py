@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.support import peers
 from latentstore.codecs import Codec
+from latentstore.codecs.entropy.blobs import Blobs
 
 IMAGES_256 = 128
 BARS = {"JPEG-LS": 1.2, "constriction": 4.0}
@@ -75,8 +76,7 @@ def decode_groups(codec: Codec, groups: list[list[bytes]], latents: list[np.ndar
         buffers = [group for sample in chosen for group in sample]
         h, w = latents[first].shape[1:]
         out = np.empty((len(buffers), codec.group_channels, h, w), np.int8)
-        length = np.array([len(buffer) for buffer in buffers], np.int64)
-        codec.read_groups(buffers, np.arange(len(buffers), dtype=np.int32), np.zeros_like(length), length, out)
+        codec.read_groups(Blobs.whole(buffers), out)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, check_size
 from latentstore.codecs.arrays.options import LATENT
 from latentstore.codecs.bitstream.group import at_once
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.modality import IMAGE
 
@@ -61,8 +62,7 @@ class LatentChunks:
         whole = len(chunks) == 1 and len(blobs) == self.grid.parts
         straight = whole and chunk.shape[1] % n == 0 and chunk.flags.c_contiguous
         out = chunk if straight else np.empty((len(blobs), n, *chunk.shape[2:]), np.int8)
-        length = np.array([len(blob) for blob in blobs], np.int64)
-        self.codec.read_groups(blobs, np.arange(len(blobs), dtype=np.int32), np.zeros_like(length), length, out)
+        self.codec.read_groups(Blobs.whole(blobs), out)
         if straight:
             return
         places = (parts.chunk[self.grid.block(part)] for parts in chunks for part in parts.numbers)

@@ -24,6 +24,7 @@ from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
 from latentstore.codecs.codec import Codec
 from latentstore.codecs.entropy.adaptive import AdaptiveCoder
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.modality import MAX_AREA
 
@@ -270,18 +271,11 @@ class AudioCodec(Codec):
         """The step code."""
         return {"step": step_code_of(groups[0])}
 
-    def read_sizes(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-    ) -> list[Int8s]:
+    def read_sizes(self, blobs: Blobs, sizes: npt.NDArray[np.int64]) -> list[Int8s]:
         """See `Codec.read_sizes`: recordings of any lengths are decoded in one call."""
-        groups = len(source) // max(1, len(sizes))
+        groups = len(blobs) // max(1, len(sizes))
         instants = -(-sizes[:, 1] // self.reduction)
-        flat = self.entropy.decode_rows(buffers, source, start, length, np.repeat(instants.astype(np.int32), groups))
+        flat = self.entropy.decode_rows(blobs, np.repeat(instants.astype(np.int32), groups))
         channels = groups * self.group_channels
         parts = np.split(flat, np.cumsum(instants * channels)[:-1])
         return [part.reshape(channels, 1, -1) for part in parts]

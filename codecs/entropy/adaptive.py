@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.bitstream.segments import SEGMENT, is_segmented, join_segments, split_segments
-from latentstore.codecs.entropy.coder import EntropyCoder, blob_at
+from latentstore.codecs.entropy.blobs import Blobs
+from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import CorruptError, LatentstoreError, TruncatedError
 from latentstore.codecs.modality import AUDIO, Modality
 from latentstore.codecs.native import backend
@@ -101,7 +102,7 @@ class AdaptiveCoder(EntropyCoder):
             source = np.tile(np.arange(len(groups), dtype=np.int32), count)
             part = np.empty((len(source), self.group_channels, 1, width), np.int8)
             try:
-                super().decode(groups, source, start, length, part, lambda i: name(i % len(groups)))
+                super().decode(Blobs(groups, source, start, length), part, lambda i: name(i % len(groups)))
             except LatentstoreError as error:
                 error.index = None if error.index is None else error.index % len(groups)
                 raise
@@ -112,13 +113,7 @@ class AdaptiveCoder(EntropyCoder):
         return out, begin, codes
 
     def decode_rows(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        instants: npt.NDArray[np.int32],
-        name: Callable[[int], str] = "Group blob {}".format,
+        self, blobs: Blobs, instants: npt.NDArray[np.int32], name: Callable[[int], str] = "Group blob {}".format
     ) -> Int8s:
         """Does what `decode` does for groups of any lengths, instants: int32 (n,).
 
@@ -129,13 +124,11 @@ class AdaptiveCoder(EntropyCoder):
         segmented = np.flatnonzero(instants > SEGMENT)
         short = np.flatnonzero(instants <= SEGMENT)
         into = out if not len(segmented) else np.empty(int(instants[short].sum()) * self.group_channels, np.int8)
-        places = (np.asarray(source, np.int32), np.asarray(start, np.int64), np.asarray(length, np.int64))
-        status, index = backend().coder_decode_rows(
-            self._coder, list(buffers), *(place[short] for place in places), instants[short], into
-        )
+        few = blobs if not len(segmented) else blobs.take(short)
+        status, index = backend().coder_decode_rows(self._coder, *few.arrays(), instants[short], into)
         if status:
             which = int(short[index])
-            raise self._error(status, which, name(which), blob_at(buffers, places, which), (1, int(instants[which])))
+            raise self._error(status, which, name(which), blobs[which], (1, int(instants[which])))
         if not len(segmented):
             return out
         at = 0
@@ -146,9 +139,8 @@ class AdaptiveCoder(EntropyCoder):
         for i in segmented.tolist():
             shape = (1, self.group_channels, 1, int(instants[i]))
             part = out[ends[i] - shape[1] * shape[3] : ends[i]].reshape(shape)
-            one = slice(i, i + 1)
             try:
-                self.decode(buffers, source[one], start[one], length[one], part, partial(_nth, name, i))
+                self.decode(blobs.take(slice(i, i + 1)), part, partial(_nth, name, i))
             except LatentstoreError as error:
                 error.index = i
                 raise
@@ -171,20 +163,12 @@ class AdaptiveCoder(EntropyCoder):
             raise kind(f"{name} has {len(group)} bytes, and its segments end at {bounds[-1]}.", index)
         return bounds
 
-    def decode(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        out: Int8s,
-        name: Callable[[int], str] = "Group blob {}".format,
-    ) -> None:
+    def decode(self, blobs: Blobs, out: Int8s, name: Callable[[int], str] = "Group blob {}".format) -> None:
         """See `EntropyCoder.decode`; groups may be in segments."""
         if out.shape[3] <= SEGMENT:
-            super().decode(buffers, source, start, length, out, name)
+            super().decode(blobs, out, name)
             return
-        groups = [blob_at(buffers, (source, start, length), i) for i in range(len(source))]
+        groups = [blobs[i] for i in range(len(blobs))]
         out[...] = self.decode_instants(groups, out.shape[3], 0, out.shape[3], name)[0].reshape(out.shape)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.bitstream.group import group_info
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import (
     ArtifactError,
     CorruptError,
@@ -20,7 +21,7 @@ from latentstore.codecs.errors import (
 from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.codecs.native import backend
 
-__all__ = ["TABLES", "EntropyCoder", "blob_at"]
+__all__ = ["TABLES", "EntropyCoder"]
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -88,31 +89,15 @@ class EntropyCoder:
         backend().coder_optimise(self._coder, model, coefficients, weight, float(lambda_), delta, out)
         return out
 
-    def decode(
-        self,
-        buffers: Sequence[Any],
-        source: npt.NDArray[np.int32],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-        out: Int8s,
-        name: Callable[[int], str] = "Group blob {}".format,
-    ) -> None:
-        """Decodes blob i = buffers[source[i]][start[i] : start[i] + length[i]] into out[i], without the GIL.
+    def decode(self, blobs: Blobs, out: Int8s, name: Callable[[int], str] = "Group blob {}".format) -> None:
+        """Decodes blob i into out[i], without Python's global lock.
 
-        out: int8 (n, group_channels, h, w), C-contiguous. Errors carry the bad blob's `index` and begin with
-        what `name` calls it.
+        out: int8 (n, group_channels, h, w), C-contiguous. An error's `index` is that of the bad blob, and its message
+        begins with what `name` calls it.
         """
-        status, index = backend().coder_decode(
-            self._coder,
-            list(buffers),
-            np.ascontiguousarray(source, np.int32),
-            np.ascontiguousarray(start, np.int64),
-            np.ascontiguousarray(length, np.int64),
-            out,
-        )
+        status, index = backend().coder_decode(self._coder, *blobs.arrays(), out)
         if status:
-            blob = blob_at(buffers, (source, start, length), index)
-            raise self._error(status, index, name(index), blob, out.shape[2:])
+            raise self._error(status, index, name(index), blobs[index], out.shape[2:])
 
     def _error(self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
         where = f"{name} ({len(blob)} bytes)"
@@ -138,9 +123,3 @@ class EntropyCoder:
         return CorruptError(
             f"{where} is not a valid group blob: its checksum holds, but its parts do not agree; encode it anew.", index
         )
-
-
-def blob_at(buffers: Sequence[Any], places: Sequence[npt.NDArray[Any]], i: int) -> memoryview:
-    """Blob i; places: source, start and length of all."""
-    source, start, length = (int(place[i]) for place in places)
-    return memoryview(buffers[source]).cast("B")[start : start + length]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.loaders.stats import Moments
 from latentstore.writing.spec import Sample
@@ -34,11 +35,8 @@ def _run(codec: Codec, size: tuple[int, int] | None, run: Sequence[Sample], wher
     steps = np.array([_step(codec, sample, where) for sample in run], np.int64)
     h, w = codec.latent_shape(*own)[1:]
     latents = np.empty((len(run) * codec.groups, codec.group_channels, h, w), np.int8)
-    blobs = [blob for sample in run for blob in sample.groups]
-    lengths = np.array([len(blob) for blob in blobs], np.int64)
-    source, start = np.arange(len(blobs), dtype=np.int32), np.zeros(len(blobs), np.int64)
     try:
-        codec.read_groups(blobs, source, start, lengths, latents)
+        codec.read_groups(Blobs.whole([blob for sample in run for blob in sample.groups]), latents)
     except LatentstoreError as error:
         if error.index is None:
             raise

@@ -6,29 +6,15 @@ No Python code runs for each sample, except where a blob lies across two objects
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range, merge_blobs
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """Group blobs, as `Codec.read_groups` takes them.
-
-    Blob i is ``buffers[source[i]][start[i] : start[i] + length[i]]``. buffers: uint8 arrays (bytes,). source: int32;
-    start, length: int64 bytes; each (n * groups,), the groups of the first sample first.
-    """
-
-    buffers: list[np.ndarray]
-    source: np.ndarray
-    start: np.ndarray
-    length: np.ndarray
 
 
 class Fetcher:
@@ -41,7 +27,7 @@ class Fetcher:
         self._loaded: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
-    def fetch(self, indices: np.ndarray) -> Fetched:
+    def fetch(self, indices: np.ndarray) -> Blobs:
         """The blobs of samples `indices`, int64 (n,). StoreError if they cannot be read, or an object is cut short."""
         start, length = self.reader.locate(indices, self.groups)
         loaded = self._loaded  # `load` and `drop` put another dict in its place
@@ -84,7 +70,7 @@ class Fetcher:
     def _from_loaded(
         self, blocks: np.ndarray, needed: list[int], loaded: dict[int, list[np.ndarray]],
         start: np.ndarray, length: np.ndarray,
-    ) -> Fetched:  # fmt: skip
+    ) -> Blobs:  # fmt: skip
         buffers: list[np.ndarray] = []
         source = np.empty((len(needed), self.groups), np.int32)
         base = np.empty((len(needed), self.groups), np.int64)
@@ -94,7 +80,7 @@ class Fetcher:
                 base[row, g] = begins
             buffers += loaded[block]
         rows = np.searchsorted(np.array(needed), blocks)
-        got = Fetched(buffers, source[rows].reshape(-1), (start - base[rows]).reshape(-1), length.reshape(-1))
+        got = Blobs(buffers, source[rows].reshape(-1), (start - base[rows]).reshape(-1), length.reshape(-1))
         sizes = np.array([b.size for b in buffers])
         if ((got.start < 0) | (got.start + got.length > sizes[got.source])).any():
             raise StoreError(
@@ -105,7 +91,7 @@ class Fetcher:
 
     # ---- local files
 
-    def _mapped(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Fetched:
+    def _mapped(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Blobs:
         numbers, source = np.unique(obj, return_inverse=True)
         buffers = [self._map(n) for n in numbers.tolist()]
         sizes = np.array([b.size for b in buffers], np.int64)
@@ -117,7 +103,7 @@ class Fetcher:
                 f"{self.reader.location.at(name)} is cut short: it has {sizes[source[at]]} bytes, "
                 f"and bytes {offset[at]} to {offset[at] + length[at]} are asked for"
             )
-        return Fetched(buffers, source.astype(np.int32), offset, length)
+        return Blobs(buffers, source.astype(np.int32), offset, length)
 
     def _map(self, number: int) -> np.ndarray:
         found = self._maps.get(number)
@@ -128,18 +114,18 @@ class Fetcher:
 
     # ---- remote objects
 
-    def _ranged(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Fetched:
+    def _ranged(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Blobs:
         objects, begin, end, source, start = merge_blobs(obj, offset, length)
         names = [self.reader.object_name(n) for n in objects.tolist()]
         ranges: list[Range] = list(zip(names, begin.tolist(), end.tolist(), strict=True))
         buffers = [np.frombuffer(d, np.uint8) for d in self.reader.location.read_ranges(ranges)]
-        return Fetched(buffers, source, start, length)
+        return Blobs(buffers, source, start, length)
 
     # ---- blobs across two objects
 
     def _with_split(
-        self, got: Fetched, obj: np.ndarray, offset: np.ndarray, length: np.ndarray, whole: np.ndarray
-    ) -> Fetched:
+        self, got: Blobs, obj: np.ndarray, offset: np.ndarray, length: np.ndarray, whole: np.ndarray
+    ) -> Blobs:
         location: Location = self.reader.location
         buffers = list(got.buffers)
         source, start = np.empty(len(obj), np.int32), np.zeros(len(obj), np.int64)
@@ -158,7 +144,7 @@ class Fetcher:
                 left, number, begin = left - take, number + 1, 0
             source[at] = len(buffers)
             buffers.append(np.frombuffer(b"".join(pieces), np.uint8))
-        return Fetched(buffers, source, start, length)
+        return Blobs(buffers, source, start, length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"reader": self.reader, "groups": self.groups}

@@ -15,6 +15,7 @@ from zarr_arrays import images, latents
 import latentstore
 from latentstore.codecs import Codec
 from latentstore.codecs.arrays.zarr_codec import LatentCodec
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError
 
 
@@ -79,9 +80,9 @@ def test_only_the_groups_asked_for_are_decoded(codec: Any, monkeypatch: pytest.M
     decoded: list[int] = []
     original = Codec.read_groups
 
-    def read_groups(self: Any, buffers: Any, source: Any, start: Any, length: Any, out: Any) -> None:
-        decoded.append(len(source))
-        original(self, buffers, source, start, length, out)
+    def read_groups(self: Any, blobs: Blobs, out: Any) -> None:
+        decoded.append(len(blobs))
+        original(self, blobs, out)
 
     monkeypatch.setattr(Codec, "read_groups", read_groups)
     for selection, groups in (
@@ -103,8 +104,7 @@ def test_a_group_alone_is_its_blob(codec: Any) -> None:
     z[...] = x
     out = np.empty((1, 12, 4, 5), np.int8)
     blob = store._store_dict["c/0/2/0/0"].to_bytes()
-    zero = np.zeros(1, np.int64)
-    codec.read_groups([blob], zero.astype(np.int32), zero, np.array([len(blob)]), out)
+    codec.read_groups(Blobs.whole([blob]), out)
     assert np.array_equal(out, x[:, 24:36])
 
 

@@ -18,6 +18,7 @@ from random_models import SHA256, latent, random_tables
 
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import split_sample
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import (
     ArtifactError,
     CorruptError,
@@ -221,9 +222,8 @@ def test_a_group_in_the_place_of_a_smaller_one(codec: Any, sample: bytes) -> Non
     info = split_sample(sample)
     group = sample[info.starts[0] : info.ends[0]]
     out = np.empty((1, codec.group_channels, 2, 2), np.int8)
-    zero = np.zeros(1, np.int64)
     with pytest.raises(CorruptError, match=r"9 x 13 where 2 x 2 are expected"):
-        codec.read_groups([group], np.zeros(1, np.int32), zero, zero + len(group), out)
+        codec.read_groups(Blobs.whole([group]), out)
 
 
 FORGED = """

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from latentstore.codecs import Codec, codec_from_bytes, load_codec
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import split_sample
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.native import kernel
@@ -210,8 +211,7 @@ def test_groups_decode_alone_and_join_to_the_blob(codec: Codec) -> None:
     n = codec.group_channels
     for g in reversed(range(codec.groups)):
         out = np.empty((1, n, *latent.shape[1:]), np.int8)
-        zero = np.zeros(1, np.int64)
-        codec.read_groups([groups[g]], zero.astype(np.int32), zero, zero + len(groups[g]), out)
+        codec.read_groups(Blobs.whole([groups[g]]), out)
         np.testing.assert_array_equal(out[0], latent[g * n : (g + 1) * n])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import latentstore
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout as zarr_layout
@@ -125,8 +126,7 @@ def test_native_store_read_by_plain_zarr(codec: Any, make_store: Any, tmp_path: 
     for i in (0, 7, 19):
         out = np.empty((1, 12, *store.latents[i].shape[1:]), np.int8)
         blob = group["blob_g1"][offset[i, 1] : offset[i + 1, 1]]
-        zero = np.zeros(1, np.int64)
-        codec.read_groups([blob], zero.astype(np.int32), zero, np.array([len(blob)], np.int64), out)
+        codec.read_groups(Blobs.whole([blob]), out)
         assert np.array_equal(out[0], store.latents[i][12:24])
     assert group["txt"][5] == store.fields[5]["txt"]
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote.fetch import Fetched, Fetcher
+from latentstore.loaders.remote.fetch import Fetcher
 from latentstore.loaders.remote.location import Location, MissingError
 from latentstore.loaders.remote.ranges import Range
 
@@ -91,9 +92,8 @@ def made(count: int, seed: int = 0, largest: int = 60) -> list[list[bytes]]:
     return [[rng.bytes(int(rng.integers(1, largest))) for _ in range(GROUPS)] for _ in range(count)]
 
 
-def blobs_of(fetched: Fetched) -> list[bytes]:
-    places = zip(fetched.source.tolist(), fetched.start.tolist(), fetched.length.tolist(), strict=True)
-    return [fetched.buffers[source][a : a + n].tobytes() for source, a, n in places]
+def blobs_of(fetched: Blobs) -> list[bytes]:
+    return [bytes(fetched[i]) for i in range(len(fetched))]
 
 
 def expected(blobs: list[list[bytes]], indices: np.ndarray, groups: int) -> list[bytes]:
