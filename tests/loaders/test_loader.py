@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import TESTS
 from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
@@ -338,14 +339,14 @@ def test_forgotten_passes_leave_no_thread() -> None:
 
 def test_a_program_that_stops_in_the_middle_ends() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from test_loader import Memory\n"
         "from latentstore.loaders import LatentLoader\n"
         "it = iter(LatentLoader(Memory(1000), 2, num_workers=3)); next(it)\n"
         "raise SystemExit(3)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        [sys.executable, "-c", program, str(Path(__file__).parent), str(TESTS / "support")],
         timeout=120,
         capture_output=True,
         check=False,
