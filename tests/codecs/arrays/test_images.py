@@ -205,7 +205,6 @@ def test_nothing_written_and_black_are_told_apart(codec: Any) -> None:
 # ---- parts of chunks
 
 
-@pytest.mark.usefixtures("batched_pipeline")
 def test_only_what_is_asked_for_is_decoded(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = images(12, 16, 16)
     z = make(codec, x.shape, (6, 16, 16, 3))
@@ -246,6 +245,7 @@ class Counting(MemoryStore):
         return await super().get(key, prototype, byte_range)
 
 
+@pytest.mark.usefixtures("batched_pipeline")
 def test_only_what_is_asked_for_is_fetched(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from latentstore.codecs.arrays import zarr_chunks
 

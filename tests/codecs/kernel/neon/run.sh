@@ -34,12 +34,17 @@ done < <(find "$kernel" -name '*.c' -not -path '*/python/*' | sort)
 # as setup.py compiles the kernel
 flags=(-std=c11 -O3 -ffp-contract=off -fvisibility=hidden -Wall -Wextra -I "$kernel" ${CFLAGS:-})
 
-"${CC:-cc}" "${flags[@]}" "${sources[@]}" -lm -o "$build/here"
-"$build/here" | tee "$build/hashes"
+# The two machines' programs are compiled, and run, side by side.
+{ "${CC:-cc}" "${flags[@]}" "${sources[@]}" -lm -o "$build/here" && "$build/here" >"$build/native"; } &
+native=$!
 if [ -n "$cross" ]; then
     "$cross" "${flags[@]}" -static "${sources[@]}" -lm -o "$build/aarch64"
-    "$qemu" "$build/aarch64" | sed 's/^/aarch64 /' | tee -a "$build/hashes"
+    "$qemu" "$build/aarch64" | sed 's/^/aarch64 /' >"$build/foreign"
 fi
+wait "$native"
+for part in native foreign; do
+    [ ! -f "$build/$part" ] || cat "$build/$part"
+done | tee "$build/hashes"
 grep -q '\<neon ' "$build/hashes" || { echo "the neon path did not run"; exit 1; }
 if [ "$(awk '{print $(NF - 1), $NF}' "$build/hashes" | sort -u | wc -l)" != 1 ]; then
     echo "machines differ: see the hashes above"
