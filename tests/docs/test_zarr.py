@@ -131,3 +131,14 @@ def test_the_bytes_are_those_of_the_page(codec: Any) -> None:
     groups = [y[0, :12], np.concatenate([y[0, 12:], np.zeros((4, 4, 5), np.int8)])]
     assert (chunk["kind"], chunk["flags"], chunk["fill"], chunk["shape"]) == (1, 1, 253, (1, 20, 4, 5))
     assert chunk["parts"] == [codec.entropy.encode(group) for group in groups]
+
+
+def test_the_words_for_an_unknown_codec_are_those_of_zarr(tmp_path: Path) -> None:
+    """The page quotes what the installed zarr says where latentstore is not installed."""
+    zarr.create_array(tmp_path / "x.zarr", shape=(4,), chunks=(4,), dtype="uint8", compressors=None)
+    metadata = tmp_path / "x.zarr" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"name": "bytes"', '"name": "latentstore.unknown"'))
+    with pytest.raises(ValueError, match=r"latentstore\.unknown") as caught:
+        zarr.open_array(tmp_path / "x.zarr", mode="r")
+    said = str(caught.value).replace("latentstore.unknown", "latentstore.signal")
+    assert said in " ".join((DOCS / "zarr.md").read_text().split())
