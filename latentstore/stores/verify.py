@@ -21,6 +21,7 @@ from latentstore.loaders.stats import Moments
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.webdataset.read import WdsReader
 from latentstore.loaders.zarr.read import ZarrReader
+from latentstore.progress import counted
 
 # Symbols decoded at once: some tens of MB.
 BATCH_SYMBOLS = 1 << 25
@@ -43,9 +44,9 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        count = len(self.problems)
-        verdict = f"{count} problem{'s' * (count > 1)}" if count else f"{self.bytes:,} bytes of blobs, all good"
-        return f"{self.url}: {self.samples:,} samples in {self.shards:,} shards, {verdict}"
+        found = len(self.problems)
+        verdict = counted(found, "problem") if found else f"{self.bytes:,} bytes of blobs, all good"
+        return f"{self.url}: {counted(self.samples, 'sample')} in {counted(self.shards, 'shard')}, {verdict}"
 
 
 def verify(
