@@ -81,6 +81,8 @@ def test_bulk(store: Any) -> None:
 
 
 def test_indices_are_checked_once_a_batch(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch_or_skip  # noqa: F401
+
     from latentstore.loaders import LatentDataset, LatentLoader
 
     checked: list[int] = []
