@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from latentstore.codecs.audio.codec import AudioCodec
 from latentstore.codecs.codec import Codec, OutlierWarning
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.load import codec_from_bytes, load_codec, shipped
 
-__all__ = ["AudioCodec", "Codec", "ImageCodec", "OutlierWarning", "codec_from_bytes", "load_codec", "shipped"]
+__all__ = [
+    "AudioCodec",
+    "Blobs",
+    "Codec",
+    "ImageCodec",
+    "OutlierWarning",
+    "codec_from_bytes",
+    "load_codec",
+    "shipped",
+]

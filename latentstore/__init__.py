@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from latentstore.version import __version__
 
 if TYPE_CHECKING:
-    from latentstore import codecs, loaders, zarr
+    from latentstore import codecs, loaders, writing, zarr
+    from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.codecs.codec import Codec
     from latentstore.codecs.errors import (
         ArgumentError,
         ArtifactError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         TruncatedError,
         UnsupportedVersionError,
     )
+    from latentstore.codecs.image.codec import ImageCodec
     from latentstore.conversion.api import convert
     from latentstore.loaders.artifacts import load_codec
     from latentstore.loaders.dataset import open
@@ -38,8 +41,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "ArtifactError",
+    "AudioCodec",
     "AudioError",
+    "Codec",
     "CorruptError",
+    "ImageCodec",
     "ImageError",
     "LatentstoreError",
     "SignalError",
@@ -52,12 +58,16 @@ __all__ = [
     "load_codec",
     "loaders",
     "open",
+    "writing",
     "zarr",
 ]
 
-_SUBPACKAGES = ("codecs", "loaders", "zarr")
+_SUBPACKAGES = ("codecs", "loaders", "writing", "zarr")
 # No name here may also be the name of a submodule: importing the submodule would put it in the name's place.
 _HOME = {
+    "AudioCodec": "latentstore.codecs.audio.codec",
+    "Codec": "latentstore.codecs.codec",
+    "ImageCodec": "latentstore.codecs.image.codec",
     "convert": "latentstore.conversion.api",
     "load_codec": "latentstore.loaders.artifacts",
     "open": "latentstore.loaders.dataset",
