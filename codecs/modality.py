@@ -47,7 +47,6 @@ class Modality(ABC):
     modes: the modes of its codecs, and their numbers in the header of a sample blob.
     nouns, window_nouns: what entries are called; what pieces of one size that entries are cut into are called.
     error: for an entry of a source that cannot be read.
-    weak: what comes back too weak where coefficients were limited.
     fields: the fields (whole numbers) that every sample of a store has.
     steps: the step codes that a sample can have; 0 alone where the store's quality says all.
     highest_quality: the largest quality, or step code, that the header of a group blob can say.
@@ -63,7 +62,6 @@ class Modality(ABC):
     nouns: ClassVar[Nouns]
     window_nouns: ClassVar[Nouns]
     error: ClassVar[type[SignalError]]
-    weak: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
     steps: ClassVar[range]
     highest_quality: ClassVar[int]
@@ -137,7 +135,6 @@ class _Image(Modality):
     nouns = Nouns("image", "images", "pixel")
     window_nouns = nouns
     error = ImageError
-    weak = "edges there"
     fields = ()
     steps = range(1)
     highest_quality = 100
@@ -187,7 +184,6 @@ class _Audio(Modality):
     nouns = Nouns("recording", "recordings", "sample frame")
     window_nouns = Nouns("window", "windows", "sample frame")
     error = AudioError
-    weak = "their loudest places"
     fields = ("rate", "step")
     steps = range(1, 256)
     highest_quality = 255

@@ -11,6 +11,7 @@ from latentstore.codecs.arguments import EFFORTS
 from latentstore.codecs.errors import Remedy
 from latentstore.conversion.quarantine import ON_ERROR
 from latentstore.progress import counted
+from latentstore.sources.signals.settings import SPACES
 
 __all__ = ["add", "remedy_line", "run"]
 
@@ -83,6 +84,11 @@ def add(commands: Commands) -> None:
         metavar="HZ",
         help="audio only: resample to HZ hertz (default: the codec's rate with --seconds, else every recording's own)",
     )
+    option(
+        "--color",
+        choices=SPACES,
+        help="images only: convert colours through the profile of each file (default: keep their values)",
+    )
     option("--quality", type=int, metavar="Q", help="1 to 100 (default: the codec's)")
     option(
         "--effort",
@@ -97,6 +103,20 @@ def add(commands: Commands) -> None:
         help="a CSV file with a header, with labels by path, whose other columns become fields; or a pattern of file "
         "names such as '{label}_{speaker}_{n}.wav'",
     )
+    option("--key-column", metavar="NAME", help="the column of the CSV that names the files (default: found)")
+    option("--label-column", metavar="NAME", help="the column of the CSV that holds the labels (default: label)")
+    option(
+        "--classes",
+        metavar="FILE|STORE",
+        help="names and numbers of the classes: a text file with a name on each line, or a store that has them "
+        "(default: the folders, or the labels, in alphabetical order)",
+    )
+    for modality in ("image", "audio"):
+        option(
+            f"--{modality}-member",
+            metavar="EXT",
+            help=f"tars only: the extension of the members that are the {modality} (default: the first known one)",
+        )
     option("--workers", type=int, metavar="N", help="how many shards are made at once (default: one for each core)")
     option(
         "--scheduler",
@@ -126,11 +146,17 @@ def run(options: argparse.Namespace) -> int:
         options.target,
         codec=options.codec,
         size=options.size,
+        color=options.color,
         seconds=options.seconds,
         rate=options.rate,
         quality=options.quality,
         format=options.format,
         labels=options.labels,
+        key_column=options.key_column,
+        label_column=options.label_column,
+        classes=options.classes,
+        image_member=options.image_member,
+        audio_member=options.audio_member,
         workers=options.workers,
         scheduler=options.scheduler,
         on_error=options.on_error,
@@ -139,9 +165,7 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
         progress=True,
     )
-    print(report)
-    if report.limited:
-        say(report.advice())
+    print(report.page(lambda name, value: f"--{name.replace('_', '-')} {value}"))
     if not report.failures:
         return DONE
     where = ", see quarantine.jsonl in the store" if options.on_error == "quarantine" else ""

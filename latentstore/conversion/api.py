@@ -22,6 +22,7 @@ from latentstore.conversion.run import Run
 from latentstore.loaders.artifacts import load_codec
 from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress
+from latentstore.sources.labels import Labels
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.writing.open import open_writer, store_format
 from latentstore.writing.staging import JOB
@@ -40,11 +41,17 @@ def convert(
     *,
     codec: str | Codec = "rgb-f8c48",
     size: int | str | None = None,
+    color: str | None = None,
     seconds: float | None = None,
     rate: int | None = None,
     quality: int | None = None,
     format: str | None = None,
     labels: str | None = None,
+    key_column: str | None = None,
+    label_column: str | None = None,
+    classes: str | None = None,
+    image_member: str | None = None,
+    audio_member: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     on_error: str = "quarantine",
@@ -62,6 +69,7 @@ def convert(
     codec: a codec, or a name, URL or path for `load_codec`. Its modality says whether images or recordings are read.
     size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
+    color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
     seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
         recordings whole.
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
@@ -69,6 +77,11 @@ def convert(
     quality: 1 to 100; None is the codec's default.
     format: "zarr" or "wds"; None goes by the target's name.
     labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
+    key_column, label_column: columns of the CSV: the one that names the entries, and the one that holds the labels.
+    classes: names and numbers of the classes: a text file with a name on each line, or the path or URL of a store whose
+        classes are taken.
+    image_member, audio_member: tars only: the extension of the members that are the images or the recordings, such as
+        "png" or "left.png".
     workers, scheduler: where the work is done, see `latentstore.conversion.dispatch.Dispatch`.
     on_error: what to do with entries that cannot be read: "quarantine" skips them and lists them in
         ``quarantine.jsonl`` of the store; "skip" skips them; "raise" stops with an ImageError or AudioError.
@@ -98,12 +111,15 @@ def convert(
         effort=require_effort(effort),
         raise_errors=on_error == "raise",
         size=size,
+        color=color,
         seconds=seconds,
         rate=rate,
     )
+    member = _member(chosen, image_member, audio_member)
     options = dict(storage_options or {})
+    asked = Labels(labels, key_column, label_column, classes)
     with Progress(progress) as shown:
-        plan = make_plan(source, labels, rate, chosen, settings, options, shown)
+        plan = make_plan(source, asked, member, rate, chosen, settings, options, shown)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
@@ -122,3 +138,16 @@ def convert(
                 if failure is error:
                     raise
                 raise failure from error
+
+
+def _member(codec: Codec, image: str | None, audio: str | None) -> str | None:
+    """The extension of the members of tars that are signals."""
+    given = {"image": image, "audio": audio}
+    member = given.pop(codec.modality.name)
+    for name, value in given.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{name}_member is given, and {codec.name} is a codec of {codec.modality.nouns.many}: use "
+                f"{codec.modality.name}_member"
+            )
+    return None if member is None else member.removeprefix(".").lower()

@@ -6,14 +6,16 @@ either. An entry that cannot be read makes its own shard shorter; the other shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.conversion.digest import listing_digest
-from latentstore.progress import Progress, counted
+from latentstore.progress import Progress
 from latentstore.sources import Item, open_source
+from latentstore.sources.labels import Labels
+from latentstore.sources.remarks import Told
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
 from latentstore.version import __version__
@@ -35,17 +37,23 @@ NATIVE_SOURCE_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """What is converted, and how. bounds: (start, stop) of each shard in `items`."""
+    """What is converted, and how.
+
+    bounds: (start, stop) of each shard in `items`. passed_over, remarks: as the source says them.
+    """
 
     items: Sequence[Item]
     bounds: Sequence[tuple[int, int]]
     spec: StoreSpec
     settings: Settings
+    passed_over: Mapping[str, int]
+    remarks: tuple[Told, ...]
 
 
 def make_plan(
     source: str,
-    labels: str | None,
+    labels: Labels,
+    member: str | None,
     rate: int | None,
     codec: Codec,
     settings: Settings,
@@ -54,14 +62,13 @@ def make_plan(
 ) -> Plan:
     """Lists the source and plans its shards. LatentstoreError where there is nothing to convert.
 
-    source, labels: as `convert` takes them. rate: as well, for waveforms in Zarr that do not say theirs.
+    source: as `convert` takes it. labels: where the labels come from. member: extension of the members of tars that are
+    signals. rate: as `convert` takes it, for waveforms in Zarr that do not say theirs.
     """
     shown.begin(f"listing {source}")
-    listed = open_source(source, labels, storage_options, codec.modality, rate)
+    listed = open_source(source, labels, storage_options, codec.modality, rate, member)
     if not listed.items:
         raise LatentstoreError(f"the source {source} has no entries that could be {settings.modality.nouns.many}")
-    if listed.ignored:
-        shown.note(f"{counted(listed.ignored, 'hidden or system file')} of {source} ignored")
     front_end, size = front_end_of(codec.modality), settings.fixed_size
     items = front_end.entries(listed.items, settings)
     samples = shard_samples(len(items), size)
@@ -74,13 +81,15 @@ def make_plan(
         classes=listed.classes,
         conversion={
             "effort": settings.effort,
-            "labels": labels,
+            **labels.facts(),
+            "member": member,
             "listing_sha256": listing_digest(items),
             "latentstore": __version__,
             **front_end.facts(settings, len(items)),
         },
     )
-    return Plan(items, shard_bounds(items, samples, size), spec, settings)
+    bounds = shard_bounds(items, samples, size)
+    return Plan(items, bounds, spec, settings, listed.passed_over, listed.remarks)
 
 
 def shard_samples(count: int, size: tuple[int, int] | None) -> int:

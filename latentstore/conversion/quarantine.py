@@ -14,7 +14,7 @@ from typing import Any
 
 from latentstore.progress import printable
 
-__all__ = ["ON_ERROR", "Failure", "file_name", "read_lines", "write_lines"]
+__all__ = ["ON_ERROR", "Failure", "quarantine_name", "read_lines", "write_lines"]
 
 ON_ERROR = ("quarantine", "skip", "raise")
 """What a conversion can do with entries that it cannot read: skip and list them, skip them, or stop."""
@@ -45,7 +45,7 @@ class Failure:
         return printable(f"{self.path}: {self.reason}")
 
 
-def file_name(format: str) -> str:
+def quarantine_name(format: str) -> str:
     """The path of the file inside a store of the format "zarr" or "wds"."""
     return "key/quarantine.jsonl" if format == "zarr" else "quarantine.jsonl"
 

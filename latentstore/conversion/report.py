@@ -1,34 +1,41 @@
-"""What a conversion reports when it has ended."""
+"""What a conversion reports when it has ended: one page on the screen, and `report.json` in the store.
+
+Its numbers add up: entries found = stored + left out + passed over.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.modality import IMAGE, Modality, Nouns
-from latentstore.conversion.quarantine import Failure, file_name, read_lines
+from latentstore.conversion.quarantine import Failure, quarantine_name, read_lines
 from latentstore.progress import clock, counted, megabytes, printable
+from latentstore.sources.remarks import KINDS, Kind, Told
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-__all__ = ["Limited", "Report"]
+__all__ = ["Report", "Spell", "report_name"]
+
+SHOWN_CLASSES = 12
+SHOWN_REASONS = 8
+SHOWN_LENGTH = 120
+# More values than this without names are numbers, and no classes to be listed.
+MOST_LABELS = 1000
+NO_CLASS = -1
+_INDENT = "  "
+
+Spell = Callable[[str, str], str]
+"""(name, value) of an option of `convert` -> how whoever reads the report gives it."""
 
 
-@dataclass(frozen=True)
-class Limited:
-    """A stored sample with coefficients that int8 cannot hold: they were limited, so they come back too weak."""
-
-    key: str
-    coefficients: int
-
-    def note(self) -> dict[str, Any]:
-        """As a note of the shard, so that a resumed run knows it too."""
-        return {"key": self.key, "limited": self.coefficients}
-
-    @classmethod
-    def from_note(cls, note: dict[str, Any]) -> Limited:
-        return cls(str(note["key"]), int(note["limited"]))
+def report_name(format: str) -> str:
+    """The path of `report.json` inside a store of the format "zarr" or "wds"."""
+    return "key/report.json" if format == "zarr" else "report.json"
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,18 @@ class Report:
     """What a conversion did.
 
     url: of the store. codec: its name. stored: samples in the store. failures: entries that could not be read, in the
-    order of the source. limited: samples that a lower quality would serve better. shards: of the store. resumed: how
+    order of the source. shards: of the store. resumed: how
     many of them an earlier run had finished. bytes_in: read from the source. bytes_out: of all blobs, with headers.
     extent: pixels of the stored images; of audio, samples, all inputs counted as one. seconds: how long this run took.
-    modality, nouns: of the samples.
+    modality, nouns: of the samples. passed_over: entries that are no part of the data set, by what they are. remarks:
+    what is worth knowing of stored entries and of the source. classes: names of the labels, where there are names.
+    labels: how many stored samples have each label; empty where samples have none.
     """
 
     url: str
     codec: str
     stored: int
     failures: tuple[Failure, ...]
-    limited: tuple[Limited, ...]
     shards: int
     resumed: int
     bytes_in: int
@@ -55,38 +63,74 @@ class Report:
     seconds: float
     modality: Modality = IMAGE
     nouns: Nouns = IMAGE.nouns
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[Told, ...] = ()
+    classes: tuple[str, ...] | None = None
+    labels: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def found(self) -> int:
+        """Entries of the source: stored, left out, or passed over."""
+        return self.stored + len(self.failures) + sum(self.passed_over.values())
 
     @classmethod
     def of_store(cls, dataset: LatentDataset, format: str, seconds: float) -> Report:
-        """The report of a store that an earlier run has published; what was read for it is no longer known."""
-        place, location, modality = file_name(format), dataset.reader.location, dataset.modality
+        """The report of a store that an earlier run has published."""
+        location, modality = dataset.reader.location, dataset.modality
+        name, listed = report_name(format), quarantine_name(format)
+        said = json.loads(location.read(name)) if location.exists(name) else {}
         shards = len(dataset.shard_starts) - 1
         return cls(
             url=dataset.url,
             codec=dataset.codec.name,
             stored=len(dataset),
-            failures=tuple(read_lines(location.read(place))) if location.exists(place) else (),
-            limited=(),
+            failures=tuple(read_lines(location.read(listed))) if location.exists(listed) else (),
             shards=shards,
             resumed=shards,
-            bytes_in=0,
+            bytes_in=int(said.get("bytes_in", 0)),
             bytes_out=int(dataset.info["blob_bytes"]),
             extent=int(dataset.info["extent"]),
             seconds=seconds,
             modality=modality,
             nouns=modality.nouns if dataset.size is None else modality.window_nouns,
+            passed_over={str(kind): int(count) for kind, count in said.get("passed_over", {}).items()},
+            remarks=tuple(map(Told.from_json, said.get("remarks", ()))),
+            classes=None if dataset.classes is None else tuple(dataset.classes),
+            labels={int(one["label"]): int(one["count"]) for one in said.get("labels", ())},
         )
 
-    def advice(self) -> str:
-        """One sentence about `limited`; "" if that is empty."""
-        if not self.limited:
-            return ""
-        worst = max(self.limited, key=lambda one: one.coefficients)
-        return printable(
-            f"{counted(len(self.limited), self.nouns.one)} had coefficients too large for this quality. They were "
-            f"limited, so {self.modality.weak} come back too weak: use a lower quality to avoid that; "
-            f"the worst is {worst.key!r}, with {counted(worst.coefficients, 'coefficient')}"
-        )
+    def as_json(self) -> bytes:
+        """The content of `report.json`: it depends on the source and the options only, not on how a run went."""
+        said = {
+            "found": self.found,
+            "stored": self.stored,
+            "left_out": len(self.failures),
+            "passed_over": dict(sorted(self.passed_over.items())),
+            "codec": self.codec,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "labels": self._labels(),
+            "reasons": [{"reason": reason, "count": count} for reason, count in self._reasons()],
+            "remarks": [told.as_json() for told in self.remarks],
+        }
+        return (json.dumps(said, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+
+    def _labels(self) -> list[dict[str, Any]]:
+        """Every class with its number, name and count. Without names, labels of many values are no classes."""
+        names = self.classes or ()
+        if not names and len(self.labels) > MOST_LABELS:
+            return []
+        return [
+            {"label": label, "name": self._class(label), "count": self.labels.get(label, 0)}
+            for label in sorted({*self.labels, *range(len(names))})
+        ]
+
+    def _class(self, label: int) -> str | None:
+        return self.classes[label] if self.classes is not None and 0 <= label < len(self.classes) else None
+
+    def _reasons(self) -> list[tuple[str, int]]:
+        """Why entries were left out, the most frequent first."""
+        return sorted(Counter(failure.reason for failure in self.failures).items(), key=lambda one: (-one[1], one[0]))
 
     @property
     def bits_per_pixel(self) -> float:
@@ -100,3 +144,55 @@ class Report:
             f"({self.bits_per_pixel:.3f} bits per {self.nouns.unit}), {clock(self.seconds)}"
         )
         return text + (f"; {counted(self.resumed, 'shard')} from an earlier run" if self.resumed else "")
+
+    def page(self, spell: Spell = "{}={!r}".format) -> str:
+        """What there is to know, on a page: the sentence of `str`, counts, classes, reasons and remarks.
+
+        spell: how the reader gives an option of `convert`; by default as a keyword of Python.
+        """
+        return "\n".join(map(printable, [str(self), *self._counts(), *self._classes(), *self._told(spell)]))
+
+    def _counts(self) -> list[str]:
+        if self.found == self.stored:
+            return []
+        rows = [("entries found", self.found), (f"{_INDENT}stored", self.stored)]
+        lines = [f"{name:<16}{count:>12,}" for name, count in rows]
+        if self.failures:
+            lines.append(f"{_INDENT + 'left out':<16}{len(self.failures):>12,}")
+            reasons = self._reasons()
+            lines += [f"{count:>28,}  {_short(reason)}" for reason, count in reasons[:SHOWN_REASONS]]
+            if len(reasons) > SHOWN_REASONS:
+                rest = sum(count for _, count in reasons[SHOWN_REASONS:])
+                lines.append(f"{rest:>28,}  for other reasons")
+        if self.passed_over:
+            lines.append(f"{_INDENT + 'passed over':<16}{sum(self.passed_over.values()):>12,}")
+            lines += [f"{count:>28,}  {kind}" for kind, count in sorted(self.passed_over.items())]
+        return lines
+
+    def _classes(self) -> list[str]:
+        if self.classes is None:
+            return []
+        shown = [f"{label} {name}" for label, name in enumerate(self.classes[:SHOWN_CLASSES])]
+        more = len(self.classes) - len(shown)
+        lines = [
+            f"label: {counted(len(self.classes), 'class', 'classes')}: {', '.join(shown)}"
+            + (f" and {more:,} more" if more else "")
+        ]
+        if none := self.labels.get(NO_CLASS):
+            lines.append(f"{_INDENT}{counted(none, self.nouns.one)} without a class (label {NO_CLASS})")
+        return lines
+
+    def _told(self, spell: Spell) -> list[str]:
+        return [self._line(told, KINDS[told.kind], spell) for told in self.remarks]
+
+    def _line(self, told: Told, kind: Kind, spell: Spell) -> str:
+        noun = kind.noun or (self.nouns.one, self.nouns.many)
+        said = f"{counted(told.count, *noun)} {kind.one if told.count == 1 else kind.many}"
+        examples = [path + (f" ({detail})" if detail else "") for path, detail in told.examples if path]
+        named = f": {', '.join(examples)}{', ...' if told.count > len(examples) else ''}" if examples else ""
+        remedy = f"; {spell(*kind.option)} {kind.does}" if kind.option else ""
+        return f"{said}{remedy}{named}"
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= SHOWN_LENGTH else reason[: SHOWN_LENGTH - 3] + "..."

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.conversion.plan import Plan
-from latentstore.conversion.quarantine import file_name, write_lines
-from latentstore.conversion.report import Report
+from latentstore.conversion.quarantine import quarantine_name, write_lines
+from latentstore.conversion.report import Report, report_name
 from latentstore.conversion.shard import ShardResult, ShardTask, ShardWork
 from latentstore.conversion.tasks import Counts
 from latentstore.progress import Progress
+from latentstore.sources.remarks import merged
 
 if TYPE_CHECKING:
     from latentstore.conversion.dispatch import Dispatch
@@ -57,7 +59,6 @@ class Run:
         """Publishes the store, and reports what it holds. seconds: how long the run has taken."""
         results = [self.results[index] for index in range(len(self.plan.bounds))]
         failures = tuple(failure for result in results for failure in result.failures)
-        limited = tuple(one for result in results for one in result.limited)
         settings = self.plan.settings
         if not any(result.stored for result in results):
             self.writer.abort()
@@ -66,24 +67,33 @@ class Run:
                 f"{settings.modality.nouns.many}, so there is no store; the first: {failures[0]}"
             )
         self.shown.begin("publishing")
-        if failures and self.on_error == "quarantine":
-            self.writer.staging.store.write(file_name(self.format), write_lines(failures))
-        summary = self.writer.finish(len(results))
-        return Report(
-            url=summary.url,
+        labels: Counter[int] = Counter()
+        for result in results:
+            labels.update(result.labels)
+        report = Report(
+            url=self.writer.url,
             codec=self.plan.spec.codec,
-            stored=summary.count,
+            stored=sum(result.stored for result in results),
             failures=failures,
-            limited=limited,
-            shards=summary.shards,
+            shards=sum(result.stored > 0 for result in results),
             resumed=self.resumed,
             bytes_in=sum(result.bytes_in for result in results),
-            bytes_out=summary.bytes,
-            extent=summary.extent,
+            bytes_out=sum(result.bytes_out for result in results),
+            extent=sum(result.extent for result in results),
             seconds=seconds,
             modality=settings.modality,
             nouns=settings.nouns,
+            passed_over=self.plan.passed_over,
+            remarks=merged([*self.plan.remarks, *(told for result in results for told in result.remarks)]),
+            classes=self.plan.spec.classes,
+            labels=labels,
         )
+        store = self.writer.staging.store
+        if failures and self.on_error == "quarantine":
+            store.write(quarantine_name(self.format), write_lines(failures))
+        store.write(report_name(self.format), report.as_json())
+        self.writer.finish(len(results))
+        return report
 
     def _watch(self, index: int, counts: Counts) -> None:
         # A task runs again where its worker died, so what it counts replaces what was counted for it before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, SignalError
 from latentstore.codecs.load import codec_of
 from latentstore.conversion.quarantine import Failure
-from latentstore.conversion.report import Limited
 from latentstore.conversion.tasks import Monitor
 from latentstore.loaders.manifest import ARTIFACT
+from latentstore.progress import counted
 from latentstore.sources import Item
+from latentstore.sources.remarks import Remark, Told, merged, tally
 from latentstore.sources.signals.base import Signal
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
@@ -38,14 +40,16 @@ class ShardTask:
 class ShardResult:
     """What became of a shard.
 
-    stored: samples in it. failures: entries that could not be read. limited: samples with limited coefficients.
-    bytes_in: read from the source; bytes_out: of the blobs. extent: pixels of the images, or samples of the audio.
+    stored: samples in it. failures: entries that could not be read. remarks: what is worth knowing of the others.
+    labels: how many samples have each label. bytes_in: read from the source; bytes_out: of the blobs. extent: pixels of
+    the images, or samples of the audio.
     """
 
     index: int
     stored: int
     failures: tuple[Failure, ...]
-    limited: tuple[Limited, ...]
+    remarks: tuple[Told, ...]
+    labels: dict[int, int]
     bytes_in: int
     bytes_out: int
     extent: int
@@ -60,9 +64,12 @@ class ShardResult:
         """From what the writer recorded, in this run or in an earlier one."""
         notes = summary.notes
         failures = tuple(Failure.from_note(note) for note in notes if "reason" in note)
-        limited = tuple(Limited.from_note(note) for note in notes if "limited" in note)
-        bytes_in = sum(note["bytes_in"] for note in notes if "bytes_in" in note)
-        return cls(summary.index, summary.count, failures, limited, bytes_in, summary.bytes, summary.extent)
+        whole = next(note for note in notes if "bytes_in" in note)
+        remarks = merged(map(Told.from_json, whole["remarks"]))
+        labels = dict(whole["labels"])
+        return cls(
+            summary.index, summary.count, failures, remarks, labels, whole["bytes_in"], summary.bytes, summary.extent
+        )
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,14 @@ class ShardWork:
         codec = codec_of(self.writer.spec.sha256, self._artifact)
         samples: list[Sample] = []
         failures: list[Failure] = []
-        limited: list[Limited] = []
+        remarks: list[tuple[str, Remark]] = []
         bytes_out = 0
         with closing(front_end_of(codec.modality).signals(self.settings, codec)) as signals:
             for done, item in enumerate(task.items):
                 monitor.report(task.index, (done, signals.bytes_in, bytes_out))
                 try:
-                    sample, outliers = self._sample(codec, item.key, signals.read(item))
+                    signal = signals.read(item)
+                    sample, outliers = self._sample(codec, item.key, signal)
                 except SignalError as error:
                     if self.settings.raise_errors:
                         raise codec.modality.error(f"{item.path}: {error}") from error
@@ -94,11 +102,19 @@ class ShardWork:
                     ) from error
                 bytes_out += sum(map(len, sample.groups))
                 samples.append(sample)
+                remarks += [(item.path, remark) for remark in signal.remarks]
                 if outliers:
-                    limited.append(Limited(item.key, outliers))
+                    remarks.append((item.path, Remark("coefficients", counted(outliers, "coefficient"))))
         monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
-        notes = [failure.note() for failure in failures] + [one.note() for one in limited]
-        notes.append({"bytes_in": signals.bytes_in})
+        labels = Counter(
+            int(sample.fields["label"]) for sample in samples if isinstance(sample.fields.get("label"), int)
+        )
+        whole = {
+            "bytes_in": signals.bytes_in,
+            "remarks": [told.as_json() for told in tally(remarks)],
+            "labels": sorted(labels.items()),
+        }
+        notes = [*(failure.note() for failure in failures), whole]
         return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
 
     def _artifact(self) -> bytes:

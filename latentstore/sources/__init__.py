@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from latentstore.codecs.modality import IMAGE, Modality
@@ -12,9 +12,10 @@ from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import list_folder
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
-from latentstore.sources.labels import apply_labels
+from latentstore.sources.labels import Labels, apply_labels
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
+from latentstore.sources.remarks import Told
 from latentstore.sources.tars import list_tars
 from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
@@ -29,16 +30,17 @@ _ARRAYS = {"image": IMAGES, "audio": WAVEFORMS}
 class Source:
     """All entries of a source, in an order that depends on nothing but the source.
 
-    kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for
-    them. ignored: number of entries left out (hidden files and the like). Entries that cannot be read are
-    among the items: reading them raises a SignalError.
+    kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for them. passed_over:
+    how many entries are no part of the data set, by what they are ("hidden or system file"). remarks: what the report
+    tells of the listing. Entries that cannot be read are among the items: reading them raises a SignalError.
     """
 
     url: str
     kind: str
     items: list[Item]
     classes: tuple[str, ...] | None = None
-    ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[Told, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -52,42 +54,44 @@ class Source:
 
 def open_source(
     url: str | os.PathLike[str] | Sequence[str],
-    labels: str | os.PathLike[str] | None = None,
+    labels: Labels | str | os.PathLike[str] | None = None,
     storage_options: dict[str, Any] | None = None,
     modality: Modality = IMAGE,
     rate: int | None = None,
+    member: str | None = None,
 ) -> Source:
     """Lists a source.
 
     url: a folder of images or recordings; a folder of tars, one tar, a pattern ``x-{000000..000003}.tar``, or a
-    list of those; or a Zarr array or group. labels: a CSV by path or URL, or a pattern of file names, see
-    `latentstore.sources.labels`. storage_options: for fsspec, for both. modality: of the signals that
-    are looked for. rate: in hertz, of waveforms in Zarr that do not say theirs. Raises StoreError where it cannot be
-    listed, ArgumentError where it is no source.
+    list of those; or a Zarr array or group. labels: where labels come from; a text stands for `Labels.by`.
+    storage_options: for fsspec, for both. modality: of the signals that are looked for. rate: in hertz, of waveforms in
+    Zarr that do not say theirs. member: the extension of the members of tars that are signals; None is the first known
+    one of a sample. Raises StoreError where it cannot be listed, ArgumentError where it is no source.
     """
     options = dict(storage_options or {})
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else " ".join(url)
-    names = None if labels is None else os.fspath(labels)
+    chosen = labels if isinstance(labels, Labels) else Labels(None if labels is None else os.fspath(labels))
+    names = chosen.by
     pattern = names if names is not None and is_pattern(names) else None
     beside = split_file(names, options) if names is not None and pattern is None else None
     classes = None
     extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions)
     if tars is not None:
-        items, ignored = list_tars(tars, extensions, modality.nouns.one)
+        items, passed = list_tars(tars, extensions, modality.nouns.one)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        kind, items, ignored = "zarr", list_array(location, _ARRAYS[modality.name], rate), 0
+        kind, items, passed = "zarr", list_array(location, _ARRAYS[modality.name], rate), {}
     else:
         kind = "folder"
-        items, classes, ignored = list_folder(location, without=_inside(location, beside))
+        items, classes, passed = list_folder(location, without=_inside(location, beside))
     if beside is not None:
         items, named = apply_labels(items, *beside)
         classes = named or classes
     if pattern is not None:
         items, named = match_names(items, pattern)
         classes = named if "{label}" in pattern else classes
-    return Source(text, kind, items, classes, ignored)
+    return Source(text, kind, items, classes, passed)
 
 
 def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:

@@ -24,6 +24,8 @@ from latentstore.sources.item import BadItem, Item, key_of, text_of, unique_keys
 __all__ = ["FileItem", "left_out", "list_folder", "list_names"]
 
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
+# What entries are called that are no part of a data set.
+HIDDEN = "hidden or system file"
 # The class of files that lie beside the class folders.
 NO_CLASS = -1
 GONE = "it is gone: it was there when the source was listed"
@@ -77,17 +79,19 @@ class Entry:
     reason: str = ""
 
 
-def list_folder(location: Location, without: str | None = None) -> tuple[list[Item], tuple[str, ...] | None, int]:
-    """List a folder: (items in order of their paths, classes or None, number of entries left out).
+def list_folder(
+    location: Location, without: str | None = None
+) -> tuple[list[Item], tuple[str, ...] | None, dict[str, int]]:
+    """List a folder: (items in order of their paths, classes or None, how many entries are passed over, by kind).
 
     without: the name of a file in the folder that is not part of the source. If there are class folders, items have
     the field ``label`` (int): the position of their folder in classes. StoreError if the folder cannot be listed,
     ArgumentError if it is a file.
     """
-    entries, ignored = [], 0
+    entries, hidden = [], 0
     for found in list_names(location):
         if found is None:
-            ignored += 1
+            hidden += 1
         elif found.name != without:
             entries.append(found)
     entries.sort(key=lambda entry: entry.name)
@@ -103,7 +107,7 @@ def list_folder(location: Location, without: str | None = None) -> tuple[list[It
             items.append(BadItem(key, e.name, e.size_bytes, e.stamp, fields, e.reason))
         else:
             items.append(FileItem(key, e.name, e.size_bytes, e.stamp, fields, location, e.name))
-    return items, tuple(map(text_of, folders)) or None, ignored
+    return items, tuple(map(text_of, folders)) or None, {HIDDEN: hidden} if hidden else {}
 
 
 def list_names(location: Location) -> Iterator[Entry | None]:

@@ -12,6 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from latentstore.codecs.errors import ArgumentError
@@ -19,7 +20,7 @@ from latentstore.loaders.columns import RESERVED, Field
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.item import BadItem, Item
 
-__all__ = ["apply_labels", "field_values"]
+__all__ = ["Labels", "apply_labels", "field_values"]
 
 NAMES = ("path", "file", "filename", "file_name", "key", "image", "image_id", "id")
 # Numbers that read back as they were written: 007 is a name. Eighteen digits fit 64 bits.
@@ -27,6 +28,30 @@ WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 DECIMAL = re.compile(rf"({WHOLE.pattern}|-?(0|[1-9][0-9]*)?\.[0-9]+|-?(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|nan|-?inf")
 # A whole number that does not fit would lose digits as a float.
 TOO_LONG = re.compile(r"-?[0-9]{16,}")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labels come from.
+
+    by: a CSV by path or URL, or a pattern of file names; None for the folders. key_column: the column of the CSV that
+    names the entries; None finds it. label_column: the column that holds the labels; None is ``label``. classes: a file
+    of class names, or a store, that fixes the names and numbers of the classes; None numbers them by their order.
+    """
+
+    by: str | None = None
+    key_column: str | None = None
+    label_column: str | None = None
+    classes: str | None = None
+
+    def facts(self) -> dict[str, str | None]:
+        """What a resumed conversion must have the same."""
+        return {
+            "labels": self.by,
+            "key_column": self.key_column,
+            "label_column": self.label_column,
+            "classes_of": self.classes,
+        }
 
 
 def apply_labels(items: Sequence[Item], location: Location, name: str) -> tuple[list[Item], tuple[str, ...] | None]:

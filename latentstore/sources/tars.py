@@ -37,6 +37,7 @@ BLOCK = 512
 # tar is in memory.
 BLOCK_BYTES = 8 << 20
 TARS_AT_A_TIME = 8
+HIDDEN = "hidden or system member"
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,11 @@ class _Sample:
         return signal, tuple(m for m in self.members if m is not signal)
 
 
-def list_tars(tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str) -> tuple[list[Item], int]:
-    """List tars, each a folder and a name in it: (items in the order of the tars, number of members left out).
+def list_tars(
+    tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str
+) -> tuple[list[Item], dict[str, int]]:
+    """List tars, each a folder and a name in it: (items in the order of the tars, how many members are passed over, by
+    kind).
 
     extensions: of the members that are signals. one: "image" or "recording", for messages. StoreError if a tar cannot
     be read, is cut short or is damaged; ArgumentError if it is compressed.
@@ -142,7 +146,8 @@ def list_tars(tars: Sequence[tuple[Location, str]], extensions: Collection[str],
         lacking = tuple(sorted(names - {_field_name(m.extension) for m in others}))
         stamp = " ".join(f"{m.start}+{m.length}@{m.time:g}" for m in (signal, *others))
         items.append(TarItem(key, path, signal.length, stamp, {}, location, tar, signal, others, lacking))
-    return items, sum(ignored for _, ignored in scanned)
+    hidden = sum(count for _, count in scanned)
+    return items, {HIDDEN: hidden} if hidden else {}
 
 
 def _field_name(extension: str) -> str:

@@ -37,12 +37,14 @@ class AudioFrontEnd(FrontEnd):
 
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
-        if size is not None:
-            raise ArgumentError(
-                f"size applies to images, and {codec.name} is a codec of audio: leave it out, or use a codec of images"
-            )
+        for name, value in (("size", size), ("color", color)):
+            if value is not None:
+                raise ArgumentError(
+                    f"{name} applies to images, and {codec.name} is a codec of audio: leave it out, or use a codec of "
+                    "images"
+                )
         if rate is not None:
             AUDIO.check(1, 1, rate)
         window = None

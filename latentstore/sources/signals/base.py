@@ -12,6 +12,7 @@ import numpy as np
 from latentstore.codecs.arguments import Effort
 from latentstore.loaders.columns import Field
 from latentstore.sources.item import Item
+from latentstore.sources.remarks import Remark
 from latentstore.sources.signals.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class Signal:
 
     values: an image uint8 (H, W, C), or audio float32 (n, inputs). Long audio is a function instead: each call gives
     the blocks float32 (m, inputs) from the beginning. width, height: pixels of an image; samples and 1 of audio.
+    remarks: what the report of a conversion tells of it.
     """
 
     values: np.ndarray | Callable[[], Iterator[np.ndarray]]
     width: int
     height: int
     fields: dict[str, Field]
+    remarks: tuple[Remark, ...] = ()
 
 
 class Signals(Protocol):
@@ -54,7 +57,7 @@ class FrontEnd(ABC):
     @abstractmethod
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
         """Checks the options that `convert` was given, and fills in defaults.
 

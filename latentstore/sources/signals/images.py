@@ -13,7 +13,7 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.sources.images import read_image
 from latentstore.sources.item import Item
 from latentstore.sources.signals.base import FrontEnd, Signal, Signals
-from latentstore.sources.signals.settings import Settings
+from latentstore.sources.signals.settings import SPACES, Settings
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -29,7 +29,7 @@ class ImageFrontEnd(FrontEnd):
 
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
         for name, value in (("seconds", seconds), ("rate", rate)):
             if value is not None:
@@ -37,7 +37,9 @@ class ImageFrontEnd(FrontEnd):
                     f"{name} applies to audio, and {codec.name} is a codec of images: leave it out, or use a codec of "
                     "audio"
                 )
-        return Settings(codec.mode, quality, effort, raise_errors, size=_side(size))
+        if color not in (None, *SPACES):
+            raise ArgumentError(f"color is {color!r}; it is {' or '.join(map(repr, SPACES))}, or None")
+        return Settings(codec.mode, quality, effort, raise_errors, size=_side(size), color=color)
 
     def entries(self, items: Sequence[Item], settings: Settings) -> Sequence[Item]:
         return items
@@ -46,7 +48,12 @@ class ImageFrontEnd(FrontEnd):
         return ImageSignals(settings)
 
     def facts(self, settings: Settings, count: int) -> dict[str, Any]:
-        return {"resize": settings.size or "native", "images": count, "pillow": pillow_version}
+        return {
+            "resize": settings.size or "native",
+            "color": settings.color,
+            "images": count,
+            "pillow": pillow_version,
+        }
 
 
 class ImageSignals:

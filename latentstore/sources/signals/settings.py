@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from latentstore.codecs.arguments import Effort
 from latentstore.codecs.modality import Modality, Nouns, modality_of
 
-__all__ = ["Settings"]
+__all__ = ["SPACES", "Settings"]
+
+SPACES = ("srgb",)
+"""Colour spaces that the colours of images can be converted to."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,9 @@ class Settings:
 
     mode: of the codec: "RGB", "L" or "audio". quality: 1 to 100. effort: "default" or "fast". raise_errors: an entry
     that cannot be read ends the conversion. size: images only, the side of the square in pixels; None keeps every
-    image's size. window: audio only, samples of a window; None keeps recordings whole. rate: audio only, in hertz;
-    None keeps every recording's rate.
+    image's size. color: images only, the colour space that colours are converted to; None keeps them as they are.
+    window: audio only, samples of a window; None keeps recordings whole. rate: audio only, in hertz; None keeps every
+    recording's rate.
     """
 
     mode: str
@@ -25,6 +29,7 @@ class Settings:
     effort: Effort = "default"
     raise_errors: bool = False
     size: int | None = None
+    color: str | None = None
     window: int | None = None
     rate: int | None = None
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import latentstore
 from latentstore.cli.main import main
-from latentstore.conversion.quarantine import file_name, read_lines
+from latentstore.conversion.quarantine import quarantine_name, read_lines
 
 ONE = ["convert", "a", "b.zarr"]
 
@@ -95,7 +95,7 @@ def test_a_folder_of_odd_files(odd_images: Path, tmp_path: Path, format: str) ->
     done = run("convert", odd_images, tmp_path / "x", "--format", format, "--size", 32, "--on-error", "quarantine")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
-    named = {f.path: f.reason for f in read_lines((tmp_path / "x" / file_name(format)).read_bytes())}
+    named = {f.path: f.reason for f in read_lines((tmp_path / "x" / quarantine_name(format)).read_bytes())}
     ds = latentstore.open(tmp_path / "x")
     entries = {item.key: item for item in open_source(odd_images)}
     assert sorted([*ds.keys(), *(key for key, item in entries.items() if item.path in named)]) == sorted(entries)

@@ -11,7 +11,7 @@ from PIL import Image
 import latentstore
 from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError, ImageError, LatentstoreError, StoreError
-from latentstore.conversion.quarantine import file_name, read_lines
+from latentstore.conversion.quarantine import quarantine_name, read_lines
 from latentstore.conversion.report import Report
 
 SIZE = 32
@@ -87,7 +87,7 @@ def test_bad_images_are_quarantined(tmp_path: Path, format: str, size: object) -
     source = make_images(tmp_path / "source", bad=bad)
     report = convert(source, tmp_path / "x", format=format, size=size)
     assert report.stored == 75
-    named = read_lines((tmp_path / "x" / file_name(format)).read_bytes())
+    named = read_lines((tmp_path / "x" / quarantine_name(format)).read_bytes())
     assert tuple(named) == report.failures
     assert [f.path.split("/")[-1] for f in named] == ["007.png", "041.png", "079.png", "000.png", "040.png"]
     assert all("not an image" in f.reason for f in named)
@@ -146,14 +146,15 @@ def test_images_that_ask_for_a_lower_quality_are_reported(tmp_path: Path, capsys
     options = {"size": 64, "quality": 100, "progress": False}
     report = latentstore.convert(source, tmp_path / "x.zarr", **options)
     assert report.stored == 3 and not report.failures
-    assert [one.key for one in report.limited] == ["less", "most"]
-    less, most = (one.coefficients for one in report.limited)
-    assert 0 < less < most
-    assert "2 images" in report.advice() and "'most'" in report.advice()
-    assert "lower quality" in report.advice()
+    (told,) = report.remarks
+    assert (told.kind, told.count) == ("coefficients", 2)
+    (less, few), (most, many) = told.examples
+    assert (less, most) == ("less.png", "most.png")
+    assert 0 < int(few.partition(" ")[0].replace(",", "")) < int(many.partition(" ")[0].replace(",", ""))
     assert main(["convert", str(source), str(tmp_path / "y.zarr"), "--size=64", "--quality=100"]) == 0
-    assert capsys.readouterr().err.count(report.advice()) == 1
-    assert not latentstore.convert(source, tmp_path / "z.zarr", **{**options, "quality": 50}).advice()
+    shown = capsys.readouterr().out
+    assert "2 images had coefficients too large" in shown and "less.png" in shown and "a lower quality" in shown
+    assert not latentstore.convert(source, tmp_path / "z.zarr", **{**options, "quality": 50}).remarks
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from latentstore.conversion.digest import listing_digest
 from latentstore.conversion.plan import make_plan, shard_bounds, shard_samples
 from latentstore.progress import Progress
 from latentstore.sources.item import Item
+from latentstore.sources.labels import Labels
 from latentstore.sources.signals.settings import Settings
 
 
@@ -68,10 +69,11 @@ def test_a_plan(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     settings = Settings("RGB", 40, size=16)
     with Progress(False) as shown:
-        plan = make_plan(str(tmp_path), None, None, load_codec("rgb-f8c48"), settings, {}, shown)
+        plan = make_plan(str(tmp_path), Labels(), None, None, load_codec("rgb-f8c48"), settings, {}, shown)
         assert [item.path for item in plan.items] == ["0.png", "1.png", "2.png"]
         assert plan.bounds == [(0, 3)]
+        assert plan.passed_over == {"hidden or system file": 1}
         assert (plan.spec.quality, plan.spec.size, plan.spec.shard_samples) == (40, (16, 16), 3)
         (tmp_path / "empty").mkdir()
         with pytest.raises(LatentstoreError, match="no entries that could be images"):
-            make_plan(str(tmp_path / "empty"), None, None, load_codec("rgb-f8c48"), settings, {}, shown)
+            make_plan(str(tmp_path / "empty"), Labels(), None, None, load_codec("rgb-f8c48"), settings, {}, shown)

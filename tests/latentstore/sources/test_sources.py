@@ -79,7 +79,7 @@ def test_braces() -> None:
 def test_a_flat_folder_has_no_classes(tmp_path: Path) -> None:
     source = open_source(fill(tmp_path, "b.png", "a.png", "ü 图.PNG"))
     assert [item.key for item in source] == ["a", "b", "ü 图"]
-    assert (source.kind, source.classes, source.ignored) == ("folder", None, 0)
+    assert (source.kind, source.classes, source.passed_over) == ("folder", None, {})
     assert all(item.fields == {} and item.size_bytes == len(item.read()) for item in source)
     np.testing.assert_array_equal(read_image(by_key(source)["ü 图"].read()), pixels(2))
 
@@ -123,7 +123,7 @@ def test_what_is_left_out_and_what_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "empty").mkdir()
     source = open_source(tmp_path)
-    assert source.ignored == 4
+    assert source.passed_over == {"hidden or system file": 4}
     items = by_key(source)
     assert sorted(items) == ["again", "dangling", "good", "in.jpg/deep", "linked", "notes", "pipe"]
     assert reason(items["dangling"]) == "a link to nothing"
@@ -175,7 +175,7 @@ def test_a_remote_folder(s3_server: dict[str, Any]) -> None:
         ("cat/é 1", {"label": 0}),
         ("dog/2", {"label": 1}),
     ]
-    assert source.ignored == 1
+    assert source.passed_over == {"hidden or system file": 1}
     assert all(item.stamp for item in source)
     moved = pickle.loads(pickle.dumps(source.items))
     np.testing.assert_array_equal(read_image(moved[1].read()), pixels(1))
@@ -276,7 +276,8 @@ def test_samples_of_tars(tmp_path: Path) -> None:
     ]
     for url in (tmp_path, f"{tmp_path}/s-{{0..1}}.tar", [f"{tmp_path}/s-0.tar", f"{tmp_path}/s-1.tar"]):
         source = open_source(url)
-        assert (source.kind, len(source), source.ignored, source.classes) == ("tars", 4, 1, None)
+        assert (source.kind, len(source), source.classes) == ("tars", 4, None)
+        assert source.passed_over == {"hidden or system member": 1}
         for item, (key, seed, fields) in zip(pickle.loads(pickle.dumps(source.items)), expected, strict=False):
             data, got = item.load()
             assert (item.key, got) == (key, fields)

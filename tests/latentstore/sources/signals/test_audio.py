@@ -25,7 +25,7 @@ FRONT_END, RATE = front_end_of(AUDIO), 8000
 
 
 def settings(**options: Any) -> Settings:
-    given: dict[str, Any] = {"size": None, "seconds": None, "rate": None, **options}
+    given: dict[str, Any] = {"size": None, "color": None, "seconds": None, "rate": None, **options}
     return FRONT_END.settings(load_codec("mono-f32c32"), quality=60, effort="default", raise_errors=False, **given)
 
 
@@ -52,6 +52,7 @@ def test_options_are_filled_in() -> None:
     ("options", "message"),
     [
         ({"size": 64}, "size applies to images, and mono-f32c32 is a codec of audio"),
+        ({"color": "srgb"}, "color applies to images, and mono-f32c32 is a codec of audio"),
         ({"rate": 0}, "rate is 0"),
         ({"rate": 1 << 28}, "rate is 268435456"),
         ({"seconds": 0}, "seconds is 0"),

@@ -36,7 +36,7 @@ def made(data: Any) -> Item:
 
 
 def settings(**options: Any) -> Settings:
-    given: dict[str, Any] = {"size": None, "seconds": None, "rate": None, **options}
+    given: dict[str, Any] = {"size": None, "color": None, "seconds": None, "rate": None, **options}
     return FRONT_END.settings(load_codec("gray-f8c16"), quality=60, effort="fast", raise_errors=True, **given)
 
 
