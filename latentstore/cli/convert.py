@@ -11,7 +11,6 @@ from latentstore.codecs.arguments import EFFORTS
 from latentstore.codecs.errors import Remedy
 from latentstore.conversion.quarantine import ON_ERROR
 from latentstore.progress import counted
-from latentstore.sources.signals.settings import SPACES
 
 __all__ = ["add", "remedy_line", "run"]
 
@@ -86,8 +85,8 @@ def add(commands: Commands) -> None:
     )
     option(
         "--color",
-        choices=SPACES,
-        help="images only: convert colours through the profile of each file (default: keep their values)",
+        metavar="SPACE",
+        help="images only: 'srgb' converts colours through the profile of each file (default: keep their values)",
     )
     option("--quality", type=int, metavar="Q", help="1 to 100 (default: the codec's)")
     option(

@@ -81,7 +81,7 @@ def test_signals_are_of_the_mode_and_size_asked_for() -> None:
 
 def test_facts_tell_what_decides_the_bytes() -> None:
     facts = FRONT_END.facts(settings(size=16), 7)
-    assert (facts["resize"], facts["images"], set(facts)) == (16, 7, {"resize", "images", "pillow"})
+    assert (facts["resize"], facts["images"], set(facts)) == (16, 7, {"resize", "color", "images", "pillow"})
     assert FRONT_END.facts(settings(size="native"), 7)["resize"] == "native"
 
 
