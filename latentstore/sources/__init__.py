@@ -16,7 +16,7 @@ from latentstore.sources.labels import Labels, apply_labels
 from latentstore.sources.name_pattern import is_pattern, match_names
 from latentstore.sources.places import find_tars, is_zarr, split_file
 from latentstore.sources.remarks import Told
-from latentstore.sources.tars import list_tars
+from latentstore.sources.tars.listing import list_tars
 from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
 __all__ = ["BadItem", "Field", "Item", "Source", "open_source"]
@@ -75,10 +75,11 @@ def open_source(
     pattern = names if names is not None and is_pattern(names) else None
     beside = split_file(names, options) if names is not None and pattern is None else None
     classes = None
+    told: tuple[Told, ...] = ()
     extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions)
     if tars is not None:
-        items, passed = list_tars(tars, extensions, modality.nouns.one)
+        items, passed, told = list_tars(tars, extensions, modality.nouns.one, member)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
         kind, items, passed = "zarr", list_array(location, _ARRAYS[modality.name], rate), {}
@@ -91,7 +92,7 @@ def open_source(
     if pattern is not None:
         items, named = match_names(items, pattern)
         classes = named if "{label}" in pattern else classes
-    return Source(text, kind, items, classes, passed)
+    return Source(text, kind, items, classes, passed, told)
 
 
 def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:

@@ -33,6 +33,16 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "absolute-member": Kind(
+        "has an absolute name; the slash at its beginning was dropped",
+        "have absolute names; the slash at their beginning was dropped",
+        noun=("member of a tar", "members of tars"),
+    ),
+    "linked-member": Kind(
+        "is a link; the file that it points to was read",
+        "are links; the files that they point to were read",
+        noun=("member of a tar", "members of tars"),
+    ),
     "coefficients": Kind(
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from source_files import fill, pixels, png, reason
 
-from latentstore import ArgumentError, SignalError, StoreError
+from latentstore import ArgumentError, StoreError
 from latentstore.loaders.remote import retry
 from latentstore.loaders.remote.location import Location
 from latentstore.sources import BadItem, Source, open_source
@@ -22,34 +20,9 @@ from latentstore.sources.item import key_of, unique_keys
 from latentstore.sources.places import expand_braces
 
 
-def pixels(seed: int, size: int = 6) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8)
-
-
-def png(seed: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels(seed)).save(file, "PNG")
-    return file.getvalue()
-
-
-def reason(item: Any) -> str:
-    with pytest.raises(SignalError) as caught:
-        read_image(item.read())
-    return str(caught.value)
-
-
 def by_key(source: Source) -> dict[str, Any]:
     assert len({item.key for item in source}) == len(source)
     return {item.key: item for item in source}
-
-
-def fill(folder: Path, *names: str) -> Path:
-    """Writes image number i under the i-th name."""
-    for i, name in enumerate(names):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(i))
-    return folder
 
 
 # ---- keys
@@ -246,156 +219,6 @@ def test_tables_that_cannot_be_meant(tmp_path: Path, text: str, words: str) -> N
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"absent\.csv"):
         open_source(fill(tmp_path, "a.png"), tmp_path / "absent.csv")
-
-
-# ---- tars
-
-
-def tar(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def test_samples_of_tars(tmp_path: Path) -> None:
-    first = {
-        "x/000.PNG": png(0), "x/000.cls": b"7", "x/000.json": '{"k": "ü"}'.encode(),
-        "x/000.seg.png": b"mask", "._x/000.png": b"junk",
-        "001.txt": "später".encode(), "001.png": png(1),
-    }  # fmt: skip
-    tar(tmp_path / "s-0.tar", first)
-    tar(tmp_path / "s-1.tar", {"001.png": png(2), "001.cls": b"1\n", "002.json": b"{}"})
-    expected = [
-        ("x/000", 0, {"label": 7, "json": '{"k": "ü"}', "seg.png": b"mask", "txt": ""}),
-        ("001", 1, {"label": -1, "json": "", "seg.png": b"", "txt": "später"}),
-        ("001_s-1", 2, {"label": 1, "json": "", "seg.png": b"", "txt": ""}),
-    ]
-    for url in (tmp_path, f"{tmp_path}/s-{{0..1}}.tar", [f"{tmp_path}/s-0.tar", f"{tmp_path}/s-1.tar"]):
-        source = open_source(url)
-        assert (source.kind, len(source), source.classes) == ("tars", 4, None)
-        assert source.passed_over == {"hidden or system member": 1}
-        for item, (key, seed, fields) in zip(pickle.loads(pickle.dumps(source.items)), expected, strict=False):
-            data, got = item.load()
-            assert (item.key, got) == (key, fields)
-            np.testing.assert_array_equal(read_image(data), pixels(seed))
-        assert source[3].key == "002"
-        assert "no image among its members (json)" in reason(source[3])
-
-
-# webdataset leaves its tar for the garbage collector to close.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
-    webdataset = pytest.importorskip("webdataset")
-    with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
-        for i in range(5):
-            writer.write({"__key__": f"k/{i}", "png": png(i), "cls": i, "txt": f"n {i}"})
-    samples = list(webdataset.WebDataset(str(tmp_path / "w.tar"), shardshuffle=False))
-    source = open_source(tmp_path / "w.tar")
-    assert [item.key for item in source] == [sample["__key__"] for sample in samples]
-    for item, sample in zip(source, samples, strict=True):
-        data, fields = item.load()
-        assert data == sample["png"]
-        assert fields == {"label": int(sample["cls"]), "txt": sample["txt"].decode()}
-
-
-def test_fields_that_are_no_numbers_or_text(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", {"0.png": png(0), "0.cls": b"dog", "1.png": png(1), "1.txt": b"\xff"})
-    source = open_source(path)
-    assert "b'dog' (.cls) is not a whole number" in reason(source[0])
-    assert "is not UTF-8" in reason(source[1])
-
-
-def test_a_tar_cut_at_any_length_is_an_error(tmp_path: Path) -> None:
-    whole = tar(tmp_path / "whole.tar", {f"{i}.png": png(i) for i in range(4)}).read_bytes()
-    cut = tmp_path / "cut.tar"
-    used = len(whole.rstrip(b"\0"))
-    for length in [*range(0, used, 97), *range(512, used + 1, 512)]:
-        cut.write_bytes(whole[:length])
-        with pytest.raises(StoreError, match=r"cut\.tar is cut short or damaged"):
-            open_source(cut)
-    cut.write_bytes(whole[: 3 * 1024 + 10])
-    with pytest.raises(StoreError, match=r"the last whole sample before it is [01]"):
-        open_source(cut)
-    broken = bytearray(whole)
-    at = whole.index(b"2.png")
-    broken[at + 100] ^= 1
-    cut.write_bytes(broken)
-    with pytest.raises(StoreError, match=rf"no valid header at byte {at}"):
-        open_source(cut)
-
-
-def test_tars_that_are_refused(tmp_path: Path) -> None:
-    two = {"0.png": png(0), "1.png": png(1), "0.txt": b"late"}
-    with pytest.raises(StoreError, match="members of sample 0 do not follow"):
-        open_source(tar(tmp_path / "a.tar", two))
-    with tarfile.open(tmp_path / "b.tar", "w") as archive:
-        for _ in range(2):
-            archive.addfile(tarfile.TarInfo("0.png"))
-    with pytest.raises(StoreError, match="two members with the extension 'png'"):
-        open_source(tmp_path / "b.tar")
-    with tarfile.open(tmp_path / "c.tar", "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("0.png"))
-    with pytest.raises(ArgumentError, match="compressed"):
-        open_source(tmp_path / "c.tar")
-    with pytest.raises(ArgumentError, match="compressed"):
-        open_source(tmp_path / "d.tar.gz")
-    with pytest.raises(StoreError, match=r"absent\.tar"):
-        open_source(tmp_path / "absent.tar")
-    with pytest.raises(ArgumentError, match=r"ends in \.tar"):
-        open_source([str(tmp_path)])
-    mixed = fill(tmp_path / "mixed", "a.png")
-    tar(mixed / "a.tar", {"0.png": png(0)})
-    with pytest.raises(ArgumentError, match=r"holds tars and 'a\.png' too"):
-        open_source(mixed)
-
-
-def test_remote_tars(s3_server: dict[str, Any], tmp_path: Path) -> None:
-    import s3fs
-
-    local = tar(tmp_path / "t-0.tar", {"0.png": png(0), "0.cls": b"3", "1.png": png(1), "1.cls": b"4"})
-    fs = s3fs.S3FileSystem(**s3_server)
-    fs.pipe_file("bucket/tars/t-0.tar", local.read_bytes())
-    for url in ("s3://bucket/tars", "s3://bucket/tars/t-{0..0}.tar"):
-        source = open_source(url, storage_options=s3_server)
-        data, fields = source[1].load()
-        assert (source[1].key, fields) == ("1", {"label": 4})
-        np.testing.assert_array_equal(read_image(data), pixels(1))
-
-
-def test_a_remote_tar_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = {f"{i}.png": png(i) + bytes(100_000) for i in range(8)}
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, member in content.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(member)
-            archive.addfile(info, io.BytesIO(member))
-    location = Location("memory://tars not whole")
-    location.write("t.tar", file.getvalue())
-    monkeypatch.setattr("latentstore.sources.tars.BLOCK_BYTES", 4096)
-    read: list[int] = []
-    plain = Location.read_ranges
-
-    def counting(self: Location, ranges: Any) -> list[bytes]:
-        read.extend(end - start for _, start, end in ranges)
-        return plain(self, ranges)
-
-    monkeypatch.setattr(Location, "read_ranges", counting)
-    source = open_source("memory://tars not whole/t.tar")
-    assert max(read) <= 4096 and sum(read) < len(file.getvalue()) // 4
-    assert [source[i].read() for i in (0, 7)] == [content["0.png"], content["7.png"]]
-    with source[3].opened() as part:
-        assert part.read() == content["3.png"]
-
-
-def test_labels_for_tars(tmp_path: Path) -> None:
-    path = tar(tmp_path / "t.tar", {"0.png": png(0), "0.cls": b"3"})
-    (tmp_path / "l.csv").write_text("key,label,x\n0,9,y\n")
-    assert open_source(path, tmp_path / "l.csv")[0].load()[1] == {"label": 9, "x": "y"}
 
 
 # ---- Zarr
