@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -28,6 +29,7 @@ JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recyc
 HIDDEN = "hidden or system file"
 # The class of files that lie beside the class folders.
 NO_CLASS = -1
+VERSION = "?versionId="
 GONE = "it is gone: it was there when the source was listed"
 # The names that file systems give to what changes with an object's content, best first.
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
@@ -71,12 +73,17 @@ class FileItem(Item):
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a listing. name: relative to the folder. reason: why it cannot be read, or ""."""
+    """One file of a listing.
+
+    name: relative to the folder, as people write it. reason: why it cannot be read, or "". at: the name as the file
+    system takes it, where that is another.
+    """
 
     name: str
     size_bytes: int | None
     stamp: str
     reason: str = ""
+    at: str = ""
 
 
 def list_folder(
@@ -106,7 +113,7 @@ def list_folder(
         if e.reason:
             items.append(BadItem(key, e.name, e.size_bytes, e.stamp, fields, e.reason))
         else:
-            items.append(FileItem(key, e.name, e.size_bytes, e.stamp, fields, location, e.name))
+            items.append(FileItem(key, e.name, e.size_bytes, e.stamp, fields, location, e.at or e.name))
     return items, tuple(map(text_of, folders)) or None, {HIDDEN: hidden} if hidden else {}
 
 
@@ -169,13 +176,23 @@ def _remote(location: Location) -> Iterator[Entry | None]:
         found = {}
     if not found:
         raise StoreError(f"the source {location.url} does not exist, or is empty")
+    web = location.url.startswith(("http://", "https://"))
     for name, info in found.items():
-        if name.endswith("/"):  # an object that web consoles write to show an empty folder
+        if _is_marker(name) or (web and "?" in name):  # links of a listing that sort it
             continue
-        if any(left_out(part) for part in name.split("/")):
+        shown = unquote(name) if web else name
+        if any(left_out(part) for part in shown.split("/")):
             yield None
+        elif VERSION in name:
+            reason = f"its name holds {VERSION!r}, which clients take for a version of an object: rename it"
+            yield Entry(shown, info.get("size"), _stamp(info), reason)
         else:
-            yield Entry(name, info.get("size"), _stamp(info))
+            yield Entry(shown, info.get("size"), _stamp(info), at=name)
+
+
+def _is_marker(name: str) -> bool:
+    """Whether an object only shows that there is a folder: web consoles and Hadoop write these, without bytes."""
+    return not name or name.endswith(("/", "_$folder$"))
 
 
 def _stamp(info: dict[str, Any]) -> str:

@@ -304,7 +304,8 @@ class Location:
         while left:
             results = self._filesystem().cat_ranges(
                 [paths[i] for i in left],
-                [ranges[i][1] for i in left],
+                # A whole object is asked for without a range: servers refuse ranges of an object of no bytes.
+                [None if ranges[i][1:] == (0, None) else ranges[i][1] for i in left],
                 [ranges[i][2] for i in left],
                 on_error="return",
             )

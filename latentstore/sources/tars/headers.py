@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, NamedTuple
 
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote.location import Location
@@ -33,8 +33,7 @@ COMPRESSED = {
 OTHERS = {b"PK\x03\x04": "a ZIP archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!": "a RAR archive"}
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """One member. name: as the tar says it. start, length: of its bytes in the file. time: when it was changed, in
     seconds since 1970. reason: why it is no file that can be read, or "". part: which of the tars in the file, from 0.
     link: whether it is a link to the member whose bytes these are."""

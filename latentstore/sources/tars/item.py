@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ WHOLE = re.compile(rb"[+-]?[0-9]{1,30}")
 MOST = 1 << 63
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One file in a tar. extension: what follows the first dot of its name, in lower case. start, length: in bytes.
     time: when it was changed, in seconds since 1970. reason: why it cannot be read, or ""."""
 
