@@ -155,7 +155,7 @@ def _members(file: _Clamped, part: int, found: Scan) -> Iterator[tuple[Header, s
     with tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[call-overload]
         for member in archive:
             # tarfile keeps every header it has seen; a scan needs none of them again.
-            archive.members = []  # type: ignore[attr-defined]
+            archive.members = []
             if member.size < 0:
                 raise EOFError(f"the length of {member.name} is negative")
             if member.isdir():
@@ -165,7 +165,7 @@ def _members(file: _Clamped, part: int, found: Scan) -> Iterator[tuple[Header, s
                 yield header, _target(member)
             elif not member.isreg():
                 found.special += 1
-            elif member.sparse is not None:  # type: ignore[attr-defined]
+            elif member.sparse is not None:
                 yield _bad(header, "is a sparse member: its bytes are not stored as they are; write the tar anew"), ""
             elif member.offset_data + member.size > file.length:
                 over = member.offset_data + member.size - file.length
