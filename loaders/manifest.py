@@ -6,6 +6,7 @@ in every layout.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ ARTIFACT = "artifact.safetensors"
 """The file that holds the artifact, where the artifact is a file."""
 PARTIAL = ".partial"
 """A store that is being written lies beside its final place, under the same name with this ending."""
+
+_NOT_CONTENT = {"classes", "source", "conversion", "install", "crc32c"}
+"""Keys of a manifest that say nothing of the samples: a store stays the same one when somebody corrects them."""
 
 _MODALITIES = {modality.name: modality for modality in MODALITIES}
 
@@ -92,6 +96,12 @@ class StoreMeta:
     def kinds(self) -> dict[str, str]:
         """The kind of each field by its name, see `loaders.columns.KINDS`."""
         return {name: field["kind"] for name, field in self.fields.items()}
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the content of the store, wherever it lies: codec, sizes, statistics."""
+        content = {key: value for key, value in self.attributes.items() if key not in _NOT_CONTENT}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     @classmethod
     def of(cls, attributes: dict[str, Any], where: str) -> StoreMeta:

@@ -22,16 +22,17 @@ from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.codecs.modality import IMAGE
-from latentstore.loaders import LatentLoader
+from latentstore.loaders import LatentDataset, LatentLoader
 
 CHANNELS, SIDE = 3, 2
 
 
-class Memory:
+class Memory(LatentDataset):
     """Answers like `LatentDataset` and its reader; sample i is full of i modulo 100."""
 
-    meta = SimpleNamespace(kinds={"label": "int", "caption": "str"})
-    codec = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    meta = SimpleNamespace(kinds={"label": "int", "caption": "str"}, digest="memory")
+    codec: Any = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    shard_starts = is_local = latent_shape = None
     url, modality = "memory", IMAGE
     quality, channels, classes = 50, CHANNELS, None
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
