@@ -142,6 +142,14 @@ class LatentLoader:
         elif current is not None and not current.alive:
             self._course = Course(upcoming)
 
+    @property
+    def batch_sampler(self) -> Announced:
+        """Where trainers such as Lightning's announce the epoch that begins, by `batch_sampler.sampler.set_epoch`.
+
+        So a run that goes on at the beginning of an epoch, for which Lightning loads no state, reads the right epoch.
+        """
+        return Announced(self)
+
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return self._batches_of(self._slice(0, self._found()).count)
@@ -383,6 +391,24 @@ class Pass:
         self._batches, self._world_size = self._loader._begin(place)
         self._reading = Reading(self, place)
         return self._reading
+
+
+class Announced:
+    """A trainer's count of epochs, taken over where it is ahead of the loader's. It is never behind for long: a loader
+    that is read twice in an epoch of the trainer counts two epochs, and is not sent back."""
+
+    def __init__(self, loader: LatentLoader) -> None:
+        self._loader = loader
+        self.batch_size = loader.batch_size
+
+    @property
+    def sampler(self) -> Announced:
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """`epoch` begins."""
+        if epoch > self._loader.epoch:
+            self._loader.set_epoch(epoch)
 
 
 def _order_of(shuffle: Any) -> str:

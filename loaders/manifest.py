@@ -17,7 +17,7 @@ import numpy as np
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
 from latentstore.codecs.modality import MODALITIES, Modality
-from latentstore.loaders.columns import KINDS
+from latentstore.loaders.columns import KINDS, RESERVED
 from latentstore.loaders.remote.location import Location
 
 FORMAT_VERSION = 1
@@ -153,6 +153,8 @@ class StoreMeta:
             if values.shape != (self.channels,):
                 return f"{name} has shape {values.shape}, expected one value for each of {self.channels} channels"
         for name, kind in self.kinds.items():
+            if name in RESERVED:
+                return f"a field is called {name!r}, which is the name of something else that every sample has"
             if kind not in KINDS:
                 return f"field {name!r} is of kind {kind!r}, expected one of {', '.join(KINDS)}"
             if "/" in self.fields[name].get("array", ""):

@@ -34,12 +34,13 @@ class Place:
 
 class Reading:
     """What the loader knows of one pass. begin, end: where it began, and where its last batch ended. batches: how many
-    it has handed out. used: when it handed out the last one, as a number that grows. broken: whether it ended in an
-    error. replaced: whether another iterator was made while this pass was used, and went on without it."""
+    it has handed out. used: when it handed out the last one, as a number that grows. known: how many epochs had been
+    read to their end by then. broken: whether it ended in an error. replaced: whether another iterator was made while
+    this pass was used, and went on without it."""
 
     def __init__(self, owner: object, begin: Place) -> None:
         self.begin = self.end = begin
-        self.batches = self.used = 0
+        self.batches = self.used = self.known = 0
         self.broken = self.replaced = False
         self._owner: weakref.ref[object] | None = weakref.ref(owner)
 
@@ -77,13 +78,14 @@ class Course:
     def current(self) -> Reading | None:
         """The pass that counts, None before there is one.
 
-        Of those that can go on: the last one that was used, but one of a single batch only if there is no other. If
-        none can go on: the last one that was used and was more than a look.
+        Of those that can go on: the last one that was used of the latest epoch, but one of a single batch only if there
+        is no other. One beside which two epochs were read to their end is forgotten: somebody keeps it, and does not
+        use it. If none can go on: the last one that was used and was more than a look.
         """
-        alive = [r for r in self._readings if r.alive and r.begin.epoch >= self.here.epoch - 1]
+        alive = [r for r in self._readings if r.alive and r.known >= self.here.epoch - 1]
         if alive:
-            return max(alive, key=lambda r: (r.batches > 1, r.used))
-        left = [r for r in self._readings if r.begin.epoch >= self.here.epoch]
+            return max(alive, key=lambda r: (r.batches > 1, r.begin.epoch, r.used))
+        left = [r for r in self._readings if r.known >= self.here.epoch]
         counted = [r for r in left if r.batches > 1 or r.broken or r.replaced]
         return max(counted, key=lambda r: r.used, default=None)
 
@@ -108,6 +110,7 @@ class Course:
             self._readings = [r for r in self._readings if r.alive or r.batches > 1 or r.broken or r.replaced]
             self._readings.append(reading)
         reading.batches, reading.used, reading.end = reading.batches + 1, self._clock, end
+        reading.known = self.here.epoch
         if reading.batches == 2:  # it is more than a look, so what was left before no longer counts
             self._readings = [r for r in self._readings if r.alive]
         if last:
