@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.columns import PADDED
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -34,7 +35,7 @@ class Collate:
             )
         own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
         if ds.modality.pads and ds.size is None:
-            own |= {"lengths", "mask"}
+            own |= PADDED
         clashes = sorted(own & set(ds.reader.meta.kinds))
         if clashes:
             raise ArgumentError(

@@ -15,12 +15,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.modality import Modality
 
 Field = int | float | str | bytes
 """A value that a sample can have in a field."""
 KINDS = ("int", "float", "str", "bytes")
 RESERVED = frozenset({"key", "latent"})
 """Names that no field can have: every sample has these beside its fields."""
+PADDED = frozenset({"lengths", "mask"})
+"""What a padded batch has beside its fields."""
+
+
+def reserved(modality: Modality) -> frozenset[str]:
+    """Names that no field of a store of this modality can have: batches have these beside its fields."""
+    return RESERVED | {modality.signal} | (PADDED if modality.pads else frozenset())
+
+
+def require_free(names: Iterable[str], modality: Modality, where: str) -> None:
+    """ArgumentError naming `where` if a field has a name of `reserved`."""
+    taken = sorted(reserved(modality) & set(names))
+    if taken:
+        raise ArgumentError(
+            f"{where}: a field cannot be called {taken[0]!r}, since batches of {modality.nouns.many} have an entry of "
+            "that name; rename it in the source"
+        )
 
 
 @dataclass(frozen=True, eq=False)

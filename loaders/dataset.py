@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.codecs.arguments import require_index, require_indices, whole_number
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
@@ -71,9 +71,9 @@ class LatentDataset:
 
     def __init__(self, reader: Reader, channels: int | None = None) -> None:
         meta = reader.meta
-        self.channels = meta.channels if channels is None else operator.index(channels)
+        self.channels = meta.channels if channels is None else whole_number(channels) or 0
         if not 1 <= self.channels <= meta.channels:
-            raise ArgumentError(f"channels is {channels}; {reader.location.url} has 1 to {meta.channels}")
+            raise ArgumentError(f"channels is {channels!r}; {reader.location.url} has 1 to {meta.channels}")
         self.groups = -(-self.channels // meta.group_channels)
         self.quality = meta.quality
         self.size = meta.size
@@ -146,12 +146,10 @@ class LatentDataset:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample: {"latent": int8 (channels, h, w), of audio (channels, t), "key": str, "label": int, ...}.
 
-        Negative indices count from the end. IndexError if there is no such sample.
+        Negative indices count from the end. IndexError if there is no such sample; ArgumentError if the index is no
+        whole number.
         """
-        i = operator.index(index)
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"sample {i} of {self.url}, which has {len(self)}")
-        one = np.array([i % len(self)], np.int64)
+        one = np.array([require_index(index, len(self), "sample", self.url)], np.int64)
         fields = {name: _python(values[0]) for name, values in self.reader.fields(one).items()}
         latent = self._read(one, None)[0]
         return {"latent": self.modality.shaped(latent), "key": self.reader.keys(one)[0], **fields}
@@ -160,8 +158,10 @@ class LatentDataset:
         """Latents of one size to images, uint8 (n, H, W, C), or to audio, float32 (n, samples, inputs).
 
         latents: int8 (n, channels, h, w). size: (height, width) of each, (1, samples) of audio. steps: for audio, the
-        step codes that `step_codes` gives, int64 (n,).
+        step codes that `step_codes` gives, int64 (n,). ArgumentError if one of them is something else.
         """
+        if steps is not None and (np.ndim(steps) != 1 or np.asarray(steps).dtype.kind not in "iu"):
+            raise ArgumentError(f"steps are {np.asarray(steps).dtype} {np.shape(steps)}; int64 (n,) is expected")
         return self.codec.decode_samples(latents, self.quality, size, steps)
 
     def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
@@ -173,8 +173,9 @@ class LatentDataset:
 
     # ---- in bulk
     #
-    # Indices are int64 (n,), each from 0 to len - 1, in any order, repeats allowed; None stands for all samples.
-    # `_indices` checks them here, once. What is called from here, and the reader, take them as they are.
+    # Indices are whole numbers (n,), each from 0 to len - 1, in any order, repeats allowed. A mask, bool (len,), stands
+    # for the samples where it is True, and None for all. `_indices` checks them here, once. What is called from here,
+    # and the reader, take them as they are.
 
     def read_latents(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | list[np.ndarray]:
         """The latents of samples, int8 (n, channels, h, w), decoded in one call. Where sizes differ, a list of n arrays
@@ -251,11 +252,11 @@ class LatentDataset:
 
         Each shard is read in one range. `fetch` and `read_latents` of its samples then use no network.
         """
-        self._fetcher.load([int(s) for s in shards])
+        self._fetcher.load(self._shards(shards))
 
     def drop_shards(self, shards: list[int]) -> None:
         """Forget shards that `load_shards` read."""
-        self._fetcher.drop([int(s) for s in shards])
+        self._fetcher.drop(self._shards(shards))
 
     def keys(self, indices: np.ndarray | None = None) -> list[str]:
         """The samples' keys."""
@@ -270,14 +271,11 @@ class LatentDataset:
         return self.reader.sizes(self._indices(indices))
 
     def _indices(self, indices: np.ndarray | None) -> np.ndarray:
-        if indices is None:
-            return np.arange(len(self), dtype=np.int64)
-        indices = np.asarray(indices, np.int64)
-        if indices.ndim != 1:
-            raise ArgumentError(f"indices must be one-dimensional; their shape is {indices.shape}")
-        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
-            raise IndexError(f"samples {indices.min()} to {indices.max()} of {self.url}, which has {len(self)}")
-        return indices
+        return require_indices(indices, len(self), "sample", self.url)
+
+    def _shards(self, shards: list[int]) -> list[int]:
+        found: list[int] = require_indices(shards, len(self.shard_starts) - 1, "shard", self.url).tolist()
+        return found
 
 
 def _python(value: Any) -> Any:

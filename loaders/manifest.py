@@ -6,6 +6,7 @@ in every layout.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
 from latentstore.codecs.modality import MODALITIES, Modality
-from latentstore.loaders.columns import KINDS
+from latentstore.loaders.columns import KINDS, RESERVED
 from latentstore.loaders.remote.location import Location
 
 FORMAT_VERSION = 1
@@ -25,6 +26,9 @@ ARTIFACT = "artifact.safetensors"
 """The file that holds the artifact, where the artifact is a file."""
 PARTIAL = ".partial"
 """A store that is being written lies beside its final place, under the same name with this ending."""
+
+_NOT_CONTENT = {"classes", "source", "conversion", "install", "crc32c"}
+"""Keys of a manifest that say nothing of the samples: a store stays the same one when somebody corrects them."""
 
 _MODALITIES = {modality.name: modality for modality in MODALITIES}
 
@@ -93,6 +97,12 @@ class StoreMeta:
         """The kind of each field by its name, see `loaders.columns.KINDS`."""
         return {name: field["kind"] for name, field in self.fields.items()}
 
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the content of the store, wherever it lies: codec, sizes, statistics."""
+        content = {key: value for key, value in self.attributes.items() if key not in _NOT_CONTENT}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
     @classmethod
     def of(cls, attributes: dict[str, Any], where: str) -> StoreMeta:
         """From the manifest's object. CorruptError or UnsupportedVersionError name `where`."""
@@ -143,6 +153,8 @@ class StoreMeta:
             if values.shape != (self.channels,):
                 return f"{name} has shape {values.shape}, expected one value for each of {self.channels} channels"
         for name, kind in self.kinds.items():
+            if name in RESERVED:
+                return f"a field is called {name!r}, which is the name of something else that every sample has"
             if kind not in KINDS:
                 return f"field {name!r} is of kind {kind!r}, expected one of {', '.join(KINDS)}"
             if "/" in self.fields[name].get("array", ""):

@@ -25,6 +25,7 @@ from typing import Protocol
 
 import numpy as np
 
+from latentstore.codecs.arguments import require_number
 from latentstore.codecs.errors import ArgumentError
 
 ORDERS = ("none", "full", "block")
@@ -100,8 +101,8 @@ def _feistel(x: np.ndarray, rows: int, columns: int, keys: np.ndarray) -> np.nda
 class SampleOrder:
     """The order of samples in every epoch.
 
-    shard_sizes: samples of each shard, in stored order. kind: one of ``ORDERS``. seed: any integer. window:
-    shards that are mixed with each other (``"block"`` only).
+    shard_sizes: samples of each shard, in stored order. kind: one of ``ORDERS``. seed: a whole number from 0 to
+    2^64 - 1. window: shards that are mixed with each other (``"block"`` only).
     """
 
     shard_sizes: tuple[int, ...]
@@ -112,6 +113,7 @@ class SampleOrder:
     def __post_init__(self) -> None:
         if self.kind not in ORDERS:
             raise ArgumentError(f"order {self.kind!r} is not one of {', '.join(ORDERS)}")
+        object.__setattr__(self, "seed", require_number(self.seed, "seed", 0, _MASK))
         if min(self.shard_sizes, default=0) < 0:
             raise ArgumentError(f"a shard has {min(self.shard_sizes)} samples, expected 0 or more")
         if self.window < 1:

@@ -4,6 +4,7 @@
     python docs/examples/classifier_lightning.py [FOLDER]
 
 Lightning takes a `LatentLoader` as it is. Every epoch has another order, because each pass over a loader is one epoch.
+Its checkpoints hold the loader's state, so a run that was interrupted goes on with the next batch.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentstore.codecs.modality import IMAGE, Modality
-from latentstore.loaders.columns import Field
+from latentstore.loaders.columns import Field, require_free
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import list_folder
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
@@ -92,6 +92,8 @@ def open_source(
     if pattern is not None:
         items, named = match_names(items, pattern)
         classes = named if "{label}" in pattern else classes
+    # All entries of a source have the same fields. Members of tars are known when they are read, and checked then.
+    require_free(next((i.fields for i in items if not isinstance(i, BadItem)), {}), modality, text)
     return Source(text, kind, items, classes, passed, told)
 
 

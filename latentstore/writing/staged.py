@@ -11,7 +11,8 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.load import codec_of
-from latentstore.loaders.columns import RESERVED, Column, same_names
+from latentstore.codecs.modality import Modality
+from latentstore.loaders.columns import Column, require_free, same_names
 from latentstore.loaders.manifest import ARTIFACT, FORMAT_VERSION
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Moments
@@ -128,7 +129,7 @@ class StagedWriter(ABC):
                 f"{where}: {len(samples)} samples are given, and a shard of this store has at most "
                 f"{self.spec.shard_samples}"
             )
-        columns = _columns(samples, where)
+        columns = _columns(samples, self.codec.modality, where)
         moments = measure(self.codec, self.spec.size, samples, where)
         sizes = {
             "width": np.array([s.width for s in samples], np.int64),
@@ -232,12 +233,10 @@ class StagedWriter(ABC):
         """The bytes of the manifest. kinds: of the fields, by name. summaries: of the shards that have samples."""
 
 
-def _columns(samples: Sequence[Sample], where: str) -> dict[str, Column]:
-    """Keys and fields of samples; ArgumentError if they do not all have the same."""
+def _columns(samples: Sequence[Sample], modality: Modality, where: str) -> dict[str, Column]:
+    """Keys and fields of samples; ArgumentError if they do not all have the same, or one has a name of a batch's."""
     names = same_names((s.fields for s in samples), where)
-    for name in names:
-        if name in RESERVED:
-            raise ArgumentError(f"{where}: a field cannot be called {name!r}; rename that column")
+    require_free(names, modality, where)
     columns = {name: Column.of(name, [s.fields[name] for s in samples]) for name in names}
     columns["key"] = Column.of("key", [s.key for s in samples]) if samples else Column.flat("str", [])
     return columns

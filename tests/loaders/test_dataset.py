@@ -41,8 +41,10 @@ def test_samples(store: Any) -> None:
     for i in (20, -21, 10**9):
         with pytest.raises(IndexError, match="which has 20"):
             ds[i]
-    with pytest.raises(TypeError):
-        ds["a"]
+    for wrong in ("a", 1.0, True, np.True_, np.array(True), None, slice(1), [1, 2], np.arange(2), np.arange(20) > 3):
+        with pytest.raises(ArgumentError, match="which is no whole number"):
+            ds[wrong]
+    assert ds[np.array(3)]["key"] == ds[np.uint64(3)]["key"] == store.keys[3]
     assert len(list(ds)) == 20
 
 
@@ -78,6 +80,73 @@ def test_bulk(store: Any) -> None:
         ds.read_latents(np.array([0, 20]))
     with pytest.raises(ArgumentError, match="one-dimensional"):
         ds.read_latents(np.zeros((2, 2), np.int64))
+
+
+BULK = ("keys", "fields", "sizes", "read_latents", "fetch", "group_bytes")
+
+
+@pytest.mark.parametrize("call", BULK)
+def test_indices_are_whole_numbers_or_a_mask(store: Any, call: str) -> None:
+    ds = latentstore.open(store.url)
+    read = getattr(ds, call)
+
+    def same(a: Any, b: Any) -> bool:
+        return str(getattr(a, "length", a)) == str(getattr(b, "length", b))
+
+    wanted = np.array([17, 18, 19])
+    mask = np.arange(20) >= 17
+    for good in (wanted.tolist(), tuple(wanted), range(17, 20), wanted.astype(np.uint64), wanted.astype(">i2"), mask):
+        assert same(read(good), read(wanted))
+    assert same(read(mask.tolist()), read(wanted))
+    nothing = read(np.zeros(0, np.int64))
+    for empty in ([], (), np.zeros(0, np.uint8), np.zeros(20, bool)):
+        assert same(read(empty), nothing)
+    for cast in (
+        np.array([1.0]), [1.7], [np.nan], [True, 3], [np.True_, 3], mask[:19], [True], np.zeros(0, bool),
+        np.zeros(21, bool), [None], np.array(3), np.array(True), 3, np.ones((2, 2), int), mask[None], ["1"], [1j],
+        {1, 2}, "12", [[1], [1, 2]], [2**70], [2**63, -1], np.array([1], "M8[s]"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError):
+            read(cast)
+    for beyond in ([20], [-1], np.array([2**63 + 1], np.uint64), np.array([2**64 - 1], np.uint64), [2**62]):
+        with pytest.raises(IndexError, match="which has 20"):
+            read(beyond)
+
+
+def test_tensors_are_indices_and_masks(store: Any) -> None:
+    from torch_or_skip import torch
+
+    ds = latentstore.open(store.url)
+    assert ds.keys(torch.tensor([3, 19])) == [store.keys[3], store.keys[19]]
+    assert ds.keys(torch.arange(20) >= 19) == store.keys[19:]
+    assert ds[torch.tensor(3)]["key"] == store.keys[3]
+    for cast in (torch.tensor([1.0]), torch.tensor([True]), [torch.tensor(True), 3]):
+        with pytest.raises(ArgumentError):
+            ds.keys(cast)
+    with pytest.raises(ArgumentError):
+        ds[torch.tensor(True)]
+
+
+def test_shards_are_whole_numbers_too(store: Any) -> None:
+    ds = latentstore.open(store.url)
+    for call in (ds.load_shards, ds.drop_shards):
+        with pytest.raises(ArgumentError):
+            call([0.0])
+        with pytest.raises(IndexError, match=r"shard 3 of .*, which has 3"):
+            call([3])
+
+
+def test_decoding_casts_nothing(store: Any) -> None:
+    ds = latentstore.open(store.url)
+    latents = ds.read_latents([3])[0][None]
+    size = tuple(int(side) for side in ds.sizes([3])[0])
+    assert ds.decode(latents, size).shape == (1, *size, 3)
+    for wrong in (latents.astype(float), latents > 0, latents.astype(np.uint8)):
+        with pytest.raises(ArgumentError, match="latents are"):
+            ds.decode(wrong, size)
+    for steps in (np.array([1.0]), np.array([True]), np.array(1)):
+        with pytest.raises(ArgumentError, match="steps are"):
+            ds.decode(latents, size, steps)
 
 
 def test_indices_are_checked_once_a_batch(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

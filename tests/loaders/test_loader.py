@@ -8,89 +8,19 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_store import CHANNELS, SIDE, Memory, flat, keys
 from paths import TESTS
 from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
-from latentstore.codecs.modality import IMAGE
 from latentstore.loaders import LatentLoader
-
-CHANNELS, SIDE = 3, 2
-
-
-class Memory:
-    """Answers like `LatentDataset` and its reader; sample i is full of i modulo 100."""
-
-    meta = SimpleNamespace(kinds={"label": "int", "caption": "str"})
-    codec = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
-    url, modality = "memory", IMAGE
-    quality, channels, classes = 50, CHANNELS, None
-    stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
-
-    def __init__(self, *shard_sizes: int, local: bool = True, size: tuple[int, int] | None = (16, 16)) -> None:
-        self.shard_starts = np.cumsum([0, *shard_sizes])
-        self.is_local, self.size = local, size
-        self.latent_shape = None if size is None else (CHANNELS, SIDE, SIDE)
-        self.reader = self
-        self.broken: int | None = None
-        self.held: list[int] = []
-        self.most_held = 0
-        self.loads: list[int] = []
-        self.reads = 0
-        self.lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return int(self.shard_starts[-1])
-
-    def read_latents(self, indices: np.ndarray, out: np.ndarray | None = None) -> Any:
-        with self.lock:
-            self.reads += 1
-        if self.broken in indices:
-            raise CorruptError(f"shard 7, key 'k{self.broken}': broken")
-        if not self.is_local:
-            shards = set((np.searchsorted(self.shard_starts, indices, side="right") - 1).tolist())
-            assert shards <= set(self.held), "a shard was used that is not in memory"
-        if self.size is None:
-            return [np.full((CHANNELS, 1 + i % 3, 2), i % 100, np.int8) for i in indices.tolist()]
-        out[...] = (indices % 100).astype(np.int8)[:, None, None, None]
-        return out
-
-    def load_shards(self, shards: list[int]) -> None:
-        with self.lock:
-            self.held += shards
-            self.loads += shards
-            self.most_held = max(self.most_held, len(self.held))
-
-    def drop_shards(self, shards: list[int]) -> None:
-        with self.lock:
-            self.held = [shard for shard in self.held if shard not in shards]
-
-    def fields(self, indices: np.ndarray) -> dict[str, Any]:
-        return {"label": indices % 5, "caption": [f"c{i}" for i in indices.tolist()]}
-
-    def step_codes(self, fields: dict[str, Any]) -> None:
-        return None
-
-    def keys(self, indices: np.ndarray) -> list[str]:
-        return [f"k{i}" for i in indices.tolist()]
-
-
-def keys(batches: Iterator[dict[str, Any]]) -> list[list[str]]:
-    return [batch["key"] for batch in batches]
-
-
-def flat(batches: Iterator[dict[str, Any]]) -> list[int]:
-    return [int(key[1:]) for batch in batches for key in batch["key"]]
-
 
 modes = st.sampled_from([False, True, "block"])
 shards = st.lists(st.integers(0, 9), min_size=1, max_size=7)
@@ -139,15 +69,6 @@ def test_the_next_pass_is_the_next_epoch_and_set_epoch_goes_anywhere() -> None:
     assert keys(LatentLoader(Memory(30), 4, shuffle=True, seed=1)) != first
 
 
-def test_leaving_early_begins_the_epoch_again() -> None:
-    loader = LatentLoader(Memory(30), 4, shuffle=True, num_workers=2)
-    it = iter(loader)
-    first = [next(it)["key"] for _ in range(3)]
-    it.close()
-    assert loader.epoch == 0
-    assert keys(loader)[:3] == first
-
-
 @pytest.mark.parametrize("shuffle", [False, True, "block"])
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("world_size", [1, 3])
@@ -167,7 +88,7 @@ def test_resuming_anywhere_is_exact(shuffle: bool | str, drop_last: bool, world_
         again = make(at % 3)
         again.load_state_dict(json.loads(json.dumps(state)))
         assert again.state_dict() == state
-        rest = keys(again)
+        rest = []
         while again.epoch < 6:
             rest += keys(again)
         assert rest == whole[at:]
@@ -204,7 +125,8 @@ def test_a_shuffled_epoch_goes_on_with_other_ranks(
     seen, states = [], []
     for loader in ranks(before):
         it = iter(loader)
-        seen += [key for batch in [next(it, None) for _ in range(min(steps, len(loader)))] for key in batch["key"]]
+        # not to the last batch, which ends the epoch
+        seen += [key for batch in [next(it) for _ in range(min(steps, len(loader) - 1))] for key in batch["key"]]
         states.append(loader.state_dict())
     assert all(state == states[0] for state in states)
     for loader in ranks(after):
@@ -214,21 +136,57 @@ def test_a_shuffled_epoch_goes_on_with_other_ranks(
     assert len(counts) == samples and len(seen) - samples < before + after
 
 
-def test_state_of_something_else_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda: LatentLoader(Memory(10), 2, True, seed=2), "seed is 1 in the state and 2 here"),
+        (lambda: LatentLoader(Memory(11), 2, True, seed=1), "samples is 10 in the state and 11 here"),
+        (lambda: LatentLoader(Memory(4, 6), 2, True, seed=1), "shards is 1 in the state and 2 here"),
+        (lambda: LatentLoader(Memory(10), 2, "block", seed=1), "order is 'full' in the state and 'block' here"),
+        (lambda: LatentLoader(Memory(10), 2, True, seed=1, drop_last=True), "drop_last is False in the state and True"),
+        (lambda: LatentLoader(Memory(10, name="other"), 2, True, seed=1), "store is 'memory' in the state and 'other'"),
+        (lambda: LatentLoader(Memory(10, first=7), 2, True, seed=1), "first_and_last_key is .'k0', 'k9'. in the state"),
+    ],
+)
+def test_state_of_something_else_is_refused(other: Any, said: str) -> None:
     state = LatentLoader(Memory(10), 2, True, seed=1).state_dict()
-    for other in [
-        LatentLoader(Memory(10), 2, True, seed=2),
-        LatentLoader(Memory(11), 2, True, seed=1),
-        LatentLoader(Memory(10), 2, "block", seed=1),
-    ]:
-        with pytest.raises(ArgumentError, match="loader state"):
-            other.load_state_dict(state)
-    with pytest.raises(ArgumentError, match="version"):
-        LatentLoader(Memory(10), 2).load_state_dict({})
-    loader = LatentLoader(Memory(10), 2, "block", world_size=2)
-    next(iter(loader))
-    with pytest.raises(ArgumentError, match="ranks"):
-        LatentLoader(Memory(10), 2, "block").load_state_dict(loader.state_dict())
+    LatentLoader(Memory(10), 5, True, seed=np.int8(1), num_workers=1).load_state_dict(state)
+    with pytest.raises(ArgumentError, match=f"another data set or order than this loader's, .*: {said}"):
+        other().load_state_dict(json.loads(json.dumps(state)))
+
+
+def test_shards_of_other_sizes_are_refused() -> None:
+    state = LatentLoader(Memory(4, 6), 2).state_dict()
+    with pytest.raises(ArgumentError, match="shard_sizes is"):
+        LatentLoader(Memory(6, 4), 2).load_state_dict(state)
+
+
+@pytest.mark.parametrize("change", [
+    {"version": 1}, {"position": -1}, {"position": 10}, {"position": 2.5}, {"position": True}, {"position": None},
+    {"epoch": -1}, {"epoch": "1"}, {"world_size": 0}, {"world_size": None},
+])  # fmt: skip
+def test_a_state_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
+    loader = LatentLoader(Memory(10), 2, True)
+    state = {**loader.state_dict(), **change}
+    with pytest.raises(ArgumentError, match=r"the loader state (has version 1|is damaged)"):
+        loader.load_state_dict(state)
+    for nothing in ({}, None, []):
+        with pytest.raises(ArgumentError, match="the loader state has version"):
+            loader.load_state_dict(nothing)
+
+
+def test_runs_of_the_order_go_on_with_as_many_ranks() -> None:
+    loader = LatentLoader(Memory(10), 2, "block", rank=0, world_size=2)
+    it = iter(loader)
+    next(it)
+    state = loader.state_dict()
+    assert (state["position"], state["world_size"]) == (4, 2)
+    with pytest.raises(ArgumentError, match="from 2 ranks, and there are 1"):
+        LatentLoader(Memory(10), 2, "block", rank=0, world_size=1).load_state_dict(state)
+    unsaid = LatentLoader(Memory(10), 2, "block")
+    unsaid.load_state_dict(state)  # the ranks may not be known yet
+    with pytest.raises(ArgumentError, match="from 2 ranks, and there are 1"):
+        next(iter(unsaid))
 
 
 @settings(deadline=None, derandomize=True)
@@ -317,17 +275,60 @@ def test_images_of_many_sizes_are_lists() -> None:
     "options",
     [
         {"batch_size": 0},
+        {"batch_size": 2.0},
+        {"batch_size": True},
         {"num_workers": -1},
+        {"num_workers": "2"},
         {"shuffle": "sure"},
+        {"shuffle": 2},
+        {"drop_last": "False"},
         {"output": "floats"},
         {"dtype": torch.float32},
         {"output": "latents", "dtype": torch.int8},
-        {"rank": 2, "world_size": 2},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"seed": 1.0},
+        {"seed": "1"},
+        {"seed": None},
+        {"seed": True},
+        {"seed": np.array([1])},
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
         LatentLoader(Memory(10), **{"batch_size": 2, **options})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    loader = LatentLoader(Memory(10), np.int64(2), np.True_, np.uint64(2**64 - 1), np.int8(0), np.False_)
+    assert keys(loader) == keys(LatentLoader(Memory(10), 2, True, 2**64 - 1))
+    json.dumps(loader.state_dict())
+    loader.set_epoch(np.int64(7))
+    assert loader.epoch == 7
+    for epoch in (-1, 1.5, True, None, "2"):
+        with pytest.raises(ArgumentError, match="epoch is"):
+            loader.set_epoch(epoch)
+
+
+def test_what_is_no_store_is_refused_by_name() -> None:
+    ds = Memory(10)
+
+    class Renamed:
+        """Answers for a data set, but selects other samples."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ds, name)
+
+    for other, name in [
+        (torch.utils.data.Subset(ds, [1, 2]), "torch.utils.data.dataset.Subset"),
+        (torch.utils.data.random_split(ds, [4, 6])[0], "torch.utils.data.dataset.Subset"),
+        (torch.utils.data.ConcatDataset([ds, ds]), "torch.utils.data.dataset.ConcatDataset"),
+        (Renamed(), "Renamed"),
+        ("photos.zarr", "builtins.str"),
+        (None, "builtins.NoneType"),
+    ]:
+        with pytest.raises(ArgumentError, match=f"ds is a .*{name}; LatentLoader takes what latentstore.open gives"):
+            LatentLoader(other, 2)
 
 
 def test_forgotten_passes_leave_no_thread() -> None:
@@ -345,7 +346,7 @@ def test_forgotten_passes_leave_no_thread() -> None:
 def test_a_program_that_stops_in_the_middle_ends() -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from test_loader import Memory\n"
+        "from memory_store import Memory\n"
         "from latentstore.loaders import LatentLoader\n"
         "it = iter(LatentLoader(Memory(1000), 2, num_workers=3)); next(it)\n"
         "raise SystemExit(3)\n"

@@ -136,7 +136,7 @@ def test_ranks_share_batches(whole: Any, shuffle: Any, ranks: int, drop_last: bo
 
 def test_resuming_with_other_ranks(whole: Any) -> None:
     every = [",".join(batch["key"]) for batch in LatentLoader(whole, 8, True, seed=4)]
-    first = LatentLoader(whole, 8, True, seed=4, world_size=2)
+    first = LatentLoader(whole, 8, True, seed=4, rank=0, world_size=2)
     read = iter(first)
     for _ in range(2):
         next(read)

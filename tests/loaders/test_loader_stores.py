@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from torch_or_skip import torch
 
 import latentstore
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.modality import IMAGE
 from latentstore.loaders import LatentDataset, LatentLoader
 from latentstore.writing import Sample, StoreSpec, open_writer
 
@@ -165,15 +169,120 @@ def test_a_damaged_blob_is_named(stores: dict[str, str], tmp_path: Path, workers
     assert seen == [f"k{i:02d}" for i in range(6)]
 
 
-def test_fields_may_not_hide_what_a_batch_holds(tmp_path: Path) -> None:
-    codec = latentstore.load_codec("rgb-f8c48")
-    groups = codec.compress_groups(next(images((24, 24))), effort="fast")
-    fields = {"pixels": 7, "mask": b"any", "lengths": 3}  # the last two are entries of padded batches alone
-    with open_writer(f"{tmp_path}/x.zarr", StoreSpec.of(codec, size=(24, 24), shard_samples=4, source="")) as writer:
-        writer.write_shard(0, [Sample("k", groups, 24, 24, fields)])
+def write_fields(target: str, codec: Any, size: tuple[int, int] | None, fields: list[dict[str, Any]]) -> None:
+    spec = StoreSpec.of(codec, size=size, shard_samples=4, source="")
+    samples = []
+    for number, own in enumerate(fields):
+        if codec.modality is IMAGE:
+            groups = codec.compress_groups(next(images((24, 24))), effort="fast")
+            samples.append(Sample(f"k{number}", groups, 24, 24, own))
+        else:
+            width = 800 * (1 + number)
+            groups = codec.compress_groups(np.sin(np.arange(width) / 9).astype(np.float32) / 2)
+            own = {**own, "rate": codec.rate, **codec.sample_fields(groups)}
+            samples.append(Sample(f"k{number}", groups, width, 1, own))
+    with open_writer(target, spec) as writer:
+        writer.write_shard(0, samples)
         writer.finish(1)
+
+
+EVERY_NAME = ("key", "latent", "pixels", "waveform", "lengths", "mask", "image", "audio", "label", "index", "offset")
+TAKEN = {"rgb-f8c48": {"key", "latent", "pixels"}, "mono-f32c32": {"key", "latent", "waveform", "lengths", "mask"}}
+
+
+@pytest.mark.parametrize("name", EVERY_NAME)
+@pytest.mark.parametrize("codec", ["rgb-f8c48", "mono-f32c32"])
+def test_a_field_is_in_the_batch_or_refused_when_it_is_written(tmp_path: Path, codec: str, name: str) -> None:
+    values = [7, 8, 9]
+    target, fields = f"{tmp_path}/x.zarr", [{name: value} for value in values]
+    size = (24, 24) if codec == "rgb-f8c48" else None
+    if name in TAKEN[codec]:
+        with pytest.raises(
+            ArgumentError, match=f"shard 0: a field cannot be called '{name}', since batches of .* have"
+        ):
+            write_fields(target, latentstore.load_codec(codec), size, fields)
+        return
+    write_fields(target, latentstore.load_codec(codec), size, fields)
+    ds = latentstore.open(target)
+    assert [sample[name] for sample in ds] == values
+    for output in ds.modality.outputs:
+        (batch,) = LatentLoader(ds, 3, output=output)
+        assert batch[name].tolist() == values
+
+
+@pytest.mark.parametrize(("codec", "name", "outputs"), [
+    ("rgb-f8c48", "pixels", {"pixels"}),
+    ("mono-f32c32", "waveform", {"waveforms"}),
+    ("mono-f32c32", "mask", {"codes", "latents", "waveforms"}),
+    ("mono-f32c32", "lengths", {"codes", "latents", "waveforms"}),
+])  # fmt: skip
+def test_fields_of_older_stores_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, name: str, outputs: set[str]
+) -> None:
+    """Where a batch has an entry of that name, the loader says so; elsewhere the field is in the batch."""
+    monkeypatch.setattr("latentstore.writing.staged.require_free", lambda *_: None)
+    size = (24, 24) if codec == "rgb-f8c48" else None
+    write_fields(f"{tmp_path}/x.zarr", latentstore.load_codec(codec), size, [{name: 7}])
     ds = latentstore.open(f"{tmp_path}/x.zarr")
-    (batch,) = LatentLoader(ds, 1)
-    assert (batch["pixels"].tolist(), batch["mask"], batch["lengths"].tolist()) == ([7], [b"any"], [3])
-    with pytest.raises(ArgumentError, match="has a field 'pixels', and batches with output 'pixels' have an entry"):
-        LatentLoader(ds, 1, output="pixels")
+    assert ds[0][name] == 7
+    for output in ds.modality.outputs:
+        if output in outputs:
+            with pytest.raises(
+                ArgumentError, match=f"has a field '{name}', and batches with output '{output}' have an"
+            ):
+                LatentLoader(ds, 1, output=output)
+        else:
+            (batch,) = LatentLoader(ds, 1, output=output)
+            assert batch[name].tolist() == [7]
+
+
+@pytest.mark.parametrize("name", ["key", "latent"])
+def test_a_store_with_a_field_that_hides_the_sample_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_fields(f"{tmp_path}/x.zarr", latentstore.load_codec("rgb-f8c48"), (24, 24), [{"other": 7}])
+    root = tmp_path / "x.zarr" / "zarr.json"
+    root.write_text(root.read_text().replace('"other": {', f'"{name}": {{'))
+    with pytest.raises(CorruptError, match=f"a field is called '{name}'"):
+        latentstore.open(f"{tmp_path}/x.zarr")
+
+
+@pytest.mark.parametrize("kind", ["zarr", "wds", "remote", "native"])
+def test_a_state_names_its_store(stores: dict[str, str], tmp_path: Path, kind: str) -> None:
+    """A copy of the store is the same one, wherever it lies; a store of other content is not."""
+    ds = latentstore.open(stores[kind], channels=12)
+    loader = LatentLoader(ds, 2, True)
+    it = iter(loader)
+    seen = [next(it)["key"] for _ in range(2)]
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert len(json.dumps(state)) < 500
+    if kind != "remote":
+        folder = Path(stores[kind]).parent if kind == "wds" else Path(stores[kind])
+        shutil.copytree(folder, tmp_path / f"copy.{kind}")
+        ds = latentstore.open(tmp_path / f"copy.{kind}")
+    other = LatentLoader(ds, 2, True)
+    other.load_state_dict(state)
+    assert seen + [batch["key"] for batch in other] == [batch["key"] for batch in LatentLoader(ds, 2, True)]
+    for another in stores.keys() - {kind, "remote" if kind == "zarr" else "", "zarr" if kind == "remote" else ""}:
+        with pytest.raises(ArgumentError, match="the loader state is of another data set"):
+            LatentLoader(latentstore.open(stores[another]), 2, True).load_state_dict(state)
+
+
+def test_a_corrected_class_name_makes_no_other_store(stores: dict[str, str], tmp_path: Path) -> None:
+    state = LatentLoader(latentstore.open(stores["zarr"]), 2).state_dict()
+    shutil.copytree(stores["zarr"], tmp_path / "x.zarr")
+    root = tmp_path / "x.zarr" / "zarr.json"
+    attributes = json.loads(root.read_text())
+    attributes["attributes"]["latentstore"]["classes"][0] = "corrected"
+    root.write_text(json.dumps(attributes))
+    LatentLoader(latentstore.open(tmp_path / "x.zarr"), 2).load_state_dict(state)
+
+
+def test_a_pickled_loader_goes_on(stores: dict[str, str]) -> None:
+    loader = LatentLoader(latentstore.open(stores["zarr"]), 2, True, num_workers=2, output="latents")
+    it = iter(loader)
+    for _ in range(2):
+        next(it)
+    again = pickle.loads(pickle.dumps(loader))
+    for ours, theirs in zip(it, again, strict=True):
+        assert ours["key"] == theirs["key"] and torch.equal(ours["latent"], theirs["latent"])

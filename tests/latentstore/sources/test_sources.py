@@ -314,6 +314,22 @@ def test_a_group_with_labels_and_keys(tmp_path: Path) -> None:
     assert len(open_source(tmp_path / "g.zarr")) == 3
 
 
+def test_fields_that_would_hide_what_a_batch_holds(tmp_path: Path) -> None:
+    import zarr
+
+    fill(tmp_path, "a.png", "b.png")
+    (tmp_path / "labels.csv").write_text("file,pixels,mask\na.png,1,2\nb.png,3,4\n")
+    with pytest.raises(ArgumentError, match="a field cannot be called 'pixels', since batches of images have an entry"):
+        open_source(tmp_path, tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_text("file,waveform,mask\na.png,1,2\nb.png,3,4\n")
+    assert open_source(tmp_path, tmp_path / "labels.csv")[0].fields["mask"] == 2
+    group = zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
+    group.create_array("images", data=np.stack([pixels(i) for i in range(3)]))
+    group.create_array("latent", data=np.arange(3))
+    with pytest.raises(ArgumentError, match="a field cannot be called 'latent'"):
+        open_source(tmp_path / "g.zarr")
+
+
 def test_arrays_that_are_no_images(tmp_path: Path) -> None:
     import zarr
 
