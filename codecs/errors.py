@@ -28,13 +28,22 @@ class LatentstoreError(Exception):
 
     index: where several blobs were decoded in one call, the position of the first bad one; otherwise None.
     remedy: the option of `convert` that helps, if one does: "resume" goes on with an interrupted conversion,
-    "overwrite" replaces what is at the target. Messages do not name options of the command line, which adds them.
+    "overwrite" replaces what is at the target. option: the argument of the function that was called, such as
+    "key_column", that would decide what is not clear. Messages do not name options of the command line, which adds
+    them.
     """
 
-    def __init__(self, message: str = "", index: int | None = None, remedy: Remedy | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        index: int | None = None,
+        remedy: Remedy | None = None,
+        option: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.index = index
         self.remedy = remedy
+        self.option = option
 
 
 class ArgumentError(LatentstoreError, ValueError):

@@ -29,6 +29,7 @@ MAX_AREA = MAX_PIXELS // REDUCTION**2
 MAX_SIDE = 1 << 16
 MAX_SAMPLES = (1 << 35) - 1
 MAX_RATE_HZ = (1 << 28) - 1
+"""The highest rate of audio: of recordings and waveforms that are converted, of artifacts, and in sample blobs."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class _Audio(Modality):
         if not 1 <= width <= MAX_SAMPLES:
             raise ArgumentError(f"Audio of {width} samples cannot be coded: it has at least 1.")
         if not 1 <= rate <= MAX_RATE_HZ:
-            raise ArgumentError(f"The rate is {rate}; it is a whole number of hertz, at least 1.")
+            raise ArgumentError(f"The rate is {rate}; it is a whole number of hertz, from 1 to {MAX_RATE_HZ:,}.")
 
     def fits(self, height: int, width: int) -> bool:
         return height == 1 and 1 <= width <= MAX_SIDE
@@ -209,7 +210,7 @@ class _Audio(Modality):
         return width, rate
 
     def from_header(self, first: int, second: int) -> tuple[int, int, int]:
-        if not first or not second:
+        if not 1 <= first <= MAX_SAMPLES or not 1 <= second <= MAX_RATE_HZ:
             raise CorruptError(f"The sample blob claims {first} samples of audio at {second} hertz.")
         return first, 1, second
 

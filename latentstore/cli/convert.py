@@ -59,10 +59,9 @@ def add(commands: Commands) -> None:
     )
     option(
         "--codec",
-        default="rgb-f8c48",
         metavar="NAME",
         help="a shipped codec, or the path or URL of an artifact; the codec decides whether images or audio are read "
-        "(default: %(default)s)",
+        "(default: rgb-f8c48 for images; for audio, the shipped codec of its channels and rate)",
     )
     option(
         "--size",
@@ -102,7 +101,11 @@ def add(commands: Commands) -> None:
         help="a CSV file with a header, with labels by path, whose other columns become fields; or a pattern of file "
         "names such as '{label}_{speaker}_{n}.wav'",
     )
-    option("--key-column", metavar="NAME", help="the column of the CSV that names the files (default: found)")
+    option(
+        "--key-column",
+        metavar="NAME",
+        help="the column of the CSV that names the files (default: the one whose values are files of SOURCE)",
+    )
     option("--label-column", metavar="NAME", help="the column of the CSV that holds the labels (default: label)")
     option(
         "--classes",

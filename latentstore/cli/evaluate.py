@@ -24,9 +24,9 @@ def add(commands: Commands) -> None:
     option("source", metavar="SOURCE", help="a folder, or tars; a path or any fsspec URL")
     option(
         "--codec",
-        default="stereo-f256c108",
         metavar="NAME",
-        help="a shipped codec, or the path or URL of an artifact (default: %(default)s)",
+        help="a shipped codec, or the path or URL of an artifact (default: rgb-f8c48 for images; for audio, the "
+        "shipped codec of its channels and rate)",
     )
     option("--quality", type=int, metavar="Q", help="1 to 100 (default: the codec's)")
     option(

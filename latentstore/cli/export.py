@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from latentstore.cli.status import DONE, Commands
+from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]
@@ -15,7 +15,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "export",
         help="decode a store to PNG or WAV files",
-        description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits.",
+        description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits. "
+        "The exit status is 3 if some samples could not be written.",
     )
     parser.set_defaults(run=run)
     option = parser.add_argument
@@ -34,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.stores.export import export
 
-    count = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
-    print(f"{counted(count, 'file')} in {options.folder}")
-    return DONE
+    done = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
+    print(f"{counted(done.count, 'file')} in {options.folder}")
+    if not done.failures:
+        return DONE
+    say(f"{counted(len(done.failures), 'sample')} could not be written, and {counted(done.count, 'file')} could")
+    return INCOMPLETE

@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = error.remedy if isinstance(error, LatentstoreError) else None
         if remedy is not None:
             say(convert.remedy_line(remedy, given))
+        option = error.option if isinstance(error, LatentstoreError) else None
+        if option is not None:
+            say(f"--{option.replace('_', '-')} decides it; see `latentstore {options.command} --help`")
         return USAGE if isinstance(error, ArgumentError) else FAILED
     except KeyboardInterrupt:
         say("stopped" + (f"; {convert.remedy_line('resume', given)}" if options.command == "convert" else ""))

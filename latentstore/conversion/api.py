@@ -21,14 +21,20 @@ from latentstore.conversion.report import Report
 from latentstore.conversion.run import Run
 from latentstore.loaders.artifacts import load_codec
 from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.manifest import PARTIAL
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.webdataset.layout import split_target
 from latentstore.progress import Progress
+from latentstore.sources import open_source
 from latentstore.sources.labels import Labels
+from latentstore.sources.signals.choice import choose_codec
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.writing.open import open_writer, store_format
 from latentstore.writing.staging import JOB
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
+    from latentstore.sources.signals.settings import Settings
 
 __all__ = ["convert"]
 
@@ -39,7 +45,7 @@ def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    codec: str | Codec = "rgb-f8c48",
+    codec: str | Codec | None = None,
     size: int | str | None = None,
     color: str | None = None,
     seconds: float | None = None,
@@ -67,6 +73,8 @@ def convert(
         fsspec URL.
     target: ``x.zarr``; or, with format="wds", a folder or a pattern ``x-{000000..}.tar``.
     codec: a codec, or a name, URL or path for `load_codec`. Its modality says whether images or recordings are read.
+        None chooses one by what the source holds: rgb-f8c48 for images; for recordings the shipped codec of their
+        channels and rate.
     size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
     color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
@@ -104,22 +112,37 @@ def convert(
     began = time.monotonic()
     dispatch = Dispatch(scheduler, workers)
     kind = store_format(target, format)
-    chosen = load_codec(codec) if isinstance(codec, str) else codec
-    settings = front_end_of(chosen.modality).settings(
-        chosen,
-        quality=require_quality(quality, chosen.default_quality),
-        effort=require_effort(effort),
-        raise_errors=on_error == "raise",
-        size=size,
-        color=color,
-        seconds=seconds,
-        rate=rate,
-    )
-    member = _member(chosen, image_member, audio_member)
     options = dict(storage_options or {})
     asked = Labels(labels, key_column, label_column, classes)
+    without = _of_target(source, target, kind)
+
+    def settings_of(chosen: Codec) -> Settings:
+        return front_end_of(chosen.modality).settings(
+            chosen,
+            quality=require_quality(quality, chosen.default_quality),
+            effort=require_effort(effort),
+            raise_errors=on_error == "raise",
+            size=size,
+            color=color,
+            seconds=seconds,
+            rate=rate,
+        )
+
+    chosen = load_codec(codec) if isinstance(codec, str) else codec
+    if chosen is not None:  # before the source is listed, which may take long
+        settings_of(chosen)
+        _member(chosen, image_member, audio_member)
     with Progress(progress) as shown:
-        plan = make_plan(source, asked, member, rate, chosen, settings, options, shown)
+        shown.begin(f"listing {source}")
+        listed, why = None, ""
+        if chosen is None:
+            choice = choose_codec(source, asked, options, rate, without)
+            chosen, listed, why = load_codec(choice.codec), choice.listed, choice.why
+            shown.note(why)
+        settings, member = settings_of(chosen), _member(chosen, image_member, audio_member)
+        if listed is None:
+            listed = open_source(source, asked, options, chosen.modality, rate, member, without)
+        plan = make_plan(listed, asked, member, chosen, settings)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
@@ -127,7 +150,7 @@ def convert(
                 return Report.of_store(open_store(target, storage_options=options), kind, time.monotonic() - began)
             try:
                 dispatch.settle(len(plan.items))
-                run = Run(plan, writer, kind, on_error, shown)
+                run = Run(plan, writer, kind, on_error, shown, why)
                 run.convert(dispatch)
                 return run.publish(time.monotonic() - began)
             except (LatentstoreError, OSError) as error:
@@ -138,6 +161,19 @@ def convert(
                 if failure is error:
                     raise
                 raise failure from error
+
+
+def _of_target(source: str, target: str, kind: str) -> tuple[str, ...]:
+    """What belongs to the target, and so not to the source; ArgumentError where one would replace the other."""
+    place = split_target(target)[0] if kind == "wds" else target.rstrip("/")
+    here, there = (Location(one) for one in (source, place))
+    if here.local is not None and there.local is not None:
+        same = here.local.resolve().is_relative_to(there.local.resolve())
+    else:
+        same = f"{here.url}/".startswith(f"{there.url}/")
+    if same:
+        raise ArgumentError(f"the target {target} is the source, or holds it: choose another place for the store")
+    return place, f"{place}{PARTIAL}"
 
 
 def _member(codec: Codec, image: str | None, audio: str | None) -> str | None:

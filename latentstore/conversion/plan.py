@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.conversion.classes import settle_folders
 from latentstore.conversion.digest import listing_digest
-from latentstore.progress import Progress
-from latentstore.sources import Item, open_source
+from latentstore.sources import Item, Source
+from latentstore.sources.keys import check_keys
 from latentstore.sources.labels import Labels
-from latentstore.sources.remarks import Told
+from latentstore.sources.remarks import Told, merged
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
 from latentstore.version import __version__
@@ -50,46 +51,43 @@ class Plan:
     remarks: tuple[Told, ...]
 
 
-def make_plan(
-    source: str,
-    labels: Labels,
-    member: str | None,
-    rate: int | None,
-    codec: Codec,
-    settings: Settings,
-    storage_options: dict[str, Any],
-    shown: Progress,
-) -> Plan:
-    """Lists the source and plans its shards. LatentstoreError where there is nothing to convert.
+def make_plan(listed: Source, labels: Labels, member: str | None, codec: Codec, settings: Settings) -> Plan:
+    """Plans the shards of a source. LatentstoreError where there is nothing to convert.
 
-    source: as `convert` takes it. labels: where the labels come from. member: extension of the members of tars that are
-    signals. rate: as `convert` takes it, for waveforms in Zarr that do not say theirs.
+    labels: where the labels of `listed` come from. member: extension of the members of tars that are signals.
     """
-    shown.begin(f"listing {source}")
-    listed = open_source(source, labels, storage_options, codec.modality, rate, member)
     if not listed.items:
-        raise LatentstoreError(f"the source {source} has no entries that could be {settings.modality.nouns.many}")
+        raise LatentstoreError(
+            f"the source {listed.url} has no entries that could be {settings.modality.nouns.many}{_passed(listed)}"
+        )
     front_end, size = front_end_of(codec.modality), settings.fixed_size
-    items = front_end.entries(listed.items, settings)
+    items, told = check_keys(front_end.entries(listed.items, settings))
+    settled, classes, of_classes = settle_folders(listed, items, settings, codec)
     samples = shard_samples(len(items), size)
     spec = StoreSpec.of(
         codec,
         quality=settings.quality,
         size=size,
         shard_samples=samples,
-        source=source.encode("utf-8", "backslashreplace").decode("utf-8"),
-        classes=listed.classes,
+        source=listed.url.encode("utf-8", "backslashreplace").decode("utf-8"),
+        classes=classes,
         conversion={
             "effort": settings.effort,
             **labels.facts(),
             "member": member,
-            "listing_sha256": listing_digest(items),
+            "listing_sha256": listing_digest(settled),
             "latentstore": __version__,
             **front_end.facts(settings, len(items)),
         },
     )
-    bounds = shard_bounds(items, samples, size)
-    return Plan(items, bounds, spec, settings, listed.passed_over, listed.remarks)
+    bounds = shard_bounds(settled, samples, size)
+    return Plan(settled, bounds, spec, settings, listed.passed_over, merged([*listed.remarks, *told, *of_classes]))
+
+
+def _passed(listed: Source) -> str:
+    """What was passed over, in words."""
+    said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(listed.passed_over.items()))
+    return f"; passed over: {said}" if said else ""
 
 
 def shard_samples(count: int, size: tuple[int, int] | None) -> int:

@@ -48,7 +48,8 @@ class Report:
     extent: pixels of the stored images; of audio, samples, all inputs counted as one. seconds: how long this run took.
     modality, nouns: of the samples. passed_over: entries that are no part of the data set, by what they are. remarks:
     what is worth knowing of stored entries and of the source. classes: names of the labels, where there are names.
-    labels: how many stored samples have each label; empty where samples have none.
+    labels: how many stored samples have each label; empty where samples have none. chosen: why the store has its codec,
+    where `convert` chose it.
     """
 
     url: str
@@ -67,6 +68,7 @@ class Report:
     remarks: tuple[Told, ...] = ()
     classes: tuple[str, ...] | None = None
     labels: Mapping[int, int] = field(default_factory=dict)
+    chosen: str = ""
 
     @property
     def found(self) -> int:
@@ -97,6 +99,7 @@ class Report:
             remarks=tuple(map(Told.from_json, said.get("remarks", ()))),
             classes=None if dataset.classes is None else tuple(dataset.classes),
             labels={int(one["label"]): int(one["count"]) for one in said.get("labels", ())},
+            chosen=str(said.get("chosen", "")),
         )
 
     def as_json(self) -> bytes:
@@ -107,6 +110,7 @@ class Report:
             "left_out": len(self.failures),
             "passed_over": dict(sorted(self.passed_over.items())),
             "codec": self.codec,
+            "chosen": self.chosen,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "labels": self._labels(),
@@ -150,7 +154,9 @@ class Report:
 
         spell: how the reader gives an option of `convert`; by default as a keyword of Python.
         """
-        return "\n".join(map(printable, [str(self), *self._counts(), *self._classes(), *self._told(spell)]))
+        chosen = [self.chosen] if self.chosen else []
+        lines = [str(self), *chosen, *self._counts(), *self._classes(), *self._told(spell)]
+        return "\n".join(map(printable, lines))
 
     def _counts(self) -> list[str]:
         if self.found == self.stored:
@@ -171,7 +177,7 @@ class Report:
 
     def _classes(self) -> list[str]:
         if self.classes is None:
-            return []
+            return self._numbers()
         shown = [f"{label} {name}" for label, name in enumerate(self.classes[:SHOWN_CLASSES])]
         more = len(self.classes) - len(shown)
         lines = [
@@ -181,6 +187,12 @@ class Report:
         if none := self.labels.get(NO_CLASS):
             lines.append(f"{_INDENT}{counted(none, self.nouns.one)} without a class (label {NO_CLASS})")
         return lines
+
+    def _numbers(self) -> list[str]:
+        if not self.labels:
+            return []
+        low, high = min(self.labels), max(self.labels)
+        return [f"label: whole numbers from {low} to {high}, {counted(len(self.labels), 'value')}"]
 
     def _told(self, spell: Spell) -> list[str]:
         return [self._line(told, KINDS[told.kind], spell) for told in self.remarks]

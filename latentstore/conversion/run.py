@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from latentstore.codecs.errors import LatentstoreError
@@ -13,7 +14,7 @@ from latentstore.conversion.report import Report, report_name
 from latentstore.conversion.shard import ShardResult, ShardTask, ShardWork
 from latentstore.conversion.tasks import Counts
 from latentstore.progress import Progress
-from latentstore.sources.remarks import merged
+from latentstore.sources.remarks import Remark, Told, merged, tally
 
 if TYPE_CHECKING:
     from latentstore.conversion.dispatch import Dispatch
@@ -26,11 +27,16 @@ MOST_NAMED = 500
 
 
 class Run:
-    """Runs a plan into a writer. on_error: as `convert` takes it. format: of the store."""
+    """Runs a plan into a writer.
 
-    def __init__(self, plan: Plan, writer: StagedWriter, format: str, on_error: str, shown: Progress) -> None:
+    on_error: as `convert` takes it. format: of the store. chosen: why it has its codec, if `convert` chose it.
+    """
+
+    def __init__(
+        self, plan: Plan, writer: StagedWriter, format: str, on_error: str, shown: Progress, chosen: str = ""
+    ) -> None:
         self.plan, self.writer, self.format, self.on_error = plan, writer, format, on_error
-        self.shown = shown
+        self.shown, self.chosen = shown, chosen
         self.results = {index: ShardResult.of(summary) for index, summary in writer.done().items()}
         self.resumed = len(self.results)
         self._live: dict[int, Counts] = {}
@@ -84,9 +90,16 @@ class Run:
             modality=settings.modality,
             nouns=settings.nouns,
             passed_over=self.plan.passed_over,
-            remarks=merged([*self.plan.remarks, *(told for result in results for told in result.remarks)]),
+            remarks=merged(
+                [
+                    *self.plan.remarks,
+                    *(told for result in results for told in result.remarks),
+                    *_empty(self.plan.spec.classes or (), labels),
+                ]
+            ),
             classes=self.plan.spec.classes,
             labels=labels,
+            chosen=self.chosen,
         )
         store = self.writer.staging.store
         if failures and self.on_error == "quarantine":
@@ -119,3 +132,8 @@ class Run:
                     self.shown.note(f"quarantined {failure}")
                 elif self._named == MOST_NAMED + 1:
                     self.shown.note("there are more; quarantine.jsonl in the store will list them all")
+
+
+def _empty(classes: Sequence[str], labels: Mapping[int, int]) -> tuple[Told, ...]:
+    """The classes that no sample has."""
+    return tally((name, Remark("empty-class")) for i, name in enumerate(classes) if not labels.get(i))

@@ -17,8 +17,10 @@ from latentstore.progress import counted
 from latentstore.sources import Item
 from latentstore.sources.remarks import Remark, Told, merged, tally
 from latentstore.sources.signals.base import Signal
+from latentstore.sources.signals.contents import reason_of
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
+from latentstore.stores.labels import label_problem, outside_classes
 from latentstore.writing.spec import Sample, ShardSummary
 from latentstore.writing.staged import StagedWriter
 
@@ -92,9 +94,10 @@ class ShardWork:
                     signal = signals.read(item)
                     sample, outliers = self._sample(codec, item.key, signal)
                 except SignalError as error:
+                    reason = reason_of(item, error, codec.modality)
                     if self.settings.raise_errors:
-                        raise codec.modality.error(f"{item.path}: {error}") from error
-                    failures.append(Failure.of(item.key, item.path, str(error)))
+                        raise codec.modality.error(f"{item.path}: {reason}") from error
+                    failures.append(Failure.of(item.key, item.path, reason))
                     continue
                 except MemoryError as error:
                     raise LatentstoreError(
@@ -106,6 +109,7 @@ class ShardWork:
                 if outliers:
                     remarks.append((item.path, Remark("coefficients", counted(outliers, "coefficient"))))
         monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
+        self._check_labels(samples)
         labels = Counter(
             int(sample.fields["label"]) for sample in samples if isinstance(sample.fields.get("label"), int)
         )
@@ -116,6 +120,13 @@ class ShardWork:
         }
         notes = [*(failure.note() for failure in failures), whole]
         return ShardResult.of(self.writer.write_shard(task.index, samples, notes))
+
+    def _check_labels(self, samples: Sequence[Sample]) -> None:
+        """ArgumentError where a label is no class, so that no store is published that `verify` would refuse."""
+        classes = self.writer.spec.classes
+        labelled = [sample for sample in samples if "label" in sample.fields]
+        for at in outside_classes([sample.fields["label"] for sample in labelled], classes)[:1]:
+            raise ArgumentError(label_problem(labelled[at].key, labelled[at].fields["label"], classes or ()))
 
     def _artifact(self) -> bytes:
         # It lies beside the growing store, so that it need not travel with every task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.loaders.artifacts import load_codec
 from latentstore.progress import Progress, printable
 from latentstore.sources import open_source
+from latentstore.sources.labels import Labels
+from latentstore.sources.signals.choice import choose_codec
+from latentstore.sources.signals.contents import reason_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -31,12 +34,16 @@ class Evaluation:
     """What `evaluate` measured; as text it is a table.
 
     scores: those of one entry follow each other, ours first. failures: (path, reason) of entries that cannot be read.
+    chosen: why this codec, where `evaluate` chose it. passed_over: how many entries are no part of the data set, by
+    what they are.
     """
 
     modality: Modality
     scorer: Scorer
     scores: list[Score]
     failures: list[tuple[str, str]]
+    chosen: str = ""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def codecs(self) -> list[str]:
@@ -76,7 +83,9 @@ class Evaluation:
             if any("*" in x for x in lines)
             else []
         )
-        return "\n".join([*lines, "", *self.scorer.notes(), *unequal])
+        passed = [f"passed over: {count:,} {kind}" for kind, count in sorted(self.passed_over.items())]
+        chosen = [self.chosen] if self.chosen else []
+        return "\n".join([*lines, "", *chosen, *self.scorer.notes(), *unequal, *passed])
 
     def _cells(self, scores: list[Score], ours: int, figures: Iterable[float]) -> list[str]:
         """The cells of a row after its name. ours: bytes that all of these together should equal."""
@@ -88,7 +97,7 @@ class Evaluation:
 
 def evaluate(
     source: str,
-    codec: str = "stereo-f256c108",
+    codec: str | None = None,
     *,
     quality: int | None = None,
     channels: int | None = None,
@@ -99,27 +108,32 @@ def evaluate(
 
     A codec of audio is compared with Opus, Ogg Vorbis and MP3, a codec of images with JPEG and WebP, each at the
     setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: the name of a shipped codec, or
-    the path or URL of an artifact. quality: 1 to 100; None is the codec's default. channels: decode the first so many
-    only, and count the bytes of their groups. progress: as in `convert`. Entries that cannot be read are skipped and
-    listed.
+    the path or URL of an artifact; None chooses a shipped one by what the source holds. quality: 1 to 100; None is the
+    codec's default. channels: decode the first so many only, and count the bytes of their groups. progress: as in
+    `convert`. Entries that cannot be read are skipped and listed.
 
     ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
     """
+    options, listed, why = dict(storage_options or {}), None, ""
+    if codec is None:
+        choice = choose_codec(source, Labels(), options)
+        codec, listed, why = choice.codec, choice.listed, choice.why
     chosen = load_codec(codec)
     modality, setting = chosen.modality, Setting(chosen, quality, channels)
-    listed = open_source(source, storage_options=dict(storage_options or {}), modality=modality)
+    listed = listed or open_source(source, storage_options=options, modality=modality)
     if listed.kind == "zarr":
         raise ArgumentError(f"{source} is a Zarr array; only folders of files, or tars of them, can be evaluated")
     scorer = _SCORERS[modality.name](setting)
-    result = Evaluation(modality, scorer, [], [])
+    result = Evaluation(modality, scorer, [], [], why, listed.passed_over)
     with Progress(progress) as shown:
         shown.begin(f"evaluating {source}", total=len(listed), unit=modality.nouns.many)
         for item in listed:
             try:
                 result.scores.extend(scorer.scores(item))
             except SignalError as error:
-                result.failures.append((item.path, str(error)))
-                shown.note(f"left out: {item.path}: {error}")
+                reason = reason_of(item, error, modality)
+                result.failures.append((item.path, reason))
+                shown.note(f"left out: {item.path}: {reason}")
             shown.advance(1)
     if not result.scores:
         raise ArgumentError(f"{source} holds no {modality.nouns.one} that can be read")

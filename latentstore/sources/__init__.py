@@ -12,10 +12,12 @@ from latentstore.loaders.columns import Field, require_free
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import list_folder
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
-from latentstore.sources.labels import Labels, apply_labels
-from latentstore.sources.name_pattern import is_pattern, match_names
-from latentstore.sources.places import find_tars, is_zarr, split_file
-from latentstore.sources.remarks import Told
+from latentstore.sources.labels import Labels
+from latentstore.sources.labels.apply import Labelled, apply_labels, relabelled
+from latentstore.sources.labels.classes import Numbering, read_classes
+from latentstore.sources.labels.name_pattern import is_pattern, match_names
+from latentstore.sources.places import find_tars, inside, is_zarr, split_file
+from latentstore.sources.remarks import Told, merged
 from latentstore.sources.tars.listing import list_tars
 from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, list_array
 
@@ -30,7 +32,8 @@ _ARRAYS = {"image": IMAGES, "audio": WAVEFORMS}
 class Source:
     """All entries of a source, in an order that depends on nothing but the source.
 
-    kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for them. passed_over:
+    kind: "folder", "tars" or "zarr". classes: names of the labels, where the source has names for them. by_folder:
+    whether these are the folders; otherwise they may be `fixed`, the classes that were given. passed_over:
     how many entries are no part of the data set, by what they are ("hidden or system file"). remarks: what the report
     tells of the listing. Entries that cannot be read are among the items: reading them raises a SignalError.
     """
@@ -41,6 +44,8 @@ class Source:
     classes: tuple[str, ...] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[Told, ...] = ()
+    by_folder: bool = False
+    fixed: Numbering | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -59,6 +64,7 @@ def open_source(
     modality: Modality = IMAGE,
     rate: int | None = None,
     member: str | None = None,
+    without: Sequence[str] = (),
 ) -> Source:
     """Lists a source.
 
@@ -66,18 +72,20 @@ def open_source(
     list of those; or a Zarr array or group. labels: where labels come from; a text stands for `Labels.by`.
     storage_options: for fsspec, for both. modality: of the signals that are looked for. rate: in hertz, of waveforms in
     Zarr that do not say theirs. member: the extension of the members of tars that are signals; None is the first known
-    one of a sample. Raises StoreError where it cannot be listed, ArgumentError where it is no source.
+    one of a sample. without: paths or URLs of what is no part of the source, such as the target of a conversion. Raises
+    StoreError where it cannot be listed, ArgumentError where it is no source, or its labels cannot be meant.
     """
     options = dict(storage_options or {})
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else " ".join(url)
     chosen = labels if isinstance(labels, Labels) else Labels(None if labels is None else os.fspath(labels))
-    names = chosen.by
-    pattern = names if names is not None and is_pattern(names) else None
-    beside = split_file(names, options) if names is not None and pattern is None else None
+    pattern = chosen.by if chosen.by is not None and is_pattern(chosen.by) else None
+    table = split_file(chosen.by, options) if chosen.by is not None and pattern is None else None
+    fixed = None if chosen.classes is None else read_classes(chosen.classes, options)
+    apart = {**dict.fromkeys(without, ""), **dict(_beside(chosen))}
     classes = None
     told: tuple[Told, ...] = ()
     extensions = _EXTENSIONS[modality.name]
-    tars = find_tars(url, options, extensions)
+    tars = find_tars(url, options, extensions, without)
     if tars is not None:
         items, passed, told = list_tars(tars, extensions, modality.nouns.one, member)
         kind = "tars"
@@ -85,26 +93,28 @@ def open_source(
         kind, items, passed = "zarr", list_array(location, _ARRAYS[modality.name], rate), {}
     else:
         kind = "folder"
-        items, classes, passed = list_folder(location, without=_inside(location, beside))
-    if beside is not None:
-        items, named = apply_labels(items, *beside)
-        classes = named or classes
-    if pattern is not None:
-        items, named = match_names(items, pattern)
-        classes = named if "{label}" in pattern else classes
+        items, classes, passed = list_folder(location, inside(location, apart))
+    named: Labelled | None = None
+    if table is not None:
+        named = apply_labels(items, text, *table, chosen, fixed)
+    elif pattern is not None:
+        named = match_names(items, pattern, fixed)
+    elif kind == "zarr":
+        named = relabelled(items, text, fixed)
+    if named is not None:
+        items, told = named.items, (*told, *named.remarks)
+        classes = named.classes if named.labelled else classes
+    by_folder = kind == "folder" and not (named is not None and named.labelled)
+    if fixed is not None and not by_folder:
+        classes = fixed.names
     # All entries of a source have the same fields. Members of tars are known when they are read, and checked then.
     require_free(next((i.fields for i in items if not isinstance(i, BadItem)), {}), modality, text)
-    return Source(text, kind, items, classes, passed, told)
+    return Source(text, kind, items, classes, passed, merged(told), by_folder, fixed)
 
 
-def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:
-    """The name of a file relative to a folder that holds it: labels among the entries are no entry."""
-    if file is None:
-        return None
-    if folder.local is None:
-        whole, prefix = file[0].at(file[1]), folder.url + "/"
-        return whole.removeprefix(prefix) if whole.startswith(prefix) else None
-    if file[0].local is None:
-        return None
-    path, root = file[0].path(file[1]).resolve(), folder.local.resolve()
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+def _beside(labels: Labels) -> Iterator[tuple[str, str]]:
+    """(path, what it is) of files that say something of the entries, and are none."""
+    if labels.by is not None and not is_pattern(labels.by):
+        yield labels.by, "table of labels"
+    if labels.classes is not None:
+        yield labels.classes, "list of classes"

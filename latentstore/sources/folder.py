@@ -1,14 +1,16 @@
 """A folder of images or recordings, by path or URL. Its first level of subfolders are the classes.
 
 Every file is an entry, whatever its name: its content decides what it is. Hidden files and folders, and files that
-operating systems leave behind (`JUNK`), are left out and counted. Links to folders are followed.
+operating systems leave behind (`JUNK`), are left out and counted, as is what `Apart` knows. Links to folders are
+followed.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -19,6 +21,7 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
 from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.sources.apart import Apart
 from latentstore.sources.images import MAX_FILE_BYTES
 from latentstore.sources.item import BadItem, Item, key_of, text_of, unique_keys
 
@@ -87,20 +90,26 @@ class Entry:
 
 
 def list_folder(
-    location: Location, without: str | None = None
+    location: Location, without: Mapping[str, str] | None = None
 ) -> tuple[list[Item], tuple[str, ...] | None, dict[str, int]]:
     """List a folder: (items in order of their paths, classes or None, how many entries are passed over, by kind).
 
-    without: the name of a file in the folder that is not part of the source. If there are class folders, items have
-    the field ``label`` (int): the position of their folder in classes. StoreError if the folder cannot be listed,
-    ArgumentError if it is a file.
+    without: names of files and folders in it that are no part of the source, see `Apart`. If there are class folders,
+    items have the field ``label`` (int): the position of their folder in classes. StoreError if the folder cannot be
+    listed, ArgumentError if it is a file.
     """
-    entries, hidden = [], 0
-    for found in list_names(location):
-        if found is None:
-            hidden += 1
-        elif found.name != without:
-            entries.append(found)
+    found = list(list_names(location))
+    apart = Apart(location, (e.name for e in found if e is not None), without or {})
+    passed = Counter({HIDDEN: found.count(None)})
+    entries = []
+    for e in found:
+        if e is None:
+            continue
+        kind = None if e.reason else apart.kind(e.name)
+        if kind is None:
+            entries.append(e)
+        elif kind:
+            passed[kind] += 1
     entries.sort(key=lambda entry: entry.name)
     keys = unique_keys((key_of(e.name), PurePosixPath(e.name).suffix[1:].lower()) for e in entries)
     folders = sorted({e.name.split("/", 1)[0] for e in entries if "/" in e.name})
@@ -114,7 +123,7 @@ def list_folder(
             items.append(BadItem(key, e.name, e.size_bytes, e.stamp, fields, e.reason))
         else:
             items.append(FileItem(key, e.name, e.size_bytes, e.stamp, fields, location, e.at or e.name))
-    return items, tuple(map(text_of, folders)) or None, {HIDDEN: hidden} if hidden else {}
+    return items, tuple(map(text_of, folders)) or None, dict(+passed)
 
 
 def list_names(location: Location) -> Iterator[Entry | None]:

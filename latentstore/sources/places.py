@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.sources.folder import left_out
 
-__all__ = ["expand_braces", "find_tars", "is_zarr", "split_file"]
+__all__ = ["expand_braces", "find_tars", "inside", "is_zarr", "split_file"]
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -27,12 +28,15 @@ def is_zarr(location: Location) -> bool:
 
 
 def find_tars(
-    url: str | os.PathLike[str] | Sequence[str], options: dict[str, Any], extensions: Collection[str]
+    url: str | os.PathLike[str] | Sequence[str],
+    options: dict[str, Any],
+    extensions: Collection[str],
+    without: Collection[str] = (),
 ) -> list[tuple[Location, str]] | None:
     """(folder, name in it) of each tar of the source; None if the source is not made of tars.
 
-    extensions: of images or recordings. ArgumentError if a folder holds tars and such files too, because either
-    could be the source.
+    extensions: of images or recordings. without: paths or URLs of what is no part of the source. ArgumentError if a
+    folder holds tars and such files too, because either could be the source.
     """
     if not isinstance(url, str | os.PathLike):
         urls = [tar for pattern in url for tar in expand_braces(pattern)]
@@ -45,26 +49,44 @@ def find_tars(
     if text.endswith(".tar") and not Path(text).is_dir():
         return [split_file(tar, options) for tar in expand_braces(text)]
     location = Location(text, options)
-    names = _tars_in(location, extensions)
+    names = _tars_in(location, extensions, inside(location, dict.fromkeys(without, "")))
     return [(location, name) for name in names] if names else None
 
 
-def _tars_in(location: Location, extensions: Collection[str]) -> list[str]:
+def _tars_in(location: Location, extensions: Collection[str], without: Collection[str]) -> list[str]:
     """Names of the tars directly in a folder; ArgumentError if it also holds other things that could be the source."""
     try:
         files, folders = location.children()
     except MissingError:
         return []  # listing it as a folder says what is wrong with it
+    if MANIFEST in files:
+        raise ArgumentError(f"the source {location.url} is a latentstore store already; `latentstore export` reads it")
     tars = [name for name in files if name.endswith(".tar") and not left_out(name)]
     if tars:
         signals = [name for name in files if PurePosixPath(name).suffix[1:].lower() in extensions]
         for other in [*signals, *folders]:
-            if not left_out(other):
+            if not left_out(other) and other not in without:
                 raise ArgumentError(
                     f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern "
                     "(x-{000..012}.tar), or move them to a folder of their own"
                 )
     return tars
+
+
+def inside(folder: Location, paths: Mapping[str, str]) -> dict[str, str]:
+    """The same values by names relative to a folder, of those paths or URLs that lie in it."""
+    found = {}
+    for path, value in paths.items():
+        if folder.local is None:
+            at = Location(path).url
+            name = at.removeprefix(folder.url.rstrip("/") + "/") if at.startswith(folder.url.rstrip("/") + "/") else ""
+        else:
+            local, root = Location(path).local, folder.local.resolve()
+            whole = None if local is None else local.parent.resolve() / local.name
+            name = whole.relative_to(root).as_posix() if whole is not None and whole.is_relative_to(root) else ""
+        if name and name != ".":
+            found[name] = value
+    return found
 
 
 def split_file(url: str, options: dict[str, Any]) -> tuple[Location, str]:

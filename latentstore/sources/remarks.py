@@ -43,15 +43,72 @@ KINDS: Mapping[str, Kind] = {
         "are links; the files that they point to were read",
         noun=("member of a tar", "members of tars"),
     ),
+    "class-number": Kind(
+        "has a number for its name, and another number for its label",
+        "have numbers for their names, and other numbers for their labels",
+        noun=("class", "classes"),
+    ),
     "coefficients": Kind(
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
+    ),
+    "composition": Kind(
+        "has a name in another composition of Unicode, which was taken for the same",
+        "have names in another composition of Unicode, which were taken for the same",
+        noun=("entry or class", "entries or classes"),
     ),
     "color-profile": Kind(
         "has a colour profile other than sRGB, which was not applied",
         "have a colour profile other than sRGB, which was not applied",
         ("color", "srgb"),
         "converts such colours",
+    ),
+    "empty-class": Kind(
+        "has no sample",
+        "have no sample",
+        noun=("class", "classes"),
+    ),
+    "key-case": Kind(
+        "has a key that differs from another in case or composition alone; some disks cannot hold both files",
+        "have keys that differ from others in case or composition alone; some disks cannot hold all the files",
+    ),
+    "key-control": Kind(
+        "has a key with control characters; not every disk can hold a file of that name",
+        "have keys with control characters; not every disk can hold files of these names",
+    ),
+    "key-folder": Kind(
+        "has a key whose file would be called like the folder of another",
+        "have keys whose files would be called like the folder of another",
+    ),
+    "key-long": Kind(
+        "has a key too long for the name of a file; it cannot be exported",
+        "have keys too long for names of files; they cannot be exported",
+    ),
+    "key-windows": Kind(
+        "has a key that Windows takes for no name of a file",
+        "have keys that Windows takes for no names of files",
+    ),
+    "line-break": Kind(
+        "has a line break inside quotes; if it should not, a quote is missing its partner",
+        "have line breaks inside quotes; if they should not, a quote is missing its partner",
+        noun=("row of the table", "rows of the table"),
+    ),
+    "no-label": Kind(
+        "has no label there; its label is -1",
+        "have no label there; their label is -1",
+        noun=("row", "rows"),
+    ),
+    "no-label-column": Kind(
+        "has no column 'label', so it gives no labels",
+        "have no column 'label', so they give no labels",
+        ("label_column", "NAME"),
+        "chooses another column",
+        ("table", "tables"),
+    ),
+    "replaced-column": Kind(
+        "called 'label' was left out, because another column holds the labels",
+        "called 'label' were left out, because another column holds the labels",
+        noun=("column", "columns"),
     ),
 }
 

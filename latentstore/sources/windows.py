@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from latentstore.codecs.errors import SignalError, StoreError
+from latentstore.codecs.modality import AUDIO
 from latentstore.sources.audio import resampled_length
 from latentstore.sources.audio_files import AudioLength, audio_length
 from latentstore.sources.item import BadItem, Item, unique_keys
+from latentstore.sources.signals.contents import reason_of
 from latentstore.sources.zarr_array import ArrayItem
 
 __all__ = ["WindowItem", "cut_windows"]
@@ -69,6 +71,6 @@ def _header(item: Item) -> AudioLength | str:
         with item.opened() as file:
             return audio_length(file)
     except SignalError as error:
-        return str(error)
+        return reason_of(item, error, AUDIO)
     except OSError as error:
         raise StoreError(f"{item.path} cannot be read: {error}") from error

@@ -12,19 +12,20 @@ zarr reads it, through `loaders.remote.zarr_store`, so that the retry policy is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.codecs.modality import MAX_RATE_HZ
 from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.zarr_store import tried, zarr_store
 from latentstore.sources.item import Item, key_of, unique_keys
 
-__all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "list_array"]
+__all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "fitting", "list_array"]
 
 RATES = ("rate", "sample_rate", "sampling_rate")
 
@@ -131,24 +132,26 @@ class ArrayItem(Item):
         return self.source.signal(self.index), self.fields
 
 
+def fitting(location: Location, kinds: Sequence[Kind]) -> Kind:
+    """The first of the kinds that an array may hold, or an array of a group; errors of `list_array` for the first."""
+    node, failure = _open(location), None
+    for kind in kinds:
+        try:
+            _array(location, node, kind)
+            return kind
+        except ArgumentError as error:
+            failure = failure or error
+    raise failure or ArgumentError(f"the source {location.url} holds no signals")
+
+
 def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None) -> list[Item]:
     """The signals of an array, or of the array of such signals in a group, in order.
 
     rate: in hertz, of waveforms that do not say theirs. Waveforms have the field ``rate`` (int). StoreError if the
     array cannot be read; ArgumentError if it holds no such signals, or nothing says the rate.
     """
-    import zarr
-
     url, node = location.url, _open(location)
-    if "latentstore" in node.attrs:
-        raise ArgumentError(f"the source {url} is a latentstore store already; `latentstore export` reads it")
-    if isinstance(node, zarr.Group):
-        arrays = tried(location, lambda: dict(node.arrays()))
-        name = _choose(url, arrays, kind)
-        array = arrays.pop(name)
-    else:
-        name, array, arrays = "", node, {}
-    _check(url, name, array, kind)
+    name, array, arrays = _array(location, node, kind)
     source = SignalArray(location, name, kind)
     count = array.shape[0]
     columns = {key: values for key, other in sorted(arrays.items()) if (values := _column(location, other, count))}
@@ -174,6 +177,21 @@ def _open(location: Location) -> Any:
         return tried(location, lambda: zarr.open(store, mode="r"))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise StoreError(f"the source {location.url} cannot be opened as Zarr: {error}") from error
+
+
+def _array(location: Location, node: Any, kind: Kind) -> tuple[str, Any, dict[str, Any]]:
+    """(name, array of signals, the arrays beside it by name)."""
+    import zarr
+
+    if "latentstore" in node.attrs:
+        raise ArgumentError(f"the source {location.url} is a latentstore store already; `latentstore export` reads it")
+    name, array, arrays = "", node, {}
+    if isinstance(node, zarr.Group):
+        arrays = tried(location, lambda: dict(node.arrays()))
+        name = _choose(location.url, arrays, kind)
+        array = arrays.pop(name)
+    _check(location.url, name, array, kind)
+    return name, array, arrays
 
 
 def _choose(url: str, arrays: dict[str, Any], kind: Kind) -> str:
@@ -203,8 +221,12 @@ def _rates(
     for name in RATES:
         rates = columns.pop(name, None) or ([attributes[name]] * count if name in attributes else None)
         if rates is not None:
-            if not all(isinstance(rate, int | float) and rate == int(rate) and 1 <= rate < 1 << 28 for rate in rates):
-                raise ArgumentError(f"the source {url}: its {name} is not a whole number of hertz, at least 1")
+            if not all(
+                isinstance(rate, int | float) and rate == int(rate) and 1 <= rate <= MAX_RATE_HZ for rate in rates
+            ):
+                raise ArgumentError(
+                    f"the source {url}: its {name} is not a whole number of hertz, from 1 to {MAX_RATE_HZ:,}"
+                )
             return [int(rate) for rate in rates]
     if given is None:
         raise ArgumentError(

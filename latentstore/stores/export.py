@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import wave
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,18 +16,30 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.loaders.dataset import open as open_store
-from latentstore.progress import Progress
+from latentstore.progress import Progress, printable
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
 
-__all__ = ["export", "file_path"]
+__all__ = ["Exported", "export", "file_path"]
 
 BATCH = 32
 # Samples of audio in a batch at most, unless one recording is longer.
 BATCH_SAMPLES = 1 << 24
-# The header of a WAV file counts bytes in 32 bits.
+# The header of a WAV file counts bytes, also those of a second, in 32 bits.
 MAX_WAV_BYTES = (1 << 32) - 1024
+# What the system says of a name that it cannot take. Any other failure, such as a full disk, ends an export.
+BAD_NAMES = {
+    errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENOENT,
+}  # fmt: skip
+
+
+@dataclass
+class Exported:
+    """What `export` did. count: files written. failures: (key, reason) of samples that could not be written."""
+
+    count: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 def export(
@@ -36,13 +50,14 @@ def export(
     channels: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
-) -> int:
-    """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``; returns how many.
+) -> Exported:
+    """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
     only those; None is all. The folder must be new or empty. Images have the size that is stored. Audio has the stored
-    rate and length, without the zeros that fill up windows; values beyond full scale are clipped. StoreError,
-    CorruptError (it names shard and key), ArgumentError.
+    rate and length, without the zeros that fill up windows; values beyond full scale are clipped. A sample whose key
+    can name no file there, or that no such file can hold, is left out and named. StoreError, CorruptError (it names
+    shard and key), ArgumentError.
     """
     if limit is not None and limit < 0:
         raise ArgumentError(f"limit is {limit}; it is a number of samples, 0 or more")
@@ -52,6 +67,7 @@ def export(
     dataset = open_store(store, channels=channels, storage_options=dict(storage_options or {}) or None)
     files = _FILES[dataset.modality.name]
     count = len(dataset) if limit is None else min(limit, len(dataset))
+    done = Exported()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Progress(progress) as shown, ThreadPoolExecutor() as pool:
@@ -59,11 +75,16 @@ def export(
             batch = files.batch(dataset)
             for start in range(0, count, batch):
                 samples = _samples(dataset, files, np.arange(start, min(start + batch, count)))
-                for size in pool.map(lambda sample: _write(out, files, *sample), samples):
+                for key, size, reason in pool.map(lambda sample: _write(out, files, *sample), samples):
                     shown.advance(1, bytes_out=size)
+                    if reason:
+                        done.failures.append((key, reason))
+                        shown.note(f"not written: {printable(repr(key))}: {reason}")
+                    else:
+                        done.count += 1
     except OSError as error:
         raise StoreError(f"{folder}: could not be written: {error.strerror or error}") from error
-    return count
+    return done
 
 
 class _Files(ABC):
@@ -81,7 +102,7 @@ class _Files(ABC):
 
     @abstractmethod
     def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
-        """Writes one file. rate: in hertz, of audio."""
+        """Writes one file, which is not there yet. rate: in hertz, of audio."""
 
 
 class _Png(_Files):
@@ -91,7 +112,9 @@ class _Png(_Files):
         from PIL import Image
 
         # Level 1 is three times faster than Pillow's 6; files are a few percent larger.
-        Image.fromarray(signal[..., 0] if signal.shape[-1] == 1 else signal).save(path, compress_level=1)
+        image = Image.fromarray(signal[..., 0] if signal.shape[-1] == 1 else signal)
+        with path.open("xb") as file:
+            image.save(file, "PNG", compress_level=1)
 
 
 class _Wav(_Files):
@@ -106,11 +129,15 @@ class _Wav(_Files):
 
     def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
         if 2 * signal.size > MAX_WAV_BYTES:
-            raise StoreError(
-                f"{path}: {len(signal):,} samples are too many for a WAV file: read them with `LatentLoader`"
+            raise _UnwritableError(
+                f"{len(signal):,} samples are too many for a WAV file: read them with `LatentLoader`"
+            )
+        if 2 * signal.shape[1] * rate > MAX_WAV_BYTES:
+            raise _UnwritableError(
+                f"its rate of {rate:,} hertz is too high for a WAV file: read it with `LatentLoader`"
             )
         whole = np.clip(np.rint(signal * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
-        with wave.open(str(path), "wb") as file:
+        with path.open("xb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(signal.shape[1])
             file.setsampwidth(2)
             file.setframerate(rate)
@@ -136,12 +163,25 @@ def _samples(dataset: LatentDataset, files: _Files, indices: np.ndarray) -> Iter
         yield key, files.whole(signal, fields, width), rate
 
 
-def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int) -> int:
-    """Writes one sample; returns the bytes of its file."""
-    path = file_path(folder, key, files.extension)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, signal, rate)
-    return path.stat().st_size
+class _UnwritableError(Exception):
+    """A signal that no file of the format can hold; the message is the reason."""
+
+
+def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int) -> tuple[str, int, str]:
+    """Writes one sample: (its key, the bytes of its file, why it could not be written or "")."""
+    try:
+        path = file_path(folder, key, files.extension)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, signal, rate)
+        return key, path.stat().st_size, ""
+    except (_UnwritableError, CorruptError) as error:
+        return key, 0, str(error)
+    except FileExistsError:
+        return key, 0, "another sample has a file of that name on this disk, or a folder"
+    except OSError as error:
+        if error.errno not in BAD_NAMES:
+            raise
+        return key, 0, f"the name cannot be used on this disk: {error.strerror}"
 
 
 def file_path(folder: Path, key: str, extension: str = ".png") -> Path:

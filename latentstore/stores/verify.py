@@ -22,6 +22,7 @@ from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.webdataset.read import WdsReader
 from latentstore.loaders.zarr.read import ZarrReader
 from latentstore.progress import counted
+from latentstore.stores.labels import label_problem, outside_classes
 
 # Symbols decoded at once: some tens of MB.
 BATCH_SYMBOLS = 1 << 25
@@ -135,11 +136,9 @@ class _Samples:
                     f"{self.dataset.url}: field {name!r} has {len(values)} values for the {len(indices)} samples from "
                     f"{first} on"
                 )
-        if self.dataset.classes is not None and "label" in fields:
-            labels = np.asarray(fields["label"])
-            # -1: no class, as of images that lie beside the folders of classes.
-            outside = np.flatnonzero((labels < -1) | (labels >= len(self.dataset.classes)))
-            self._labels += [f"{keys[i]!r} (sample {first + i}): label {labels[i]}" for i in outside.tolist()]
+        labels = np.asarray(fields.get("label", ())).tolist()
+        classes = self.dataset.classes
+        self._labels += [label_problem(keys[i], labels[i], classes or ()) for i in outside_classes(labels, classes)]
         return np.zeros(len(indices), np.int64) if steps is None else steps
 
     def _at_once(self) -> int:
@@ -159,7 +158,7 @@ class _Samples:
             found.append(f"{dataset.url}: {self._repeated} keys are used more than once")
         if self._labels:
             more = f" ({len(self._labels) - 1:,} more such samples)" if len(self._labels) > 1 else ""
-            found.append(f"{dataset.url}, {self._labels[0]}, and there are {len(dataset.classes or ())} classes{more}")
+            found.append(f"{dataset.url}, {self._labels[0]}{more}")
         return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentstore.codecs.arguments import Effort
 from latentstore.codecs.errors import ArgumentError, AudioError
-from latentstore.codecs.modality import AUDIO, MAX_AREA
+from latentstore.codecs.modality import AUDIO, MAX_AREA, MAX_RATE_HZ
 from latentstore.loaders.columns import Field
 from latentstore.sources.audio import MAX_VALUES, AudioReader, library_versions
 from latentstore.sources.folder import FileItem
@@ -118,6 +118,8 @@ class AudioSignals:
             own = int(fields.pop("rate")) if isinstance(data, np.ndarray) else None
             _checked(item.path, fields)
         self._reader = AudioReader(data, self.codec.in_channels, self.settings.rate, own)
+        if self._reader.rate > MAX_RATE_HZ:
+            raise AudioError(f"its rate is {self._reader.rate:,} hertz; at most {MAX_RATE_HZ:,} are stored")
         self._key, self._fields = item.key, fields
         return self._reader
 

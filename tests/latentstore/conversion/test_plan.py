@@ -13,7 +13,7 @@ from latentstore.codecs import load_codec
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.conversion.digest import listing_digest
 from latentstore.conversion.plan import make_plan, shard_bounds, shard_samples
-from latentstore.progress import Progress
+from latentstore.sources import open_source
 from latentstore.sources.item import Item
 from latentstore.sources.labels import Labels
 from latentstore.sources.signals.settings import Settings
@@ -68,12 +68,13 @@ def test_a_plan(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{i}.png")
     (tmp_path / ".hidden").touch()
     settings = Settings("RGB", 40, size=16)
-    with Progress(False) as shown:
-        plan = make_plan(str(tmp_path), Labels(), None, None, load_codec("rgb-f8c48"), settings, {}, shown)
-        assert [item.path for item in plan.items] == ["0.png", "1.png", "2.png"]
-        assert plan.bounds == [(0, 3)]
-        assert plan.passed_over == {"hidden or system file": 1}
-        assert (plan.spec.quality, plan.spec.size, plan.spec.shard_samples) == (40, (16, 16), 3)
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(LatentstoreError, match="no entries that could be images"):
-            make_plan(str(tmp_path / "empty"), Labels(), None, None, load_codec("rgb-f8c48"), settings, {}, shown)
+    codec = load_codec("rgb-f8c48")
+    plan = make_plan(open_source(tmp_path), Labels(), None, codec, settings)
+    assert [item.path for item in plan.items] == ["0.png", "1.png", "2.png"]
+    assert plan.bounds == [(0, 3)]
+    assert plan.passed_over == {"hidden or system file": 1}
+    assert (plan.spec.quality, plan.spec.size, plan.spec.shard_samples) == (40, (16, 16), 3)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.xml").touch()
+    with pytest.raises(LatentstoreError, match=r"no entries that could be images; passed over: 1 text .*\.xml"):
+        make_plan(open_source(tmp_path / "empty"), Labels(), None, codec, settings)

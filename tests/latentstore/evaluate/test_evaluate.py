@@ -46,7 +46,8 @@ def result(recordings: Path) -> Evaluation:
 
 def test_recordings_beside_peers(result: Evaluation) -> None:
     assert result.codecs == ["stereo-f256c108, quality 70", "Opus", "Ogg Vorbis", "MP3"]
-    assert [path for path, _ in result.failures] == ["notes.txt"]
+    assert (result.failures, result.passed_over) == ([], {"text beside the data (.txt)": 1})
+    assert result.chosen.startswith("the codec is stereo-f256c108: the source holds 2 recordings, most with 2 channels")
     ours = result.of(result.codecs[0])
     assert [score.entry for score in ours] == ["one.wav", "two.flac"]
     # two channels of the first, the one of the second that was copied
@@ -106,17 +107,28 @@ def test_images_beside_jpeg_and_webp(tmp_path: Path) -> None:
 
 
 def test_the_command(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(recordings), "--codec", "mono-f32c32", "--quality", "20"]) == 3
+    asked = ["--codec", "mono-f32c32", "--quality", "20"]
+    assert main(["evaluate", str(recordings), *asked]) == 0
     told = capsys.readouterr()
     assert "mono-f32c32, quality 20" in told.out
-    assert "left out: notes.txt: " in told.err
+    assert "passed over: 1 text beside the data (.txt)" in told.out
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(recordings / "cover.png")
+    try:
+        assert main(["evaluate", str(recordings), *asked]) == 3
+        told = capsys.readouterr()
+        assert main(["evaluate", str(recordings)]) == 2
+        mixed = capsys.readouterr().err
+    finally:
+        (recordings / "cover.png").unlink()
+    assert "left out: cover.png: an image (PNG): use a codec of images" in told.err
+    assert "holds 1 image and 2 recordings: say which" in mixed and "--codec decides it" in mixed
     assert "skipped 1 entry that could not be read" in told.err
 
 
 def test_mistakes(tmp_path: Path, recordings: Path) -> None:
     with pytest.raises(StoreError, match="nowhere"):
         evaluate(str(tmp_path / "nowhere"))
-    with pytest.raises(ArgumentError, match="holds no recording"):
+    with pytest.raises(ArgumentError, match="holds no image"):
         evaluate(str(tmp_path))
     with pytest.raises(ArgumentError, match="quality"):
         evaluate(str(recordings), quality=101)

@@ -96,13 +96,12 @@ def test_what_is_left_out_and_what_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "empty").mkdir()
     source = open_source(tmp_path)
-    assert source.passed_over == {"hidden or system file": 4}
+    assert source.passed_over == {"hidden or system file": 4, "text beside the data (.txt)": 1}
     items = by_key(source)
-    assert sorted(items) == ["again", "dangling", "good", "in.jpg/deep", "linked", "notes", "pipe"]
+    assert sorted(items) == ["again", "dangling", "good", "in.jpg/deep", "linked", "pipe"]
     assert reason(items["dangling"]) == "a link to nothing"
     assert reason(items["again"]) == "a link to a folder that holds it"
     assert "no regular file" in reason(items["pipe"])
-    assert "not an image of a known format" in reason(items["notes"])
     np.testing.assert_array_equal(read_image(items["linked"].read()), pixels(0))
 
 
@@ -201,8 +200,8 @@ def test_rows_and_images_without_each_other_are_reported(tmp_path: Path) -> None
     ("text", "words"),
     [
         ("path,label\n", "no rows"),
-        ("path,label\na.png\n", "row 2 has 1 cells"),
-        ("path,label\nz.png,1\n", "no row names an entry"),
+        ("path,label\na.png\n", "line 2 has 1 cells"),
+        ("path,label\nz.png,1\n", "no column names entries"),
         ("path,label\na.png,1\na,2\n", "two rows name"),
         ("path,latent\na.png,1\n", "'latent'"),
         ("path,x,x\na.png,1,2\n", "the same name"),

@@ -35,7 +35,7 @@ def store(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest
 
 
 def test_images_are_those_that_the_codec_decodes(store: Path, source: Path, tmp_path: Path) -> None:
-    assert export(str(store), str(tmp_path / "out"), progress=False) == 40
+    assert export(str(store), str(tmp_path / "out"), progress=False).count == 40
     ds = latentstore.open(store)
     for i in (0, 1, 20, 39):
         image = read_image(str(tmp_path / "out" / f"{ds[i]['key']}.png"))
@@ -83,3 +83,28 @@ def test_keys_stay_inside_the_folder(key: str, tmp_path: Path) -> None:
 def test_ordinary_keys_keep_their_names(tmp_path: Path) -> None:
     assert file_path(tmp_path, "cat/naïve 图片 (1)") == tmp_path / "cat" / "naïve 图片 (1).png"
     assert file_path(tmp_path, "12:30 a..b") == tmp_path / "12:30 a..b.png"
+
+
+def test_what_cannot_be_written_is_named_and_the_rest_goes_on(
+    codec: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from latentstore.writing import Sample, StoreSpec, open_writer
+
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    bad = ["../out", "/etc/x", "n" * 300, "a", "a\0b"]  # "a.png" is a folder when "a" comes
+    keys = ["a.png/b", *bad, "fine", "x/y"]
+    with open_writer(
+        str(tmp_path / "x.zarr"), StoreSpec.of(codec, size=(16, 16), shard_samples=8, source="")
+    ) as writer:  # type: ignore[arg-type]
+        groups = codec.compress_counted(pixels)[0]  # type: ignore[attr-defined]
+        writer.write_shard(0, [Sample(key, groups, 16, 16) for key in keys])
+        writer.finish(1)
+    done = export(str(tmp_path / "x.zarr"), str(tmp_path / "out"), progress=False)
+    assert (done.count, [key for key, _ in done.failures]) == (3, bad)
+    assert all(reason for _, reason in done.failures)
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert written == ["a.png", "a.png/b.png", "fine.png", "x/y.png"]
+    assert main(["export", str(tmp_path / "x.zarr"), str(tmp_path / "again")]) == 3
+    told = capsys.readouterr()
+    assert "3 files in " in told.out and "5 samples could not be written, and 3 files could" in told.err
+    assert "not written: '../out': the store has the key '../out'" in told.err

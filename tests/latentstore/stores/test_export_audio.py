@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pytest
 from audio_made import chirp, soundfile, write
 
 import latentstore
@@ -17,7 +18,7 @@ def test_whole_recordings_come_back(tmp_path: Path) -> None:
     store = latentstore.convert(
         write(tmp_path / "s", **clips), tmp_path / "x.zarr", codec="stereo-f256c108", quality=90
     ).url
-    assert export(store, str(tmp_path / "out")) == 2
+    assert export(store, str(tmp_path / "out")).count == 2
     codec = latentstore.load_codec("stereo-f256c108")
     for name, (audio, rate) in clips.items():
         path = tmp_path / "out" / f"{name.replace('__', '/')}.wav"
@@ -36,7 +37,7 @@ def test_whole_recordings_come_back(tmp_path: Path) -> None:
 def test_windows_lose_their_padding(tmp_path: Path) -> None:
     source = write(tmp_path / "s", a=(chirp(1, 1700), 8000))
     store = latentstore.convert(source, tmp_path / "x", format="wds", codec="mono-f32c32", seconds=0.125).url
-    assert export(store, str(tmp_path / "out"), channels=16) == 2
+    assert export(store, str(tmp_path / "out"), channels=16).count == 2
     assert [len(soundfile.read(tmp_path / "out" / f"a_0000{i}.wav")[0]) for i in (0, 1)] == [1000, 700]
 
 
@@ -51,3 +52,37 @@ def test_beyond_full_scale_is_clipped(tmp_path: Path) -> None:
     assert got.max() == 32767 and got.min() == -32768
     wrong = np.abs(got / 32768 - np.clip(loud[:, 0], -1, 1))
     assert np.median(wrong) < 0.2
+
+
+def test_a_rate_that_no_wav_holds_is_named(tmp_path: Path) -> None:
+    from latentstore.codecs.modality import MAX_RATE_HZ
+    from latentstore.stores.export import _Wav  # the limit of the format; a store of such a codec would be large
+
+    wav = _Wav()
+    wav.write(tmp_path / "a.wav", np.zeros((4, 4), np.float32), MAX_RATE_HZ)
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert file.getframerate() == MAX_RATE_HZ
+    with pytest.raises(Exception, match=r"rate of 268,435,455 hertz is too high for a WAV file"):
+        wav.write(tmp_path / "b.wav", np.zeros((4, 16), np.float32), MAX_RATE_HZ)
+
+
+def test_rates_have_one_limit(tmp_path: Path) -> None:
+    import struct
+
+    from latentstore.codecs.modality import AUDIO, MAX_RATE_HZ
+
+    header = bytearray((write(tmp_path / "s", a=(chirp(1, 500), 8000)) / "a.wav").read_bytes())
+    for rate, name in ((MAX_RATE_HZ, "most"), (MAX_RATE_HZ + 1, "more")):
+        header[24:28] = struct.pack("<I", rate)
+        (tmp_path / "s" / f"{name}.wav").write_bytes(header)
+    report = latentstore.convert(tmp_path / "s", tmp_path / "x.zarr", codec="mono-f32c32")
+    assert [(failure.path, failure.reason) for failure in report.failures] == [
+        ("more.wav", "its rate is 268,435,456 hertz; at most 268,435,455 are stored")
+    ]
+    assert export(report.url, str(tmp_path / "out")).count == 2
+    with wave.open(str(tmp_path / "out" / "most.wav")) as file:
+        assert file.getframerate() == MAX_RATE_HZ
+    with pytest.raises(latentstore.ArgumentError, match="from 1 to 268,435,455"):
+        AUDIO.check(1, 1, MAX_RATE_HZ + 1)
+    with pytest.raises(latentstore.CorruptError):
+        AUDIO.from_header(1, MAX_RATE_HZ + 1)

@@ -80,7 +80,7 @@ def test_labels_outside_the_classes(make_store: Any, layout: str, tmp_path: Path
     sealed = seal(info)
     path.write_text(json.dumps(sealed if info is manifest else {**manifest, "attributes": {"latentstore": sealed}}))
     (problem,) = verify(store.url).problems
-    assert "'a b/é 0001' (sample 1): label 1, and there are 1 classes" in problem
+    assert "'a b/é 0001': its label 1 is none of 1 class, numbered from 0" in problem
 
 
 def test_wrong_statistics(make_store: Any, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A pattern with slashes is matched with as many of the last parts of the path. A field takes as few characters as
 possible, at least one, and no slash. ``{_}`` matches text that is not kept. Extensions are compared if both the
-pattern and the name have one; names in tars and Zarr have none. Values become numbers and classes as in a CSV file.
+pattern and the name have one; names in tars and Zarr have none. Values become numbers and classes as in a table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from pathlib import PurePosixPath
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.columns import RESERVED, Field
 from latentstore.sources.item import BadItem, Item, text_of
-from latentstore.sources.labels import field_values
+from latentstore.sources.labels.apply import Labelled
+from latentstore.sources.labels.classes import Numbering
+from latentstore.sources.labels.values import field_values
+from latentstore.sources.remarks import Remark, tally
 
 __all__ = ["is_pattern", "match_names"]
 
@@ -27,11 +30,12 @@ def is_pattern(labels: str) -> bool:
     return FIELD.search(labels) is not None
 
 
-def match_names(items: Sequence[Item], pattern: str) -> tuple[list[Item], tuple[str, ...] | None]:
-    """Read fields from names: (items with the fields of their names, classes or None).
+def match_names(items: Sequence[Item], pattern: str, fixed: Numbering | None = None) -> Labelled:
+    """The entries with the fields of their names.
 
-    There are classes if a field ``label`` is text. An item whose name does not fit becomes an entry that cannot be
-    read. ArgumentError if no name fits, or the pattern is not valid.
+    fixed: the classes, if they are given. There are classes if a field ``label`` is text. An item whose name does not
+    fit becomes an entry that cannot be read. ArgumentError if no name fits, the pattern is not valid, or the labels
+    cannot be meant.
     """
     path = PurePosixPath(pattern)
     extension = "" if "{" in path.suffix else path.suffix
@@ -46,7 +50,8 @@ def match_names(items: Sequence[Item], pattern: str) -> tuple[list[Item], tuple[
     if not fitting:
         example = repr(items[0].path) if items else "nothing"
         raise ArgumentError(f"no name in the source fits the pattern {pattern!r}; the first is {example}")
-    values, classes = field_values({name: [one[name] for one in fitting] for name in fitting[0]})
+    columns = {name: [one[name] for one in fitting] for name in fitting[0]}
+    values, labels = field_values(columns, f"the pattern {pattern!r}", fixed)
     rows = iter([dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)])
     named: list[Item] = []
     for item, one in zip(items, found, strict=True):
@@ -58,7 +63,10 @@ def match_names(items: Sequence[Item], pattern: str) -> tuple[list[Item], tuple[
         else:
             reason = f"its name does not fit the pattern {pattern}"
             named.append(BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, reason))
-    return named, classes
+    if labels is None:
+        return Labelled(named, False, None)
+    composed = tally((name, Remark("composition", fixed.where if fixed else pattern)) for name in labels.recomposed)
+    return Labelled(named, True, labels.classes, composed)
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
