@@ -42,6 +42,7 @@ def convert(
     codec: str | Codec = "rgb-f8c48",
     size: int | str | None = None,
     color: str | None = None,
+    damaged: str | None = None,
     seconds: float | None = None,
     rate: int | None = None,
     quality: int | None = None,
@@ -70,6 +71,8 @@ def convert(
     size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
     color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
+    damaged: images only: "skip" leaves damaged images out, as entries that cannot be read; "keep" stores what their
+        decoder makes of them. None is "skip".
     seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
         recordings whole.
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
@@ -112,6 +115,7 @@ def convert(
         raise_errors=on_error == "raise",
         size=size,
         color=color,
+        damaged=damaged,
         seconds=seconds,
         rate=rate,
     )
