@@ -29,11 +29,15 @@ from latentstore.sources.remarks import Remark
 __all__ = ["PNG_MAGIC", "read_png"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# Chunks that Pillow gets. Those of an animation are not among them: the image that is no animation is the first frame.
-FOR_PILLOW = {b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf", b"IEND"}
 CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 PIXELS = CRITICAL | {b"tRNS"}
-COLOURS = {b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
+# Chunks that Pillow gets, and their least lengths. Those of an animation are not among them: the image that is no
+# animation is the first frame.
+FOR_PILLOW = {
+    b"IHDR": 13, b"PLTE": 3, b"IDAT": 0, b"tRNS": 0, b"eXIf": 0, b"IEND": 0, b"pHYs": 9, b"gAMA": 4, b"sRGB": 1,
+    b"cHRM": 32, b"tIME": 0, b"bKGD": 0, b"sBIT": 0,
+}  # fmt: skip
+CHECKED = FOR_PILLOW.keys() | {b"iCCP", b"cICP"}
 WORDS = {b"iCCP": "colour profile", b"eXIf": "EXIF data", b"gAMA": "gamma", b"cHRM": "primaries"}
 # Samples of a pixel by the colour type of the header; and the bits that a sample may have.
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -90,7 +94,7 @@ def read_png(data: bytes, keep: bool) -> Frame:
         raise ImageError(png.damage)
     file = _mended(png) if png.damage else data if png.all else b"".join([PNG_MAGIC, *png.kept])
     opened = _opened(file)
-    turn = orientation(opened)
+    turn = orientation(opened) if b"eXIf" in png.found else 1
     image, values = _decoded(png, file, opened)
     if not png.damage and _last_rows_are_black(png, image):
         png.damage = _missing(png)
@@ -110,7 +114,7 @@ def _parsed(data: bytes) -> Png:
             break
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
-        content, sum_ = view[at + 8 : end - 4], view[end - 4 : end]
+        content = view[at + 8 : end - 4]
         if at == len(PNG_MAGIC):
             if name == b"CgBI":
                 raise ImageError("a PNG in Apple's own form for iPhones (CgBI), which is not read: convert it to PNG")
@@ -123,17 +127,16 @@ def _parsed(data: bytes) -> Png:
             if name == b"IDAT":
                 png.pixels.append(content)
             break
-        checked = name in PIXELS or name in COLOURS or name == b"eXIf"
-        right = not checked or zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(sum_, "big")
+        right = name in CHECKED and zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
         if not right and name in PIXELS:
             png.damage = png.damage or f"damaged: the checksum of PNG chunk {_name(name)} at byte {at} does not match"
             if name == b"IHDR":
                 raise ImageError(png.damage)
         if name not in CRITICAL and not name[0] & 32:
             raise ImageError(f"a PNG with a chunk {_name(name)} that changes its pixels, which is not read")
-        if not right and name in WORDS:
+        if name in WORDS and not right:
             png.remarks.append(Remark("metadata", f"{WORDS[name]} of a wrong checksum"))
-        if name in FOR_PILLOW and right:
+        if right and length >= FOR_PILLOW.get(name, length + 1):
             png.kept.append(view[at:end])
         else:
             png.all = False
@@ -272,6 +275,9 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
     """Whether rows may be missing: Pillow leaves such rows 0, and no error."""
     if png.interlaced:
         return True
+    last_pixel = image.getpixel((png.width - 1, png.height - 1))
+    if last_pixel if isinstance(last_pixel, int) else any(last_pixel or ()):
+        return False
     last = image.crop((0, png.height - 1, png.width, png.height))
     return not np.asarray(last).any()
 
