@@ -87,6 +87,12 @@ def add(commands: Commands) -> None:
         metavar="SPACE",
         help="images only: 'srgb' converts colours through the profile of each file (default: keep their values)",
     )
+    option(
+        "--damaged",
+        metavar="HOW",
+        help="images only: what to do with images of which pixels are missing or damaged: skip = treat them as "
+        "unreadable; keep = store what is there (default: skip)",
+    )
     option("--quality", type=int, metavar="Q", help="1 to 100 (default: the codec's)")
     option(
         "--effort",
@@ -149,6 +155,7 @@ def run(options: argparse.Namespace) -> int:
         codec=options.codec,
         size=options.size,
         color=options.color,
+        damaged=options.damaged,
         seconds=options.seconds,
         rate=options.rate,
         quality=options.quality,

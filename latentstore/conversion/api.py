@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.arguments import Effort, require_effort, require_quality
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
+from latentstore.codecs.modality import AUDIO, IMAGE
 from latentstore.conversion.dispatch import Dispatch
 from latentstore.conversion.plan import make_plan
 from latentstore.conversion.quarantine import ON_ERROR
@@ -48,6 +49,7 @@ def convert(
     codec: str | Codec | None = None,
     size: int | str | None = None,
     color: str | None = None,
+    damaged: str | None = None,
     seconds: float | None = None,
     rate: int | None = None,
     quality: int | None = None,
@@ -78,6 +80,8 @@ def convert(
     size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
     color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
+    damaged: images only: "skip" leaves damaged images out, as entries that cannot be read; "keep" stores what their
+        decoder makes of them. None is "skip".
     seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
         recordings whole.
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
@@ -124,22 +128,24 @@ def convert(
             raise_errors=on_error == "raise",
             size=size,
             color=color,
+            damaged=damaged,
             seconds=seconds,
             rate=rate,
         )
 
+    members = {IMAGE.name: image_member, AUDIO.name: audio_member}
     chosen = load_codec(codec) if isinstance(codec, str) else codec
     if chosen is not None:  # before the source is listed, which may take long
         settings_of(chosen)
-        _member(chosen, image_member, audio_member)
+        _member(chosen, members)
     with Progress(progress) as shown:
         shown.begin(f"listing {source}")
         listed, why = None, ""
         if chosen is None:
-            choice = choose_codec(source, asked, options, rate, without)
+            choice = choose_codec(source, asked, options, rate, members, without)
             chosen, listed, why = load_codec(choice.codec), choice.listed, choice.why
             shown.note(why)
-        settings, member = settings_of(chosen), _member(chosen, image_member, audio_member)
+        settings, member = settings_of(chosen), _member(chosen, members)
         if listed is None:
             listed = open_source(source, asked, options, chosen.modality, rate, member, without)
         plan = make_plan(listed, asked, member, chosen, settings)
@@ -176,12 +182,11 @@ def _of_target(source: str, target: str, kind: str) -> tuple[str, ...]:
     return place, f"{place}{PARTIAL}"
 
 
-def _member(codec: Codec, image: str | None, audio: str | None) -> str | None:
-    """The extension of the members of tars that are signals."""
-    given = {"image": image, "audio": audio}
-    member = given.pop(codec.modality.name)
-    for name, value in given.items():
-        if value is not None:
+def _member(codec: Codec, members: Mapping[str, str | None]) -> str | None:
+    """The extension of the members of tars that are signals. members: what was given, by modality."""
+    member = members[codec.modality.name]
+    for name, value in members.items():
+        if value is not None and name != codec.modality.name:
             raise ArgumentError(
                 f"{name}_member is given, and {codec.name} is a codec of {codec.modality.nouns.many}: use "
                 f"{codec.modality.name}_member"

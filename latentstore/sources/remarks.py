@@ -110,6 +110,26 @@ KINDS: Mapping[str, Kind] = {
         "called 'label' were left out, because another column holds the labels",
         noun=("column", "columns"),
     ),
+    "damaged": Kind(
+        "is damaged; what its decoder made of it was kept", "are damaged; what their decoder made of them was kept"
+    ),
+    "dark": Kind(
+        "has 16-bit values that are all below 4096, so it came out very dark",
+        "have 16-bit values that are all below 4096, so they came out very dark",
+    ),
+    "decoder-warning": Kind(
+        "has bytes that its decoder did not expect, which may be damage",
+        "have bytes that their decoder did not expect, which may be damage",
+    ),
+    "floats-0-1": Kind("has floats; 1 was taken as white", "have floats; 1 was taken as white"),
+    "floats-0-255": Kind("has floats; 255 was taken as white", "have floats; 255 was taken as white"),
+    "metadata": Kind(
+        "has a colour profile or EXIF data that cannot be used, and was read without it",
+        "have a colour profile or EXIF data that cannot be used, and were read without it",
+    ),
+    "transparent": Kind(
+        "is transparent everywhere, and was stored as white", "are transparent everywhere, and were stored as white"
+    ),
 }
 
 

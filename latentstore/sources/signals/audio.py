@@ -37,9 +37,9 @@ class AudioFrontEnd(FrontEnd):
 
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, damaged: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
-        for name, value in (("size", size), ("color", color)):
+        for name, value in (("size", size), ("color", color), ("damaged", damaged)):
             if value is not None:
                 raise ArgumentError(
                     f"{name} applies to images, and {codec.name} is a codec of audio: leave it out, or use a codec of "

@@ -57,7 +57,7 @@ class FrontEnd(ABC):
     @abstractmethod
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, damaged: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
         """Checks the options that `convert` was given, and fills in defaults.
 

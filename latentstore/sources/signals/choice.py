@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +31,8 @@ IMAGE_CODEC = "rgb-f8c48"
 # So many entries are looked into, evenly spread; of the others the extension says what they are.
 LOOKED_AT = 256
 HEADERS = 16
+# Of tars, the first ones, until one holds a sample.
+TARS = 8
 AT_A_TIME = 16
 _EXTENSIONS = {"image": IMAGE_EXTENSIONS, "audio": AUDIO_EXTENSIONS}
 
@@ -49,16 +51,17 @@ def choose_codec(
     labels: Labels,
     storage_options: dict[str, Any],
     rate: int | None = None,
+    members: Mapping[str, str | None] | None = None,
     without: Sequence[str] = (),
 ) -> Choice:
     """The shipped codec for what the source holds: images, or recordings of some channels and rate.
 
-    Arguments as of `open_source`. ArgumentError where it holds both images and recordings, neither of them, or
+    Arguments as of `open_source`; members: the extension of the members of tars that are signals, by modality. ArgumentError where it holds both images and recordings, neither of them, or
     recordings that no shipped codec takes. Errors of `open_source` as well.
     """
     text = os.fspath(url)
     if find_tars(url, storage_options, (), without) is not None:
-        return _of_tars(text, storage_options, rate, without)
+        return _of_tars(text, storage_options, members or {}, without)
     if is_zarr(location := Location(text, storage_options)):
         if fitting(location, (IMAGES, WAVEFORMS)) is IMAGES:
             return Choice(IMAGE_CODEC, f"the codec is {IMAGE_CODEC}: the source is an array of images")
@@ -69,13 +72,17 @@ def choose_codec(
     return _decided(listed, counts, listed.items)
 
 
-def _of_tars(text: str, options: dict[str, Any], rate: int | None, without: Sequence[str]) -> Choice:
-    """By the first tar: the headers of all are read later."""
-    location, name = (find_tars(text, options, (), without) or [])[0]
-    found = {
-        modality: [item for item in open_source([location.at(name)], None, options, modality) if not _bad(item)]
-        for modality in MODALITIES
-    }
+def _of_tars(
+    text: str, options: dict[str, Any], members: Mapping[str, str | None], without: Sequence[str]
+) -> Choice:
+    """By the first tar with a sample: the headers of all are read later."""
+    found: dict[Modality, list[Item]] = {}
+    for location, name in (find_tars(text, options, (), without) or [])[:TARS]:
+        for modality in MODALITIES:
+            listed = open_source([location.at(name)], None, options, modality, member=members.get(modality.name))
+            found[modality] = [item for item in listed if not _bad(item)]
+        if any(found.values()):
+            break
     counts = Counter({modality.name: len(items) for modality, items in found.items()})
     return _decided(None, counts, found[AUDIO], text)
 

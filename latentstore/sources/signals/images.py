@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import __version__ as pillow_version
 
 from latentstore.codecs.arguments import Effort
 from latentstore.codecs.errors import ArgumentError
-from latentstore.sources.images import read_image
+from latentstore.sources.images import DAMAGED, check_options, read_image
 from latentstore.sources.item import Item
+from latentstore.sources.remarks import Remark
 from latentstore.sources.signals.base import FrontEnd, Signal, Signals
-from latentstore.sources.signals.settings import SPACES, Settings
+from latentstore.sources.signals.settings import Settings
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageFrontEnd", "ImageSignals"]
 
 DEFAULT_SIDE = 256
+DEFAULT_DAMAGED = DAMAGED[0]
 MAX_SIDE = 1 << 15
 
 
@@ -29,7 +32,7 @@ class ImageFrontEnd(FrontEnd):
 
     def settings(
         self, codec: Codec, *, quality: int, effort: Effort, raise_errors: bool,
-        size: int | str | None, color: str | None, seconds: float | None, rate: int | None,
+        size: int | str | None, color: str | None, damaged: str | None, seconds: float | None, rate: int | None,
     ) -> Settings:  # fmt: skip
         for name, value in (("seconds", seconds), ("rate", rate)):
             if value is not None:
@@ -37,9 +40,10 @@ class ImageFrontEnd(FrontEnd):
                     f"{name} applies to audio, and {codec.name} is a codec of images: leave it out, or use a codec of "
                     "audio"
                 )
-        if color not in (None, *SPACES):
-            raise ArgumentError(f"color is {color!r}; it is {' or '.join(map(repr, SPACES))}, or None")
-        return Settings(codec.mode, quality, effort, raise_errors, size=_side(size), color=color)
+        check_options(color, damaged or DEFAULT_DAMAGED)
+        return Settings(
+            codec.mode, quality, effort, raise_errors, size=_side(size), color=color, damaged=damaged or DEFAULT_DAMAGED
+        )
 
     def entries(self, items: Sequence[Item], settings: Settings) -> Sequence[Item]:
         return items
@@ -51,8 +55,10 @@ class ImageFrontEnd(FrontEnd):
         return {
             "resize": settings.size or "native",
             "color": settings.color,
+            "damaged": settings.damaged,
             "images": count,
             "pillow": pillow_version,
+            "simplejpeg": version("simplejpeg"),
         }
 
 
@@ -65,8 +71,11 @@ class ImageSignals:
     def read(self, item: Item) -> Signal:
         data, fields = item.load()
         self.bytes_in += data.nbytes if isinstance(data, np.ndarray) else len(data)
-        image = read_image(data, self.settings.mode, self.settings.size)
-        return Signal(image, image.shape[1], image.shape[0], fields)
+        settings, remarks = self.settings, list[Remark]()
+        image = read_image(
+            data, settings.mode, settings.size, color=settings.color, damaged=settings.damaged, remarks=remarks
+        )
+        return Signal(image, image.shape[1], image.shape[0], fields, tuple(remarks))
 
     def close(self) -> None:
         pass

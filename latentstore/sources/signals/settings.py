@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from latentstore.codecs.arguments import Effort
 from latentstore.codecs.modality import Modality, Nouns, modality_of
 
-__all__ = ["SPACES", "Settings"]
-
-SPACES = ("srgb",)
-"""Colour spaces that the colours of images can be converted to."""
+__all__ = ["Settings"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +17,7 @@ class Settings:
     mode: of the codec: "RGB", "L" or "audio". quality: 1 to 100. effort: "default" or "fast". raise_errors: an entry
     that cannot be read ends the conversion. size: images only, the side of the square in pixels; None keeps every
     image's size. color: images only, the colour space that colours are converted to; None keeps them as they are.
+    damaged: images only, "skip" refuses damaged images, "keep" stores what their decoder makes of them.
     window: audio only, samples of a window; None keeps recordings whole. rate: audio only, in hertz; None keeps every
     recording's rate.
     """
@@ -30,6 +28,7 @@ class Settings:
     raise_errors: bool = False
     size: int | None = None
     color: str | None = None
+    damaged: str = "skip"
     window: int | None = None
     rate: int | None = None
 

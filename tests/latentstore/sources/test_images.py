@@ -291,7 +291,7 @@ def test_bombs_are_refused_at_once() -> None:
 def test_what_is_no_image_says_so(tmp_path: Path) -> None:
     refused(b"", "the file is empty")
     refused(b"a shopping list", "not an image of a known format", "15 bytes", "shopping")
-    refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format")
+    refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "EPS", "render it to PNG")
     refused(tmp_path / "absent.png", "No such file")
     refused(str(tmp_path), "Is a directory")
 

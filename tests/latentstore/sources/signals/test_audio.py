@@ -25,7 +25,7 @@ FRONT_END, RATE = front_end_of(AUDIO), 8000
 
 
 def settings(**options: Any) -> Settings:
-    given: dict[str, Any] = {"size": None, "color": None, "seconds": None, "rate": None, **options}
+    given: dict[str, Any] = {"size": None, "color": None, "damaged": None, "seconds": None, "rate": None, **options}
     return FRONT_END.settings(load_codec("mono-f32c32"), quality=60, effort="default", raise_errors=False, **given)
 
 

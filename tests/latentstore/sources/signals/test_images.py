@@ -36,7 +36,7 @@ def made(data: Any) -> Item:
 
 
 def settings(**options: Any) -> Settings:
-    given: dict[str, Any] = {"size": None, "color": None, "seconds": None, "rate": None, **options}
+    given: dict[str, Any] = {"size": None, "color": None, "damaged": None, "seconds": None, "rate": None, **options}
     return FRONT_END.settings(load_codec("gray-f8c16"), quality=60, effort="fast", raise_errors=True, **given)
 
 
@@ -81,7 +81,8 @@ def test_signals_are_of_the_mode_and_size_asked_for() -> None:
 
 def test_facts_tell_what_decides_the_bytes() -> None:
     facts = FRONT_END.facts(settings(size=16), 7)
-    assert (facts["resize"], facts["images"], set(facts)) == (16, 7, {"resize", "color", "images", "pillow"})
+    names = {"resize", "color", "damaged", "images", "pillow", "simplejpeg"}
+    assert (facts["resize"], facts["images"], set(facts)) == (16, 7, names)
     assert FRONT_END.facts(settings(size="native"), 7)["resize"] == "native"
 
 
