@@ -70,8 +70,8 @@ def convert(
     size: images only: the centre square is cut out and resized to size x size pixels; "native" keeps every image's
         size. None is 256.
     color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
-    seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
-        recordings whole.
+    seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.audio.windows`; None
+        keeps recordings whole.
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
         recordings keep theirs.
     quality: 1 to 100; None is the codec's default.

@@ -63,6 +63,11 @@ class Item:
         """Its file, to read a header from. Errors as in `read`; reading from it may raise OSError too."""
         raise SignalError("it is not a file")
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its file lies on this machine, so that all of it can be read at little cost."""
+        return False
+
     def with_(self, **changes: Any) -> Self:
         """A copy with other values."""
         return replace(self, **changes)

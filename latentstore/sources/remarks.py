@@ -33,6 +33,18 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "beyond-full-scale": Kind(
+        "goes beyond full scale (-1 to 1); 16-bit files that are made of it will be clipped",
+        "go beyond full scale (-1 to 1); 16-bit files that are made of them will be clipped",
+    ),
+    "cancelled": Kind(
+        "lost most of its level when two inputs were mixed to one, because they cancel each other",
+        "lost most of their level when two inputs were mixed to one, because they cancel each other",
+    ),
+    "clipped": Kind(
+        "is clipped: many of its samples are at full scale",
+        "are clipped: many of their samples are at full scale",
+    ),
     "coefficients": Kind(
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
@@ -43,6 +55,14 @@ KINDS: Mapping[str, Kind] = {
         ("color", "srgb"),
         "converts such colours",
     ),
+    "down-sampled": Kind(
+        "was resampled to a lower rate, so nothing above half of that rate is kept",
+        "were resampled to a lower rate, so nothing above half of that rate is kept",
+        ("rate", "HERTZ"),
+        "chooses another rate",
+    ),
+    "faint": Kind("stays below -80 dBFS", "stay below -80 dBFS"),
+    "silent": Kind("is silent: all its samples are 0", "are silent: all their samples are 0"),
 }
 
 

@@ -1,4 +1,4 @@
-"""latentstore/clips.py: every kind of file becomes the samples it stands for, or is refused with the reason."""
+"""Every kind of file becomes the samples it stands for, or is refused with the reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from audio_made import chirp, encoded
 
 from latentstore.codecs.errors import AudioError, LatentstoreError
-from latentstore.sources import audio as clips
-from latentstore.sources.audio import AudioReader, read_audio, resampled_length
-from latentstore.sources.audio_files import audio_length
+from latentstore.sources.audio import reader as clips
+from latentstore.sources.audio.files import audio_length
+from latentstore.sources.audio.reader import AudioReader, read_audio, resampled_length
 
 RATE = 8000
 
@@ -201,7 +201,7 @@ def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 def test_importing_loads_neither() -> None:
     program = (
         "import sys, latentstore.conversion.api, latentstore.conversion.run\n"
-        "import latentstore.sources.audio, latentstore.sources.windows\n"
+        "import latentstore.sources.audio.reader, latentstore.sources.audio.windows\n"
         "assert not {'soundfile', 'soxr'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -2,7 +2,7 @@
 
 Window i of a recording holds the samples from i * length on, at the store's rate. The last window is kept if at least
 half of it is audio, or if it is the only one: no recording is left out for being short. Zeros fill it up. The length
-of a recording is read from its header.
+of a recording is read from its header, which is checked as far as its format allows without reading all of it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from latentstore.codecs.errors import SignalError, StoreError
-from latentstore.sources.audio import resampled_length
-from latentstore.sources.audio_files import AudioLength, audio_length
+from latentstore.sources.audio.files import AudioLength, audio_length
+from latentstore.sources.audio.reader import resampled_length
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.zarr_array import ArrayItem
 
@@ -25,11 +25,13 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class WindowItem(Item):
-    """A window of a recording. start, stop: its samples, at the store's rate; fewer than a window's at the end."""
+    """A window of a recording. start, stop: its samples, at the store's rate; fewer than a window's at the end. total:
+    samples of the recording, at that rate."""
 
     whole: Item | None = None
     start: int = 0
     stop: int = 0
+    total: int = 0
 
 
 def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
@@ -54,7 +56,7 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
             stamp = f"{item.stamp} {start}+{length}@{rate}"
             path = f"{item.path} [{start / rate:g} s]"
             key = f"{item.key}_{i:0{DIGITS}d}"
-            cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop))
+            cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop, samples))
     keys = unique_keys((item.key, "") for item in cut)
     return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
 
@@ -67,7 +69,7 @@ def _header(item: Item) -> AudioLength | str:
             samples, channels = item.source.length
             return AudioLength(samples, int(item.fields["rate"]), channels)
         with item.opened() as file:
-            return audio_length(file)
+            return audio_length(file, near=item.is_local)
     except SignalError as error:
         return str(error)
     except OSError as error:
