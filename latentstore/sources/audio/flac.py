@@ -85,7 +85,9 @@ def _total(view: View, stream: _Stream, end: int) -> int | None:
         if stops == stream.total:
             return stops
         if stops is not None and tries and _crc16(data[at:]) == 0:
-            return stops if stops > stream.total else None
+            if stops < stream.total:
+                raise AudioError(f"cut short: its header says {stream.total:,} samples, and it holds {stops:,}")
+            return stops
         tries -= stops is not None and tries > 0
     return None
 

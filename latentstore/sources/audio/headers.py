@@ -88,23 +88,23 @@ def caf(view: View) -> Checked:
         elif name == b"pakt" and length >= 24:
             valid = struct.unpack(">q", view.at(at + 20, 8))[0]
         elif name == b"data":
-            data = (at + 16, length - 4)
             if reason := _caf_rest(view, at + 12 + length):
                 raise AudioError(reason)
             if valid is None:
                 valid = _caf_valid(view, at + 12 + length)
-            return _caf_checked(view, format, *data, valid)
+            given = view.patched({at + 4: struct.pack(">q", length)}) if unknown else view
+            return _caf_checked(given, format, length - 4, valid)
         at += 12 + length
     raise AudioError("cut short, or it holds no samples: its chunk of samples is missing")
 
 
-def _caf_checked(view: View, format: bytes, start: int, length: int, valid: int | None) -> Checked:
+def _caf_checked(view: View, format: bytes, length: int, valid: int | None) -> Checked:
     if len(format) < 32:
         raise AudioError("damaged: the format of its samples is not said before them")
     kind, _, a_packet, _, channels, _ = struct.unpack(">4s5I", format[8:])
     if kind in CAF_PCM:
-        if not a_packet or length % a_packet:
-            raise AudioError(f"damaged: {length:,} bytes of samples are no whole number of {channels} channels")
+        if not a_packet:
+            raise AudioError(f"its header announces {channels} channels, and samples of 0 bytes")
         return Checked(view, _some(length // a_packet))
     if kind != b"alac":
         raise AudioError(f"CAF of the format {kind.decode('latin-1')!r}, which is not read: convert it to PCM")

@@ -207,7 +207,7 @@ def _checked(view: View, found: _Wave, order: str, as_it_is: View | None) -> Che
     given = as_it_is or view.made([_head(format, found.samples, whole, order), (found.start, found.start + whole)])
     if tag in SAMPLED:
         return Checked(given, found.length // align)
-    return Checked(given, _of_blocks(found, tag, channels, align, order))
+    return Checked(given, _of_blocks(found, align, order))
 
 
 def _head(format: bytes, samples: int | None, length: int, order: str) -> bytes:
@@ -218,14 +218,12 @@ def _head(format: bytes, samples: int | None, length: int, order: str) -> bytes:
         size = struct.pack("<QQQI", 4 + 36 + len(chunks) + 8 + length, length, 0, 0)
         start, said = b"RF64" + b"\xff" * 4 + b"WAVEds64" + struct.pack("<I", len(size)) + size, UNKNOWN
     else:
-        start = (
-            (b"RIFX" if order == ">" else b"RIFF") + struct.pack(order + "I", 4 + len(chunks) + 8 + length) + b"WAVE"
-        )
-        said = length
+        magic, said = b"RIFX" if order == ">" else b"RIFF", length
+        start = magic + struct.pack(order + "I", 4 + len(chunks) + 8 + length) + b"WAVE"
     return start + chunks + b"data" + struct.pack(order + "I", said)
 
 
-def _of_blocks(found: _Wave, tag: int, channels: int, align: int, order: str) -> int | None:
+def _of_blocks(found: _Wave, align: int, order: str) -> int | None:
     """Samples of audio that is coded in blocks, the last of which need not be full: `fact` says how many.
 
     None where it does not say, or says what the blocks cannot hold: then all blocks are full.
