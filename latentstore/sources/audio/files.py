@@ -71,6 +71,11 @@ class _Guarded:
             self.failure = error
             return b""
 
+    def readinto(self, buffer: Any) -> int:
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
 
 def library(name: str) -> Any:
     """The module soundfile or soxr; LatentstoreError where it is not installed."""

@@ -58,10 +58,10 @@ def _stream(view: View) -> _Stream:
         raise AudioError("damaged or cut short: its header (STREAMINFO) is not whole")
     at, last = 4, False
     for _ in range(MOST_BLOCKS):
-        block = view.at(at, 4)
-        if len(block) < 4:
+        metadata = view.at(at, 4)
+        if len(metadata) < 4:
             raise AudioError("cut short: it ends in its metadata")
-        last, at = bool(block[0] & 0x80), at + 4 + int.from_bytes(block[1:], "big")
+        last, at = bool(metadata[0] & 0x80), at + 4 + int.from_bytes(metadata[1:], "big")
         if last:
             break
     if not last:

@@ -161,6 +161,10 @@ class AudioReader:
         require_scale(self.levels.peak)
         return out
 
+    def begin_levels(self) -> None:
+        """Lets `levels` be of what is read from here on."""
+        self.levels = self.levels.next() if len(self._rest) else Levels()
+
     def check_scale(self) -> None:
         """AudioError where samples of a recording of floats are in another scale. It reads all of one, and begins anew.
 

@@ -20,6 +20,7 @@ __all__ = ["MOST_CHUNKS", "is_open", "trailing", "w64", "wave"]
 
 UNKNOWN = 0xFFFFFFFF
 MOST_CHUNKS = 4096
+MIN_CHUNK_BYTES = 8
 # Programs that pad a file to a sector write zeros.
 PADDING_BYTES = 4096
 # Lengths this near to 2^31 and 2^32 stand for "unknown".
@@ -60,7 +61,8 @@ def is_open(length: int) -> bool:
 
 def wave(view: View) -> Checked:
     """The samples of a RIFF, RIFX, RF64 or BW64 file."""
-    magic, order = view.at(0, 4), ">" if view.at(0, 4) == b"RIFX" else "<"
+    magic = view.at(0, 4)
+    order = ">" if magic == b"RIFX" else "<"
     found = _chunks(view, order)
     as_it_is = magic in (b"RIFF", b"RIFX", b"RF64") and not found.open
     return _checked(view, found, order, view if as_it_is else None)
@@ -151,7 +153,7 @@ def trailing(view: View, at: int, order: str) -> str:
     Some programs leave out the zero behind a chunk of an odd length: chunks may begin at `at`, or one byte later.
     """
     rest = view.size - at
-    if rest < 8 or _zeros(view, at):
+    if rest < MIN_CHUNK_BYTES or _zeros(view, at):
         return ""
     reasons = [_chain(view, at, order), _chain(view, at + 1, order)]
     if "" in reasons:
@@ -163,7 +165,7 @@ def _chain(view: View, at: int, order: str) -> str | None:
     """What stands from `at` on: "" for chunks and tags up to the end, a reason to refuse it, None for anything else."""
     end = audio_end(view, at)
     for _ in range(MOST_CHUNKS):
-        if end - at < 8 or _zeros(view, at):
+        if end - at < MIN_CHUNK_BYTES or _zeros(view, at):
             return ""
         name, length = struct.unpack(order + "4sI", view.at(at, 8))
         if name in WHOLE_FILES:

@@ -11,6 +11,7 @@ from typing import Protocol
 __all__ = ["Checked", "Seekable", "View"]
 
 SCAN_BYTES = 1 << 20
+HEAD_BYTES = 512
 # libsndfile looks for a tag in so many bytes at the end, and does without the file if it cannot read them.
 LAST_BYTES = 128
 
@@ -44,6 +45,7 @@ class View:
         for part in self._parts:
             self._starts.append(at)
             at += len(part) if isinstance(part, bytes) else part[1] - part[0]
+        self._head: bytes | None = None
         self.size, self._claimed, self._at = at, claims if claims > at + LAST_BYTES else at, 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -65,6 +67,13 @@ class View:
 
     def at(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on; fewer at the end."""
+        if offset + size <= HEAD_BYTES:  # headers are read in many small pieces
+            if self._head is None:
+                self._head = self._read(0, HEAD_BYTES)
+            return self._head[offset : offset + size]
+        return self._read(offset, size)
+
+    def _read(self, offset: int, size: int) -> bytes:
         pieces, stop = [], min(offset + size, self.size)
         i = bisect_right(self._starts, offset) - 1
         while offset < stop:

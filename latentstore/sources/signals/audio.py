@@ -106,14 +106,18 @@ class AudioSignals:
         reader = self._reader
         if reader is None or self._key != item.whole.key:
             reader = self._opened(item.whole)
-            reader.check_scale()
+            try:
+                reader.check_scale()
+            except AudioError:
+                self.close()
+                raise
         if reader.samples != item.total:
             self.close()
             less = "fewer" if reader.samples < item.total else "more"
             raise AudioError(
                 f"it has {reader.samples:,} samples, {less} than when the source was listed: {item.total:,}"
             )
-        reader.levels = reader.levels.next()
+        reader.begin_levels()
         values = np.zeros((self.settings.window, self.codec.in_channels), np.float32)
         values[: item.stop - item.start] = reader.read(item.start, item.stop)
         fields = {**self._fields, "rate": reader.rate, "samples": item.stop - item.start}
