@@ -29,7 +29,9 @@ IMAGE_EXTENSIONS = {
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "ppm", "pgm", "pbm",
     "pnm", "avif", "jp2", "j2k", "jpx", "tga", "qoi", "pcx", "ico", "sgi",
 }
-AUDIO_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc"}
+AUDIO_EXTENSIONS = {
+    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "w64", "rf64", "bw64", "au", "caf", "sph",
+}
 # fmt: on
 
 

@@ -11,6 +11,7 @@ from latentstore.sources.audio.view import Checked, View
 __all__ = ["aiff"]
 
 COMM_BYTES = 18
+UNKNOWN = 0xFFFFFFFF
 # By compression type: bytes of a sample, 0 where COMM says its bits.
 SAMPLED = {
     b"NONE": 0, b"sowt": 0, b"twos": 0, b"in24": 3, b"in32": 4, b"42ni": 4, b"23ni": 4, b"fl32": 4, b"FL32": 4,
@@ -51,6 +52,8 @@ def _checked(view: View, comm: int, at: int, length: int, samples: int, a_frame:
     """comm, at: where COMM and SSND begin. a_frame: bytes of a frame that holds `packed` samples of every channel."""
     offset = struct.unpack(">I", view.at(at + 8, 4).ljust(4, b"\0"))[0]
     begin, room = at + 16 + offset, view.size - at - 16 - offset
+    if room < 0:
+        raise AudioError("cut short: its samples are said to begin behind its end")
     unknown = (length > room + offset + 8 and is_open(length)) or (
         length <= 8 and room > 0 and bool(trailing(view, begin, ">"))
     )
@@ -59,8 +62,10 @@ def _checked(view: View, comm: int, at: int, length: int, samples: int, a_frame:
         if samples and not is_open(samples) and samples != held:
             raise AudioError(f"its header says {samples * packed:,} samples, and it holds {held * packed:,}")
         whole = held * a_frame
+        if not held or begin + whole > UNKNOWN:
+            raise AudioError("it holds no samples" if not held else "it holds more than an AIFF file can")
         sizes = {comm + 10: struct.pack(">I", held), at + 4: struct.pack(">I", 8 + offset + whole)}
-        total = struct.pack(">I", min(begin + whole - 8, 0xFFFFFFFF))
+        total = struct.pack(">I", begin + whole - 8)
         return Checked(view.cut(0, begin + whole).patched({4: total, **sizes}), held * packed)
     if length > view.size - at - 8:
         raise AudioError(f"cut short: it has {room:,} of {length - 8 - offset:,} bytes of samples")
@@ -69,7 +74,7 @@ def _checked(view: View, comm: int, at: int, length: int, samples: int, a_frame:
         raise AudioError(f"its header says {max(held, 0) * packed:,} samples, and {reason}")
     if held < 1:
         raise AudioError("it holds no samples")
-    if samples in (0, 0xFFFFFFFF):
+    if samples in (0, UNKNOWN):
         return Checked(view.patched({comm + 10: struct.pack(">I", held)}), held * packed)
     if samples != held:
         raise AudioError(

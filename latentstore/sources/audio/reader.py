@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from latentstore.sources.audio.view import Checked
 
-__all__ = ["MAX_VALUES", "AudioReader", "library_versions", "read_audio", "resampled_length"]
+__all__ = ["MAX_VALUES", "AudioReader", "library_versions", "read_audio", "require_near", "resampled_length"]
 
 # 2 GiB as float32: an hour and a half of stereo at 44.1 kHz.
 MAX_VALUES = 1 << 29
@@ -58,6 +58,12 @@ def read_audio(data: bytes | np.ndarray, inputs: int, rate: int | None = None) -
 def resampled_length(samples: int, own: int, rate: int) -> int:
     """The number of samples at `rate` that `samples` at the rate `own` become; both rates in hertz."""
     return max(1, (2 * samples * rate + own) // (2 * own))
+
+
+def require_near(own: int, rate: int) -> None:
+    """AudioError where a recording at the rate `own` would grow or shrink too much at `rate`; both in hertz."""
+    if max(rate, own) > MOST_RESAMPLING * min(rate, own):
+        raise AudioError(f"its header says {own:,} hertz, too far from the {rate:,} hertz asked for")
 
 
 def library_versions(resampling: bool) -> dict[str, str]:
@@ -108,8 +114,7 @@ class AudioReader:
         _check_channels(length.channels, inputs)
         self.levels, self.own_rate = Levels(), length.rate
         self.rate = length.rate if self._rate is None else self._rate
-        if max(self.rate, length.rate) > MOST_RESAMPLING * min(self.rate, length.rate):
-            raise AudioError(f"its header says {length.rate:,} hertz, too far from the {self.rate:,} hertz asked for")
+        require_near(length.rate, self.rate)
         self.samples = resampled_length(length.samples, length.rate, self.rate)
         mixed = (self._mixed(block) for block in _whole(blocks, length.samples))
         self._blocks = mixed if self.rate == length.rate else _resampled(mixed, length.rate, self.rate)

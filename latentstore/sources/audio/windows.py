@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from latentstore.codecs.errors import SignalError, StoreError
 from latentstore.sources.audio.files import AudioLength, audio_length
-from latentstore.sources.audio.reader import resampled_length
+from latentstore.sources.audio.reader import require_near, resampled_length
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.zarr_array import ArrayItem
 
@@ -41,7 +42,7 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
     that cannot be read. StoreError where the place of the source does not answer.
     """
     with ThreadPoolExecutor(HEADERS_AT_A_TIME) as pool:
-        headers = list(pool.map(_header, items))
+        headers = list(pool.map(partial(_header, rate), items))
     cut: list[Item] = []
     for item, header in zip(items, headers, strict=True):
         if not isinstance(header, AudioLength):
@@ -61,15 +62,18 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
     return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
 
 
-def _header(item: Item) -> AudioLength | str:
+def _header(rate: int, item: Item) -> AudioLength | str:
     """The length of a recording, or why it cannot be told."""
     try:
         if isinstance(item, ArrayItem):
             assert item.source is not None
             samples, channels = item.source.length
-            return AudioLength(samples, int(item.fields["rate"]), channels)
-        with item.opened() as file:
-            return audio_length(file, near=item.is_local)
+            length = AudioLength(samples, int(item.fields["rate"]), channels)
+        else:
+            with item.opened() as file:
+                length = audio_length(file, near=item.is_local)
+        require_near(length.rate, rate)
+        return length
     except SignalError as error:
         return str(error)
     except OSError as error:

@@ -99,6 +99,14 @@ def test_long_recordings_are_told_of_too(tmp_path: Path, monkeypatch: pytest.Mon
     assert convert(source, tmp_path / "y.zarr", **options)["told"] == said["told"]
 
 
+def test_a_rate_that_would_fill_the_memory(tmp_path: Path) -> None:
+    source = write(tmp_path / "s", good=(chirp(1, 9000), RATE), slow=(chirp(1, 9000), 1))
+    said = convert(source, tmp_path / "x.zarr", seconds=0.5)
+    assert (said["stored"], said["left_out"]) == (2, 1)
+    assert "1 hertz, too far from the 8,000 hertz" in said["reasons"][0]["reason"]
+    assert convert(source, tmp_path / "y.zarr")["stored"] == 2
+
+
 @pytest.mark.parametrize("seconds", [None, 0.5])
 def test_one_file_in_another_scale(tmp_path: Path, seconds: float | None) -> None:
     source = write(tmp_path / "s", **{f"ok_{i}": (chirp(i, 12_000), RATE) for i in range(4)})

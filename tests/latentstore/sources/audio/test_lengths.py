@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
@@ -11,6 +12,7 @@ from audio_made import chirp, encoded
 from odd_lengths import DATA, FMT, FRAMES, INFO, MP3, OPUS, READ, REFUSED, VORBIS, WHOLE
 
 from latentstore.codecs.errors import AudioError
+from latentstore.sources.audio import files
 from latentstore.sources.audio.files import audio_length
 from latentstore.sources.audio.reader import AudioReader, read_audio
 
@@ -160,9 +162,22 @@ def test_mp3_in_wav() -> None:
 # ---- what is done for it
 
 
-def test_a_clean_file_is_given_to_libsndfile_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentstore.sources.audio import files
+def test_damaged_headers_are_refused_in_words() -> None:
+    """Bytes at random places of every odd file: it is read or refused, and nothing else happens."""
+    random = np.random.default_rng(0)
+    numbers = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"ID3\3"]
+    seeds = [*READ.values(), *(data for data, _ in REFUSED.values()), MP3, VORBIS, OPUS]
+    for data in seeds:
+        for size in (48, 100, 3000):
+            damaged = bytearray(data[:size])
+            for at in random.integers(0, min(len(damaged), 120), 4):
+                damaged[at : at + 4] = numbers[int(random.integers(len(numbers)))]
+            for near in (True, False):
+                with contextlib.suppress(AudioError):
+                    files.examined(io.BytesIO(bytes(damaged)), near)
 
+
+def test_a_clean_file_is_given_to_libsndfile_as_it_is() -> None:
     for name in ("as it should be", "LIST after", "RF64", "AIFF", "FLAC"):
         assert files.examined(io.BytesIO(READ[name])).view.plain
     for data in (VORBIS, OPUS, MP3):
