@@ -30,7 +30,8 @@ IMAGE_EXTENSIONS = {
     "pnm", "avif", "jp2", "j2k", "jpx", "tga", "qoi", "pcx", "ico", "sgi",
 }
 AUDIO_EXTENSIONS = {
-    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "w64", "rf64", "bw64", "au", "caf", "sph",
+    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "w64", "rf64", "bw64", "au", "caf",
+    "sph",
 }
 # fmt: on
 

@@ -16,6 +16,8 @@ from latentstore.sources.audio import files
 from latentstore.sources.audio.files import audio_length
 from latentstore.sources.audio.reader import AudioReader, read_audio
 
+RATE = 8000
+
 
 def read(data: bytes, inputs: int = 1) -> np.ndarray:
     """All samples (n,) of a file of one channel, whose length without reading it is the same."""
@@ -85,6 +87,24 @@ def test_companded_audio(subtype: str) -> None:
     assert np.array_equal(read(data), got[: odd.SAMPLES])
     noise = np.square(got[: odd.SAMPLES] - WHOLE).mean() / np.square(WHOLE).mean()
     assert noise < 0.01
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "noise"),
+    [
+        ("WAVEX", "PCM_24", 1e-9), ("RF64", "FLOAT", 0), ("W64", "PCM_24", 1e-9), ("W64", "DOUBLE", 0),
+        ("AIFF", "FLOAT", 0), ("AIFF", "PCM_S8", 1e-3), ("AIFF", "ALAW", 1e-2), ("AIFF", "IMA_ADPCM", 1e-2),
+        ("AU", "PCM_24", 1e-9), ("AU", "DOUBLE", 0), ("AU", "ULAW", 1e-2), ("NIST", "PCM_24", 1e-9),
+        ("NIST", "ALAW", 1e-2), ("CAF", "FLOAT", 0), ("CAF", "ULAW", 1e-2), ("CAF", "ALAC_16", 1e-6),
+        ("CAF", "ALAC_24", 1e-9), ("WAV", "GSM610", 0.2), ("FLAC", "PCM_S8", 1e-3), ("FLAC", "PCM_24", 1e-9),
+    ],
+)  # fmt: skip
+def test_every_format_that_the_docs_name(format: str, subtype: str, noise: float) -> None:
+    tone = 0.5 * np.sin(np.arange(16_000, dtype=np.float32) / 9)  # a whole number of blocks of every format
+    got = read(encoded(tone, RATE, format, subtype))
+    extra = {"IMA_ADPCM": 64, "GSM610": 320}.get(subtype, 0)  # their writers count whole blocks
+    assert len(tone) <= len(got) <= len(tone) + extra
+    assert np.square(got[: len(tone)] - tone).mean() <= noise * np.square(tone).mean()
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
