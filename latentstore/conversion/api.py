@@ -82,8 +82,8 @@ def convert(
     color: images only: "srgb" converts colours through the profile of each file; None keeps their values.
     damaged: images only: "skip" leaves damaged images out, as entries that cannot be read; "keep" stores what their
         decoder makes of them. None is "skip".
-    seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.windows`; None keeps
-        recordings whole.
+    seconds: audio only: recordings are cut into windows of this length, see `latentstore.sources.audio.windows`; None
+        keeps recordings whole.
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
         recordings keep theirs.
     quality: 1 to 100; None is the codec's default.

@@ -12,8 +12,8 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.evaluate.audio_metrics import psnr, si_sdr, snr, spectral_distance
 from latentstore.evaluate.audio_peers import PEERS
 from latentstore.evaluate.scores import Score, Scorer, Setting
-from latentstore.sources.audio import read_audio
-from latentstore.sources.audio_files import audio_length
+from latentstore.sources.audio.files import audio_length
+from latentstore.sources.audio.reader import read_audio
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec

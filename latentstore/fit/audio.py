@@ -20,7 +20,7 @@ from latentstore.codecs.modality import AUDIO, Modality
 from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
 from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
 from latentstore.progress import counted
-from latentstore.sources.audio import read_audio
+from latentstore.sources.audio.reader import read_audio
 
 __all__ = ["AUDIO_SHAPES", "AudioShape", "fit_audio", "read"]
 

@@ -29,7 +29,10 @@ IMAGE_EXTENSIONS = {
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "ppm", "pgm", "pbm",
     "pnm", "avif", "jp2", "j2k", "jpx", "tga", "qoi", "pcx", "ico", "sgi",
 }
-AUDIO_EXTENSIONS = {"wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc"}
+AUDIO_EXTENSIONS = {
+    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "w64", "rf64", "bw64", "au", "caf",
+    "sph",
+}
 # fmt: on
 
 
@@ -62,6 +65,11 @@ class Item:
     def opened(self) -> BinaryIO:
         """Its file, to read a header from. Errors as in `read`; reading from it may raise OSError too."""
         raise SignalError("it is not a file")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its file lies on this machine, so that all of it can be read at little cost."""
+        return False
 
     def with_(self, **changes: Any) -> Self:
         """A copy with other values."""

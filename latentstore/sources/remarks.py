@@ -38,24 +38,26 @@ KINDS: Mapping[str, Kind] = {
         "have absolute names; the slash at their beginning was dropped",
         noun=("member of a tar", "members of tars"),
     ),
-    "linked-member": Kind(
-        "is a link; the file that it points to was read",
-        "are links; the files that they point to were read",
-        noun=("member of a tar", "members of tars"),
+    "beyond-full-scale": Kind(
+        "goes beyond full scale (-1 to 1); 16-bit files that are made of it will be clipped",
+        "go beyond full scale (-1 to 1); 16-bit files that are made of them will be clipped",
+    ),
+    "cancelled": Kind(
+        "lost most of its level when two inputs were mixed to one, because they cancel each other",
+        "lost most of their level when two inputs were mixed to one, because they cancel each other",
     ),
     "class-number": Kind(
         "has a number for its name, and another number for its label",
         "have numbers for their names, and other numbers for their labels",
         noun=("class", "classes"),
     ),
+    "clipped": Kind(
+        "is clipped: many of its samples are at full scale",
+        "are clipped: many of their samples are at full scale",
+    ),
     "coefficients": Kind(
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
         "had coefficients too large for this quality; they come back too weak, which a lower quality avoids",
-    ),
-    "composition": Kind(
-        "has a name in another composition of Unicode, which was taken for the same",
-        "have names in another composition of Unicode, which were taken for the same",
-        noun=("entry or class", "entries or classes"),
     ),
     "color-profile": Kind(
         "has a colour profile other than sRGB, which was not applied",
@@ -63,11 +65,36 @@ KINDS: Mapping[str, Kind] = {
         ("color", "srgb"),
         "converts such colours",
     ),
+    "composition": Kind(
+        "has a name in another composition of Unicode, which was taken for the same",
+        "have names in another composition of Unicode, which were taken for the same",
+        noun=("entry or class", "entries or classes"),
+    ),
+    "damaged": Kind(
+        "is damaged; what its decoder made of it was kept", "are damaged; what their decoder made of them was kept"
+    ),
+    "dark": Kind(
+        "has 16-bit values that are all below 4096, so it came out very dark",
+        "have 16-bit values that are all below 4096, so they came out very dark",
+    ),
+    "decoder-warning": Kind(
+        "has bytes that its decoder did not expect, which may be damage",
+        "have bytes that their decoder did not expect, which may be damage",
+    ),
+    "down-sampled": Kind(
+        "was resampled to a lower rate, so nothing above half of that rate is kept",
+        "were resampled to a lower rate, so nothing above half of that rate is kept",
+        ("rate", "HERTZ"),
+        "chooses another rate",
+    ),
     "empty-class": Kind(
         "has no sample",
         "have no sample",
         noun=("class", "classes"),
     ),
+    "faint": Kind("stays below -80 dBFS", "stay below -80 dBFS"),
+    "floats-0-1": Kind("has floats; 1 was taken as white", "have floats; 1 was taken as white"),
+    "floats-0-255": Kind("has floats; 255 was taken as white", "have floats; 255 was taken as white"),
     "key-case": Kind(
         "has a key that differs from another in case or composition alone; some disks cannot hold both files",
         "have keys that differ from others in case or composition alone; some disks cannot hold all the files",
@@ -93,6 +120,15 @@ KINDS: Mapping[str, Kind] = {
         "have line breaks inside quotes; if they should not, a quote is missing its partner",
         noun=("row of the table", "rows of the table"),
     ),
+    "linked-member": Kind(
+        "is a link; the file that it points to was read",
+        "are links; the files that they point to were read",
+        noun=("member of a tar", "members of tars"),
+    ),
+    "metadata": Kind(
+        "has a colour profile or EXIF data that cannot be used, and was read without it",
+        "have a colour profile or EXIF data that cannot be used, and were read without it",
+    ),
     "no-label": Kind(
         "has no label there; its label is -1",
         "have no label there; their label is -1",
@@ -110,23 +146,7 @@ KINDS: Mapping[str, Kind] = {
         "called 'label' were left out, because another column holds the labels",
         noun=("column", "columns"),
     ),
-    "damaged": Kind(
-        "is damaged; what its decoder made of it was kept", "are damaged; what their decoder made of them was kept"
-    ),
-    "dark": Kind(
-        "has 16-bit values that are all below 4096, so it came out very dark",
-        "have 16-bit values that are all below 4096, so they came out very dark",
-    ),
-    "decoder-warning": Kind(
-        "has bytes that its decoder did not expect, which may be damage",
-        "have bytes that their decoder did not expect, which may be damage",
-    ),
-    "floats-0-1": Kind("has floats; 1 was taken as white", "have floats; 1 was taken as white"),
-    "floats-0-255": Kind("has floats; 255 was taken as white", "have floats; 255 was taken as white"),
-    "metadata": Kind(
-        "has a colour profile or EXIF data that cannot be used, and was read without it",
-        "have a colour profile or EXIF data that cannot be used, and were read without it",
-    ),
+    "silent": Kind("is silent: all its samples are 0", "are silent: all their samples are 0"),
     "transparent": Kind(
         "is transparent everywhere, and was stored as white", "are transparent everywhere, and were stored as white"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -11,12 +11,13 @@ from latentstore.codecs.arguments import Effort
 from latentstore.codecs.errors import ArgumentError, AudioError
 from latentstore.codecs.modality import AUDIO, MAX_AREA, MAX_RATE_HZ
 from latentstore.loaders.columns import Field
-from latentstore.sources.audio import MAX_VALUES, AudioReader, library_versions
+from latentstore.sources.audio.reader import MAX_VALUES, AudioReader, library_versions
+from latentstore.sources.audio.windows import WindowItem, cut_windows
 from latentstore.sources.folder import FileItem
 from latentstore.sources.item import Item
+from latentstore.sources.remarks import Remark
 from latentstore.sources.signals.base import FrontEnd, Signal, Signals
 from latentstore.sources.signals.settings import Settings
-from latentstore.sources.windows import WindowItem, cut_windows
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec
@@ -89,22 +90,38 @@ class AudioSignals:
         width = reader.samples
         if width > min(MAX_AREA * self.codec.reduction, MOST_SAMPLES):
             raise AudioError(f"{width:,} samples are more than the format has room for: cut it into windows")
-        values: np.ndarray | Callable[[], Iterator[np.ndarray]]
-        values = reader.read(0, width) if width <= LONG_SAMPLES else reader.blocks
-        return Signal(values, width, 1, {**self._fields, "rate": reader.rate})
+        fields = {**self._fields, "rate": reader.rate}
+        if width <= LONG_SAMPLES:
+            return Signal(reader.read(0, width), width, 1, fields, _remarks(reader))
+        remarks: list[Remark] = []
+
+        def blocks() -> Iterator[np.ndarray]:
+            yield from reader.blocks()
+            remarks[:] = _remarks(reader)
+
+        return Signal(blocks, width, 1, fields, remarks)
 
     def _window(self, item: WindowItem) -> Signal:
         assert item.whole is not None and self.settings.window is not None
         reader = self._reader
         if reader is None or self._key != item.whole.key:
             reader = self._opened(item.whole)
-        if item.stop > reader.samples:
+            try:
+                reader.check_scale()
+            except AudioError:
+                self.close()
+                raise
+        if reader.samples != item.total:
             self.close()
-            raise AudioError(f"it has {reader.samples:,} samples, fewer than when the source was listed")
+            less = "fewer" if reader.samples < item.total else "more"
+            raise AudioError(
+                f"it has {reader.samples:,} samples, {less} than when the source was listed: {item.total:,}"
+            )
+        reader.begin_levels()
         values = np.zeros((self.settings.window, self.codec.in_channels), np.float32)
         values[: item.stop - item.start] = reader.read(item.start, item.stop)
         fields = {**self._fields, "rate": reader.rate, "samples": item.stop - item.start}
-        return Signal(values, len(values), 1, fields)
+        return Signal(values, len(values), 1, fields, _remarks(reader))
 
     def _opened(self, item: Item) -> AudioReader:
         self.close()
@@ -122,6 +139,14 @@ class AudioSignals:
             raise AudioError(f"its rate is {self._reader.rate:,} hertz; at most {MAX_RATE_HZ:,} are stored")
         self._key, self._fields = item.key, fields
         return self._reader
+
+
+def _remarks(reader: AudioReader) -> list[Remark]:
+    """What is worth knowing of what was read."""
+    found = reader.levels.remarks()
+    if reader.rate < reader.own_rate:
+        found.append(Remark("down-sampled", f"{reader.own_rate:,} to {reader.rate:,} Hz"))
+    return found
 
 
 def _window(seconds: float, rate: int, inputs: int) -> int:

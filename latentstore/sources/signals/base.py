@@ -27,14 +27,14 @@ class Signal:
 
     values: an image uint8 (H, W, C), or audio float32 (n, inputs). Long audio is a function instead: each call gives
     the blocks float32 (m, inputs) from the beginning. width, height: pixels of an image; samples and 1 of audio.
-    remarks: what the report of a conversion tells of it.
+    remarks: what the report of a conversion tells of it; of long audio, they are complete when the blocks were read.
     """
 
     values: np.ndarray | Callable[[], Iterator[np.ndarray]]
     width: int
     height: int
     fields: dict[str, Field]
-    remarks: tuple[Remark, ...] = ()
+    remarks: Sequence[Remark] = ()
 
 
 class Signals(Protocol):

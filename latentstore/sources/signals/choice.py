@@ -15,7 +15,7 @@ from latentstore.codecs.modality import AUDIO, IMAGE, MODALITIES, Modality
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted
 from latentstore.sources import Source, open_source
-from latentstore.sources.audio_files import AudioLength, audio_length
+from latentstore.sources.audio.files import AudioLength, audio_length
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
 from latentstore.sources.labels import Labels
 from latentstore.sources.places import find_tars, is_zarr
@@ -72,9 +72,7 @@ def choose_codec(
     return _decided(listed, counts, listed.items)
 
 
-def _of_tars(
-    text: str, options: dict[str, Any], members: Mapping[str, str | None], without: Sequence[str]
-) -> Choice:
+def _of_tars(text: str, options: dict[str, Any], members: Mapping[str, str | None], without: Sequence[str]) -> Choice:
     """By the first tar with a sample: the headers of all are read later."""
     found: dict[Modality, list[Item]] = {}
     for location, name in (find_tars(text, options, (), without) or [])[:TARS]:

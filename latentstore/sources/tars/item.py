@@ -65,6 +65,10 @@ class TarItem(Item):
         part = _Part(self.location.open(self.tar), self.signal.start, self.signal.length)
         return io.BufferedReader(part)
 
+    @property
+    def is_local(self) -> bool:
+        return self.location is not None and self.location.local is not None
+
 
 class _Part(io.RawIOBase):
     """Part of a file, as a file of its own."""

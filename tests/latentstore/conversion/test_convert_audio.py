@@ -17,7 +17,7 @@ from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError, AudioError, LatentstoreError, StoreError
 from latentstore.conversion.quarantine import read_lines
 from latentstore.conversion.report import Report
-from latentstore.sources.audio import read_audio
+from latentstore.sources.audio.reader import read_audio
 from latentstore.stores.verify import verify
 
 RATE = 8000
@@ -122,7 +122,7 @@ def test_stereo(tmp_path: Path) -> None:
 def test_long_recordings_are_encoded_in_blocks(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(digits, tmp_path / "whole" / "x", format="wds")
     monkeypatch.setattr("latentstore.sources.signals.audio.LONG_SAMPLES", 999)
-    monkeypatch.setattr("latentstore.sources.audio.BLOCK", 512)
+    monkeypatch.setattr("latentstore.sources.audio.reader.BLOCK", 512)
     convert(digits, tmp_path / "blocks" / "x", format="wds")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "blocks")
 

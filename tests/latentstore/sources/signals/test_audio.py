@@ -14,7 +14,7 @@ from latentstore.codecs import load_codec
 from latentstore.codecs.errors import ArgumentError, AudioError
 from latentstore.codecs.modality import AUDIO
 from latentstore.sources import open_source
-from latentstore.sources.audio import AudioReader
+from latentstore.sources.audio.reader import AudioReader
 from latentstore.sources.item import Item
 from latentstore.sources.signals.audio import AudioSignals
 from latentstore.sources.signals.base import Signal
@@ -82,7 +82,7 @@ def test_long_recordings_come_in_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     (item,) = open_source(write(tmp_path, a=(chirp(1, 1700), RATE)), modality=AUDIO)
     whole = read(settings(), item).values
     monkeypatch.setattr("latentstore.sources.signals.audio.LONG_SAMPLES", 999)
-    monkeypatch.setattr("latentstore.sources.audio.BLOCK", 512)
+    monkeypatch.setattr("latentstore.sources.audio.reader.BLOCK", 512)
     reader = signals(settings())
     values = reader.read(item).values
     assert callable(values)

@@ -2,7 +2,7 @@
 
 Window i of a recording holds the samples from i * length on, at the store's rate. The last window is kept if at least
 half of it is audio, or if it is the only one: no recording is left out for being short. Zeros fill it up. The length
-of a recording is read from its header.
+of a recording is read from its header, which is checked as far as its format allows without reading all of it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from latentstore.codecs.errors import SignalError, StoreError
 from latentstore.codecs.modality import AUDIO
-from latentstore.sources.audio import resampled_length
-from latentstore.sources.audio_files import AudioLength, audio_length
+from latentstore.sources.audio.files import AudioLength, audio_length
+from latentstore.sources.audio.reader import require_near, resampled_length
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.signals.contents import reason_of
 from latentstore.sources.zarr_array import ArrayItem
@@ -27,11 +28,13 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class WindowItem(Item):
-    """A window of a recording. start, stop: its samples, at the store's rate; fewer than a window's at the end."""
+    """A window of a recording. start, stop: its samples, at the store's rate; fewer than a window's at the end. total:
+    samples of the recording, at that rate."""
 
     whole: Item | None = None
     start: int = 0
     stop: int = 0
+    total: int = 0
 
 
 def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
@@ -41,7 +44,7 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
     that cannot be read. StoreError where the place of the source does not answer.
     """
     with ThreadPoolExecutor(HEADERS_AT_A_TIME) as pool:
-        headers = list(pool.map(_header, items))
+        headers = list(pool.map(partial(_header, rate), items))
     cut: list[Item] = []
     for item, header in zip(items, headers, strict=True):
         if not isinstance(header, AudioLength):
@@ -56,20 +59,23 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
             stamp = f"{item.stamp} {start}+{length}@{rate}"
             path = f"{item.path} [{start / rate:g} s]"
             key = f"{item.key}_{i:0{DIGITS}d}"
-            cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop))
+            cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop, samples))
     keys = unique_keys((item.key, "") for item in cut)
     return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
 
 
-def _header(item: Item) -> AudioLength | str:
+def _header(rate: int, item: Item) -> AudioLength | str:
     """The length of a recording, or why it cannot be told."""
     try:
         if isinstance(item, ArrayItem):
             assert item.source is not None
             samples, channels = item.source.length
-            return AudioLength(samples, int(item.fields["rate"]), channels)
-        with item.opened() as file:
-            return audio_length(file)
+            length = AudioLength(samples, int(item.fields["rate"]), channels)
+        else:
+            with item.opened() as file:
+                length = audio_length(file, near=item.is_local)
+        require_near(length.rate, rate)
+        return length
     except SignalError as error:
         return reason_of(item, error, AUDIO)
     except OSError as error:
