@@ -74,14 +74,15 @@ def open_source(
     names = chosen.by
     pattern = names if names is not None and is_pattern(names) else None
     beside = split_file(names, options) if names is not None and pattern is None else None
-    classes = None
+    classes, remarks = None, tuple[Told, ...]()
     extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions)
     if tars is not None:
         items, passed = list_tars(tars, extensions, modality.nouns.one)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        kind, items, passed = "zarr", list_array(location, _ARRAYS[modality.name], rate), {}
+        kind, passed = "zarr", {}
+        items, remarks = list_array(location, _ARRAYS[modality.name], rate)
     else:
         kind = "folder"
         items, classes, passed = list_folder(location, without=_inside(location, beside))
@@ -91,7 +92,7 @@ def open_source(
     if pattern is not None:
         items, named = match_names(items, pattern)
         classes = named if "{label}" in pattern else classes
-    return Source(text, kind, items, classes, passed)
+    return Source(text, kind, items, classes, passed, remarks)
 
 
 def _inside(folder: Location, file: tuple[Location, str] | None) -> str | None:
