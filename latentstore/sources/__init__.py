@@ -90,7 +90,8 @@ def open_source(
         items, passed, told = list_tars(tars, extensions, modality.nouns.one, member)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
-        kind, items, passed = "zarr", list_array(location, _ARRAYS[modality.name], rate), {}
+        kind, passed = "zarr", {}
+        items, told = list_array(location, _ARRAYS[modality.name], rate)
     else:
         kind = "folder"
         items, classes, passed = list_folder(location, inside(location, apart))

@@ -6,6 +6,9 @@ In a group, the array is the only one with that many axes, or the one with a nam
 beside it are fields of the samples; ``labels`` becomes ``label``, and ``key`` holds the keys. The rate of waveforms is
 such an array with a name of `RATES`, or an attribute of the array or of its group.
 
+Images of floats have one range for the whole array, 0 to 1 or 0 to 255. An attribute of the array or of its group says it
+(`RANGES`: ``[0, 1]`` or ``[0, 255]``), or else the largest value of the array decides.
+
 zarr reads it, through `loaders.remote.zarr_store`, so that the retry policy is the same as everywhere.
 """
 
@@ -23,11 +26,16 @@ from latentstore.codecs.modality import MAX_RATE_HZ
 from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.zarr_store import tried, zarr_store
+from latentstore.sources.images.pixels import FLOATS, floats_to_eight
 from latentstore.sources.item import Item, key_of, unique_keys
+from latentstore.sources.remarks import Told
 
 __all__ = ["IMAGES", "WAVEFORMS", "ArrayItem", "Kind", "SignalArray", "fitting", "list_array"]
 
 RATES = ("rate", "sample_rate", "sampling_rate")
+RANGES = ("range", "value_range", "data_range", "valid_range")
+# A largest value between 1 and this may be that of 0 to 1 after a resize, or of a nearly black array.
+UNCLEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,14 @@ _last = threading.local()
 
 
 class SignalArray:
-    """The array. Each process opens it by itself, when it first reads from it."""
+    """The array. Each process opens it by itself, when it first reads from it.
+
+    white: of images of floats, the value that is white, 1 or 255; such images are read as uint8.
+    """
 
     def __init__(self, location: Location, path: str, kind: Kind) -> None:
         self.location, self.path, self.kind = location, path, kind
+        self.white: float | None = None
         self._array: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,7 +113,7 @@ class SignalArray:
     def signal(self, index: int) -> np.ndarray:
         """Image or waveform `index`: (H, W), (H, W, C), (n,) or (n, C), in the array's own dtype.
 
-        StoreError if it cannot be read.
+        StoreError if it cannot be read; SignalError if it has floats outside the array's range.
         """
         array = self.array
         rows = array.chunks[0]
@@ -117,6 +129,8 @@ class SignalArray:
                 raise StoreError(f"{self.location.at(self.path)}: row {index} cannot be read: {error}") from error
             _last.of, _last.keep = (id(self), block), self
         signal: np.ndarray = _last.rows[index - block * rows]
+        if self.white is not None:
+            signal = floats_to_eight(signal, self.white)
         return np.moveaxis(signal, 0, -1) if self.kind.channels_first(array.shape) else signal
 
 
@@ -144,8 +158,8 @@ def fitting(location: Location, kinds: Sequence[Kind]) -> Kind:
     raise failure or ArgumentError(f"the source {location.url} holds no signals")
 
 
-def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None) -> list[Item]:
-    """The signals of an array, or of the array of such signals in a group, in order.
+def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None) -> tuple[list[Item], tuple[Told, ...]]:
+    """(the signals of an array, or of the array of such signals in a group, in order; what is worth knowing of them).
 
     rate: in hertz, of waveforms that do not say theirs. Waveforms have the field ``rate`` (int). StoreError if the
     array cannot be read; ArgumentError if it holds no such signals, or nothing says the rate.
@@ -154,6 +168,11 @@ def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None)
     name, array, arrays = _array(location, node, kind)
     source = SignalArray(location, name, kind)
     count = array.shape[0]
+    where = f"{url}/{name}" if name else url
+    told: tuple[Told, ...] = ()
+    if kind is IMAGES and array.dtype.kind == "f":
+        source.white = _white(location, where, array, {**node.attrs, **array.attrs})
+        told = (Told(FLOATS[source.white].kind, count),)
     columns = {key: values for key, other in sorted(arrays.items()) if (values := _column(location, other, count))}
     if "label" not in columns and "labels" in columns:
         columns["label"] = columns.pop("labels")
@@ -162,11 +181,36 @@ def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None)
     wanted = columns.pop("key", None) or [f"{i:0{max(6, len(str(count - 1)))}d}" for i in range(count)]
     keys = unique_keys((key_of(str(key)), "") for key in wanted)
     size = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-    where = f"{url}/{name}" if name else url
-    return [
+    items: list[Item] = [
         ArrayItem(key, f"{where}[{i}]", size, str(i), {n: column[i] for n, column in columns.items()}, source, i)
         for i, key in enumerate(keys)
     ]
+    return items, told
+
+
+def _white(location: Location, where: str, array: Any, attributes: Mapping[str, Any]) -> float:
+    """The value that is white, 1 or 255, for all images of the array."""
+    for name in RANGES:
+        if name in attributes:
+            for white in FLOATS:
+                if attributes[name] == [0, white]:
+                    return white
+            raise ArgumentError(
+                f"the array {where} says {name} = {attributes[name]!r}; images of floats lie in [0, 1] or [0, 255]"
+            )
+    row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    highest, rows = 0.0, max(1, min(array.chunks[0], BLOCK_BYTES // row_bytes))
+    for start in range(0, array.shape[0], rows):
+        part = tried(location, lambda start=start: np.asarray(array[start : start + rows]))  # type: ignore[misc]
+        highest = max(highest, float(np.fmax.reduce(part, axis=None)))  # of what is a number
+        if highest > UNCLEAR:
+            return 255.0
+    if highest > 1:
+        raise ArgumentError(
+            f"the array {where} has floats up to {highest:g}, so that its range is neither clearly 0..1 nor 0..255: store "
+            f"the attribute 'range' with it, [0, 1] or [0, 255]"
+        )
+    return 1.0
 
 
 def _open(location: Location) -> Any:

@@ -10,7 +10,16 @@ from PIL import Image
 from latentstore.codecs.errors import ImageError
 from latentstore.sources.remarks import Remark
 
-__all__ = ["DARK", "FLOATS", "eight_bits", "over_white", "sixteen_to_eight", "square", "told_of_dark"]
+__all__ = [
+    "DARK",
+    "FLOATS",
+    "eight_bits",
+    "floats_to_eight",
+    "over_white",
+    "sixteen_to_eight",
+    "square",
+    "told_of_dark",
+]
 
 REDUCING_GAP = 3.0
 # 16-bit images whose values all lie below this hold 12 bits or fewer, and come out at most 16 of 255 bright.
@@ -32,12 +41,10 @@ def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.nd
         return values.astype(np.uint8) * np.uint8(255)
     remarks = [] if remarks is None else remarks
     if kind.kind == "f":
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0 and high <= 255):  # not-a-number too
-            raise ImageError(f"float values from {low:g} to {high:g}; they must lie in 0..1 or in 0..255")
-        white = 1.0 if high <= 1 else 255.0
+        white = 1.0 if values.max() <= 1 else 255.0
+        done = floats_to_eight(values, white)
         remarks.append(FLOATS[white])
-        return np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+        return done
     if kind.kind not in "iu" or kind.name == "int64":
         raise ImageError(f"values of type {kind}; bool, uint8, uint16 and floats are read")
     low, high = int(values.min()), int(values.max())
@@ -45,6 +52,15 @@ def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.nd
         raise ImageError(f"integer values from {low} to {high}; they must lie in 0..65535")
     remarks += told_of_dark(high)
     return sixteen_to_eight(values)
+
+
+def floats_to_eight(values: np.ndarray, white: float) -> np.ndarray:
+    """uint8 of floats whose white is 1 or 255. ImageError where they lie outside."""
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= white):  # not-a-number too
+        ranges = "0..1" if white == 1 else "0..1 or in 0..255"
+        raise ImageError(f"float values from {low:g} to {high:g}; they must lie in {ranges}")
+    return np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
 
 
 def told_of_dark(highest: int) -> list[Remark]:

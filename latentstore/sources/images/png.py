@@ -276,7 +276,7 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
     if png.interlaced:
         return True
     last_pixel = image.getpixel((png.width - 1, png.height - 1))
-    if last_pixel if isinstance(last_pixel, int) else any(last_pixel or ()):
+    if any(last_pixel) if isinstance(last_pixel, tuple) else last_pixel:
         return False
     last = image.crop((0, png.height - 1, png.width, png.height))
     return not np.asarray(last).any()

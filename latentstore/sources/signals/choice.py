@@ -56,8 +56,8 @@ def choose_codec(
 ) -> Choice:
     """The shipped codec for what the source holds: images, or recordings of some channels and rate.
 
-    Arguments as of `open_source`; members: the extension of the members of tars that are signals, by modality. ArgumentError where it holds both images and recordings, neither of them, or
-    recordings that no shipped codec takes. Errors of `open_source` as well.
+    Arguments as of `open_source`; members: the extension of the members of tars that are signals, by modality.
+    ArgumentError where it holds both images and recordings, neither of them, or recordings that no shipped codec takes. Errors of `open_source` as well.
     """
     text = os.fspath(url)
     if find_tars(url, storage_options, (), without) is not None:
@@ -65,7 +65,7 @@ def choose_codec(
     if is_zarr(location := Location(text, storage_options)):
         if fitting(location, (IMAGES, WAVEFORMS)) is IMAGES:
             return Choice(IMAGE_CODEC, f"the codec is {IMAGE_CODEC}: the source is an array of images")
-        items = list_array(location, WAVEFORMS, rate)
+        items, _ = list_array(location, WAVEFORMS, rate)
         return _audio(items, "the source is an array of waveforms")
     listed = open_source(url, labels, storage_options, IMAGE, rate, None, without)
     counts = _survey(listed.items)
