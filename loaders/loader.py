@@ -18,7 +18,7 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
-from latentstore.loaders.buckets import Buckets
+from latentstore.loaders.buckets import Buckets, pooled
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
 from latentstore.loaders.remote.readahead import ReadAhead
 
@@ -170,10 +170,11 @@ class LatentLoader:
 
     def _read(self, epoch: int, first: int) -> Iterator[dict[str, Any]]:
         order, cut = self._order.epoch(epoch), self._slice(first)
-        last = cut.positions(cut.count - 1, cut.count)
+        reach = cut.reach
         if self._bucketed:
-            last = np.minimum((last + 1) * self.batch_size, self._order.samples) - 1
-        shards = ReadAhead(self.ds, order, int(order.windows(last).max(initial=-1)), ahead=self.num_workers > 0)
+            reach = pooled(*reach, self.batch_size, self._order.samples)
+        windows = order.windows(np.array(reach)).tolist() if cut.count else [0, -1]
+        shards = ReadAhead(self.ds, order, *windows, ahead=self.num_workers > 0)
         jobs = self._bucketed_jobs(epoch, cut, first) if self._bucketed else self._jobs(order, cut, first)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:

@@ -220,7 +220,10 @@ class NativeReader(ZarrReader):
         """int64 (groups,): bytes per chunk of each flat array."""
         if self._chunk is None:
             names = [layout.blob_name(g) for g in range(self.meta.groups)]
-            self._chunk = np.array([self.arrays.info(name).rows for name in names], np.int64)
+            chunk = np.array([self.arrays.info(name).rows for name in names], np.int64)
+            if (self.offset[-1] >> 32 >= chunk).any():  # `objects` leaves 32 bits for the number of a chunk
+                raise CorruptError(f"{self.location.at('offset')}: it points to more chunks than a store may have")
+            self._chunk = chunk
         return self._chunk
 
     def locate(self, indices: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
