@@ -173,8 +173,8 @@ class LatentLoader:
         reach = cut.reach
         if self._bucketed:
             reach = pooled(*reach, self.batch_size, self._order.samples)
-        windows = order.windows(np.array(reach)).tolist() if cut.count else [0, -1]
-        shards = ReadAhead(self.ds, order, *windows, ahead=self.num_workers > 0)
+        begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
+        shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
         jobs = self._bucketed_jobs(epoch, cut, first) if self._bucketed else self._jobs(order, cut, first)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.sources.folder import left_out
 
 __all__ = ["expand_braces", "find_tars", "is_zarr", "split_file"]

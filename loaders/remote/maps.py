@@ -64,7 +64,7 @@ class Maps:
             return self._location.map(name)
 
 
-# All maps that are still viewed by somebody, also those that no `Maps` has any more; and all that one has, oldest first.
+# All maps that somebody still views, also those that no `Maps` has any more; and those that one has, oldest first.
 _alive: dict[int, weakref.ref[np.ndarray]] = {}
 _oldest: deque[tuple[weakref.ref[Maps], int]] = deque()
 _lock = threading.Lock()

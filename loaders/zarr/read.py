@@ -14,7 +14,8 @@ import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.manifest import StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
 from latentstore.loaders.zarr.arrays import ZarrArrays
 

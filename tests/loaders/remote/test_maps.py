@@ -1,4 +1,4 @@
-"""Maps of files: fewer than the process may have files open, never taken from a reader, and none too many for a batch."""
+"""Maps of files: fewer than the process may have files open, and never taken from a reader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.loaders.remote import maps
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.maps import Maps
 
 FILES = 40
@@ -89,7 +90,7 @@ def test_descriptors_that_others_have_taken(place: Location) -> None:
     for number in range(FILES):
         files.map(number, str(number))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    top = max(int(name) for name in os.listdir("/dev/fd"))
+    top = max(int(path.name) for path in Path("/dev/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (top + 1, hard))  # none is free below
     taken = []
     try:
