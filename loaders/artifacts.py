@@ -10,7 +10,8 @@ from latentstore.codecs.codec import Codec
 from latentstore.codecs.errors import ArgumentError, ArtifactError, StoreError
 from latentstore.codecs.load import SUFFIX, codec_from_bytes
 from latentstore.codecs.load import load_codec as load_local
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 
 __all__ = ["load_codec"]
 

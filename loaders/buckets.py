@@ -20,6 +20,12 @@ POOL_BATCHES = 32
 _BUCKETS = 4
 
 
+def pooled(first: int, last: int, batch_size: int, samples: int) -> tuple[int, int]:
+    """The first and the last position of the pools that batches `first` to `last` are made of."""
+    pool = POOL_BATCHES * batch_size
+    return first // POOL_BATCHES * pool, min((last // POOL_BATCHES + 1) * pool, samples) - 1
+
+
 class Buckets:
     """The batches of one epoch.
 

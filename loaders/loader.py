@@ -20,7 +20,7 @@ import numpy as np
 from latentstore.codecs.arguments import require_flag, require_number, whole_number
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
-from latentstore.loaders.buckets import Buckets
+from latentstore.loaders.buckets import Buckets, pooled
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
 from latentstore.loaders.place import Course, Place, Reading
@@ -235,11 +235,11 @@ class LatentLoader:
         return self._read(place, self._slice(place.position, ranks)), ranks[1]
 
     def _read(self, place: Place, cut: RankSlice) -> Batches:
-        order = self._order.epoch(place.epoch)
-        last = cut.positions(cut.count - 1, cut.count)
+        order, reach = self._order.epoch(place.epoch), cut.reach
         if self._bucketed:
-            last = np.minimum((last + 1) * self.batch_size, self._order.samples) - 1
-        shards = ReadAhead(self.ds, order, int(order.windows(last).max(initial=-1)), ahead=self.num_workers > 0)
+            reach = pooled(*reach, self.batch_size, self._order.samples)
+        begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
+        shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
         jobs = self._bucketed_jobs(place, cut) if self._bucketed else self._jobs(order, cut, place.position)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:

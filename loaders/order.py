@@ -240,6 +240,19 @@ class RankSlice:
         left = max(0, self.samples - self.first)
         return left // self.world_size if self.drop else -(-left // self.world_size)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """(the first position that this rank reads, the one nearest to the epoch's end); (0, -1) if it reads none.
+
+        A rank that repeats the epoch's first positions reads those after the one nearest to the end.
+        """
+        if not self.count:
+            return 0, -1
+        begin = int(self.positions(0, 1)[0])
+        step = 1 if self.contiguous else self.world_size
+        steps = min(self.count - 1, (self.samples - 1 - begin) // step)
+        return begin, begin + steps * step
+
     def positions(self, start: int, stop: int) -> np.ndarray:
         """int64: positions in the epoch of this rank's samples number `start` to `stop` (exclusive)."""
         own = np.arange(start, stop, dtype=np.int64)

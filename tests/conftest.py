@@ -174,3 +174,17 @@ def s3_server() -> Iterator[dict[str, Any]]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture
+def s3_options(s3_server: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """storage_options; afterwards the connections are closed that zarr's stores leave open."""
+    import s3fs
+    from zarr.core.sync import sync
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield s3_server
+    for fs in list(s3fs.S3FileSystem._cache.values()):
+        if fs.asynchronous and fs._s3 is not None:
+            sync(fs._s3.__aexit__(None, None, None))
+    s3fs.S3FileSystem.clear_instance_cache()

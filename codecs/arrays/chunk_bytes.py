@@ -50,7 +50,7 @@ class Grid:
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Parts along each axis."""
-        return tuple(-(-n // c) for n, c in zip(self.shape, self.cell, strict=True))
+        return tuple(-(-n // c) if n else 0 for n, c in zip(self.shape, self.cell, strict=True))
 
     @cached_property
     def parts(self) -> int:
@@ -101,15 +101,13 @@ class PartCoder(Protocol):
 
 @dataclass(frozen=True)
 class ChunkIndex:
-    """Where a chunk's parts lie in its bytes; fortran: the array that was encoded lay in Fortran order."""
+    """Where a chunk's parts lie in its bytes. total_bytes: of the chunk, which may have no part at all. fortran: the
+    array that was encoded lay in Fortran order."""
 
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
+    total_bytes: int
     fortran: bool = False
-
-    @property
-    def total_bytes(self) -> int:
-        return int(self.ends[-1])
 
 
 def header_bytes(coder: PartCoder) -> int:
@@ -141,7 +139,7 @@ def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
     UnsupportedVersionError, TruncatedError, CorruptError, ArtifactError. That the blobs are all there is for
     the caller to check: `data` may be the chunk's beginning alone."""
     if coder.bare:
-        return ChunkIndex(np.zeros(1, np.int64), np.array([data.size], np.int64))
+        return ChunkIndex(np.zeros(1, np.int64), np.array([data.size], np.int64), data.size)
     kind, fortran, shape, parts = _read_head(data)
     size = header_bytes(coder)
     if kind != coder.kind or shape != coder.grid.shape or parts != coder.grid.parts:
@@ -162,7 +160,7 @@ def read_index(data: Uint8s, coder: PartCoder) -> ChunkIndex:
         raise CorruptError(f"the chunk was written with fill value {int(data[8])}, the array has {coder.fill & 255}")
     lengths = data[size - 4 - 4 * parts : size - 4].view("<u4").astype(np.int64)
     ends = size + np.cumsum(lengths)
-    return ChunkIndex(ends - lengths, ends, fortran)
+    return ChunkIndex(ends - lengths, ends, size + int(lengths.sum()), fortran)
 
 
 def _read_head(data: Uint8s) -> tuple[int, bool, tuple[int, ...], int]:

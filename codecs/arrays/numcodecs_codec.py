@@ -12,6 +12,7 @@ so a chunk is best one image.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from numcodecs.abc import Codec as NumcodecsCodec
-from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
+from numcodecs.compat import ensure_contiguous_ndarray
 
 from latentstore.codecs.arrays.chunk_bytes import PartCoder, decode_chunk, encode_chunk, stored_shape
 from latentstore.codecs.arrays.images import ImageChunks
@@ -79,10 +80,33 @@ class _ArrayCodec(NumcodecsCodec):  # type: ignore[misc]  # numcodecs has no typ
         return encode_chunk(self._coder(values.shape), values, fortran)
 
     def decode(self, buf: Any, out: Any = None) -> npt.NDArray[Any]:
-        """The array, in the memory order that it had; into `out` if given."""
+        """The array, in the memory order that it had.
+
+        out: where to put it, and what is returned then: a contiguous array of its shape and dtype, or a flat buffer of
+        its size, which gets the values in the memory order that they had. ArgumentError if it is anything else.
+        """
         data = np.asarray(ensure_contiguous_ndarray(buf)).view(np.uint8).ravel()
-        chunk = decode_chunk(self._coder(stored_shape(data)), data)
-        return chunk if out is None else ndarray_copy(chunk, out)
+        shape = stored_shape(data)
+        room = None if out is None else self._room(out, shape)
+        chunk = decode_chunk(self._coder(shape), data)
+        if room is None:
+            return chunk
+        room[...] = chunk if room.shape == shape else chunk.ravel(order="A")
+        return out
+
+    def _room(self, out: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """`out` as an array, checked before anything is decoded."""
+        room = np.asarray(out)
+        flat = (math.prod(shape),)
+        whole = room.flags.c_contiguous or room.flags.f_contiguous
+        if room.shape not in (shape, flat) or room.dtype != self.dtype or not (whole and room.flags.writeable):
+            kind = "" if whole else ", not contiguous"
+            kind += "" if room.flags.writeable else ", read-only"
+            raise ArgumentError(
+                f"codec {self.codec_id!r}: out must be a writable, contiguous {self.dtype} array of shape {shape} or "
+                f"{flat}; it is {room.dtype} {room.shape}{kind}"
+            )
+        return room
 
     def _resolved(self) -> Codec:
         return resolve(self.options.artifact, self.options.sha256)

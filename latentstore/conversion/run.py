@@ -118,6 +118,7 @@ class Run:
         self.shown.advance(*(new - old for new, old in zip(counts, before, strict=True)))
 
     def _finished(self, result: ShardResult) -> None:
+        self.writer.check_lock()
         self._watch(result.index, (result.entries, result.bytes_in, result.bytes_out))
         self.results[result.index] = result
         self._show_failures(result)

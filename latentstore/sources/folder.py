@@ -20,7 +20,8 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError, StoreError
 from latentstore.loaders.columns import Field
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.sources.apart import Apart
 from latentstore.sources.images import MAX_FILE_BYTES
 from latentstore.sources.item import BadItem, Item, key_of, text_of, unique_keys

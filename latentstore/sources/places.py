@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.sources.folder import left_out
 

@@ -90,8 +90,6 @@ class StagedWriter(ABC):
         self.__init__(state["staging"], state["spec"], state["published"])  # type: ignore[misc]
 
     def __enter__(self) -> Self:
-        if self._lock is not None:
-            self._lock.beat()
         return self
 
     def __exit__(
@@ -103,9 +101,21 @@ class StagedWriter(ABC):
 
     def abort(self) -> None:
         """Throw away everything written so far."""
-        if self._lock is not None:
-            self._lock.rest()
+        self.check_lock()
         self.staging.abort()
+        self._unlock()
+
+    def check_lock(self) -> None:
+        """StoreError if another run has taken this one for dead, and writes the store now."""
+        if self._lock is not None:
+            self._lock.check()
+
+    def _unlock(self) -> None:
+        """Remove what is left of the bookkeeping: the lock is last."""
+        if self._lock is None:
+            self.staging.partial.remove()
+        else:
+            self._lock.release()
 
     def done(self) -> dict[int, ShardSummary]:
         """The shards that are whole, by index: those with a summary, and an object of the size that it says."""
@@ -124,6 +134,7 @@ class StagedWriter(ABC):
         shard and the key.
         """
         where = f"shard {index}"
+        self.check_lock()
         if len(samples) > self.spec.shard_samples:
             raise ArgumentError(
                 f"{where}: {len(samples)} samples are given, and a shard of this store has at most "
@@ -147,6 +158,7 @@ class StagedWriter(ABC):
 
         StoreError names the first shard that is missing; ArgumentError names a key that two samples have.
         """
+        self.check_lock()
         missing = sorted(set(range(shards)) - set(self.staging.summaries()))
         if missing:
             raise StoreError(
@@ -172,10 +184,10 @@ class StagedWriter(ABC):
         )
         kinds = {name: column.kind for name, column in columns.items() if name != "key"}
         about = self._about(total, summaries)
+        self.check_lock()
         self.staging.publish(self.manifest, self._manifest(about, kinds, [s for s in summaries if s.count], arrays))
-        if self._lock is not None:
-            self._lock.rest()
-        self.staging.partial.remove()
+        self.staging.wipe()
+        self._unlock()
         self.published = True
         return total
 

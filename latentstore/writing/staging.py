@@ -70,7 +70,7 @@ class Staging:
         if resume and pending is not None:
             self._place(pending["replaces"])
             if published == spec.settings() and self._switched():
-                self._wipe()  # it was published, and stopped before tidying up
+                self.wipe()  # it was published, and stopped before tidying up
                 return True
             self._check_same(pending["settings"], spec)
             return False
@@ -95,7 +95,7 @@ class Staging:
                 )
             self.target.remove()  # what an interrupted run has put there; nobody can read it
             replaces = False
-        self._wipe()
+        self.wipe()
         self._place(replaces)
         if self.store.local is not None:
             self.store.path().mkdir(parents=True)
@@ -125,14 +125,15 @@ class Staging:
             return not self.store.exists()
         return self.in_place or self.partial.exists(SWITCHING)
 
-    def _wipe(self) -> None:
-        """Remove all the bookkeeping, but not the lock."""
+    def wipe(self) -> None:
+        """Remove all the bookkeeping, but not the lock: this may take long, and must keep other runs out."""
         if self.partial.local is None:
             names = {name.partition("/")[0] for name in self.partial.list()}
         else:
-            names = {path.name for path in self.partial.path().iterdir()}
-        for name in sorted(names - {LOCK}):
-            self.partial.remove(name)
+            names = {path.name for path in self.partial.path().glob("*")}
+        for name in sorted(names):
+            if not name.lstrip(".").startswith(LOCK):
+                self.partial.remove(name)
 
     def _check_same(self, settings: dict[str, Any], spec: StoreSpec) -> None:
         differing = differences(settings, spec.settings())
@@ -201,10 +202,10 @@ class Staging:
                 raise StoreError(f"{store} could not be renamed to {target}: {error.strerror}") from error
 
     def abort(self) -> None:
-        """Remove everything that is not published."""
+        """Remove everything that is not published, but not the lock."""
         if self.in_place and self.partial.exists(JOB):
             self.target.remove()
-        self.partial.remove()
+        self.wipe()
 
 
 def part_name(index: int) -> str:

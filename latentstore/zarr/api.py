@@ -127,8 +127,7 @@ def open(
         found: Any = zarr.open(store.store, path=path, mode=mode)
     else:
         found = zarr.open(_store(store), path=name, mode=mode, storage_options=storage_options)
-    url = str(store) if isinstance(store, str | Path) else None
-    register_beside(found, url, storage_options)
+    register_beside(found)
     if isinstance(found, zarr.Array):
         sha256 = signature(found)
         if sha256:

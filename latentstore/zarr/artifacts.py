@@ -8,11 +8,9 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
-from latentstore.codecs.arrays.embedded import artifact_array, embedded_codec
+from latentstore.codecs.arrays.embedded import artifact_array, codec_beside
 from latentstore.codecs.arrays.options import LATENT, SIGNAL, LatentOptions
-from latentstore.codecs.errors import ArtifactError, StoreError
-from latentstore.codecs.load import codec_of
-from latentstore.loaders.remote.location import Location
+from latentstore.codecs.errors import ArtifactError
 
 if TYPE_CHECKING:
     from latentstore.codecs import Codec
@@ -57,38 +55,19 @@ def signature(array: zarr.Array) -> tuple[str, str] | None:
     return None
 
 
-def register_beside(node: Any, url: str | None, storage_options: dict[str, Any] | None) -> None:
-    """Registers the artifacts in the groups around an array, or in a group and around it.
-
-    url: of the store, if it was opened by one. An array opened by its own URL has its group above the store's root.
-    """
+def register_beside(node: Any) -> None:
+    """Registers the artifacts in the groups around an array, or in a group and around it."""
     if isinstance(node, zarr.Array):
         wanted = [s[1] for s in [signature(node)] if s]
+        array = node.path
     else:
         wanted = list((node.attrs.get(ATTRIBUTE) or {}).get("artifacts", {}))
         own = node.attrs.get("latentstore")  # a store of `latentstore.convert`
         if isinstance(own, dict) and isinstance(own.get("artifact_sha256"), str):
             wanted.append(own["artifact_sha256"])
+        array = f"{node.path}/any array of this group"
     for sha256 in wanted:
-        found = sync(embedded_codec(node.store_path / "c", sha256))
-        if found is None and url:
-            _register_above(url, sha256, storage_options)
-
-
-def _register_above(url: str, sha256: str, storage_options: dict[str, Any] | None) -> None:
-    """Looks in the two folders above the store's root: an array, and the group that it is in."""
-    for _ in range(2):
-        url = url.rstrip("/").rpartition("/")[0]
-        if not url or url.endswith(":/"):
-            return
-        location = Location(url, storage_options)
-        for name in (f"{artifact_array(sha256)}/c/0", f"{artifact_array(sha256)}/0"):
-            try:
-                content = location.read(name)
-            except StoreError:
-                continue
-            try:
-                codec_of(sha256, lambda content=content: content)  # type: ignore[misc]
-            except ArtifactError as error:
-                raise ArtifactError(f"{location.at(name)}: {error}") from error
-            return
+        try:
+            sync(codec_beside(node.store, array, sha256))
+        except ArtifactError as error:
+            raise ArtifactError(f"{node.store_path}: {error}") from error

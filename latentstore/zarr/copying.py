@@ -42,13 +42,14 @@ def copy(
     name: where in `target`. None: an array keeps its name, and a group becomes the target itself.
     source_options, target_options: for fsspec.
 
-    An array's artifact is put beside the copy. Chunks are copied first and metadata last, so a copy that was
-    stopped does not open. Raises StoreError if the target is there already, unless `overwrite`.
+    An array's artifact is put beside the copy. An array's metadata is copied before its chunks, because some stores
+    take no chunk of an array that they do not know. A copy that fails is removed. One whose process was killed opens,
+    but lacks chunks: make it anew. Raises StoreError if the target is there already, unless `overwrite`.
     """
     url = str(source) if isinstance(source, str | Path) else None
     if not isinstance(source, zarr.Array | zarr.Group):
         source = zarr.open(url or source, mode="r", storage_options=source_options)
-    register_beside(source, url, source_options)
+    register_beside(source)
     if name is None:
         name = source.path.rpartition("/")[2] if isinstance(source, zarr.Array) else ""
         if isinstance(source, zarr.Array) and not name:
@@ -100,6 +101,12 @@ async def _copy_keys(source: Any, old: str, target: Any, new: str) -> None:
             moved = key[len(prefix) :]
             await target.set(f"{new}/{moved}" if new else moved, content)
 
-    await asyncio.gather(*(one(key) for key in set(keys) - set(metadata)))
-    for key in sorted(metadata, key=lambda key: -key.count("/")):  # what contains the others last
-        await one(key)
+    whole = False
+    try:
+        for key in sorted(metadata, key=lambda key: key.count("/")):  # what contains the others first
+            await one(key)
+        await asyncio.gather(*(one(key) for key in set(keys) - set(metadata)))
+        whole = True
+    finally:
+        if not whole:  # a copy that lacks chunks would read as the fill value
+            await target.delete_dir(new)

@@ -1,4 +1,4 @@
-"""From sample numbers to bytes: of mapped files, of blocks in memory, or of merged ranges of remote objects.
+"""From sample numbers to bytes: of mapped files, of blocks in memory, or of merged ranges of objects.
 
 No Python code runs for each sample, except where a blob lies across two objects; an object has at most one such blob.
 """
@@ -14,7 +14,11 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.location import Location
-from latentstore.loaders.remote.ranges import Range, merge_blobs
+from latentstore.loaders.remote.maps import Maps
+from latentstore.loaders.remote.ranges import MERGE_GAP_BYTES, Range, merge_blobs
+
+# Of local files that cannot be mapped: copying so many bytes takes about as long as another read.
+LOCAL_GAP_BYTES = 32 << 10
 
 
 class Fetcher:
@@ -23,7 +27,7 @@ class Fetcher:
     def __init__(self, reader: Reader, groups: int) -> None:
         self.reader = reader
         self.groups = groups
-        self._maps: dict[int, np.ndarray] = {}
+        self._maps = Maps(reader.location)
         self._loaded: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
@@ -93,7 +97,37 @@ class Fetcher:
 
     def _mapped(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Blobs:
         numbers, source = np.unique(obj, return_inverse=True)
-        buffers = [self._map(n) for n in numbers.tolist()]
+        found = self._maps.found
+        buffers = [found.get(n) for n in numbers.tolist()]
+        if any(buffer is None for buffer in buffers):
+            for at, number in enumerate(numbers.tolist()):
+                if buffers[at] is None:
+                    buffers[at] = self._maps.map(number, self.reader.object_name(number))
+        mapped = [buffer for buffer in buffers if buffer is not None]
+        if len(mapped) < len(buffers):
+            return self._partly_mapped(buffers, source, obj, offset, length)
+        self._check_inside(mapped, source, obj, offset, length)
+        return Blobs(mapped, source.astype(np.int32), offset, length)
+
+    def _partly_mapped(
+        self, buffers: list[np.ndarray | None], source: np.ndarray,
+        obj: np.ndarray, offset: np.ndarray, length: np.ndarray,
+    ) -> Blobs:  # fmt: skip
+        """More files than there may be maps: blobs of the others are read."""
+        mapped = [buffer for buffer in buffers if buffer is not None]
+        there = np.array([buffer is not None for buffer in buffers])
+        here = there[source]
+        place = (np.cumsum(there) - 1)[source]
+        self._check_inside(mapped, place[here], obj[here], offset[here], length[here])
+        rest = self._ranged(obj[~here], offset[~here], length[~here], LOCAL_GAP_BYTES)
+        place[~here] = rest.source + len(mapped)
+        start = offset.copy()
+        start[~here] = rest.start
+        return Blobs([*mapped, *rest.buffers], place.astype(np.int32), start, length)
+
+    def _check_inside(
+        self, buffers: list[np.ndarray], source: np.ndarray, obj: np.ndarray, offset: np.ndarray, length: np.ndarray
+    ) -> None:
         sizes = np.array([b.size for b in buffers], np.int64)
         beyond = offset + length > sizes[source]
         if beyond.any():
@@ -103,19 +137,11 @@ class Fetcher:
                 f"{self.reader.location.at(name)} is cut short: it has {sizes[source[at]]} bytes, "
                 f"and bytes {offset[at]} to {offset[at] + length[at]} are asked for"
             )
-        return Blobs(buffers, source.astype(np.int32), offset, length)
-
-    def _map(self, number: int) -> np.ndarray:
-        found = self._maps.get(number)
-        if found is None:
-            # Two threads may map the same file; either map serves.
-            found = self._maps[number] = self.reader.location.map(self.reader.object_name(number))
-        return found
 
     # ---- remote objects
 
-    def _ranged(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Blobs:
-        objects, begin, end, source, start = merge_blobs(obj, offset, length)
+    def _ranged(self, obj: np.ndarray, offset: np.ndarray, length: np.ndarray, gap: int = MERGE_GAP_BYTES) -> Blobs:
+        objects, begin, end, source, start = merge_blobs(obj, offset, length, gap)
         names = [self.reader.object_name(n) for n in objects.tolist()]
         ranges: list[Range] = list(zip(names, begin.tolist(), end.tolist(), strict=True))
         buffers = [np.frombuffer(d, np.uint8) for d in self.reader.location.read_ranges(ranges)]

@@ -11,34 +11,27 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote.client import Client, MissingError
 from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges
-from latentstore.loaders.remote.retry import (
-    Attempts,
-    is_of_client,
-    is_transient,
-    make_single_attempt,
-    said,
-    single_attempt_options,
-)
+from latentstore.loaders.remote.retry import said
 from latentstore.loaders.remote.stream import open_stream
 
 # Read at a time from a remote object that is opened as a file: a header is within the first block.
 BLOCK_BYTES = 64 << 10
+CREATE_TRIES = 10
 
 Result = TypeVar("Result")
 Bytes = bytes | memoryview
-
-
-class MissingError(StoreError):
-    """An object, or a folder, that is not there."""
 
 
 class Location:
@@ -61,9 +54,7 @@ class Location:
         self.storage_options = dict(storage_options or {})
         self._temp = temp
         self.local = _local_path(self.url)
-        self._fs: Any = None
-        self._fs_pid = -1
-        self._prefix = ""
+        self._client = Client(self.url, self.storage_options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url, "storage_options": self.storage_options, "temp": self._temp}
@@ -100,7 +91,7 @@ class Location:
         if self.local is not None:
             return [self._read_local(*item) for item in ranges]
         merged, pieces = merge_ranges(ranges)
-        blocks = self._fetch(merged)
+        blocks = self._client.ranges(merged)
         found = []
         for (name, start, end), (i, offset) in zip(ranges, pieces, strict=True):
             piece = blocks[i] if end is None else blocks[i][offset : offset + end - start]
@@ -135,7 +126,7 @@ class Location:
     def size(self, name: str) -> int:
         """Bytes of the object `name`."""
         if self.local is None:
-            return int(self.retry(lambda: self._filesystem().info(self._at(name))["size"], name))
+            return self._client.size(name)
         try:
             return self.path(name).stat().st_size
         except OSError as error:
@@ -145,7 +136,7 @@ class Location:
         """Whether there is an object, or a folder, of that name."""
         if self.local is not None:
             return self.path(name).exists()
-        return bool(self.retry(lambda: self._filesystem().exists(self._at(name)), name))
+        return self._client.exists(name)
 
     def list(self, name: str = "") -> dict[str, int]:
         """Sizes in bytes of all objects below the folder `name`, by their names in this location, in order."""
@@ -160,12 +151,12 @@ class Location:
             return dict(sorted(found.items()))
 
         def find() -> dict[str, dict[str, Any]]:
-            fs = self._filesystem()
+            fs = self._client.fs
             fs.invalidate_cache()
-            return dict(fs.find(self._at(name), detail=True))
+            return dict(fs.find(self._client.at(name), detail=True))
 
         infos = self.retry(find, name)
-        prefix = self._at("").rstrip("/") + "/"
+        prefix = self._client.at("").rstrip("/") + "/"
         return {path.removeprefix(prefix): info for path, info in sorted(infos.items()) if path.startswith(prefix)}
 
     def children(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -179,9 +170,9 @@ class Location:
         else:
 
             def ls() -> Any:
-                fs = self._filesystem()
+                fs = self._client.fs
                 fs.invalidate_cache()
-                return fs.ls(self._at(""), detail=True)
+                return fs.ls(self._client.at(""), detail=True)
 
             infos = self.retry(ls, "")
             found = [(info["name"].rstrip("/").rpartition("/")[2], info["type"] == "directory") for info in infos]
@@ -194,14 +185,13 @@ class Location:
         pieces: Iterable[Bytes] = [parts] if isinstance(parts, bytes | memoryview) else parts
         if self.local is None:
             data = b"".join(pieces)
-            self.retry(lambda: self._filesystem().pipe_file(self._at(name), data), name)
+            self.retry(lambda: self._client.fs.pipe_file(self._client.at(name), data), name)
             return
         target = self.path(name)
-        folder = Path(self._temp) if self._temp else target.parent
-        temporary = folder / f".{target.name}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+        temporary = (Path(self._temp) if self._temp else target.parent) / _temporary_name(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as file:
                     file.writelines(pieces)
@@ -217,29 +207,29 @@ class Location:
     def create(self, name: str, data: bytes) -> bool:
         """Write the object `name` unless it exists. Returns whether this call wrote it.
 
-        Object stores have no common request for this: of two processes that try at the same moment, both may be told
-        that they wrote it.
+        Of several processes that try at the same moment, one is told that it wrote it: on a disk, and on object stores
+        that know conditional writes. Where there are none, several may be told so; `excludes` says which it was.
         """
         if self.local is None:
-            if self.exists(name):
-                return False
-            self.write(name, data)
-            return self.read(name) == data
-        target = self.path(name)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                file.write(data)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StoreError(f"{target}: could not be written: {said(error)}") from error
-        return True
+            return self._client.create(name, data)
+        for left in reversed(range(CREATE_TRIES)):
+            try:
+                return _create_whole(self.path(name), data)
+            except OSError as error:
+                # Another process may remove the folder at this moment, because it was empty.
+                if not (left and isinstance(error, FileNotFoundError)):
+                    raise StoreError(f"{self.path(name)}: could not be written: {said(error)}") from error
+        raise AssertionError
+
+    @property
+    def excludes(self) -> bool:
+        """Whether `create`, when it last wrote an object, kept everybody else from writing it."""
+        return self.local is not None or self._client.excludes
 
     def copy(self, names: Sequence[str], to: Location) -> None:
         """Copy objects to the same names in another location of the same object store, which does the copying."""
-        sources, targets = [self._at(name) for name in names], [to._at(name) for name in names]
-        self.retry(lambda: self._filesystem().copy(sources, targets, on_error="raise"), "")
+        sources, targets = [self._client.at(name) for name in names], [to._client.at(name) for name in names]
+        self.retry(lambda: self._client.fs.copy(sources, targets, on_error="raise"), "")
 
     def move(self, name: str, to: Location, new_name: str) -> None:
         """Rename an object, also into another location of the same file system.
@@ -253,7 +243,7 @@ class Location:
             except OSError as error:
                 raise self._missing_or(error, name) from error
             return
-        self.retry(lambda: self._filesystem().cp_file(self._at(name), to._at(new_name)), name)
+        self.retry(lambda: self._client.fs.cp_file(self._client.at(name), to._client.at(new_name)), name)
         self.remove(name)
 
     def remove(self, name: str = "") -> None:
@@ -270,12 +260,20 @@ class Location:
             return
 
         def drop() -> None:
-            fs = self._filesystem()
+            fs = self._client.fs
             fs.invalidate_cache()
-            if fs.exists(self._at(name)):
-                fs.rm(self._at(name), recursive=True)
+            if fs.exists(self._client.at(name)):
+                fs.rm(self._client.at(name), recursive=True)
 
         self.retry(drop, name)
+
+    def prune(self) -> None:
+        """Remove this folder if it is local and no file is in it."""
+        if self.local is not None:
+            folders = sorted((p for p in self.local.rglob("*") if p.is_dir()), reverse=True)
+            for folder in [*folders, self.local]:
+                with suppress(OSError):  # not empty
+                    folder.rmdir()
 
     # ---- requests
 
@@ -284,75 +282,13 @@ class Location:
 
         name: of the object that it reads or writes, for messages.
         """
-        attempts = Attempts()
-        while True:
-            try:
-                return action()
-            except Exception as error:  # what a file system raises differs by its client
-                if attempts.again(error, self.at(name)):
-                    continue
-                if (known := self._translated(error, name, attempts.count)) is not None:
-                    raise known from error
-                raise
-
-    def _fetch(self, ranges: Sequence[Range]) -> Sequence[bytes]:
-        """The bytes of remote ranges, all requested at once. Only those that failed are requested again."""
-        paths = [self._at(name) for name, _, _ in ranges]
-        got = [b""] * len(ranges)
-        left = list(range(len(ranges)))
-        attempts = Attempts()
-        while left:
-            results = self._filesystem().cat_ranges(
-                [paths[i] for i in left],
-                # A whole object is asked for without a range: servers refuse ranges of an object of no bytes.
-                [None if ranges[i][1:] == (0, None) else ranges[i][1] for i in left],
-                [ranges[i][2] for i in left],
-                on_error="return",
-            )
-            failed = []
-            for i, result in zip(left, results, strict=True):
-                if isinstance(result, BaseException):
-                    failed.append((i, result))
-                else:
-                    got[i] = result
-            if failed:
-                i, error = next(((i, e) for i, e in failed if not is_transient(e)), failed[0])
-                name = ranges[i][0]
-                if not attempts.again(error, self.at(name)):
-                    raise self._translated(error, name, attempts.count) or error from error
-            left = [i for i, _ in failed]
-        return got
+        return self._client.tried(action, name)
 
     def filesystem(self) -> tuple[Any, str]:
         """(fsspec file system, path of this folder in it). Its client makes one attempt: call it through `retry`."""
-        return self._filesystem(), self._prefix
+        return self._client.fs, self._client.prefix
 
-    def _filesystem(self) -> Any:
-        # A client must not cross a fork: its event loop lives in a thread of the parent.
-        if self._fs is None or self._fs_pid != os.getpid():
-            import fsspec
-
-            options = single_attempt_options(self.url, self.storage_options)
-            try:
-                fs, self._prefix = fsspec.core.url_to_fs(self.url, **options)
-            except ImportError as error:
-                raise StoreError(f"{self.url}: {error} (pip install 'latentstore[s3]' or 'latentstore[gs]')") from error
-            except ValueError as error:
-                raise StoreError(f"{self.url}: not a location that can be opened: {error}") from error
-            make_single_attempt(fs)
-            self._fs, self._fs_pid = fs, os.getpid()
-        return self._fs
-
-    def _at(self, name: str) -> str:
-        self._filesystem()
-        return f"{self._prefix.rstrip('/')}/{name}" if name else self._prefix
-
-    def _translated(self, error: BaseException, name: str, attempts: int) -> StoreError | None:
-        if is_transient(error):
-            return StoreError(f"{self.at(name)}: still failing after {attempts} attempts: {said(error)}")
-        if isinstance(error, OSError):
-            return self._missing_or(error, name)
-        return StoreError(f"{self.at(name)}: {said(error)}") if is_of_client(error) else None
+    # ---- local files
 
     def _missing_or(self, error: OSError, name: str) -> StoreError:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -370,6 +306,35 @@ class Location:
             raise self._missing_or(error, name) from error
         check_length(self.at(name), start, end, len(data))
         return data
+
+
+def _temporary_name(target: Path) -> str:
+    return f".{target.name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}.tmp"
+
+
+def _create_whole(target: Path, data: bytes) -> bool:
+    """Write a file that nobody else has written. Nobody ever sees a part of it."""
+    temporary = target.parent / _temporary_name(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.write_bytes(data)
+        _link_new(temporary, target)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _link_new(source: Path, target: Path) -> None:
+    """Give the file a second name; FileExistsError if that is taken."""
+    try:
+        os.link(source, target)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a file system without second names
+        with target.open("xb") as file:
+            file.write(source.read_bytes())
 
 
 def _local_path(url: str) -> Path | None:

@@ -42,7 +42,7 @@ def merge_ranges(ranges: Sequence[Range], gap: int = MERGE_GAP_BYTES) -> tuple[l
 def merge_blobs(
     objects: np.ndarray, start: np.ndarray, length: np.ndarray, gap: int = MERGE_GAP_BYTES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`merge_ranges` without a Python loop, for the many blobs of a batch. Objects are numbers; starts are below 2^44.
+    """`merge_ranges` without a Python loop, for the many blobs of a batch. Objects are numbers.
 
     objects, start, length: whole numbers (n,). Returns (object, begin, end) of each merged range, (m,), and
     (source, offset) of each blob, (n,): which merged range holds it (int32), and where in it (int64).
@@ -52,10 +52,10 @@ def merge_blobs(
     b = a + length[order]
     # A new range begins where the object changes or the gap is too wide. A blob may end before an earlier one does
     # (one sample may be asked for twice), so the gap is counted from the furthest end so far.
-    shift = o << 44
-    ends = np.maximum.accumulate(b + shift)
-    fresh = np.ones(len(o), bool)
-    fresh[1:] = (o[1:] != o[:-1]) | (a[1:] + shift[1:] > ends[:-1] + gap)
+    changes = np.ones(len(o), bool)
+    changes[1:] = o[1:] != o[:-1]
+    fresh = changes.copy()
+    fresh[1:] |= a[1:] - gap > _furthest(b, changes)[:-1]
     first = np.flatnonzero(fresh)
     run = np.cumsum(fresh) - 1
     begin, end = a[first], np.maximum.reduceat(b, first) if len(first) else a
@@ -63,6 +63,19 @@ def merge_blobs(
     source[order] = run
     offset[order] = a - begin[run]
     return o[first], begin, end, source, offset
+
+
+def _furthest(ends: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """The largest of `ends` so far, counted anew wherever `changes` is True."""
+    if (ends[1:] >= ends[:-1])[~changes[1:]].all():
+        return ends  # the usual case: no blob is asked for twice
+    # The places of the ends in ascending order are small numbers, so the number of the object fits in front of them,
+    # whatever the size of objects and their numbers.
+    ascending = np.argsort(ends, kind="stable")
+    place = np.empty(len(ends), np.int64)
+    place[ascending] = np.arange(len(ends))
+    above = np.cumsum(changes) * len(ends)
+    return ends[ascending[np.maximum.accumulate(above + place) - above]]
 
 
 def check_length(url: str, start: int, end: int | None, got: int) -> None:

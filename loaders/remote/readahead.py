@@ -16,17 +16,20 @@ class ReadAhead:
     """Keeps the shards in memory that one pass over an epoch needs now or next. Thread-safe.
 
     A window is a run of shards that are shuffled together (`loaders.order`). In memory are the windows of the batches
-    that are being made, and with `ahead` the next one, up to window `last`. Local stores are mapped and a full shuffle
-    has no windows: for those, nothing is kept.
+    that are being made, and with `ahead` the next one. Local stores are mapped and a full shuffle has no windows: for
+    those, nothing is kept.
+
+    first, last: the windows that this pass reads, in order. Windows before `first` may come after `last`: there a rank
+    repeats the beginning of the epoch.
     """
 
-    def __init__(self, ds: LatentDataset, order: EpochOrder, last: int, ahead: bool) -> None:
-        self._ds, self._order, self._last = ds, order, last
+    def __init__(self, ds: LatentDataset, order: EpochOrder, first: int, last: int, ahead: bool) -> None:
+        self._ds, self._order, self._first, self._last = ds, order, first, last
         self._pool = ThreadPoolExecutor(1, "latentstore-shards") if ahead and not ds.is_local else None
         self._loading: dict[int, threading.Lock] = {}
         self._loaded: set[int] = set()
         self._lock = threading.Lock()
-        self._current = 0
+        self._current = (False, first)
         self._closed = False
 
     def need(self, windows: list[int]) -> None:
@@ -46,8 +49,8 @@ class ReadAhead:
     def passed(self, windows: list[int]) -> None:
         """Forget what comes before `windows`, from which the batch that is handed out now was made."""
         with self._lock:
-            self._current = min(windows)
-            self._drop([window for window in self._loaded if window < self._current])
+            self._current = min(map(self._turn, windows))
+            self._drop([window for window in self._loaded if self._turn(window) < self._current])
 
     def close(self) -> None:
         """Forget everything, also what is still being read."""
@@ -57,12 +60,16 @@ class ReadAhead:
             self._closed = True
             self._drop(list(self._loaded))
 
+    def _turn(self, window: int) -> tuple[bool, int]:
+        """What windows are sorted by to have them in the order in which they are read."""
+        return window < self._first, window
+
     def _load(self, window: int, ahead: bool) -> None:
         with self._lock:
             reading = self._loading.setdefault(window, threading.Lock())
         with reading:
             # Reading ahead may come too late: the window may have been read, used and dropped by then.
-            if window in self._loaded or (ahead and window < self._current):
+            if window in self._loaded or (ahead and self._turn(window) < self._current):
                 return
             shards = self._order.shards(window)
             if shards:

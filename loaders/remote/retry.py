@@ -3,7 +3,7 @@
 Retries inside retries multiply: five of ours times five of botocore's made a user wait 40 seconds for one request to a
 dead server, without a word. So the retries of the clients are turned off, and only `Attempts` tries again. It gives up
 about 15 seconds after the first failure if attempts fail quickly. Of a server that accepts connections and never
-answers, it gives up about 50 seconds after the beginning: three time-outs.
+answers, it gives up about 40 seconds after the beginning: three time-outs.
 
 gcsfs is the exception: it tries six times by itself, within about 30 seconds, and has no option against that. The
 HttpError that it raises then is not tried again.
@@ -25,12 +25,12 @@ FIRST_PAUSE_SECONDS = 1.0
 JITTER = 0.25
 # No attempt begins later than this after the first failure. Counted from there, not from the beginning: a transfer
 # of minutes that breaks off is worth a second try.
-LAST_ATTEMPT_SECONDS = 30.0
+LAST_ATTEMPT_SECONDS = 25.0
 # One failed attempt is everyday life on an object store. From this one on the user is told.
 TELL_AT_ATTEMPT = 2
 
 CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 15
+READ_TIMEOUT_SECONDS = 12
 
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError, ValueError)
 # s3fs turns the codes of a server into errno: 400 and 416 are EINVAL, 405 is EPERM, 501 is ENOSYS, 301 is EREMCHG.
@@ -112,11 +112,18 @@ def said(error: BaseException) -> str:
     """What an error says, in one line, without Python's numbers of errors."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    status, message = _status(error), getattr(error, "message", None)
+    if status is not None and message:  # aiohttp
+        return f"{status} {message}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def single_attempt_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
     """Storage options with which the client of `url` makes one attempt, within time-outs; the caller's come first."""
+    if url.startswith(("http://", "https://")):
+        return _http_options(storage_options)
     if not url.startswith(("s3://", "s3a://")):
         return dict(storage_options)
     config = {
@@ -128,6 +135,16 @@ def single_attempt_options(url: str, storage_options: dict[str, Any]) -> dict[st
     return {**storage_options, "config_kwargs": config}
 
 
+def _http_options(storage_options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        import aiohttp
+    except ImportError:  # fsspec says what to install
+        return dict(storage_options)
+    # aiohttp's own limit is five minutes for a whole answer, however fast it comes.
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=READ_TIMEOUT_SECONDS)
+    return {**storage_options, "client_kwargs": {"timeout": limits, **(storage_options.get("client_kwargs") or {})}}
+
+
 def make_single_attempt(fs: Any) -> None:
     """Turn off the retries that a file system has besides its client's: those of s3fs, which has no option for it.
 
@@ -136,6 +153,12 @@ def make_single_attempt(fs: Any) -> None:
     """
     if "s3" in fs.protocol:
         fs.retries = 1
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an error, or of the answer that it was made from; None if there is none."""
+    status = _status(error)
+    return status if status is not None or error.__cause__ is None else _status(error.__cause__)
 
 
 def _package(error: BaseException) -> str:

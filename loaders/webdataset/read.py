@@ -11,7 +11,8 @@ from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import ARTIFACT, StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset import layout
 
 

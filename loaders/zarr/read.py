@@ -14,7 +14,8 @@ import numpy as np
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.manifest import StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
 from latentstore.loaders.zarr.arrays import ZarrArrays
 
@@ -220,7 +221,10 @@ class NativeReader(ZarrReader):
         """int64 (groups,): bytes per chunk of each flat array."""
         if self._chunk is None:
             names = [layout.blob_name(g) for g in range(self.meta.groups)]
-            self._chunk = np.array([self.arrays.info(name).rows for name in names], np.int64)
+            chunk = np.array([self.arrays.info(name).rows for name in names], np.int64)
+            if (self.offset[-1] >> 32 >= chunk).any():  # `objects` leaves 32 bits for the number of a chunk
+                raise CorruptError(f"{self.location.at('offset')}: it points to more chunks than a store may have")
+            self._chunk = chunk
         return self._chunk
 
     def locate(self, indices: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders import LatentLoader
+from latentstore.loaders.remote.readahead import ReadAhead
 
 modes = st.sampled_from([False, True, "block"])
 shards = st.lists(st.integers(0, 9), min_size=1, max_size=7)
@@ -224,6 +225,23 @@ def test_remote_ranks_read_their_own_shards() -> None:
     for rank, ds in enumerate(stores):
         flat(LatentLoader(ds, 4, "block", num_workers=2, rank=rank, world_size=4))
     assert sorted(shard for ds in stores for shard in ds.loads) == list(range(16))
+
+
+@pytest.mark.parametrize("rank", range(3))
+@pytest.mark.parametrize("pieces", [16, 17])  # 17 samples: the last rank ends with the first sample of the epoch
+def test_every_rank_reads_ahead(monkeypatch: pytest.MonkeyPatch, rank: int, pieces: int) -> None:
+    ahead: list[int] = []
+    expect = ReadAhead.expect
+
+    def noting(self: ReadAhead, window: int) -> None:
+        ahead.extend([window] if window <= self._last else [])
+        expect(self, window)
+
+    monkeypatch.setattr(ReadAhead, "expect", noting)
+    ds = Memory(*[2] * (pieces // 2), pieces % 2, local=False)
+    flat(LatentLoader(ds, 2, num_workers=1, rank=rank, world_size=3))
+    own = range(rank * 6, min(rank * 6 + 6, pieces))
+    assert set(ahead) >= set(range(own[0] // 2 + 1, own[-1] // 2 + 1))
 
 
 def test_an_error_in_a_worker_arrives_and_the_rest_can_be_read() -> None:

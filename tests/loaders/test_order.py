@@ -139,6 +139,8 @@ def test_ranks_cover_the_epoch(mode: str, samples: int, world_size: int, drop: b
     for s in slices:
         parts = [s.positions(a, min(a + 4, s.count)) for a in range(0, s.count, 4)]
         assert np.array_equal(np.concatenate([np.zeros(0, np.int64), *parts]), s.positions(0, s.count))
+        own = s.positions(0, s.count)
+        assert s.reach == ((own[0], own.max()) if own.size else (0, -1))
 
 
 def test_ranks_interleave_so_that_a_global_batch_is_a_run_of_the_epoch() -> None:

@@ -57,7 +57,8 @@ def choose_codec(
     """The shipped codec for what the source holds: images, or recordings of some channels and rate.
 
     Arguments as of `open_source`; members: the extension of the members of tars that are signals, by modality.
-    ArgumentError where it holds both images and recordings, neither of them, or recordings that no shipped codec takes. Errors of `open_source` as well.
+    ArgumentError where it holds both images and recordings, neither of them, or recordings that no shipped codec takes.
+    Errors of `open_source` as well.
     """
     text = os.fspath(url)
     if find_tars(url, storage_options, (), without) is not None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +110,6 @@ def test_xarray_opens_what_create_makes(codec: Any, zarr_format: Any, tmp_path: 
 
 
 # ---- stores
-
-
-@pytest.fixture
-def s3_options(s3_server: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """storage_options; afterwards the connections are closed that zarr's stores leave open."""
-    import s3fs
-    from zarr.core.sync import sync
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield s3_server
-    for fs in list(s3fs.S3FileSystem._cache.values()):
-        if fs.asynchronous and fs._s3 is not None:
-            sync(fs._s3.__aexit__(None, None, None))
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.mark.usefixtures("batched_pipeline")

@@ -76,6 +76,56 @@ def test_shape_and_memory_order_are_carried(codec: Any, kind: str) -> None:
         made.decode(blob, out=np.empty(7, x.dtype))
 
 
+@pytest.mark.parametrize("kind", ["signal", "latent"])
+def test_out_is_checked(codec: Any, kind: str) -> None:
+    x = images(3, 16, 24) if kind == "signal" else latents(3, 4, 5)
+    made = SignalV2.of(codec, "nhwc") if kind == "signal" else LatentV2.of(codec)
+    for given_ in (x, np.asfortranarray(x)):
+        blob = made.encode(given_)
+        expected = made.decode(blob)
+        for order in ("C", "F"):
+            room = np.empty(x.shape, x.dtype, order=order)  # type: ignore[call-overload]
+            assert made.decode(blob, out=room) is room and np.array_equal(room, expected)
+        flat = np.empty(x.size, x.dtype)
+        assert made.decode(blob, out=flat) is flat and np.array_equal(flat, expected.ravel(order="A"))
+    if kind == "signal":
+        buffer = bytearray(x.size)
+        assert made.decode(blob, out=buffer) is buffer and buffer == expected.tobytes(order="A")
+    other = np.dtype(np.int8 if kind == "signal" else np.uint8)
+    turned = (x.shape[1], x.shape[0], *x.shape[2:])
+    read_only = np.zeros_like(x)
+    read_only.flags.writeable = False
+    for bad in (
+        np.zeros(x.shape, other), np.zeros(x.shape, np.float32), np.zeros((x.size // 4,), "i4"),
+        np.zeros((x.size + 1,), x.dtype), np.zeros((x.size - 1,), x.dtype), np.zeros((2, *x.shape), x.dtype),
+        np.zeros((1, *x.shape), x.dtype), np.zeros(turned, x.dtype), np.zeros((), x.dtype),
+        np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2], read_only, bytes(x.size),
+    ):  # fmt: skip
+        before = np.asarray(bad).copy()
+        with pytest.raises(ArgumentError, match=r"out must be a writable, contiguous .* it is"):
+            made.decode(blob, out=bad)
+        assert np.array_equal(before, bad if isinstance(bad, np.ndarray) else np.asarray(bad))
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 16, 3), (3, 0, 16, 3), (3, 16, 0, 3), (0, 0, 0, 3)])
+def test_arrays_of_no_pixels(codec: Any, shape: tuple[int, ...]) -> None:
+    made = SignalV2.of(codec, "nhwc")
+    blob = made.encode(np.zeros(shape, np.uint8))
+    assert made.decode(blob).shape == shape and made.decode(blob).dtype == np.uint8
+    room = np.zeros(shape, np.uint8)
+    assert made.decode(blob, out=room) is room
+    for bad in (blob[:-1], blob + b"0"):
+        with pytest.raises(latentstore.LatentstoreError):
+            made.decode(bad)
+
+
+@pytest.mark.parametrize("channels", [1, 12, 48])
+def test_arrays_of_no_latents(codec: Any, channels: int) -> None:
+    made = LatentV2.of(codec)
+    blob = made.encode(np.zeros((0, channels, 4, 5), np.int8))
+    assert made.decode(blob).shape == (0, channels, 4, 5) and made.decode(blob).dtype == np.int8
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float32", ">u2", "uint16", "bool", "S1"])
 def test_other_types_are_refused_when_encoding(codec: Any, dtype: str) -> None:
     x = np.zeros((1, 8, 8, 3), dtype)

@@ -6,11 +6,15 @@ import json
 import multiprocessing
 import os
 import socket
+import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plain_s3 import PlainS3
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.remote.location import Location
@@ -69,17 +73,179 @@ def test_the_lock_of_another_machine_is_watched(
 
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.05)
     monkeypatch.setattr(lock.time, "sleep", look)
-    elsewhere = {"token": "other", "pid": 1, "host": "elsewhere", "since": "then", "beats": 0}
-    place.write(lock.LOCK, json.dumps(elsewhere).encode())
+    place.write(lock.LOCK, dead())
     beating.set()
     with pytest.raises(StoreError, match="process 1 on elsewhere, since then"):
         lock.Lock(place).acquire()
     beating.clear()
     mine = lock.Lock(place)
     mine.acquire()
-    assert json.loads(place.read(lock.LOCK))["host"] == socket.gethostname()
+    assert json.loads(place.read("lock.other"))["host"] == socket.gethostname()
     mine.release()
+    assert not place.list() and not place.exists()
+
+
+def dead(**more: Any) -> bytes:
+    """The lock of a run on another machine."""
+    owner = {"token": "other", "pid": 1, "host": "elsewhere", "since": "then", "beats": 0}
+    return json.dumps({**owner, **more}).encode()
+
+
+@pytest.fixture
+def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 1.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"not JSON", b'{"token": "../../x"}', b'{"token": 7, "pid": "x"}'])
+def test_a_lock_that_nobody_of_ours_wrote(tmp_path: Path, content: bytes, short_watch: None) -> None:
+    place = Location(f"{tmp_path}/x.partial")
+    place.write(lock.LOCK, content)
+    mine = lock.Lock(place)
+    mine.acquire()
+    assert len(place.list()) == 2
+    mine.release()
+    assert not place.exists()
+
+
+def test_a_lock_that_follows_itself(tmp_path: Path, short_watch: None) -> None:
+    place = Location(f"{tmp_path}/x.partial")
+    place.write(lock.LOCK, dead())
+    place.write("lock.other", dead())
+    with pytest.raises(StoreError, match="process 1 on elsewhere"):
+        lock.Lock(place).acquire()
+
+
+# ---- one process
+
+
+def test_the_same_process_cannot_take_it_twice(tmp_path: Path) -> None:
+    place = Location(f"{tmp_path}/x.partial")
+    mine = lock.Lock(place)
+    mine.acquire()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=f"process {os.getpid()} on "):
+            lock.Lock(place).acquire()
+    mine.release()
+    mine.release()
+    again = lock.Lock(place)
+    again.acquire()
+    del again  # without being released: what a caller does who forgets the writer
+    third = lock.Lock(place)
+    third.acquire()
+    third.release()
+    assert not place.exists()
+
+
+def race(place: Callable[[], Location], runs: int) -> list[lock.Lock | StoreError]:
+    """What so many threads get that ask for the lock at the same moment."""
+    start, results = threading.Barrier(runs), []
+
+    def run(own: lock.Lock) -> None:
+        start.wait()
+        try:
+            own.acquire()
+            results.append(own)
+        except StoreError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run, args=(lock.Lock(place()),)) for _ in range(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def check_race(place: Location, results: list[lock.Lock | StoreError]) -> None:
+    (winner,) = (one for one in results if isinstance(one, lock.Lock))
+    assert all("is being written by another run" in str(one) for one in results if one is not winner)
+    winner.check()
+    winner.release()
     assert not place.list()
+
+
+@pytest.mark.parametrize("before", [None, dead()])
+def test_threads_that_see_the_same_lock(tmp_path: Path, before: bytes | None, short_watch: None) -> None:
+    for number in range(10):
+        place = Location(f"{tmp_path}/{number}.partial")
+        if before is not None:
+            place.write(lock.LOCK, before)
+        check_race(place, race(lambda place=place: Location(place.url), 6))  # type: ignore[misc]
+        assert not place.exists()
+
+
+# ---- processes
+
+
+def _contend(url: str, at: float, held: Any, results: Any) -> None:
+    lock.WATCH_SECONDS, lock.LOOK_SECONDS = 0.3, 0.05
+    own = lock.Lock(Location(url))
+    time.sleep(max(0.0, at - time.time()))
+    try:
+        own.acquire()
+    except StoreError as error:
+        results.put(str(error))
+        return
+    results.put("")
+    held.wait(30)
+    own.release()
+
+
+@pytest.mark.parametrize("before", [None, dead()])
+def test_processes_that_see_the_same_lock(tmp_path: Path, before: bytes | None) -> None:
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    for number in range(3):
+        place = Location(f"{tmp_path}/{number}.partial")
+        if before is not None:
+            place.write(lock.LOCK, before)
+        held, results = context.Event(), context.Queue()
+        at = time.time() + 0.3
+        processes = [context.Process(target=_contend, args=(place.url, at, held, results)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        said = [results.get(timeout=60) for _ in processes]
+        held.set()
+        for process in processes:
+            process.join()
+        assert said.count("") == 1, said
+        assert all("is being written by another run" in one for one in said if one)
+        assert not place.exists()
+
+
+# ---- object stores
+
+
+@pytest.fixture(params=["kept", "bare", "ignored", "refused"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[PlainS3]:
+    pytest.importorskip("s3fs")
+    server = PlainS3(request.param)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("before", [None, dead()])
+def test_runs_at_an_object_store(bucket: PlainS3, before: bytes | None, short_watch: None) -> None:
+    """Where conditional writes are ignored, each run's write takes a moment, so that all of them see no lock."""
+    bucket.pause = 0.2
+    place = Location("s3://bucket/x.partial", bucket.options)
+    if before is not None:
+        bucket.objects["x.partial/lock"] = before
+    results = race(lambda: Location(place.url, bucket.options), 3)
+    winner = next(one for one in results if isinstance(one, lock.Lock))
+    assert winner.place.excludes == (bucket.conditions in ("kept", "bare"))
+    check_race(place, results)
+    assert not bucket.objects
+
+
+def test_a_common_object_store(s3_server: dict[str, Any], short_watch: None) -> None:
+    place = Location("s3://bucket/common.partial", s3_server)
+    place.write(lock.LOCK, dead())
+    check_race(place, race(lambda: Location(place.url, s3_server), 2))
+
+
+# ---- losing it
 
 
 def test_a_lock_is_renewed_until_it_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,17 +253,62 @@ def test_a_lock_is_renewed_until_it_is_lost(tmp_path: Path, monkeypatch: pytest.
     place = Location(f"{tmp_path}/x.partial")
     mine = lock.Lock(place)
     mine.acquire()
-    mine.beat()
     thread = mine._thread
     assert thread is not None
     while json.loads(place.read(lock.LOCK))["beats"] < 2:
         assert thread.is_alive()
+    place.write(f"lock.{mine._owner['token']}", dead())
+    thread.join()
+    with pytest.raises(StoreError, match=r"written by another run now .process 1 on elsewhere.* so this one stops"):
+        mine.check()
     mine.release()
-    assert not place.exists()
-    place.write(lock.LOCK, b'{"token": "other"}')
-    lost = lock.Lock(place)
-    lost.beat()
-    assert lost._thread is not None
-    lost._thread.join()
-    lost.release()
-    assert json.loads(place.read(lock.LOCK)) == {"token": "other"}
+    assert len(place.list()) == 2  # nothing of the other run's is removed
+
+
+def test_a_run_that_has_lost_its_lock_writes_nothing(codec: Any, make_samples: Any, tmp_path: Path) -> None:
+    url = f"{tmp_path}/x.zarr"
+    samples = make_samples(3, SIZE)[0]
+    with begin(codec, url) as writer:
+        writer.write_shard(0, samples)
+        own = json.loads(Path(f"{url}.partial/lock").read_text())
+        Path(f"{url}.partial/lock.{own['token']}").write_bytes(dead())
+        writer._lock._renewed -= 1000  # silent for so long
+        before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
+        for step in (lambda: writer.write_shard(1, samples), lambda: writer.finish(1), writer.abort):
+            with pytest.raises(StoreError, match="so this one stops"):
+                step()
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
+
+
+def test_the_lock_is_renewed_before_anything_is_deleted(
+    codec: Any, make_samples: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting an old store may take longer than a lock is watched."""
+    url = f"{tmp_path}/x.zarr"
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.001)
+    plain = Location.remove
+    seen: list[str] = []
+
+    def slowly(self: Location, name: str = "") -> None:
+        path = Path(f"{url}.partial/lock")
+        if not name.startswith(lock.LOCK):
+            begun, end = json.loads(path.read_text())["beats"], time.monotonic() + 20
+            while json.loads(path.read_text())["beats"] == begun:
+                assert time.monotonic() < end, f"no beat while {self.at(name)} is removed"
+            seen.append(name)
+        plain(self, name)
+
+    with begin(codec, url) as writer:
+        writer.write_shard(0, make_samples(3, SIZE)[0])
+    monkeypatch.setattr(Location, "remove", slowly)
+    with begin(codec, url, overwrite=True) as writer:  # deletes what the first run has left
+        assert "job.json" in seen
+        writer.write_shard(0, make_samples(3, SIZE)[0])
+        seen.clear()
+        writer.finish(1)
+        assert "job.json" in seen
+    with begin(codec, url, overwrite=True) as writer:
+        seen.clear()
+        writer.abort()
+        assert "job.json" in seen
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]

@@ -158,6 +158,7 @@ def test_unfinished_stores_say_so(codec: Any, make_samples: Any, layout: str, tm
         latentstore.open(url)
     with pytest.raises(StoreError, match="2 of 3 shards are not written, the first is shard 1"):
         writer.finish(3)
+    del writer  # as if it had been killed
     with pytest.raises(StoreError, match="holds an interrupted conversion: resume it, or start again"):
         open_writer(url, _spec(codec, size), format=kind)
     with pytest.raises(StoreError, match=r"other settings \(a; a was None, now 1\): resume it with the same"):

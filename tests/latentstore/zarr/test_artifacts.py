@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from strict_store import StrictStore
 from zarr.storage import MemoryStore
 from zarr_arrays import images
 
@@ -58,6 +60,69 @@ def test_the_artifact_beside_an_array_is_found(strange: Codec, kind: str, tmp_pa
     copied = latentstore.zarr.copy(latentstore.zarr.open(path, "deep/image"), tmp_path / "b.zarr")
     codec_home._registered.clear()
     assert np.array_equal(latentstore.zarr.open(copied.store, copied.path)[...], expected)
+
+
+@pytest.mark.parametrize("name", ["image", "deep/er/image"])
+def test_a_store_that_raises_for_keys_that_cannot_be(strange: Codec, codec: Any, name: str, tmp_path: Path) -> None:
+    x = images(3, 16, 16)
+    for used in (strange, codec):
+        store = StrictStore()
+        expected = latentstore.zarr.create(store, name, x.shape, codec=used, data=x)[...]
+        for read in (
+            lambda store=store: zarr.open_array(store, path=name, mode="r"),
+            lambda store=store: latentstore.zarr.open(store, name),
+            lambda store=store: latentstore.zarr.open(zarr.open_group(store), name),
+            lambda store=store: latentstore.zarr.open(store)[name],
+        ):
+            codec_home._registered.clear()
+            assert np.array_equal(read()[...], expected)
+        disk = tmp_path / used.name
+        latentstore.zarr.copy(store, disk)
+        latentstore.zarr.copy(str(disk / name), copied := StrictStore(), "copy")
+        codec_home._registered.clear()
+        assert np.array_equal(zarr.open_array(copied, path="copy")[...], expected)
+
+
+def test_a_strict_store_without_the_artifact(strange: Codec) -> None:
+    store = StrictStore()
+    x = images(1, 16, 16)
+    latentstore.zarr.create(store, "a/image", x.shape, codec=strange, data=x, embed_artifact=False)
+    for read in (
+        lambda: zarr.open_array(store, path="a/image")[...],
+        lambda: latentstore.zarr.open(store, "a/image"),
+    ):
+        codec_home._registered.clear()
+        with pytest.raises(ArtifactError, match="LATENTSTORE_ARTIFACTS"):
+            read()
+
+
+def test_an_array_by_its_own_path_finds_its_group(
+    strange: Codec, make_store: Any, s3_options: Any, tmp_path: Path
+) -> None:
+    x = images(2, 16, 16)
+    path = tmp_path / "a.zarr"
+    expected = latentstore.zarr.create(path, "deep/image", x.shape, codec=strange, data=x)[...]
+    codec_home._registered.clear()
+    assert np.array_equal(zarr.open_array(path / "deep" / "image", mode="r")[...], expected)
+    url = "s3://bucket/own path.zarr"
+    latentstore.zarr.copy(path, url, target_options=s3_options)
+    for open_ in (zarr.open_array, latentstore.zarr.open):
+        codec_home._registered.clear()
+        found = open_(f"{url}/deep/image", mode="r", storage_options=s3_options)
+        assert np.array_equal(found[...], expected)
+
+
+def test_the_latents_of_a_store_by_their_own_path(strange: Codec, make_samples: Any, tmp_path: Path) -> None:
+    from latentstore.writing import StoreSpec, open_writer
+
+    samples, latents = make_samples(4, (40, 56))
+    pairs = zip(samples, latents, strict=True)
+    samples = [replace(sample, groups=strange.encode_latent_groups(latent)) for sample, latent in pairs]
+    writer = open_writer(f"{tmp_path}/x.zarr", StoreSpec.of(strange, size=(40, 56), shard_samples=8, source="made"))
+    writer.write_shard(0, samples)
+    writer.finish(1)
+    codec_home._registered.clear()
+    assert np.array_equal(latentstore.zarr.open(f"{tmp_path}/x.zarr/latent")[2], latents[2])
 
 
 def test_a_missing_artifact_is_named(strange: Codec, tmp_path: Path) -> None:

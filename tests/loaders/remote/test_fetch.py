@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
+from latentstore.loaders.remote.client import Client, MissingError
 from latentstore.loaders.remote.fetch import Fetcher
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range
 
 GROUPS = 3
@@ -113,13 +114,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Range]:
     """All ranges that are read from now on, after they are merged."""
     found: list[Range] = []
-    plain = Location._fetch
+    plain = Client.ranges
 
-    def noting(self: Location, ranges: Any) -> Any:
+    def noting(self: Client, ranges: Any) -> Any:
         found.extend(ranges)
         return plain(self, ranges)
 
-    monkeypatch.setattr(Location, "_fetch", noting)
+    monkeypatch.setattr(Client, "ranges", noting)
     return found
 
 

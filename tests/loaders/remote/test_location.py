@@ -15,7 +15,8 @@ import pytest
 from paths import ROOT
 
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range
 
 _numbers = itertools.count()

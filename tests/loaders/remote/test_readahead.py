@@ -76,8 +76,8 @@ def shards() -> Shards:
     return Shards()
 
 
-def opened(shards: Shards, order: Any = None, last: int = 9, ahead: bool = True) -> ReadAhead:
-    return ReadAhead(shards, order or Windows(), last, ahead)  # type: ignore[arg-type]
+def opened(shards: Shards, order: Any = None, first: int = 0, last: int = 9, ahead: bool = True) -> ReadAhead:
+    return ReadAhead(shards, order or Windows(), first, last, ahead)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -158,6 +158,20 @@ def test_an_error_surfaces_when_the_window_is_needed(reading: ReadAhead, shards:
     shards.broken = set()
     reading.need([1])  # the next one who asks tries again
     assert shards.loaded == [0, 1, 2, 3]
+
+
+def test_a_rank_that_begins_again_keeps_the_first_window(shards: Shards) -> None:
+    reading = opened(shards, first=3, last=4)
+    for windows, loaded in [([3], [6, 7]), ([4], [8, 9]), ([0, 4], [8, 9, 0, 1])]:
+        reading.need(windows)
+        reading.passed(windows)
+        assert shards.loaded == loaded
+    reading.need([1])
+    reading.passed([4])  # window 1 was made by a worker, and comes after this batch
+    assert shards.loaded == [8, 9, 0, 1, 2, 3]
+    reading.passed([1])
+    assert shards.loaded == [2, 3]
+    reading.close()
 
 
 def test_close_forgets_everything(shards: Shards) -> None:

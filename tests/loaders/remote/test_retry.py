@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.remote import retry
-from latentstore.loaders.remote.location import Location, MissingError
+from latentstore.loaders.remote.client import Client, MissingError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.retry import ATTEMPTS, Attempts, is_transient, single_attempt_options
 
 
@@ -54,7 +55,7 @@ class Flaky:
 def flaky(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Any:
     def make(failures: int, error: Exception) -> tuple[Location, Flaky]:
         fs = Flaky(failures, error)
-        monkeypatch.setattr(Location, "_filesystem", lambda self: fs)
+        monkeypatch.setattr(Client, "fs", fs)
         return Location("s3://nowhere"), fs
 
     return make
@@ -82,7 +83,7 @@ def test_attempts_end(flaky: Any) -> None:
 
 def test_lasting_errors_are_not_tried_again(flaky: Any, pauses: list[float]) -> None:
     location, fs = flaky(99, PermissionError(errno.EACCES, "Permission denied"))
-    with pytest.raises(StoreError, match="nowhere/a: Permission denied"):
+    with pytest.raises(StoreError, match=r"nowhere/a: the server refuses it \(Permission denied\): check that"):
         location.read_ranges([("a", 0, 3)])
     assert fs.calls == 1 and not pauses
     location, fs = flaky(99, FileNotFoundError("a"))
@@ -153,7 +154,7 @@ def test_the_user_is_told_once(pauses: list[float], caplog: pytest.LogCaptureFix
             pass
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and record.name == "latentstore"
-    words = "s3://b/x: attempt 2 of 5 failed (TimeoutError: slow); it is tried again for up to 30 seconds"
+    words = "s3://b/x: attempt 2 of 5 failed (TimeoutError: slow); it is tried again for up to 25 seconds"
     assert record.getMessage() == words
 
 
@@ -337,6 +338,6 @@ def test_file_systems_of_others_keep_their_retries(server: Server) -> None:
     import s3fs
 
     theirs = s3fs.S3FileSystem(**options)
-    ours = Location("s3://bucket/x", options)._filesystem()
+    ours, _ = Location("s3://bucket/x", options).filesystem()
     assert ours.retries == 1
     assert theirs.retries == s3fs.S3FileSystem.retries > 1

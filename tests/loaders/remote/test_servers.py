@@ -1,0 +1,215 @@
+"""Servers that are slow, gone, or that refuse: one sentence in time, and a word for who waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plain_s3 import PlainS3
+
+import latentstore
+from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote import retry, waiting
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.waiting import Waits
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
+@pytest.fixture
+def bucket() -> Iterator[PlainS3]:
+    pytest.importorskip("s3fs")
+    server = PlainS3()
+    yield server
+    if server.stall is not None:
+        server.stall.set()
+    server.stop()
+
+
+@pytest.fixture
+def sessions() -> Iterator[None]:
+    """Ends the connections of HTTP clients, which fsspec keeps for the next one who asks."""
+    pytest.importorskip("aiohttp")
+    from fsspec.implementations.http import HTTPFileSystem
+
+    yield
+    for fs in HTTPFileSystem._cache.values():
+        if fs._session is not None:
+            fs.close_session(fs.loop, fs._session)
+    HTTPFileSystem.clear_instance_cache()
+
+
+# ---- credentials
+
+
+@pytest.mark.parametrize(("status", "body", "action", "said"), [
+    (403, EXPIRED, "read", "refuses it .*The provided token has expired.*credentials .* have not expired"),
+    (403, EXPIRED, "open", "refuses it .*Forbidden.*credentials .* have not expired"),
+    (400, EXPIRED, "read", "refuses it .*The provided token has expired.*credentials .* have not expired"),
+    (400, EXPIRED, "open", "does not accept the request .Bad Request.*credentials have expired"),
+    (400, EXPIRED, "list", "refuses it .*The provided token has expired"),
+    (403, EXPIRED, "write", "refuses it .*The provided token has expired"),
+])  # fmt: skip
+def test_expired_credentials(bucket: PlainS3, status: int, body: bytes, action: str, said: str) -> None:
+    bucket.answer = (status, body)
+    place = Location("s3://bucket/x.zarr", bucket.options)
+    actions: dict[str, Any] = {
+        "read": lambda: place.read("a"),
+        "open": lambda: latentstore.open(place.url, storage_options=bucket.options),
+        "list": place.list,
+        "write": lambda: place.write("a", b"1"),
+    }
+    with pytest.raises(StoreError, match=rf"^s3://bucket/x\.zarr.*{said}"):
+        actions[action]()
+    assert len(bucket.log) == len(set(bucket.log)), "asked again for what will not change"
+
+
+# ---- HTTP
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """The server of `python -m http.server`: it knows no ranges."""
+
+    refuse = 0
+
+    def send_head(self) -> Any:
+        if self.refuse:
+            self.send_error(self.refuse)
+            return None
+        return super().send_head()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def http(tmp_path: Path, sessions: None) -> Iterator[tuple[str, Path]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", tmp_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("layout", ["zarr-fixed", "zarr-native", "wds-fixed"])
+def test_a_server_without_ranges(http: tuple[str, Path], make_store: Any, layout: str) -> None:
+    url, folder = http
+    store = make_store(folder, layout)
+    with pytest.raises(StoreError, match=r"bytes were asked for, and \d+ came: the server does not serve byte ranges"):
+        latentstore.open(f"{url}/{Path(store.url).name}").read_latents(np.array([13]))
+
+
+def test_ranges_that_are_the_whole_object(http: tuple[str, Path]) -> None:
+    url, folder = http
+    (folder / "a").write_bytes(b"0123456789")
+    place = Location(url)
+    assert place.read("a") == b"0123456789"
+    assert place.read_ranges([("a", 0, 10), ("a", -10, None)]) == [b"0123456789"] * 2
+    assert place.size("a") == 10 and place.exists("a") and not place.exists("b")
+    for range_ in (("a", 2, 5), ("a", -4, None), ("a", 0, 5)):
+        with pytest.raises(StoreError, match="does not serve byte ranges"):
+            place.read_ranges([range_])
+
+
+@pytest.mark.parametrize(("status", "said"), [(503, "after 5 attempts: 503"), (403, "refuses it .403")])
+def test_a_failure_is_no_missing_object(
+    http: tuple[str, Path], status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec's client says "not found", or that nothing exists, for whatever goes wrong."""
+    monkeypatch.setattr(Quiet, "refuse", status)
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+    place = Location(http[0])
+    for action in (place.exists, place.size, place.read):
+        with pytest.raises(StoreError, match=said):
+            action("a")
+    with pytest.raises(StoreError, match=said):
+        latentstore.open(f"{http[0]}/x.zarr")
+
+
+# ---- waiting
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_a_server_that_never_answers(
+    bucket: PlainS3, monkeypatch: pytest.MonkeyPatch, sessions: None, scheme: str
+) -> None:
+    """Three time-outs, and no more: with the real ones, that is 40 seconds."""
+    monkeypatch.setattr(retry, "READ_TIMEOUT_SECONDS", 0.12)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "LAST_ATTEMPT_SECONDS", 0.25)
+    bucket.stall = threading.Event()
+    place = Location("s3://bucket/x", bucket.options)
+    if scheme == "http":
+        place = Location(f"http://127.0.0.1:{bucket.server_port}/x")
+    place.filesystem()
+    with pytest.raises(StoreError, match=r"a: still failing after [2-5] attempts: "):
+        place.read("a")
+    longest = 3 * retry.READ_TIMEOUT_SECONDS + 7 * retry.FIRST_PAUSE_SECONDS
+    assert longest * 100 < 60, "with the real time-outs, which are 100 times as long"
+
+
+def test_the_real_time_outs_end_within_a_minute() -> None:
+    now = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+
+        def rest(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+        patch.setattr(retry, "monotonic", lambda: now)
+        patch.setattr(retry, "sleep", rest)
+        for seconds in (0.0, retry.CONNECT_TIMEOUT_SECONDS, retry.READ_TIMEOUT_SECONDS):
+            for _ in range(50):  # pauses are random
+                now, attempts, more = 0.0, retry.Attempts(), True
+                while more:
+                    now += seconds
+                    more = attempts.again(TimeoutError("slow"), "u")
+                assert now < 50 and attempts.count >= 3
+
+
+def test_who_waits_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(waiting, "TELL_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
+    waits = Waits()
+    with caplog.at_level(logging.WARNING, "latentstore"):
+        with waits.named("s3://b/quick", "s3://b/quick/a"):
+            pass
+        with waits.named("s3://b/slow", "s3://b/slow/a"), waits.named("s3://b/slow", "s3://b/slow/b"):
+            end = time.monotonic() + 20
+            while not caplog.records and time.monotonic() < end:
+                time.sleep(0.01)
+            time.sleep(0.1)
+        with waits.named("s3://b/slow", "s3://b/slow/c"):
+            time.sleep(0.1)
+    (record,) = caplog.records
+    assert record.getMessage() == "still waiting for s3://b/slow/a after 0 seconds"
+    thread = waits._thread
+    if thread is not None:
+        thread.join(20)
+        assert not thread.is_alive(), "it waits for nothing"
+
+
+def test_a_stalled_server_is_named(
+    bucket: PlainS3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "TELL_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
+    bucket.objects["x/a"] = b"1"
+    bucket.stall = threading.Event()
+    place = Location("s3://bucket/x", bucket.options)
+    with caplog.at_level(logging.WARNING, "latentstore"):
+        timer = threading.Timer(0.5, bucket.stall.set)
+        timer.start()
+        assert place.read("a") == b"1"
+        timer.join()
+    assert [record.getMessage() for record in caplog.records] == ["still waiting for s3://bucket/x/a after 0 seconds"]
