@@ -133,7 +133,8 @@ def convert(
             rate=rate,
         )
 
-    members = {IMAGE.name: image_member, AUDIO.name: audio_member}
+    given = {IMAGE.name: image_member, AUDIO.name: audio_member}
+    members = {name: None if said is None else said.removeprefix(".").lower() for name, said in given.items()}
     chosen = load_codec(codec) if isinstance(codec, str) else codec
     if chosen is not None:  # before the source is listed, which may take long
         settings_of(chosen)
@@ -191,4 +192,4 @@ def _member(codec: Codec, members: Mapping[str, str | None]) -> str | None:
                 f"{name}_member is given, and {codec.name} is a codec of {codec.modality.nouns.many}: use "
                 f"{codec.modality.name}_member"
             )
-    return None if member is None else member.removeprefix(".").lower()
+    return member
