@@ -6,8 +6,8 @@ In a group, the array is the only one with that many axes, or the one with a nam
 beside it are fields of the samples; ``labels`` becomes ``label``, and ``key`` holds the keys. The rate of waveforms is
 such an array with a name of `RATES`, or an attribute of the array or of its group.
 
-Images of floats have one range for the whole array, 0 to 1 or 0 to 255. An attribute of the array or of its group says it
-(`RANGES`: ``[0, 1]`` or ``[0, 255]``), or else the largest value of the array decides.
+Images of floats have one range for the whole array, 0 to 1 or 0 to 255. An attribute of the array or of its group says
+it (`RANGES`: ``[0, 1]`` or ``[0, 255]``), or else the largest value of the array decides.
 
 zarr reads it, through `loaders.remote.zarr_store`, so that the retry policy is the same as everywhere.
 """
@@ -204,8 +204,8 @@ def _white(location: Location, where: str, array: Any, attributes: Mapping[str, 
             return 255.0
     if highest > 1:
         raise ArgumentError(
-            f"the array {where} has floats up to {highest:g}, so that its range is neither clearly 0..1 nor 0..255: store "
-            f"the attribute 'range' with it, [0, 1] or [0, 255]"
+            f"the array {where} has floats up to {highest:g}, so that its range is neither clearly 0..1 nor 0..255: "
+            "store the attribute 'range' with it, [0, 1] or [0, 255]"
         )
     return 1.0
 

@@ -48,7 +48,7 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 MAX_PROFILE_BYTES = 4 << 20
 # The largest number of a row's filter.
 MOST_FILTER = 4
-PIECE = 1 << 16
+PIECE, SMALL_PIECE = 1 << 16, 1 << 7
 
 
 @dataclass
@@ -95,7 +95,14 @@ def read_png(data: bytes, keep: bool) -> Frame:
     file = _mended(png) if png.damage else data if png.all else b"".join([PNG_MAGIC, *png.kept])
     opened = _opened(file)
     turn = orientation(opened) if b"eXIf" in png.found else 1
-    image, values = _decoded(png, file, opened)
+    try:
+        image, values = _decoded(png, file, opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        png.damage = _missing(png) or f"damaged: {error}"
+        if not keep:
+            raise ImageError(png.damage) from error
+        file = _mended(png)
+        image, values = _decoded(png, file, _opened(file))
     if not png.damage and _last_rows_are_black(png, image):
         png.damage = _missing(png)
         if png.damage and not keep:
@@ -284,17 +291,17 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
 
 def _missing(png: Png) -> str:
     """What is missing of the pixel data, "" for nothing."""
-    expected, got = png.expected_bytes(), sum(map(len, _inflated(png)))
+    expected, got = png.expected_bytes(), sum(map(len, _inflated(png, PIECE)))
     return f"cut short: its pixel data ends after {got} of {expected} bytes" if got < expected else ""
 
 
-def _inflated(png: Png) -> list[bytes]:
-    """Pixel data as far as it can be decompressed, at most as long as it should be."""
+def _inflated(png: Png, step: int) -> list[bytes]:
+    """Pixel data as far as it can be decompressed, at most as long as it should be. step: bytes that an error loses."""
     out: list[bytes] = []
     inflater, rest = zlib.decompressobj(), png.expected_bytes()
     for chunk in png.pixels:
-        for start in range(0, len(chunk), PIECE):
-            piece: bytes | memoryview = chunk[start : start + PIECE]
+        for start in range(0, len(chunk), step):
+            piece: bytes | memoryview = chunk[start : start + step]
             while piece and rest > 0 and not inflater.eof:
                 try:
                     done = inflater.decompress(piece, min(rest, PIECE))
@@ -308,7 +315,7 @@ def _inflated(png: Png) -> list[bytes]:
 
 def _mended(png: Png) -> bytes:
     """A PNG of the rows that are there; all others are 0."""
-    rows = bytearray(b"".join(_inflated(png)).ljust(png.expected_bytes(), b"\0"))
+    rows = bytearray(b"".join(_inflated(png, SMALL_PIECE)).ljust(png.expected_bytes(), b"\0"))
     if not png.interlaced:
         lines = np.frombuffer(rows, np.uint8).reshape(png.height, -1)
         lines[lines[:, 0] > MOST_FILTER] = 0
