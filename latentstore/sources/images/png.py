@@ -71,20 +71,18 @@ class Png:
     damage: str = ""
     remarks: list[Remark] = field(default_factory=list)
 
-    @property
-    def row_bytes(self) -> int:
-        return -(-self.width * self.depth * SAMPLES[self.kind] // 8)
+    def passes(self) -> list[tuple[int, int]]:
+        """(rows, bytes of a row with its filter) of each pass; of an image that is not interlaced, there is one."""
+        bits, found = self.depth * SAMPLES[self.kind], []
+        for x, y, dx, dy in PASSES if self.interlaced else ((0, 0, 1, 1),):
+            width, height = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
+            if width > 0 and height > 0:
+                found.append((height, 1 + -(-width * bits // 8)))
+        return found
 
     def expected_bytes(self) -> int:
         """Bytes of its pixel data before compression."""
-        if not self.interlaced:
-            return self.height * (1 + self.row_bytes)
-        total, bits = 0, self.depth * SAMPLES[self.kind]
-        for x, y, dx, dy in PASSES:
-            width, height = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
-            if width > 0 and height > 0:
-                total += height * (1 + -(-width * bits // 8))
-        return total
+        return sum(height * length for height, length in self.passes())
 
 
 def read_png(data: bytes, keep: bool) -> Frame:
@@ -283,7 +281,7 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
     if png.interlaced:
         return True
     last_pixel = image.getpixel((png.width - 1, png.height - 1))
-    if last_pixel if isinstance(last_pixel, int) else any(last_pixel or ()):
+    if any(last_pixel) if isinstance(last_pixel, tuple) else last_pixel:
         return False
     last = image.crop((0, png.height - 1, png.width, png.height))
     return not np.asarray(last).any()
@@ -316,9 +314,11 @@ def _inflated(png: Png, step: int) -> list[bytes]:
 def _mended(png: Png) -> bytes:
     """A PNG of the rows that are there; all others are 0."""
     rows = bytearray(b"".join(_inflated(png, SMALL_PIECE)).ljust(png.expected_bytes(), b"\0"))
-    if not png.interlaced:
-        lines = np.frombuffer(rows, np.uint8).reshape(png.height, -1)
+    at = 0
+    for height, length in png.passes():
+        lines = np.frombuffer(rows, np.uint8, height * length, at).reshape(height, length)
         lines[lines[:, 0] > MOST_FILTER] = 0
+        at += height * length
     kept = [chunk for chunk in png.kept if bytes(chunk[4:8]) not in (b"IDAT", b"IEND")]
     return b"".join([PNG_MAGIC, *kept, _chunk(b"IDAT", zlib.compress(rows, 1)), _chunk(b"IEND", b"")])
 
