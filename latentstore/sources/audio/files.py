@@ -141,7 +141,7 @@ def _length(audio: soundfile.SoundFile, samples: int | None, file_bytes: int) ->
         raise AudioError(f"damaged: its header says {samples:,} samples, and libsndfile finds {said:,}")
     if not 1 <= audio.samplerate <= MAX_RATE_HZ or audio.channels < 1:
         raise AudioError(
-            f"it announces {audio.channels} channels at {audio.samplerate:,} hertz; at most {MAX_RATE_HZ:,} hertz are stored"
+            f"it announces {audio.channels} channels at {audio.samplerate:,} hertz; 1 to {MAX_RATE_HZ:,} hertz are stored"
         )
     return AudioLength(samples, audio.samplerate, audio.channels)
 

@@ -114,7 +114,7 @@ def _coloured(image: Image.Image, frame: Frame, color: str | None) -> Image.Imag
     alpha = None
     if image.has_transparency_data:
         if frame.profile is None:
-            return over_white(image)
+            return over_white(image, frame.remarks)
         image = image.convert("LA" if image.mode in ("La", "LA") else "RGBA")
         alpha = image.getchannel("A")
         image = image.convert(image.mode.removesuffix("A"))
@@ -126,7 +126,7 @@ def _coloured(image: Image.Image, frame: Frame, color: str | None) -> Image.Imag
     if alpha is None:
         return image
     image.putalpha(alpha)
-    return over_white(image)
+    return over_white(image, frame.remarks)
 
 
 def _managed(image: Image.Image, frame: Frame, profile: bytes, color: str | None) -> Image.Image:

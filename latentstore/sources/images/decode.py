@@ -81,10 +81,10 @@ def _other_colours(profile: bytes | None, mode: str) -> bool:
 def _read_other(data: bytes) -> Frame:
     image = _opened(data)
     check_size(*image.size)
-    format, remarks = image.format or "", list[Remark]()
+    format = image.format or ""
     image = framed(image, data)
     turn, profile = orientation(image), image.info.get("icc_profile")
-    return Frame(without_unused_alpha(image, format, data, remarks), turn, profile, remarks)
+    return Frame(without_unused_alpha(image, format, data), turn, profile)
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -9,14 +9,14 @@ from PIL import features
 
 __all__ = ["CAMERA_RAW", "unreadable"]
 
-IMAGE = "which is not read: convert it to PNG or JPEG first"
-RAW = "which is not read: develop it to TIFF, PNG or JPEG first"
-CAMERA_RAW = f"a camera raw file ({{}}), {RAW}"
-DRAWING = "which is not read: render it to PNG first"
-VIDEO = "which is not read: write its frames to PNG or JPEG files first"
-ARCHIVE = "which is not read: unpack it first"
-AUDIO = "and no image: use a codec of audio for it"
-ARRAY = "and no image: store its values as PNG files, or as a Zarr array"
+IMAGE = ", which is not read: convert it to PNG or JPEG first"
+RAW = ", which is not read: develop it to TIFF, PNG or JPEG first"
+CAMERA_RAW = f"a camera raw file ({{}}){RAW}"
+DRAWING = ", which is not read: render it to PNG first"
+VIDEO = ", which is not read: write its frames to PNG or JPEG files first"
+ARCHIVE = ", which is not read: unpack it first"
+AUDIO = " and no image: use a codec of audio for it"
+ARRAY = " and no image: store its values as PNG files, or as a Zarr array"
 
 # (bytes at the beginning, what it is, what to do)
 BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
@@ -67,8 +67,8 @@ BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"fLaC", "audio (FLAC)", AUDIO),
     (b"OggS", "audio or a video (Ogg)", AUDIO),
     (b"ID3", "audio (MP3)", AUDIO),
-    (b"version https://git-lfs", "a pointer of Git LFS and not the file itself", "run `git lfs pull` first"),
-    (b"\0\x05\x16\x07", "a note that macOS keeps beside a file (AppleDouble)", "delete it"),
+    (b"version https://git-lfs", "a pointer of Git LFS and not the file itself", ": run `git lfs pull` first"),
+    (b"\0\x05\x16\x07", "a note that macOS keeps beside a file (AppleDouble)", ": delete it"),
 )
 # By the brand of a file of boxes (ISO base media).
 BRANDS = {
@@ -83,7 +83,7 @@ AVIF = (b"avif", b"avis")
 # By the kind of a RIFF file, whose name stands at byte 8.
 RIFFS = {b"AVI ": ("a video (AVI)", VIDEO), b"WAVE": ("audio (WAV)", AUDIO)}
 LATER = ((128, b"DICM", "a DICOM file"), (257, b"ustar", "an archive (tar)"))
-DICOM = "which is not read: convert its pixels to PNG first, with the window that you want"
+DICOM = ", which is not read: convert its pixels to PNG first, with the window that you want"
 PSD_MODES = ("bitmap", "gray", "palette", "RGB", "CMYK", "", "", "multichannel", "duotone", "Lab")
 SVG = re.compile(rb"<svg[\s>]")
 HTML = re.compile(rb"<(!doctype html|html)[\s>]", re.IGNORECASE)
@@ -93,35 +93,31 @@ def unreadable(data: bytes) -> str | None:
     """What a file is and what to do, where its kind is known and not read; else None. It is not a whole sentence."""
     for beginning, what, remedy in BEGINNINGS:
         if data.startswith(beginning):
-            return _said(what, remedy)
+            return what + remedy
     if data[4:8] == b"ftyp":
         brands = [data[8:12], *(data[at : at + 4] for at in range(16, min(_box(data), 128), 4))]
         for brand in brands:
             if brand in BRANDS:
-                return _said(*BRANDS[brand])
+                return "".join(BRANDS[brand])
             if brand in AVIF:
-                return None if features.check("avif") else _said("an AVIF image", IMAGE)
-        return _said("a video (MPEG-4 or QuickTime)", VIDEO)
+                return None if features.check("avif") else "an AVIF image" + IMAGE
+        return "a video (MPEG-4 or QuickTime)" + VIDEO
     if data[4:8] in (b"moov", b"mdat", b"wide"):
-        return _said("a video (QuickTime)", VIDEO)
+        return "a video (QuickTime)" + VIDEO
     if data[:4] == b"RIFF" and data[8:12] in RIFFS:
-        return _said(*RIFFS[data[8:12]])
+        return "".join(RIFFS[data[8:12]])
     for at, mark, what in LATER:
         if data[at : at + len(mark)] == mark:
-            return _said(what, DICOM if mark == b"DICM" else ARCHIVE)
+            return what + (DICOM if mark == b"DICM" else ARCHIVE)
     if data[:4] == b"8BPS" and len(data) >= 26:
         return _photoshop(data)
     head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"<"):
         if SVG.search(head):
-            return _said("a vector drawing (SVG)", DRAWING)
+            return "a vector drawing (SVG)" + DRAWING
         if HTML.match(head):
             return "a page of HTML and no image: the site may have sent it in place of the image; download it again"
     return None
-
-
-def _said(what: str, remedy: str) -> str:
-    return f"{what} {remedy}" if remedy.startswith("and ") else f"{what}, {remedy}"
 
 
 def _box(data: bytes) -> int:

@@ -1,7 +1,9 @@
 """JPEG: decoded so that the decoder's warnings are heard.
 
 libjpeg goes on where data is missing: it fills the rest with gray and warns. Pillow hears no warnings, so simplejpeg
-decodes the pixels. It has the same libjpeg-turbo and gives the same pixels, in less time. Pillow reads the header.
+decodes the pixels. It has the same libjpeg-turbo and gives the same pixels, in less time. Pillow reads the header; and
+it decodes the few kinds that simplejpeg does not know, such as colours of an unusual sampling. Of those no warning is
+heard.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ __all__ = ["DRAFT_GAP", "decode_jpeg"]
 # A JPEG that its decoder leaves at least this many times too large looks as if it was scaled afterwards.
 DRAFT_GAP = 2
 # Warnings after which all pixels are there; all others tell of damage.
-HARMLESS = re.compile(
-    r"\d+ extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color|Unrecognized component"
-)
+HARMLESS = ("unknown JFIF revision", "Unknown Adobe color")
+# So is this one if nothing else is wrong; but only the first warning is heard.
+EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+MOST_EXTRANEOUS = 1024  # some cameras pad their files; more are the rest of data that lost its beginning
+END = b"\xff\xd9"
 # Errors of libjpeg-turbo's C interface have this form: "Corrupt JPEG data: ...", "Premature end of JPEG file".
 WARNINGS = ("Corrupt JPEG data", "Premature end", "Warning", "Invalid SOS", "Inconsistent progression")
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
@@ -67,7 +71,7 @@ def _decoded(data: bytes, space: str, least: tuple[int, int], keep: bool, remark
         said = str(error)
     if not said.startswith(WARNINGS):
         return None
-    harmless = HARMLESS.search(said) is not None
+    harmless = any(words in said for words in HARMLESS) or _whole_but_for_extra_bytes(data, said, space)
     if not harmless and not keep:
         word = "cut short" if "premature end" in said.lower() else "damaged"
         raise ImageError(f"{word}: the JPEG decoder says {said!r}")
@@ -76,3 +80,16 @@ def _decoded(data: bytes, space: str, least: tuple[int, int], keep: bool, remark
         return simplejpeg.decode_jpeg(data, space, min_height=least[0], min_width=least[1], strict=False)
     except ValueError as error:
         raise ImageError(f"damaged: the JPEG decoder says {str(error)!r}") from error
+
+
+def _whole_but_for_extra_bytes(data: bytes, said: str, space: str) -> bool:
+    """Whether a JPEG has bytes too many before its end, and all its pixels: without these bytes nothing is wrong."""
+    extra = EXTRANEOUS.search(said)
+    end = data.rfind(END)
+    if extra is None or end < 0 or int(extra[1]) > MOST_EXTRANEOUS:
+        return False
+    try:
+        simplejpeg.decode_jpeg(data[: end - int(extra[1])] + END, space, strict=True)
+    except ValueError:
+        return False
+    return True

@@ -42,7 +42,7 @@ def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.nd
     remarks = [] if remarks is None else remarks
     if kind.kind == "f":
         white = 1.0 if values.max() <= 1 else 255.0
-        done = floats_to_eight(values, white)
+        done = floats_to_eight(values, white, "0..1 or in 0..255")
         remarks.append(FLOATS[white])
         return done
     if kind.kind not in "iu" or kind.name == "int64":
@@ -54,12 +54,11 @@ def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.nd
     return sixteen_to_eight(values)
 
 
-def floats_to_eight(values: np.ndarray, white: float) -> np.ndarray:
-    """uint8 of floats whose white is 1 or 255. ImageError where they lie outside."""
+def floats_to_eight(values: np.ndarray, white: float, ranges: str = "") -> np.ndarray:
+    """uint8 of floats whose white is 1 or 255. ImageError where they lie outside. ranges: what it says they may be."""
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= white):  # not-a-number too
-        ranges = "0..1" if white == 1 else "0..1 or in 0..255"
-        raise ImageError(f"float values from {low:g} to {high:g}; they must lie in {ranges}")
+        raise ImageError(f"float values from {low:g} to {high:g}; they must lie in {ranges or f'0..{white:g}'}")
     return np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
 
 
@@ -73,11 +72,13 @@ def sixteen_to_eight(values: np.ndarray) -> np.ndarray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def over_white(image: Image.Image) -> Image.Image:
-    """RGB: an image that has transparency, on white."""
+def over_white(image: Image.Image, remarks: list[Remark]) -> Image.Image:
+    """RGB: an image that has transparency, on white. remarks: gets it if nothing of the image is seen."""
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() == (0, 0):
+        remarks.append(Remark("transparent"))
     white = Image.new("RGB", image.size, (255, 255, 255))
     white.paste(image, mask=image)
     return white

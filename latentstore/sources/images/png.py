@@ -48,7 +48,7 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 MAX_PROFILE_BYTES = 4 << 20
 # The largest number of a row's filter.
 MOST_FILTER = 4
-PIECE = 1 << 16
+PIECE, SMALL_PIECE = 1 << 16, 1 << 7
 
 
 @dataclass
@@ -71,20 +71,18 @@ class Png:
     damage: str = ""
     remarks: list[Remark] = field(default_factory=list)
 
-    @property
-    def row_bytes(self) -> int:
-        return -(-self.width * self.depth * SAMPLES[self.kind] // 8)
+    def passes(self) -> list[tuple[int, int]]:
+        """(rows, bytes of a row with its filter) of each pass; of an image that is not interlaced, there is one."""
+        bits, found = self.depth * SAMPLES[self.kind], []
+        for x, y, dx, dy in PASSES if self.interlaced else ((0, 0, 1, 1),):
+            width, height = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
+            if width > 0 and height > 0:
+                found.append((height, 1 + -(-width * bits // 8)))
+        return found
 
     def expected_bytes(self) -> int:
         """Bytes of its pixel data before compression."""
-        if not self.interlaced:
-            return self.height * (1 + self.row_bytes)
-        total, bits = 0, self.depth * SAMPLES[self.kind]
-        for x, y, dx, dy in PASSES:
-            width, height = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
-            if width > 0 and height > 0:
-                total += height * (1 + -(-width * bits // 8))
-        return total
+        return sum(height * length for height, length in self.passes())
 
 
 def read_png(data: bytes, keep: bool) -> Frame:
@@ -95,7 +93,14 @@ def read_png(data: bytes, keep: bool) -> Frame:
     file = _mended(png) if png.damage else data if png.all else b"".join([PNG_MAGIC, *png.kept])
     opened = _opened(file)
     turn = orientation(opened) if b"eXIf" in png.found else 1
-    image, values = _decoded(png, file, opened)
+    try:
+        image, values = _decoded(png, file, opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        png.damage = _missing(png) or f"damaged: {error}"
+        if not keep:
+            raise ImageError(png.damage) from error
+        file = _mended(png)
+        image, values = _decoded(png, file, _opened(file))
     if not png.damage and _last_rows_are_black(png, image):
         png.damage = _missing(png)
         if png.damage and not keep:
@@ -284,17 +289,17 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
 
 def _missing(png: Png) -> str:
     """What is missing of the pixel data, "" for nothing."""
-    expected, got = png.expected_bytes(), sum(map(len, _inflated(png)))
+    expected, got = png.expected_bytes(), sum(map(len, _inflated(png, PIECE)))
     return f"cut short: its pixel data ends after {got} of {expected} bytes" if got < expected else ""
 
 
-def _inflated(png: Png) -> list[bytes]:
-    """Pixel data as far as it can be decompressed, at most as long as it should be."""
+def _inflated(png: Png, step: int) -> list[bytes]:
+    """Pixel data as far as it can be decompressed, at most as long as it should be. step: bytes that an error loses."""
     out: list[bytes] = []
     inflater, rest = zlib.decompressobj(), png.expected_bytes()
     for chunk in png.pixels:
-        for start in range(0, len(chunk), PIECE):
-            piece: bytes | memoryview = chunk[start : start + PIECE]
+        for start in range(0, len(chunk), step):
+            piece: bytes | memoryview = chunk[start : start + step]
             while piece and rest > 0 and not inflater.eof:
                 try:
                     done = inflater.decompress(piece, min(rest, PIECE))
@@ -308,10 +313,12 @@ def _inflated(png: Png) -> list[bytes]:
 
 def _mended(png: Png) -> bytes:
     """A PNG of the rows that are there; all others are 0."""
-    rows = bytearray(b"".join(_inflated(png)).ljust(png.expected_bytes(), b"\0"))
-    if not png.interlaced:
-        lines = np.frombuffer(rows, np.uint8).reshape(png.height, -1)
+    rows = bytearray(b"".join(_inflated(png, SMALL_PIECE)).ljust(png.expected_bytes(), b"\0"))
+    at = 0
+    for height, length in png.passes():
+        lines = np.frombuffer(rows, np.uint8, height * length, at).reshape(height, length)
         lines[lines[:, 0] > MOST_FILTER] = 0
+        at += height * length
     kept = [chunk for chunk in png.kept if bytes(chunk[4:8]) not in (b"IDAT", b"IEND")]
     return b"".join([PNG_MAGIC, *kept, _chunk(b"IDAT", zlib.compress(rows, 1)), _chunk(b"IEND", b"")])
 

@@ -7,8 +7,6 @@ import struct
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from latentstore.sources.remarks import Remark
-
 __all__ = ["framed", "without_unused_alpha"]
 
 # Formats whose fourth byte often means nothing. Where it is 0 everywhere, viewers show an opaque image.
@@ -20,8 +18,8 @@ TGA_ALPHA_BITS = 15
 TGA_USED, TGA_MULTIPLIED = (3, 4), 4
 
 
-def without_unused_alpha(image: Image.Image, format: str, data: bytes, remarks: list[Remark]) -> Image.Image:
-    """The image without an alpha that means nothing. remarks: gets it if the whole image is transparent."""
+def without_unused_alpha(image: Image.Image, format: str, data: bytes) -> Image.Image:
+    """The image without an alpha that means nothing."""
     if image.mode not in ALPHAS:
         return image
     if format == "TGA":
@@ -30,11 +28,8 @@ def without_unused_alpha(image: Image.Image, format: str, data: bytes, remarks: 
             return image.convert(ALPHAS[image.mode])
         if kind == TGA_MULTIPLIED and image.mode == "RGBA":
             image = Image.frombytes("RGBa", image.size, image.tobytes())
-    if image.getchannel(image.mode[-1]).getextrema() != (0, 0):
-        return image
-    if format in LOOSE:
+    if format in LOOSE and image.getchannel(image.mode[-1]).getextrema() == (0, 0):
         return image.convert(ALPHAS[image.mode])
-    remarks.append(Remark("transparent"))
     return image
 
 

@@ -77,7 +77,7 @@ def test_rates_have_one_limit(tmp_path: Path) -> None:
         (tmp_path / "s" / f"{name}.wav").write_bytes(header)
     report = latentstore.convert(tmp_path / "s", tmp_path / "x.zarr", codec="mono-f32c32")
     assert [(failure.path, failure.reason) for failure in report.failures] == [
-        ("more.wav", "it announces 1 channels at 268,435,456 hertz; at most 268,435,455 hertz are stored")
+        ("more.wav", "it announces 1 channels at 268,435,456 hertz; 1 to 268,435,455 hertz are stored")
     ]
     assert export(report.url, str(tmp_path / "out")).count == 2
     with wave.open(str(tmp_path / "out" / "most.wav")) as file:

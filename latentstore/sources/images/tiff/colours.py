@@ -11,7 +11,7 @@ from latentstore.sources.images.tiff import tags
 from latentstore.sources.images.tiff.tags import Page
 from latentstore.sources.remarks import Remark
 
-__all__ = ["CMYK", "LAB", "PALETTE", "RGB", "YCBCR", "eight_bit_image", "named"]
+__all__ = ["CMYK", "GRAY", "LAB", "PALETTE", "RGB", "WHITE_IS_ZERO", "YCBCR", "eight_bit_image", "named"]
 
 WHITE_IS_ZERO, GRAY, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 NAMES = {
@@ -37,6 +37,8 @@ def named(page: Page) -> str:
 
 def eight_bit_image(values: np.ndarray, page: Page, remarks: list[Remark]) -> Image.Image:
     """Gray, RGB or CMYK, on white. values: (H, W, samples). ImageError if the page's colours are not known."""
+    if page.photometric == PALETTE:
+        return _looked_up(values, page)
     count = COLOURS.get(page.photometric)
     if count is None or values.shape[2] < count:
         raise ImageError(f"{named(page)}, which is not read: convert it to PNG first")
@@ -62,6 +64,13 @@ def eight_bit_image(values: np.ndarray, page: Page, remarks: list[Remark]) -> Im
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
+def _looked_up(values: np.ndarray, page: Page) -> Image.Image:
+    colours = np.array(page.tags.get(tags.COLOUR_MAP, ()), np.uint16)
+    if values.dtype.kind != "u" or len(colours) != 3 << page.bits[0]:
+        raise ImageError(f"{named(page)} and {len(colours)} entries of colours, which is not read: convert it to PNG")
+    return Image.fromarray((colours.reshape(3, -1) >> 8).astype(np.uint8).T[values[..., 0]])
+
+
 def _inks(pixels: np.ndarray) -> Image.Image:
     return Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
 
@@ -80,7 +89,10 @@ def _white(values: np.ndarray, page: Page, remarks: list[Remark]) -> float:
     limits = np.array([values.min(), values.max()])
     if kind in "iu" and (limits[0] < 0 or limits[1] > 65535):
         raise ImageError(f"{named(page)}: integer values from {limits[0]} to {limits[1]}; they must lie in 0..65535")
-    eight_bits(limits.astype(np.float64) if kind == "f" else limits.astype(np.int32), remarks)
+    try:
+        eight_bits(limits.astype(np.float64) if kind == "f" else limits.astype(np.int32), remarks)
+    except ImageError as error:
+        raise ImageError(f"{named(page)}: {error}") from error
     return 65535.0 if kind in "iu" else 1.0 if limits[1] <= 1 else 255.0
 
 

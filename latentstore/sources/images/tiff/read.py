@@ -17,7 +17,17 @@ from latentstore.sources.images.formats import CAMERA_RAW
 from latentstore.sources.images.frame import Frame
 from latentstore.sources.images.limits import check_size
 from latentstore.sources.images.orientation import orientation
-from latentstore.sources.images.tiff.colours import CMYK, LAB, PALETTE, RGB, YCBCR, eight_bit_image, named
+from latentstore.sources.images.tiff.colours import (
+    CMYK,
+    GRAY,
+    LAB,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    eight_bit_image,
+    named,
+)
 from latentstore.sources.images.tiff.samples import COMPRESSIONS, read_samples
 from latentstore.sources.images.tiff.tags import COMPRESSION, ORIENTATION, PLANAR, PROFILE, Page, read_tags
 
@@ -25,7 +35,7 @@ __all__ = ["read_tiff"]
 
 # Decoded by what Pillow has for them, whatever the samples are: CCITT, JPEG of two kinds, JPEG 2000, WebP.
 OF_PILLOW = (2, 3, 4, 6, 7, 99, 33003, 33005, 34712, 50001)
-FULL = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
+COLOURS_OF_PILLOW = {WHITE_IS_ZERO, GRAY, RGB, PALETTE, CMYK, YCBCR, LAB}
 
 
 def read_tiff(data: bytes, keep: bool) -> Frame:
@@ -39,7 +49,7 @@ def read_tiff(data: bytes, keep: bool) -> Frame:
         try:
             return _by_pillow(data if tags.is_first else _beginning_at(data, page))
         except SyntaxError:
-            if page.one(PLANAR, 1) not in (1, 2) or page.photometric in (PALETTE, YCBCR, LAB):
+            if page.photometric in (YCBCR, LAB):
                 raise ImageError(f"{named(page)}, which is not read: convert it to PNG first") from None
     frame = Frame(Image.new("L", (1, 1)), page.one(ORIENTATION, 1))
     samples = read_samples(data, page, keep, frame.remarks)
@@ -53,9 +63,10 @@ def _is_for_pillow(page: Page) -> bool:
     compression = page.one(COMPRESSION, 1)
     if compression in OF_PILLOW or compression not in COMPRESSIONS:
         return True
-    if max(page.bits) > 8 or not page.formats <= {1, 4} or page.photometric not in FULL:
+    if max(page.bits) > 8 or not page.formats <= {1, 4} or page.photometric not in COLOURS_OF_PILLOW:
         return False
-    return page.samples == 1 or (set(page.bits) == {8} and page.one(PLANAR, 1) == 1)
+    # Even one plane is read wrong where the page says that planes lie apart.
+    return page.one(PLANAR, 1) == 1 and (page.samples == 1 or set(page.bits) == {8})
 
 
 def _by_pillow(data: bytes) -> Frame:
