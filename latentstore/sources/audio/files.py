@@ -140,9 +140,8 @@ def _length(audio: soundfile.SoundFile, samples: int | None, file_bytes: int) ->
     if samples > said:
         raise AudioError(f"damaged: its header says {samples:,} samples, and libsndfile finds {said:,}")
     if not 1 <= audio.samplerate <= MAX_RATE_HZ or audio.channels < 1:
-        raise AudioError(
-            f"it announces {audio.channels} channels at {audio.samplerate:,} hertz; 1 to {MAX_RATE_HZ:,} hertz are stored"
-        )
+        said = f"{audio.channels} channels at {audio.samplerate:,} hertz"
+        raise AudioError(f"it announces {said}; 1 to {MAX_RATE_HZ:,} hertz are stored")
     return AudioLength(samples, audio.samplerate, audio.channels)
 
 
