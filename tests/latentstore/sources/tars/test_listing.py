@@ -287,7 +287,7 @@ def test_members_are_chosen_on_the_command_line(tmp_path: Path, capsys: pytest.C
     assert "could each be the image" in capsys.readouterr().err
     assert main(["convert", both, target, "--size", "native", "--image-member", ".PNG"]) == 0
     assert latentstore.open(target)[0]["jpg"] == png(0)
-    assert main(["convert", both, str(tmp_path / "y.zarr"), "--audio-member", "wav"]) == 2
+    assert main(["convert", both, str(tmp_path / "y.zarr"), "--codec", "rgb-f8c48", "--audio-member", "wav"]) == 2
     assert "audio_member is given, and rgb-f8c48 is a codec of images" in capsys.readouterr().err
 
 
