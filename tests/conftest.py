@@ -145,7 +145,7 @@ def batched_pipeline() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def odd_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of files of every odd kind (see tests/support/odd_images.py). Shared: read only."""
+    """A folder of files of every odd kind (see tests/support/sources/odd_images.py). Shared: read only."""
     from odd_images import write_odd_images
 
     return write_odd_images(tmp_path_factory.mktemp("odd"))

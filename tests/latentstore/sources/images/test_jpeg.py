@@ -53,11 +53,12 @@ def damages(data: bytes) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+# simplejpeg does not know CMYK with half of the chroma; such files are left to Pillow, which hears nothing
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [(mode, o) for mode in ("RGB", "L", "CMYK") for o in OPTIONS if (mode, o.get("subsampling")) != ("CMYK", 1)],
+)
 def test_missing_data_is_heard(options: dict[str, object], mode: str) -> None:
-    if mode == "CMYK" and options.get("subsampling") == 1:
-        pytest.skip("simplejpeg does not know this kind")
     data = jpeg(mode, **options)
     for name, broken in damages(data).items():
         for size in (None, 64):
