@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 
 # Answers to a conditional write: the object is there; the server does not know such writes.
 _EXISTS = 412
+_NO_SUCH_RANGE = 416
 _NO_CONDITIONS = {400, 405, 501}
 
 
@@ -101,12 +102,14 @@ class Client:
             while left:
                 results = self.fs.cat_ranges(
                     [paths[i] for i in left],
-                    # A whole object is asked for without a range: servers refuse ranges of an object of no bytes.
-                    [None if ranges[i][1:] == (0, None) else ranges[i][1] for i in left],
+                    [ranges[i][1] for i in left],
                     [ranges[i][2] for i in left],
                     on_error="return",
                 )
                 failed = {i: result for i, result in zip(left, results, strict=True) if isinstance(result, Exception)}
+                for i in [i for i, error in failed.items() if _is_empty(ranges[i], error)]:
+                    results[left.index(i)] = b""
+                    del failed[i]
                 for i, data in zip(left, results, strict=True):
                     if i not in failed:
                         self._check_is_range(ranges[i], len(data))
@@ -237,3 +240,8 @@ def _true_reason(error: BaseException) -> BaseException:
     if isinstance(error, FileNotFoundError) and cause is not None and (is_transient(cause) or is_of_client(cause)):
         return error if status_of(cause) in (404, 410) else cause
     return error
+
+
+def _is_empty(wanted: Range, error: Exception) -> bool:
+    """Whether a server has refused the range of a whole object because the object has no bytes."""
+    return wanted[1:] == (0, None) and status_of(error) == _NO_SUCH_RANGE
