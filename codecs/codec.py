@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,28 @@ from latentstore.codecs.modality import modality_of
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
+
+
+# Of a signal's power: less than this, 20 dB down, is as good as nothing.
+SILENT_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What `compress_counted` made of a signal.
+
+    groups: the group blobs. limited: coefficients that did not fit int8. kept: about the share of the signal's power
+    that its latent holds; 1 where the signal is silent, and of images, for which it is not measured.
+    """
+
+    groups: list[bytes]
+    limited: int
+    kept: float = 1.0
+
+    @property
+    def silenced(self) -> bool:
+        """Whether the signal comes back as silence, or nearly so, although it is none."""
+        return self.kept < SILENT_SHARE
 
 
 class Codec(ABC):
@@ -71,8 +94,7 @@ class Codec(ABC):
     def step(self, quality: int | None = None) -> float:
         """The quantisation step at a quality, for orthonormal coefficients.
 
-        Its unit is that of the signal: 0 to 255 for images, -1 to 1 for audio. Where the artifact is `relative`,
-        it is a fraction of the signal's level.
+        Its unit is that of images, 0 to 255; of audio it is the level of each signal.
         """
         q = require_quality(quality, self.default_quality)
         return float(2.0 ** np.interp(q, self._curve[:, 0], np.log2(self._curve[:, 1])))
@@ -85,7 +107,7 @@ class Codec(ABC):
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
         """A function from a sample's step code to its scale, float32 (channels,).
 
-        quality: at which the samples were encoded. `Modality.steps` says which step codes there are.
+        quality: at which the samples were encoded. `Modality.has_steps` says which step codes there are.
         """
 
     def _scale(self, step: float) -> Floats:
@@ -133,17 +155,13 @@ class Codec(ABC):
 
     def compress_groups(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> list[bytes]:
         """Compresses a signal to its group blobs, each of which decodes alone."""
-        groups, outliers = self.compress_counted(signal, quality, effort)
-        self._warn(outliers, quality)
-        return groups
+        made = self.compress_counted(signal, quality, effort)
+        self._warn(made.limited, quality)
+        return made.groups
 
     @abstractmethod
-    def compress_counted(
-        self, signal: Any, quality: int | None = None, effort: Effort = "default"
-    ) -> tuple[list[bytes], int]:
-        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a
-        warning.
-        """
+    def compress_counted(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> Compressed:
+        """Does what `compress_groups` does, and says what the signal lost in place of a warning."""
 
     def sample_fields(self, groups: Sequence[bytes]) -> dict[str, int]:
         """Fields that a store must keep for a sample beside its group blobs, by name."""

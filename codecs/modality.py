@@ -49,9 +49,9 @@ class Modality(ABC):
     nouns, window_nouns: what entries are called; what pieces of one size that entries are cut into are called.
     error: for an entry of a source that cannot be read.
     fields: the fields (whole numbers) that every sample of a store has.
-    steps: the step codes that a sample can have; 0 alone where the store's quality says all.
-    highest_quality: the largest quality, or step code, that the header of a group blob can say.
+    highest_quality: the largest quality, or step code of a sample, that the header of a group blob can say.
     longest_number: bytes of the first of `header_numbers` at most.
+    steps_said: the range of the step codes, in words.
     outputs: what a loader can give.
     signal: the field of a batch that holds decoded signals.
     axes: axes of a latent after its channels, as users get it.
@@ -64,9 +64,9 @@ class Modality(ABC):
     window_nouns: ClassVar[Nouns]
     error: ClassVar[type[SignalError]]
     fields: ClassVar[tuple[str, ...]]
-    steps: ClassVar[range]
     highest_quality: ClassVar[int]
     longest_number: ClassVar[int]
+    steps_said: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
     signal: ClassVar[str]
     pads: ClassVar[bool]
@@ -100,6 +100,10 @@ class Modality(ABC):
     def from_header(self, first: int, second: int) -> tuple[int, int, int]:
         """(width, height, rate) from `header_numbers`; CorruptError where no signal has them."""
 
+    def from_group(self, quality: int, rows: int) -> tuple[int, int]:
+        """(quality, rows) from the two numbers of a group blob's header; of audio, (step code of the sample, rows)."""
+        return quality, rows
+
     @abstractmethod
     def shaped(self, latents: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Latents (..., c, h, w) as users get them (a view)."""
@@ -122,12 +126,15 @@ class Modality(ABC):
         if "step" not in self.fields:
             return None
         codes = np.asarray(fields.get("step", [0]))
-        if codes.dtype.kind != "i" or not np.isin(codes, self.steps).all():
+        if codes.dtype.kind != "i" or not self.has_steps(codes).all():
             raise CorruptError(
-                f"{where}: its samples do not all have a step code, from {self.steps[0]} to {self.steps[-1]}, in the "
-                "field 'step'"
+                f"{where}: its samples do not all have a step code, {self.steps_said}, in the field 'step'"
             )
         return codes.astype(np.int64)
+
+    def has_steps(self, codes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Which of these numbers are step codes of samples; 0 alone is, where the store's quality says all."""
+        return codes == 0
 
 
 class _Image(Modality):
@@ -137,9 +144,9 @@ class _Image(Modality):
     window_nouns = nouns
     error = ImageError
     fields = ()
-    steps = range(1)
     highest_quality = 100
     longest_number = 4
+    steps_said = "0"
     outputs = ("codes", "latents", "pixels")
     signal = "pixels"
     pads = False
@@ -186,9 +193,9 @@ class _Audio(Modality):
     window_nouns = Nouns("window", "windows", "sample frame")
     error = AudioError
     fields = ("rate", "step")
-    steps = range(1, 256)
-    highest_quality = 255
+    highest_quality = 256 * 127 - 1
     longest_number = 5
+    steps_said = f"1 to {highest_quality}, without multiples of 256"
     outputs = ("codes", "latents", "waveforms")
     signal = "waveform"
     pads = True
@@ -205,6 +212,13 @@ class _Audio(Modality):
 
     def lanes(self, height: int, width: int) -> int:
         return 1
+
+    def from_group(self, quality: int, rows: int) -> tuple[int, int]:
+        # there is one row; in the place of its number stands the level code, 1 to 127
+        return (quality + 256 * (rows - 1), 1) if rows else (quality, 0)
+
+    def has_steps(self, codes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        return (codes > 0) & (codes <= self.highest_quality) & (codes & 255 != 0)
 
     def header_numbers(self, width: int, height: int, rate: int) -> tuple[int, int]:
         return width, rate

@@ -127,18 +127,22 @@ class Normalise:
 
     def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
         mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
-        scale_of = ds.codec.scales(ds.quality)
-        steps = [np.asarray(scale_of(code), np.float32)[: ds.channels] for code in ds.modality.steps]
         # A channel that never changes has nothing to normalise: it becomes zeros.
-        spread = np.where(std > 0, std, 1)
-        self.dtype = dtype
-        axes = (1,) * ds.modality.axes
-        # one row for images; for audio one row for each step code, from 1 on
-        self.scale = torch.from_numpy(np.stack(steps) / spread).reshape(len(steps), -1, *axes)
-        self.shift = torch.from_numpy(-mean / spread).reshape(1, -1, *axes)
+        self.spread = np.where(std > 0, std, 1)
+        self.dtype, self.channels, self.axes = dtype, ds.channels, (1,) * ds.modality.axes
+        self.scale_of = ds.codec.scales(ds.quality)
+        self.shift = torch.from_numpy(-mean / self.spread).reshape(1, -1, *self.axes)
+        self.scales: dict[int, torch.Tensor] = {}
 
     def __call__(self, codes: torch.Tensor, steps: np.ndarray | None) -> torch.Tensor:
         """The floats of `codes`, in the dtype given. steps: for audio, the step codes, int64 (n,)."""
-        scale = self.scale if steps is None else self.scale[torch.from_numpy(steps - 1)]
+        scale = self._scale(0) if steps is None else torch.stack([self._scale(code) for code in steps.tolist()])
         # Computed in float32 and rounded once; in place, since fresh memory costs more than the arithmetic.
         return codes.to(torch.float32).mul_(scale).add_(self.shift).to(self.dtype)
+
+    def _scale(self, code: int) -> torch.Tensor:
+        """(channels, 1, ...): what codes of this step code are multiplied by. A store has few of its 32,000 codes."""
+        if code not in self.scales:
+            scale = np.asarray(self.scale_of(code), np.float32)[: self.channels] / self.spread
+            self.scales[code] = torch.from_numpy(scale).reshape(-1, *self.axes)
+        return self.scales[code]

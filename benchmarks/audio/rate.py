@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 POINTS = ((46.0, 56.0), (42.7, 90.0))  # dB, and the compression asked for
 PREFIX, PREFIX_POINT = 27, (39.0, 115.0)
 LOSSLESS_BAR = 0.88
+# dB of full scale; and how far the SNR at the first may be from that at the second.
+LEVELS, LEVEL_BAR = (-60, -20, -100, -80, -40, -6), 1.0
 # WaLLoC: channels, deviation of a channel in units of the normal distribution, and how many times fewer bytes is asked.
 CONSTRUCTIONS = ((27, 1.0, 4.0), (27, 8.0, 1.2), (108, 1.0, 0.0), (108, 8.0, 1.7), (108, 5.0, 0.0))
 
@@ -60,6 +62,31 @@ class Ours:
             else:
                 low = middle + 1
         return low
+
+
+def levels(ours: Ours, bars: common.Bars) -> None:
+    """The default quality, of the recordings as they are and made louder or quieter."""
+    from latentstore.evaluate.audio_metrics import si_sdr
+
+    rows, ratios = [], {}
+    for decibel in (None, *LEVELS):
+        size, figures = 0, []
+        for track in ours.tracks.values():
+            power = float(np.mean(np.square(track, dtype=np.float64)))
+            gain = 1.0 if decibel is None else 10 ** (decibel / 20) / power**0.5
+            signal = (track * gain).astype(np.float32)
+            blob = ours.codec.compress(signal)
+            rebuilt = ours.codec.decompress(blob)
+            size += len(blob)
+            figures.append((recordings.snr(signal, rebuilt), si_sdr(signal, rebuilt)))
+        ratios[decibel], scaled = np.mean(figures, axis=0)
+        rows.append(
+            ["as they are" if decibel is None else f"{decibel} dB", size, float(ratios[decibel]), float(scaled)]
+        )
+    print(f"\nDefault quality ({ours.codec.default_quality}), by the level of the recordings")
+    common.table(["root mean square", "bytes of all", "SNR, dB", "SI-SDR, dB"], rows)
+    away = abs(float(ratios[LEVELS[0]] - ratios[LEVELS[1]]))
+    bars.at_most(f"SNR at {LEVELS[0]} dB, dB from that at {LEVELS[1]} dB", away, LEVEL_BAR)
 
 
 def walloc_construction(ours: Ours, channels: int, deviation: float) -> tuple[float, int]:
@@ -120,6 +147,8 @@ def main() -> None:
     print("\nCompression of the same latents, to one")
     columns = ["", "PSNR, dB", "latentstore", "JPEG-LS", "WebP lossless", "bits over the better"]
     common.table(columns, rows)
+
+    levels(ours, bars)
 
     print("\nBy recording")
     for quality, channels, _ in chosen:

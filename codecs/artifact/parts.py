@@ -61,8 +61,10 @@ def _image_values(facts: Facts, tensors: Tensors) -> str | None:
 
 
 def _audio_facts(facts: Facts) -> str | None:
-    if not whole(facts.get("inputs"), 1, 16) or not isinstance(facts.get("relative"), bool):
-        return "inputs is not 1 to 16, or relative neither true nor false"
+    if not whole(facts.get("inputs"), 1, 16):
+        return f"inputs is {short(facts.get('inputs'))}, not 1 to 16"
+    if facts.get("relative") is not True:
+        return "relative is not true: its steps are not in units of each signal's level, as an early draft had them"
     if not whole(facts.get("hop"), 8, 1024) or facts["hop"] % 2:
         return f"hop is {short(facts.get('hop'))}, not even and 8 to 1024"
     if not whole(facts.get("rate"), 1, MAX_RATE_HZ):

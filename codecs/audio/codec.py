@@ -18,11 +18,13 @@ from latentstore.codecs.arguments import (
 )
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.audio.arguments import require_audio
+from latentstore.codecs.audio.bandwidth import bandwidth
 from latentstore.codecs.audio.lapped import LappedTransform
-from latentstore.codecs.audio.steps import Spread, StepCodes
+from latentstore.codecs.audio.passes import Blocks, Passes
+from latentstore.codecs.audio.steps import Spread, StepCodes, step_of
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
-from latentstore.codecs.codec import Codec
+from latentstore.codecs.codec import Codec, Compressed
 from latentstore.codecs.entropy.adaptive import AdaptiveCoder
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
@@ -34,24 +36,24 @@ Floats = npt.NDArray[np.float32]
 # Segments encoded together: as many as fill the coder's lanes.
 RUN = 16 * SEGMENT
 
-Blocks = Callable[[], Iterable[Any]]
-
 
 class Tally:
-    """Counts during a pass over a signal: its samples, and the values that were limited to +-127."""
+    """Counts during a pass over a signal: the values that were limited to +-127, and the sums of the squares of each
+    channel's values."""
 
-    def __init__(self) -> None:
-        self.samples = self.outside = 0
-
-    def counted(self, blocks: Iterable[Floats]) -> Iterator[Floats]:
-        for block in blocks:
-            self.samples += len(block)
-            yield block
+    def __init__(self, channels: int) -> None:
+        self.outside = 0
+        self.squares = np.zeros(channels, np.int64)
 
     def limited(self, latents: Iterable[tuple[Int8s, int]]) -> Iterator[Int8s]:
         for latent, outside in latents:
             self.outside += outside
             yield latent
+
+    def measured(self, runs: Iterable[Int8s]) -> Iterator[Int8s]:
+        for run in runs:
+            self.squares += np.square(run, dtype=np.int32).sum((1, 2))
+            yield run
 
 
 class AudioCodec(Codec):
@@ -61,7 +63,6 @@ class AudioCodec(Codec):
     or int32 with the full scale of their type.
 
     rate: in hertz; the rate of signals that do not say theirs.
-    relative: whether the quantisation step is a fraction of each signal's level.
     reduction: samples per instant.
     """
 
@@ -71,8 +72,8 @@ class AudioCodec(Codec):
         self.entropy: AdaptiveCoder = AdaptiveCoder(artifact)
         self.reduction = int(facts["hop"])
         self.rate = int(facts["rate"])
-        self.relative = bool(facts["relative"])
-        self.steps = StepCodes(self.relative, self._floor)
+        # floors that are finer than any step decide nothing, so nobody needs to know the level that they belong to
+        self.steps = StepCodes(self._floor, bool(self._floor.max() > self.step(100)))
         self.sources = tensors["source"]
         try:
             self.lapped = LappedTransform(self.reduction, tensors["mix"], self.sources, tensors["basis"])
@@ -83,17 +84,24 @@ class AudioCodec(Codec):
     def in_channels(self) -> int:
         return int(self.artifact.facts["inputs"])
 
+    def bandwidth(self, rate: int | None = None) -> list[float]:
+        """For each mixed signal (mid and side of a stereo codec), the frequency in hertz up to which it comes back.
+
+        rate: of the audio; None is the codec's. Frequencies go with it.
+        """
+        return bandwidth(self.lapped, self.rate if rate is None else rate)
+
     # steps
 
     def step_code(self, level: float, quality: int | None = None) -> int:
         """The step code for a signal (docs/format-audio.md section S3).
 
-        level: the signal's root mean square, full scale 1. It does not matter where the codec is not relative.
+        level: the signal's root mean square, full scale 1.
         """
         return self.steps.code(self.step(quality), level)
 
     def scale_of(self, code: int) -> Floats:
-        """float32 (channels,): a latent times this gives coefficients, for a step code from 1 to 255."""
+        """float32 (channels,): a latent times this gives coefficients, for the step code of a sample."""
         return self.steps.scale(code)
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
@@ -122,10 +130,10 @@ class AudioCodec(Codec):
             raise ArgumentError("Signals encoded together have one length; there is none, or there are several.")
         q, effort = require_quality(quality, self.default_quality), require_effort(effort)
 
-        tally, made = Tally(), []
-        for blocks in map(_whole, batch):
-            code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
-            made.append(np.concatenate(list(self._runs(blocks, code, q, effort, tally)), axis=2))
+        tally, made = Tally(self.channels), []
+        for signal in map(self._passes, batch):
+            code = self.step_code(signal.level, q)
+            made.append(np.concatenate(list(self._runs(signal, code, q, effort, tally)), axis=2))
         self._warn(tally.outside, q)
         return np.stack(made)
 
@@ -139,8 +147,8 @@ class AudioCodec(Codec):
     ) -> Floats:
         """Decodes latents int8 (N, c, 1, t), or only their first channels, to signals float32 (N, n, in_channels).
 
-        quality: the one at which the latents were encoded.
-        codes: (N,), the step codes of the signals. A relative codec needs them.
+        quality: is not needed: the step codes say all.
+        codes: (N,), the step codes of the signals; they must be given.
         size: n, where it is not t times the reduction.
         """
         given = np.asarray(latents)
@@ -152,9 +160,9 @@ class AudioCodec(Codec):
         n = t * self.reduction if size is None else size
         if -(-n // self.reduction) != t:
             raise ArgumentError(f"size is {size}; {t} instants are of {(t - 1) * self.reduction + 1} samples or more.")
-        if codes is None and self.relative:
+        if codes is None:
             raise ArgumentError(f"The steps of {self.name} go with each signal's level: decoding takes `codes`.")
-        steps = [self.step_code(1.0, quality)] * len(given) if codes is None else np.asarray(codes).tolist()
+        steps = np.asarray(codes).tolist()
         out = np.empty((len(given), n, self.in_channels), np.float32)
         for signal, latent, code in zip(out, given, steps, strict=True):
             signal[...] = self._to_signal(latent[:kept], code, n)
@@ -175,7 +183,7 @@ class AudioCodec(Codec):
 
         quality, effort: as in `encode`. rate: of the signal, in hertz; None is the codec's.
         """
-        return self.compress_blocks(lambda: [signal], quality, effort, rate)
+        return self._joined(signal, quality, effort, rate)
 
     def compress_blocks(
         self, blocks: Blocks, quality: int | None = None, effort: Effort = "default", rate: int | None = None
@@ -183,56 +191,67 @@ class AudioCodec(Codec):
         """Compresses a signal that comes in blocks (m, in_channels) of any lengths, to the blob that `compress`
         makes of all of it.
 
-        blocks: a function that begins anew each time it is called. It is called once, and again where the codec
-            is relative or int8 cannot hold the signal. Memory grows with the blob only, not with the signal.
+        blocks: a function that begins anew each time it is called. It is called once or, where the coefficients are
+            as many as the samples or too many to be kept, for each of two to four passes. Memory grows with the blob
+            only, and by up to 64 MiB of coefficients.
         """
-        groups, tally = self._compress(blocks, quality, effort)
-        self._warn(tally.outside, quality)
-        return self.join_groups(groups, 1, tally.samples, rate)
+        return self._joined(blocks, quality, effort, rate)
 
-    def compress_counted(
-        self, signal: Any, quality: int | None = None, effort: Effort = "default"
-    ) -> tuple[list[bytes], int]:
-        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a warning.
+    def _joined(self, signal: Any, quality: int | None, effort: Effort, rate: int | None) -> bytes:
+        made, samples = self._compress(signal, quality, effort)
+        self._warn(made.limited, quality)
+        return self.join_groups(made.groups, 1, samples, rate)
+
+    def compress_counted(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> Compressed:
+        """Does what `compress_groups` does, and says what the signal lost in place of a warning.
 
         signal: an array, or a function that gives its blocks, as for `compress_blocks`.
         """
-        groups, tally = self._compress(signal if callable(signal) else lambda: [signal], quality, effort)
-        return groups, tally.outside
+        return self._compress(signal, quality, effort)[0]
 
-    def _compress(self, given: Blocks, quality: int | None, effort: Effort) -> tuple[list[bytes], Tally]:
+    def _passes(self, given: Any) -> Passes:
+        """Of an array, or of a function that gives its blocks; both are checked."""
+        if callable(given):
+            blocks = lambda: (require_audio(block, self.in_channels, self.name) for block in given())  # noqa: E731
+            return Passes(self.lapped, blocks, in_memory=False)
+        whole = [require_audio(given, self.in_channels, self.name)]
+        return Passes(self.lapped, lambda: whole, in_memory=True)
+
+    def _compress(self, given: Any, quality: int | None, effort: Effort) -> tuple[Compressed, int]:
+        """What was made, and how many samples the signal has."""
         q, effort = require_quality(quality, self.default_quality), require_effort(effort)
 
-        def blocks() -> Iterator[Floats]:
-            return (require_audio(block, self.in_channels, self.name) for block in given())
-
         def coded(code: int) -> tuple[list[bytes], Tally]:
-            tally = Tally()
-            return self.entropy.encode_runs(self._runs(blocks, code, q, effort, tally), self._band(q), code), tally
+            tally = Tally(self.channels)
+            runs = tally.measured(self._runs(signal, code, q, effort, tally))
+            return self.entropy.encode_runs(runs, self._band(q), code), tally
 
-        code = self.step_code(self._level(blocks) if self.relative else 1.0, q)
-        # with steps much finer than the floors, finer floors may pay
+        signal = self._passes(given)
+        code = self.step_code(signal.level, q)
+        # with steps much finer than the floors, other floors may pay
         settled = self.steps.is_far_below_the_floor(code)
         if settled:
-            code = self._fitting_code(blocks, code)
+            code = self._fitting_code(signal, code)
         groups, tally = coded(code)
-        if tally.outside and not settled and (better := self._fitting_code(blocks, code)) != code:
-            groups, tally = coded(better)
-        return groups, tally
+        if tally.outside and not settled and (better := self._fitting_code(signal, code)) != code:
+            code = better
+            groups, tally = coded(code)
+        # coefficients are orthonormal: their power is that of the samples
+        held = float(np.square(self.scale_of(code), dtype=np.float64) @ tally.squares)
+        return Compressed(groups, tally.outside, held / signal.power if signal.power else 1.0), signal.samples
 
-    def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
+    def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None, code: int = 0) -> list[bytes]:
         """Codes a latent, int8 (channels, 1, t), to its group blobs without loss.
 
-        quality: the one at which the latent was encoded. If it is None, the blobs do not say a step, and the
-            models that code them in fewest bits are searched for. The blobs of a relative codec never say it.
+        quality: the one at which the latent was encoded. If it is None, the models that code it in fewest bits are
+            searched for.
+        code: the step code of the signal. If it is 0, the blobs do not say their step, and `decompress` refuses them.
         """
         codes = self._require_latent(latent)
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
             raise ArgumentError(f"The latent is {codes.shape}; audio has one row and 1 to {MAX_AREA} instants.")
-        if quality is None:
-            return self.entropy.encode_runs([codes], None, 0)
-        q = require_quality(quality, self.default_quality)
-        return self.entropy.encode_runs([codes], self._band(q), 0 if self.relative else self.step_code(1.0, q))
+        band = None if quality is None else self._band(require_quality(quality, self.default_quality))
+        return self.entropy.encode_runs([codes], band, code)
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
         """Joins the group blobs that `compress_groups` made of `width` samples to a sample blob; height is 1."""
@@ -244,7 +263,7 @@ class AudioCodec(Codec):
 
         start, stop: only the samples from `start` to before `stop`, as in a slice. No more of a long signal is
             decoded than they need.
-        Raises ArgumentError if the blob does not say its step, because `encode_latent_groups` was not told the quality.
+        Raises ArgumentError if the blob does not say its step, because `encode_latent_groups` was not told the code.
         """
         data = require_blob(blob)
         info = self.info(data)
@@ -261,7 +280,7 @@ class AudioCodec(Codec):
         if len(codes) > 1:
             raise CorruptError(f"The blob's groups are of the step codes {sorted(codes)}, not of one.")
         code = codes.pop()
-        if not code:
+        if not code & 255:
             raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
         joined = latent.reshape(-1, latent.shape[3])
         part = np.ascontiguousarray(joined[:kept, first - at : last - at])
@@ -295,43 +314,29 @@ class AudioCodec(Codec):
             raise CorruptError(f"The blob claims {info.width} samples: more than {MAX_AREA} instants.", index)
         return info
 
-    def _runs(self, blocks: Blocks, code: int, quality: int, effort: Effort, tally: Tally) -> Iterator[Int8s]:
+    def _runs(self, signal: Passes, code: int, quality: int, effort: Effort, tally: Tally) -> Iterator[Int8s]:
         """The latent in runs int8 (channels, 1, r), all but the last of whole segments."""
-        scale, given = self.scale_of(code), tally.counted(blocks())
+        scale = self.scale_of(code)
         inverse = np.reciprocal(scale)
         if effort == "fast":
             rounding = np.full(self.channels, self.artifact.facts["rounding"], np.float32)
-            yield from _gathered(tally.limited(self.lapped.latents(given, inverse, rounding)))
+            yield from _gathered(tally.limited(signal.latents(inverse, rounding)))
             return
         weight = (scale / scale.max()).astype(np.float32) ** 2
-        lambda_ = (
-            float(self.artifact.facts["lambda"])
-            * float(np.float32(self.steps.step_and_floor(code)[0]) / scale.max()) ** 2
-        )
-        for run in _gathered(self.lapped.coefficients(given, inverse)):
+        lambda_ = float(self.artifact.facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
+        for run in _gathered(signal.coefficients(inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
             yield self.entropy.optimise_all(run, self._band(quality), weight, lambda_, self._delta)
 
-    def _level(self, blocks: Blocks) -> float:
-        """Root mean square of all samples."""
-        power = count = 0.0
-        for block in blocks():
-            power, count = power + float(np.square(block, dtype=np.float64).sum()), count + block.size
-        return (power / max(count, 1)) ** 0.5
-
-    def _fitting_code(self, blocks: Blocks, code: int) -> int:
+    def _fitting_code(self, signal: Passes, code: int) -> int:
         """The step code, from `code` on, with which rounding and limiting to int8 together lose least."""
         spread = Spread(self.channels)
-        for coefficients in self.lapped.coefficients(blocks(), np.ones(self.channels, np.float32)):
+        for coefficients in signal.coefficients(np.ones(self.channels, np.float32)):
             spread.add(coefficients)
         return self.steps.best(spread, code)
 
     def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
         return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
-
-
-def _whole(audio: Floats) -> Blocks:
-    return lambda: [audio]
 
 
 def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HIGHEST_CODE", "Spread", "StepCodes", "step_of"]
+__all__ = ["LOWEST_LEVEL", "Spread", "StepCodes", "level_of", "step_of"]
 
 Floats = npt.NDArray[np.float32]
 
-HIGHEST_CODE = 255
 CODE_OF_ONE, CODES_AN_OCTAVE = 224, 8
+LEVELS_AN_OCTAVE = 4
 LOWEST_LEVEL = 2.0**-20
-"""What the level of silence is taken for."""
-COARSE = 128
-"""In the step codes of codecs that are not relative: the floors are the artifact's, and not a half of them."""
+"""What the level of anything quieter is taken for: -120 dB of full scale."""
+# Of one step, `best` tries the floors of up to so many level codes more and fewer: an octave finer, six coarser.
+FINER, COARSER = 4, 24
 
 # A histogram of magnitudes: bins of an octave, and of the powers of two that it spans.
 BINS_AN_OCTAVE, LOWEST_OCTAVE, OCTAVES = 8, -24, 48
@@ -24,49 +24,57 @@ BINS_AN_OCTAVE, LOWEST_OCTAVE, OCTAVES = 8, -24, 48
 
 def step_of(code: int) -> float:
     """The step of a step code, of orthonormal coefficients."""
-    return float(2.0 ** ((code - CODE_OF_ONE) / CODES_AN_OCTAVE))
+    return level_of(code) * float(2.0 ** (((code & 255) - CODE_OF_ONE) / CODES_AN_OCTAVE))
+
+
+def level_of(code: int) -> float:
+    """The level that a step code says, full scale 1: the floors are in units of it. A level code of 1 says 1."""
+    return float(2.0 ** (-(code >> 8) / LEVELS_AN_OCTAVE))
 
 
 @dataclass(frozen=True, eq=False)
 class StepCodes:
-    """The step codes of a codec.
+    """The step codes of a codec. A code is s + 256 * (l - 1), where s says the step in units of the level, and l is the
+    level code.
 
-    relative: steps go with the level of each signal. floor: float32 (channels,), the finest steps of the channels.
+    floor: float32 (channels,), the finest steps of the channels, in units of the level. levels: whether the encoder
+    says the level in l. Else l is 1, s says all, and the floors must be finer than any step.
     """
 
-    relative: bool
     floor: Floats
+    levels: bool
 
     def code(self, step: float, level: float) -> int:
-        """The step code for the step of a quality, and a signal of this level: root mean square, full scale 1.
-
-        The level says nothing where the codec is not relative.
-        """
-        step *= max(level, LOWEST_LEVEL) if self.relative else 1.0
-        lowest = 1 if self.relative else COARSE
-        return min(max(round(CODES_AN_OCTAVE * float(np.log2(step))) + CODE_OF_ONE, lowest), HIGHEST_CODE)
+        """The step code for the step of a quality, and a signal of this level: root mean square, full scale 1."""
+        level = max(level, LOWEST_LEVEL)
+        lower = max(round(-LEVELS_AN_OCTAVE * float(np.log2(level))), 0) if self.levels else 0
+        return _code(lower, round(CODES_AN_OCTAVE * float(np.log2(step * level / level_of(256 * lower)))) + CODE_OF_ONE)
 
     def scale(self, code: int) -> Floats:
-        """float32 (channels,): latents times this are coefficients, for a step code from 1 to 255."""
-        step, floor = self.step_and_floor(code)
-        return np.maximum(np.float32(step), floor).astype(np.float32)
-
-    def step_and_floor(self, code: int) -> tuple[float, Floats]:
-        """The step, and the finest steps of the channels, that a step code stands for."""
-        if self.relative:
-            return step_of(code), self.floor
-        return step_of(code | COARSE), self.floor if code & COARSE else self.floor * np.float32(0.5)
+        """float32 (channels,): latents times this are coefficients."""
+        step = np.float32(step_of(code & 255))
+        return (np.maximum(step, self.floor) * np.float32(level_of(code))).astype(np.float32)
 
     def is_far_below_the_floor(self, code: int) -> bool:
-        """Whether finer floors may pay: the step is much finer than they are."""
-        return not self.relative and self.step_and_floor(code)[0] < 0.5 * float(self.floor.max())
+        """Whether other floors may pay: the step is much finer than they are."""
+        return self.levels and step_of(code & 255) < 0.5 * float(self.floor.max())
 
     def best(self, spread: Spread, code: int) -> int:
-        """The step code, from `code` on and with either floors, that loses least by rounding and limiting to int8."""
-        codes = [*range(code, HIGHEST_CODE + 1)]
-        if not self.relative:
-            codes += range(code ^ COARSE, COARSE)
+        """The step code that loses least by rounding and limiting to int8: of a step as that of `code` or coarser, or
+        of the same step with other floors."""
+        codes = [*range(code, (code | 255) + 1)]
+        if self.levels:
+            lower, step = divmod(code, 256)
+            # the step is in units of the level
+            by_level = CODES_AN_OCTAVE // LEVELS_AN_OCTAVE
+            places = range(max(lower - COARSER, 0), lower + FINER + 1)
+            codes += [_code(other, step + by_level * (other - lower)) for other in places]
         return min(codes, key=lambda tried: spread.error(self.scale(tried)))
+
+
+def _code(lower: int, step: int) -> int:
+    """lower: the level code less 1. step: limited to what a step code can say."""
+    return 256 * lower + min(max(step, 1), 255)
 
 
 class Spread:

@@ -23,8 +23,8 @@ HAS_ESCAPES, RESERVED = 1, 14
 class GroupInfo:
     """The header of a group blob.
 
-    quality: or, of audio, the step code; 0 where the writer was not told it. header_bytes precede the payload, which
-    is empty where all values are zeros, and else begins with the states of `lanes`, 4 bytes each.
+    quality: or, of audio, the step code of the sample; 0 where the writer was not told it. header_bytes precede the
+    payload, which is empty where all values are zeros, and else begins with the states of `lanes`, 4 bytes each.
     """
 
     version: int
@@ -64,11 +64,12 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None, modality: 
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
     unused = blob[0] & HAS_ESCAPES and not escapes
-    bad = blob[2] > modality.highest_quality or not modality.fits(height, width)
+    quality, rows = modality.from_group(blob[2], height)
+    bad = quality > modality.highest_quality or not modality.fits(rows, width)
     if blob[0] & RESERVED or unused or bad:
-        said = f"planes of {height} x {width} at quality {blob[2]}, flags {blob[0] & 15}"
+        said = f"planes of {rows} x {width} at quality {quality}, flags {blob[0] & 15}"
         raise CorruptError(f"The group blob claims {said}.")
-    return GroupInfo(VERSION, modality.lanes(height, width), blob[1], blob[2], height, width, escapes, at + 4)
+    return GroupInfo(VERSION, modality.lanes(rows, width), blob[1], quality, rows, width, escapes, at + 4)
 
 
 def at_once(height: int, width: int) -> int:

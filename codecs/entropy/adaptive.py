@@ -106,8 +106,9 @@ class AdaptiveCoder(EntropyCoder):
             except LatentstoreError as error:
                 error.index = None if error.index is None else error.index % len(groups)
                 raise
-            # they are whole, so that each has this byte of its header
-            codes |= {groups[g][first + 2] for g, first in zip(source.tolist(), start.tolist(), strict=True)}
+            # they are whole, so that each has these bytes of its header
+            pairs = (groups[g][first + 2 : first + 4] for g, first in zip(source.tolist(), start.tolist(), strict=True))
+            codes |= {self.modality.from_group(code, level)[0] for code, level in pairs}
             shaped = part.reshape(count, *out.shape[:3], width).transpose(1, 2, 3, 0, 4)
             out[..., at * SEGMENT : at * SEGMENT + count * width] = shaped.reshape(*out.shape[:3], -1)
         return out, begin, codes

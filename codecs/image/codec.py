@@ -19,7 +19,7 @@ from latentstore.codecs.arguments import (
 from latentstore.codecs.artifact.file import Artifact
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
-from latentstore.codecs.codec import Codec
+from latentstore.codecs.codec import Codec, Compressed
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
@@ -166,20 +166,18 @@ class ImageCodec(Codec):
         quality, effort: as in `encode`.
         """
         image = require_image(image, self.mode, self.name)
-        groups, outliers = self.compress_counted(image, quality, effort)
-        self._warn(outliers, quality)
-        return self.join_groups(groups, image.shape[0], image.shape[1])
+        made = self.compress_counted(image, quality, effort)
+        self._warn(made.limited, quality)
+        return self.join_groups(made.groups, image.shape[0], image.shape[1])
 
     def compress_counted(
         self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default"
-    ) -> tuple[list[bytes], int]:
-        """Does what `compress_groups` does, and returns how many coefficients did not fit int8 in place of a
-        warning.
-        """
+    ) -> Compressed:
+        """Does what `compress_groups` does, and says what the image lost in place of a warning."""
         image = require_image(image, self.mode, self.name)
         q = require_quality(quality, self.default_quality)
         latent, outliers = self._encode_one(image, q, require_effort(effort))
-        return self.encode_latent_groups(latent, q), outliers
+        return Compressed(self.encode_latent_groups(latent, q), outliers)
 
     def encode_latent_groups(self, latent: npt.ArrayLike, quality: int | None = None) -> list[bytes]:
         """Codes a latent, int8 (channels, h, w), to its group blobs without loss.

@@ -11,7 +11,8 @@ VERSION = 1
 HAS_ESCAPES, RESERVED = 1, 14
 MAX_AREA = 1 << 22
 MAX_SIDE = 1 << 16
-MAX_QUALITY, MAX_STEP_CODE = 100, 255
+MAX_LEVEL = 127
+MAX_QUALITY, MAX_STEP_CODE = 100, 256 * MAX_LEVEL - 1
 
 
 class RefusedError(Exception):
@@ -89,7 +90,10 @@ def coder_lanes(height: int, width: int) -> int:
 
 @dataclass(frozen=True)
 class Group:
-    """The header of a group blob, and its payload."""
+    """The header of a group blob, and its payload.
+
+    quality: or, of audio, the step code; 256 times the level code less 1 is in it.
+    """
 
     lanes: int
     model: int
@@ -103,7 +107,8 @@ class Group:
 def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
     """Takes a group blob apart; RefusedError if it breaks a rule that can be checked without decoding it.
 
-    adaptive: it is one of audio, which has one row, one lane and a step code in the place of the quality.
+    adaptive: it is one of audio, which has one row, one lane, a step code in the place of the quality, and a level code
+    in the place of the number of rows.
     """
     if not blob:
         raise RefusedError(TRUNCATED)
@@ -125,19 +130,22 @@ def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
         raise RefusedError(CORRUPT)
     if not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE or height * width > MAX_AREA:
         raise RefusedError(CORRUPT)
-    if height > 1 if adaptive else blob[2] > MAX_QUALITY:
+    if height > MAX_LEVEL if adaptive else blob[2] > MAX_QUALITY:
         raise RefusedError(CORRUPT)
+    quality = blob[2]
+    if adaptive:
+        quality, height = quality + 256 * (height - 1), 1
     lanes = 1 if adaptive else coder_lanes(height, width)
     words = len(payload) - 4 * lanes - escapes
     if words < 0 or words % 2 if payload else escapes:
         raise RefusedError(CORRUPT)
-    return Group(lanes, blob[1], blob[2], height, width, escapes, payload)
+    return Group(lanes, blob[1], quality, height, width, escapes, payload)
 
 
 def join_group(group: Group, sha256: bytes) -> bytes:
     """The blob of a group."""
-    head = bytes([VERSION << 4 | (HAS_ESCAPES if group.escapes else 0), group.model, group.quality])
-    head += varint(group.height) + varint(group.width)
+    head = bytes([VERSION << 4 | (HAS_ESCAPES if group.escapes else 0), group.model, group.quality & 255])
+    head += varint(group.height + (group.quality >> 8)) + varint(group.width)
     if group.escapes:
         head += varint(group.escapes)
     return head + crc32c(sha256 + head + group.payload).to_bytes(4, "little") + group.payload

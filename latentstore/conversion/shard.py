@@ -136,8 +136,8 @@ class ShardWork:
         """The sample, and how many of its coefficients had to be limited."""
         settings = self.settings
         try:
-            groups, outliers = codec.compress_counted(signal.values, settings.quality, settings.effort)
+            made = codec.compress_counted(signal.values, settings.quality, settings.effort)
         except ArgumentError as error:  # the options were checked before: it is this signal's size
             raise SignalError(str(error)) from error
-        fields = {**signal.fields, **codec.sample_fields(groups)}
-        return Sample(key, groups, signal.width, signal.height, fields), outliers
+        fields = {**signal.fields, **codec.sample_fields(made.groups)}
+        return Sample(key, made.groups, signal.width, signal.height, fields), made.limited

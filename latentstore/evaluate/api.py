@@ -14,7 +14,7 @@ from latentstore.evaluate.audio_scores import AudioScorer
 from latentstore.evaluate.image_scores import ImageScorer
 from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.loaders.artifacts import load_codec
-from latentstore.progress import Progress, printable
+from latentstore.progress import Progress, counted, printable
 from latentstore.sources import open_source
 from latentstore.sources.labels import Labels
 from latentstore.sources.signals.choice import choose_codec
@@ -56,9 +56,26 @@ class Evaluation:
 
     def mean(self, codec: str, figure: str) -> float:
         """The mean of a codec's finite figures, NaN without any: SNR of an exact copy, or of silence, is not finite."""
-        place = self.scorer.figures.index(figure)
-        finite = [score.figures[place] for score in self.of(codec) if np.isfinite(score.figures[place])]
+        finite = self._finite(codec, figure)
         return float(np.mean(finite)) if finite else float("nan")
+
+    def _finite(self, codec: str, figure: str) -> list[float]:
+        place = self.scorer.figures.index(figure)
+        return [score.figures[place] for score in self.of(codec) if np.isfinite(score.figures[place])]
+
+    def _covered(self) -> list[str]:
+        """A line for each codec with entries that its means do not cover, or that it made silence of."""
+        lines = []
+        for codec in self.codecs:
+            found, nouns = self.of(codec), self.modality.nouns
+            counts = {figure: len(self._finite(codec, figure)) for figure in self.scorer.figures}
+            short = [f"{figure} of {count:,}" for figure, count in counts.items() if count < len(found)]
+            if short and len(found) > 1:
+                of_all = f"of {counted(len(found), nouns.one)}"
+                lines.append(f"{codec}: means leave out what is not finite: {', '.join(short)} {of_all}.")
+            if silenced := sum(score.silenced for score in found):
+                lines.append(f"{codec}: {counted(silenced, nouns.one)} became silence.")
+        return lines
 
     def __str__(self) -> str:
         rows = [[self.modality.nouns.one, "codec", "kB", self.scorer.size_name, *self.scorer.figures]]
@@ -85,13 +102,13 @@ class Evaluation:
         )
         passed = [f"passed over: {count:,} {kind}" for kind, count in sorted(self.passed_over.items())]
         chosen = [self.chosen] if self.chosen else []
-        return "\n".join([*lines, "", *chosen, *self.scorer.notes(), *unequal, *passed])
+        return "\n".join([*lines, "", *chosen, *self._covered(), *self.scorer.notes(), *unequal, *passed])
 
     def _cells(self, scores: list[Score], ours: int, figures: Iterable[float]) -> list[str]:
         """The cells of a row after its name. ours: bytes that all of these together should equal."""
         size, units = sum(score.bytes for score in scores), sum(score.units for score in scores)
         mark = "*" if abs(size - ours) > EQUAL * ours else " "
-        shown = [f"{self.scorer.size(size, units):.2f}", *(f"{value:.2f}" for value in figures)]
+        shown = [f"{self.scorer.size(size, units):.2f}", *("none" if np.isnan(x) else f"{x:.2f}" for x in figures)]
         return [scores[0].codec, f"{size / len(scores) / 1e3:.1f}{mark}", *shown]
 
 

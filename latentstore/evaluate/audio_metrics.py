@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["aligned", "psnr", "si_sdr", "snr", "spectral_distance"]
+from latentstore.codecs.codec import SILENT_SHARE
+
+__all__ = ["aligned", "is_silenced", "psnr", "si_sdr", "snr", "spectral_distance"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -17,6 +19,8 @@ Floats = npt.NDArray[np.floating]
 WINDOWS = (2048, 1024, 512, 256, 128, 64)
 # 100 dB below a sine of full scale, above the noise of 16-bit samples in each of these windows.
 FLOOR = 1e-5
+# What rounding in double precision leaves of an exact copy, as a share of its power, is less than this.
+ROUNDING = 1e-28
 # Values of frames at a time.
 BLOCK = 1 << 20
 # Samples: more than the delay of any encoder, and enough audio to find it.
@@ -35,13 +39,25 @@ def psnr(original: Floats, decoded: Floats) -> float:
 
 
 def si_sdr(original: Floats, decoded: Floats) -> float:
-    """SNR in dB, with the original scaled so that it fits the decoded audio best (Le Roux et al., ICASSP 2019)."""
+    """SNR in dB, with the original scaled so that it fits the decoded audio best (Le Roux et al., ICASSP 2019).
+
+    Minus infinite where the decoded audio has nothing of the original, as silence has; infinite where it is the
+    original at any other scale, as one sample always is.
+    """
     a, b = original.astype(np.float64).ravel(), decoded.astype(np.float64).ravel()
     power = float(a @ a)
     if not power:
         return snr(original, decoded)
     target = a * (float(a @ b) / power)
-    return _decibel(_power(target), _power(b - target))
+    kept, error = _power(target), _power(b - target)
+    if not kept:
+        return float("-inf")
+    return _decibel(kept, error if error > ROUNDING * kept else 0.0)
+
+
+def is_silenced(original: Floats, decoded: Floats) -> bool:
+    """Whether decoded audio is silence, or 20 dB weaker than the original, which is not silent itself."""
+    return _power(decoded) < SILENT_SHARE * _power(original)
 
 
 def spectral_distance(original: Floats, decoded: Floats) -> float:

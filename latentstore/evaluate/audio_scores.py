@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.evaluate.audio_metrics import psnr, si_sdr, snr, spectral_distance
+from latentstore.evaluate.audio_metrics import is_silenced, psnr, si_sdr, snr, spectral_distance
 from latentstore.evaluate.audio_peers import PEERS
 from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.sources.audio.files import audio_length
@@ -42,14 +42,14 @@ class AudioScorer(Scorer):
         blob = codec.join_groups(groups, 1, len(signal), rate)
         size = self.setting.fetched(blob, groups)
         decoded = codec.decompress(blob, self.setting.channels)
-        scores = [Score(item.path, self.setting.name, size, units, _figures(signal, decoded))]
+        scores = [_score(item.path, self.setting.name, size, units, signal, decoded)]
         with ThreadPoolExecutor() as pool:
             found = pool.map(lambda peer: peer.nearest(signal, rate, size), PEERS)
             for peer, nearest in zip(PEERS, found, strict=True):
                 if peer.rate_for(rate) != rate:
                     self.resampled.add((peer.name, rate, peer.rate_for(rate)))
                 if nearest is not None:
-                    scores.append(Score(item.path, peer.name, nearest[0], units, _figures(signal, nearest[1])))
+                    scores.append(_score(item.path, peer.name, nearest[0], units, signal, nearest[1]))
         return scores
 
     def size(self, total_bytes: int, units: int) -> float:
@@ -69,5 +69,6 @@ class AudioScorer(Scorer):
         ]
 
 
-def _figures(signal: np.ndarray, decoded: np.ndarray) -> tuple[float, ...]:
-    return tuple(measure(signal, decoded) for measure in (snr, psnr, si_sdr, spectral_distance))
+def _score(entry: str, codec: str, size: int, units: int, signal: np.ndarray, decoded: np.ndarray) -> Score:
+    figures = tuple(measure(signal, decoded) for measure in (snr, psnr, si_sdr, spectral_distance))
+    return Score(entry, codec, size, units, figures, is_silenced(signal, decoded))

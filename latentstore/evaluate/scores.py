@@ -23,7 +23,8 @@ class Score:
     """One entry by one codec.
 
     entry: its path. codec: the name of the codec and its setting. bytes: compressed. units: pixels of an image, or
-    16-bit samples of a recording. figures: in the order of the scorer's.
+    16-bit samples of a recording. figures: in the order of the scorer's. silenced: whether a recording that is not
+    silent came back as silence.
     """
 
     entry: str
@@ -31,6 +32,7 @@ class Score:
     bytes: int
     units: int
     figures: tuple[float, ...]
+    silenced: bool = False
 
 
 class Setting:
@@ -49,9 +51,9 @@ class Setting:
 
     def groups(self, signal: np.ndarray) -> list[bytes]:
         """The signal's group blobs."""
-        groups, limited = self.codec.compress_counted(signal, self.quality)
-        self.limited += limited
-        return groups
+        made = self.codec.compress_counted(signal, self.quality)
+        self.limited += made.limited
+        return made.groups
 
     def fetched(self, blob: bytes, groups: list[bytes]) -> int:
         """Bytes of the beginning of a blob that holds the wanted channels."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from latentstore.codecs.audio.steps import LOWEST_LEVEL
 from latentstore.codecs.load import load_codec, shipped
 from latentstore.codecs.native import kernel_path
 from latentstore.loaders.dataset import open as open_store
@@ -58,6 +59,7 @@ def codecs_table() -> str:
         pairs = [
             ("codec", codec.name),
             ("takes", rows.takes(codec)),
+            *rows.reach(codec),
             ("latents", f"int8 {rows.any_shape(codec)}"),
             ("groups", f"{codec.groups} of {codec.group_channels} channels"),
             ("default quality", str(codec.default_quality)),
@@ -83,6 +85,10 @@ class _Rows(ABC):
     @abstractmethod
     def takes(self, codec: Codec) -> str:
         """What a codec takes."""
+
+    def reach(self, codec: Codec) -> list[tuple[str, str]]:
+        """Rows that say which signals come back at all."""
+        return []
 
     @abstractmethod
     def any_shape(self, codec: Codec) -> str:
@@ -123,6 +129,17 @@ class _AudioRows(_Rows):
 
     def takes(self, codec: Codec) -> str:
         return f"audio, {counted(codec.in_channels, 'input')}, made for {cast('AudioCodec', codec).rate:,} hertz"
+
+    def reach(self, codec: Codec) -> list[tuple[str, str]]:
+        audio = cast("AudioCodec", codec)
+        edges = [f"{hertz:,.0f}" for hertz in audio.bandwidth()]
+        names = ("mid (left + right)", "side (left - right)") if len(edges) == 2 else ("",) * len(edges)
+        held = ", ".join(f"{name} to {edge}".strip() for name, edge in zip(names, edges, strict=True))
+        lowest = 20 * np.log10(LOWEST_LEVEL)
+        return [
+            ("bandwidth", f"{held} hertz, at {audio.rate:,} samples a second; it goes with the rate"),
+            ("levels", f"steps follow the level of each recording, {lowest:.0f} to 0 dB of full scale"),
+        ]
 
     def any_shape(self, codec: Codec) -> str:
         return f"({codec.channels}, samples/{codec.reduction})"

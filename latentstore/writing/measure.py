@@ -56,10 +56,8 @@ def _step(codec: Codec, sample: Sample, where: str) -> int:
         if not isinstance(sample.fields.get(name), int):
             raise ArgumentError(f"{where}, {sample.key!r}: {modality.name} needs the field {name!r}, a whole number")
     step = sample.fields["step"] if "step" in modality.fields else 0
-    if step not in modality.steps:
-        raise ArgumentError(
-            f"{where}, {sample.key!r}: its step code is {step!r}, expected {modality.steps[0]} to {modality.steps[-1]}"
-        )
+    if not modality.has_steps(np.array([step]))[0]:
+        raise ArgumentError(f"{where}, {sample.key!r}: its step code is {step!r}, expected {modality.steps_said}")
     return int(step)
 
 

@@ -21,7 +21,10 @@ def test_every_codec_carries_its_modality(name: str) -> None:
     assert codec.mode in codec.modality.modes
     latent = np.zeros((1, codec.channels, 1, 3), np.int8)
     assert codec.modality.shaped(latent).ndim == 2 + codec.modality.axes
-    assert codec.scales()(codec.modality.steps[-1]).shape == (codec.channels,)
+    codes = np.arange(-1, codec.modality.highest_quality + 2)
+    steps = codes[codec.modality.has_steps(codes)]
+    assert len(steps) and steps[0] >= 0 and steps[-1] <= codec.modality.highest_quality
+    assert codec.scales()(int(steps[-1])).shape == (codec.channels,)
 
 
 def test_names_and_modes_are_unlike() -> None:

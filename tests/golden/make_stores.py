@@ -46,7 +46,9 @@ def made(codec: Codec, latents: list[np.ndarray], sizes: list[tuple[int, int]]) 
     """The samples of these latents; those of audio have its fields too."""
     samples = []
     for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True)):
-        groups = codec.encode_latent_groups(latent, QUALITY)
+        # audio says its step and its level, here of two samples each
+        more: Any = {"code": 180 + 256 * 27 * (i // 2)} if "step" in codec.modality.fields else {}
+        groups = codec.encode_latent_groups(latent, QUALITY, **more)
         own: dict[str, Any] = {"rate": 8000 + i} if "rate" in codec.modality.fields else {}
         samples.append(Sample(KEYS[i], groups, width, height, {**fields(i), **own, **codec.sample_fields(groups)}))
     return samples

@@ -57,6 +57,10 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
     group->model = blob[1];
     group->quality = blob[2];
     group->height = (int)height;
+    if (adaptive && height >= 1 && height <= LS_MAX_LEVEL) { /* there is one row; this is the level code */
+        group->quality |= (int)(height - 1) << 8;
+        group->height = 1;
+    }
     group->width = (int)width;
     group->escapes = escapes;
     group->payload = at + CRC_BYTES;
@@ -65,9 +69,9 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
     uint32_t crc = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
     if (crc != blob_crc(sha256, blob, (size_t)(at - blob), group->payload, group->payload_size))
         return LS_BAD_CRC;
-    if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || !ls_plane_fits(height, width))
+    if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || !ls_plane_fits(group->height, group->width))
         return LS_CORRUPT;
-    if (adaptive ? height != 1 : group->quality > LS_MAX_QUALITY)
+    if (adaptive ? group->height != 1 : group->quality > LS_MAX_QUALITY)
         return LS_CORRUPT;
     group->lanes = adaptive ? 1 : ls_lanes(group->height, group->width);
     if (group->payload_size) {
@@ -87,7 +91,7 @@ size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[
     *at++ = VERSION << 4 | (group->escapes ? HAS_ESCAPES : 0);
     *at++ = (uint8_t)group->model;
     *at++ = (uint8_t)group->quality;
-    at = write_varint(at, (uint32_t)group->height);
+    at = write_varint(at, (uint32_t)(group->height + (group->quality >> 8))); /* the level code, of an adaptive coder */
     at = write_varint(at, (uint32_t)group->width);
     if (group->escapes)
         at = write_varint(at, (uint32_t)group->escapes);

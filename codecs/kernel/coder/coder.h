@@ -204,9 +204,11 @@ int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *late
 #define LS_MAX_SIDE (1 << 16)
 
 #define LS_MAX_QUALITY 100 /* 0: not known */
-#define LS_MAX_STEP_CODE 255 /* what adaptive coders have in its place */
+#define LS_MAX_LEVEL 127 /* level codes of adaptive coders are 1 to this: one byte, in the place of the height */
+#define LS_MAX_STEP_CODE (256 * LS_MAX_LEVEL - 1) /* what adaptive coders have in the place of the quality */
 
-/* A group blob taken apart (docs/format.md section 4). */
+/* A group blob taken apart (docs/format.md section 4). quality: of adaptive coders the step code, whose low byte stands
+ * in the place of the quality and whose other bits, plus 1, are the level code (docs/format-audio.md section S3). */
 typedef struct {
   int lanes, model, quality, height, width;
   size_t escapes, header; /* header: bytes before the payload */

@@ -92,7 +92,7 @@ static int take_rows(PyObject *models, PyObject *rows, const char *name, enum va
 }
 
 static const char coder_encode_many_doc[] =
-    "coder_encode_many(coder, models int32 (n,), code, latents int8 (n,c,1,w)) -> n group blobs; code: 0 to 255";
+    "coder_encode_many(coder, models int32 (n,), code, latents int8 (n,c,1,w)) -> n group blobs; code: the step code";
 
 static PyObject *coder_encode_many(PyObject *self, PyObject *args)
 {

@@ -288,7 +288,7 @@ def test_fields_that_lie(backend: ModuleType) -> None:
     coder, blob = make(backend)
     payload = payload_of(blob)
     for changes, expected in [
-        ({"height": 2}, CORRUPT), ({"height": 0}, CORRUPT), ({"width": 0}, CORRUPT), ({"width": 1 << 17}, CORRUPT),
+        ({"height": 128}, CORRUPT), ({"height": 0}, CORRUPT), ({"width": 0}, CORRUPT), ({"width": 1 << 17}, CORRUPT),
         ({"width": 89}, WRONG_SHAPE), ({"model": 2}, CORRUPT), ({"model": 255}, CORRUPT), ({"version": 2}, BAD_VERSION),
         ({"flags": 2}, CORRUPT), ({"flags": 3}, CORRUPT), ({"escapes": 1 << 20}, CORRUPT), ({"payload": b""}, CORRUPT),
         ({"payload": payload[:7]}, CORRUPT), ({"payload": bytes(len(payload))}, CORRUPT),
@@ -296,6 +296,8 @@ def test_fields_that_lie(backend: ModuleType) -> None:
         assert status_of(backend, coder, reseal(blob, modality=AUDIO, **changes)) == expected, changes
     for quality in (0, 100, 101, 255):
         assert status_of(backend, coder, reseal(blob, modality=AUDIO, quality=quality)) == 0
+    for level_code in (1, 2, 127):  # in the place of the number of rows
+        assert status_of(backend, coder, reseal(blob, modality=AUDIO, height=level_code)) == 0
     other = backend.adaptive_new(bytes(32), 11, *random_adaptive_tables(2))
     assert status_of(backend, other, blob) == BAD_CRC
 
@@ -354,7 +356,7 @@ def test_arguments_that_cannot_be_meant() -> None:
     coder = kernel.adaptive_new(SHA256, 11, *random_adaptive_tables(0))
     values, models = latents(0, ["plain", "plain"], 3, 9), np.zeros(2, np.int32)
     for bad_models, code, array in [
-        (models + 2, 0, values), (models - 1, 0, values), (models, 256, values), (models, -1, values),
+        (models + 2, 0, values), (models - 1, 0, values), (models, 256 * 127, values), (models, -1, values),
         (models[:1], 0, values), (models, 0, values[:, :2]), (models, 0, values[..., :0]),
         (models, 0, values.astype(np.int16)), (models, 0, values[:, :, 0]), (models.astype(np.int64), 0, values),
         (models, 0, np.zeros((2, 3, 2, 9), np.int8)), (models, 0, np.zeros((2, 3, 1, (1 << 16) + 1), np.int8)),
@@ -380,7 +382,7 @@ def test_arguments_that_cannot_be_meant() -> None:
             (backend.coder_encode, (adaptive, 0, 0, two_rows)),
             (backend.coder_cost, (adaptive, 0, two_rows)),
             (backend.coder_contexts, (adaptive, 0, two_rows)),
-            (backend.coder_encode, (adaptive, 0, 256, values[0])),
+            (backend.coder_encode, (adaptive, 0, 256 * 127, values[0])),
             (backend.coder_optimise, (adaptive, 0, floats[0], weight, 0, delta, out[0])),
             (backend.coder_encode_many, (backend.coder_new(SHA256, 11, *plain), models, 0, values)),
         ):

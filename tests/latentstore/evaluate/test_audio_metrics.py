@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentstore.evaluate.audio_metrics import aligned, psnr, si_sdr, snr, spectral_distance
+from latentstore.evaluate.audio_metrics import aligned, is_silenced, psnr, si_sdr, snr, spectral_distance
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_exact_and_silent(audio: np.ndarray) -> None:
     assert snr(silence, audio) == si_sdr(silence, audio) == float("-inf")
     assert snr(silence, silence) == si_sdr(silence, silence) == float("inf")
     assert snr(audio, silence) == pytest.approx(0)
-    assert si_sdr(audio, silence) == float("inf") or si_sdr(audio, silence) == float("-inf")
+    assert si_sdr(audio, silence) == float("-inf")
 
 
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 5000])
@@ -63,3 +63,30 @@ def test_delays_are_taken_out(audio: np.ndarray, delay: int) -> None:
 def test_nothing_to_align(audio: np.ndarray) -> None:
     assert not aligned(audio, np.zeros((0, 2), np.float32)).any()
     assert not aligned(audio, np.zeros((50, 2), np.float32)).any()
+
+
+def test_silence_is_no_copy() -> None:
+    """Silence fits every original at the scale 0: it has nothing of it, and an error of 0 is no merit."""
+    original = np.random.default_rng(0).standard_normal((500, 2)).astype(np.float32)
+    silence = np.zeros_like(original)
+    assert si_sdr(original, silence) == float("-inf")
+    assert snr(original, silence) == 0
+    assert si_sdr(silence, original) == snr(silence, original) == float("-inf")
+    assert si_sdr(silence, silence) == snr(silence, silence) == psnr(silence, silence) == float("inf")
+    assert is_silenced(original, silence) and is_silenced(original, 0.05 * original)
+    assert not is_silenced(original, 0.2 * original) and not is_silenced(silence, silence)
+    assert not is_silenced(silence, original)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, -2.0, 1e-6])
+def test_the_original_at_another_scale_is_exact(scale: float) -> None:
+    rng = np.random.default_rng(1)
+    for samples in (1, 7, 40_000):
+        original = rng.standard_normal((samples, 1)).astype(np.float32)
+        assert si_sdr(original, scale * original.astype(np.float64)) == float("inf")
+    assert si_sdr(original, np.float32(scale) * original + np.float32(1e-6 * abs(scale))) < 150
+
+
+def test_nothing_of_the_original() -> None:
+    original = np.tile(np.array([[1.0], [-1.0]]), (50, 1))
+    assert si_sdr(original, np.full((100, 1), 0.5)) == float("-inf")

@@ -90,6 +90,26 @@ def test_silence_and_one_sample(tmp_path: Path) -> None:
     assert len(result.of(result.codecs[0])) == 2
     assert np.isfinite(result.mean(result.codecs[0], "spectral"))
     assert "* not of equal bytes" in str(result)
+    # the silent file is an exact copy, so that neither its SNR nor its SI-SDR is a number; one sample is always
+    # the original at some scale
+    ours = result.of(result.codecs[0])
+    assert [score.figures[2] for score in ours] == [float("inf")] * 2
+    assert np.isnan(result.mean(result.codecs[0], "SI-SDR"))
+    assert "means leave out what is not finite: SNR of 1, PSNR of 1, SI-SDR of 0 of 2 recordings." in str(result)
+    assert "nan" not in str(result)
+
+
+def test_what_became_silence_is_counted(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    time = np.arange(44100)[:, None] / 44100
+    soundfile.write(tmp_path / "10 kHz.wav", 0.2 * np.sin(2 * np.pi * 10_000 * time), 44100)
+    soundfile.write(tmp_path / "220 Hz.wav", 0.2 * np.sin(2 * np.pi * 220 * time), 44100)
+    soundfile.write(tmp_path / "quiet.wav", 2e-4 * np.sin(2 * np.pi * 220 * time), 44100, "FLOAT")
+    result = evaluate(str(tmp_path), "stereo-f256c108")
+    ours = result.of(result.codecs[0])
+    assert [score.silenced for score in ours] == [True, False, False]
+    assert ours[0].figures[2] < 0 and ours[2].figures[2] > 15
+    assert f"{result.codecs[0]}: 1 recording became silence." in str(result)
 
 
 def test_images_beside_jpeg_and_webp(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from latentstore.fit import audio as fit_audio
 from latentstore.fit.audio import AUDIO_SHAPES, AudioShape
 
 TINY = AudioShape(
-    3, 16, 12, 6, 8000, False, (0.2, 0.05), ((1, 1.0), (50, 0.1), (100, 0.01)), 50,
+    3, 16, 12, 6, 8000, True, (0.7, 0.2), ((1, 4.0), (50, 0.4), (100, 0.04)), 50,
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_shipped_artifacts_are_of_these_settings(name: str) -> None:
     assert isinstance(codec, AudioCodec)
     facts = codec.artifact.facts
     assert (codec.in_channels, codec.reduction, codec.channels) == (shape.inputs, shape.hop, shape.channels)
-    assert (codec.group_channels, codec.rate, codec.relative) == (shape.group, shape.rate, shape.relative)
+    assert (codec.group_channels, codec.rate, codec.steps.levels) == (shape.group, shape.rate, shape.floors)
     assert facts["model_steps"] == list(shape.model_steps)
     assert facts["quality_steps"] == [list(pair) for pair in shape.quality_steps]
     assert (facts["lambda"], facts["rounding"]) == (fit_audio.LAMBDA, fit_audio.ROUNDING)
@@ -87,8 +87,9 @@ def test_a_folder_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         api.fit_file(empty, out, "mine", "tiny", rounds=0)
 
 
-def test_silence_among_the_recordings() -> None:
-    shape = AudioShape(**{**TINY.__dict__, "inputs": 1, "relative": True})
+@pytest.mark.parametrize("floors", [False, True])
+def test_silence_among_the_recordings(floors: bool) -> None:
+    shape = AudioShape(**{**TINY.__dict__, "inputs": 1, "floors": floors})
     silent = [*chirps(1), np.zeros((500, 1), np.float32)]
     codec = AudioCodec(read_artifact(fit_audio.fit_audio(silent, "tiny", shape, "", 1, lambda _: None)))
     assert not codec.decompress(codec.compress(silent[-1])).any()

@@ -56,8 +56,8 @@ def test_audio_has_a_rate_and_a_step() -> None:
     for change, said in (
         ({"rate": None}, "audio needs the field 'rate', a whole number"),
         ({"step": 2.0}, "audio needs the field 'step', a whole number"),
-        ({"step": 256}, "its step code is 256, expected 1 to 255"),
-        ({"step": 0}, "its step code is 0, expected 1 to 255"),
+        ({"step": 256}, "its step code is 256, expected 1 to 32511"),
+        ({"step": 0}, "its step code is 0, expected 1 to 32511"),
     ):
         with pytest.raises(ArgumentError, match=f"here, 'k': {said}"):
             measure.measure(codec, (1, 64), [Sample("k", groups, 64, 1, {**fields, **change})], "here")
