@@ -230,9 +230,8 @@ class Codec(ABC):
             bad |= sizes[:, 0] != 1
         if bad.any():
             i = int(bad.argmax())
-            raise CorruptError(
-                f"It is said to have {sizes[i, 0]} x {sizes[i, 1]} {self.modality.nouns.unit}s.", i * groups
-            )
+            said = f"{sizes[i, 0]} x {sizes[i, 1]} {self.modality.nouns.unit}s"
+            raise CorruptError(f"It is said to have {said}, which none can have.", i * groups)
 
     def _size_of(self, info: SampleInfo) -> tuple[int, int]:
         """Height and width of the latent's planes."""

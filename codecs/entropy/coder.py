@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 # Why the backend refuses a blob (coder/coder.h); anything else: its parts do not agree.
 _TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
-PLENTY, LEAN = 1 << 26, 256
+PLENTY, LEAN = 1 << 22, 256
 """Bytes of latents, and how many of them for each byte of blobs, from which on headers are read before memory is taken.
 Real latents are some ten times as large as their blobs."""
 TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")

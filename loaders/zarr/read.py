@@ -302,7 +302,8 @@ class NativeReader(ZarrReader):
 def open_zarr(location: Location) -> ZarrReader:
     """The reader of a Zarr store; StoreError if it is a Zarr group of something else."""
     root = read_json(location, layout.ROOT)
-    attributes = root.get("attributes", {}).get("latentstore")
+    attributes = root.get("attributes")
+    attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
     where = location.at(layout.ROOT)
     if not isinstance(attributes, dict):
         raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")

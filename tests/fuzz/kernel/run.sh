@@ -65,7 +65,7 @@ shared() {
     find "$build" -name '*.o' -not -name 'targets_*' -not -name seeded_fuzz_main.c.o
 }
 
-export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
+export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
 
 seeded() {
     "$build/seeded" "${1:-10}" "${2:-1}"
@@ -80,7 +80,7 @@ target() { # NAME RUNS SECONDS
         "$build/fuzz_$name" "$from"/*
         return
     fi
-    "$build/fuzz_$name" -runs="${2:-1000000}" -max_total_time="${3:-0}" -max_len=4096 -print_final_stats=1 \
+    "$build/fuzz_$name" -runs="${2:-1000000}" -max_total_time="${3:-0}" -max_len=3000 -entropic=0 -print_final_stats=1 \
         -rss_limit_mb=512 -timeout=20 -artifact_prefix="$build/found/$name-" "$kept" "$from" >"$build/$name.log" 2>&1 || {
         tail -n 60 "$build/$name.log"
         return 1
