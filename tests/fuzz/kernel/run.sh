@@ -4,6 +4,7 @@
 #   run.sh TARGET|all [RUNS [SECONDS]]    libFuzzer from the corpus on, where clang has it; else the corpus alone
 #   run.sh suite SECONDS                  all of it, each so long
 #   run.sh seeds                          writes what an encoder makes into CORPUS, for targets that take blobs
+#   run.sh merge                          leaves of the inputs in CORPUS those that together reach all that they reach
 # BUILD: a folder for what is compiled, kept; without it, a temporary one. CC: the compiler; without it, clang if there
 # is one with libFuzzer, else cc. OPTIMISE: its level; -O1 runs fastest, and -O0 is compiled fastest. CORPUS: a folder
 # with a folder for each target, where inputs that reach new code are kept; without it, they are dropped. What fails is
@@ -73,8 +74,8 @@ seeded() {
 
 target() { # NAME RUNS SECONDS
     local name=$1 kept=${CORPUS:-$build/kept}/$1 from=$build/corpus/$1
-    mkdir -p "$kept" "$from"
-    tar -xzf "$here/../corpus/$name.tar.gz" -C "$from"
+    mkdir -p "$kept" "$build/corpus"
+    tar -xzf "$here/../corpus-kernel.tar.gz" -C "$build/corpus"
     echo "== $name"
     if [ "$libfuzzer" = 0 ]; then
         "$build/fuzz_$name" "$from"/*
@@ -98,9 +99,17 @@ seeds() {
     done
 }
 
+merge() {
+    for name in "${targets[@]}"; do
+        rm -rf "$build/merged" && mkdir "$build/merged"
+        "$build/fuzz_$name" -merge=1 -max_len=3000 "$build/merged" "$CORPUS/$name" >"$build/$name.log" 2>&1
+        rm -rf "${CORPUS:?}/$name" && mv "$build/merged" "$CORPUS/$name"
+    done
+}
+
 compile
 case ${1:-all} in
-    seeds) seeds ;;
+    seeds | merge) "$1" ;;
     seeded) seeded "${@:2}" ;;
     suite)
         seeded "$2" 1
