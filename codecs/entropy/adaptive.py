@@ -123,7 +123,8 @@ class AdaptiveCoder(EntropyCoder):
 
         Returns them in order, flat: int8 (sum of group_channels * instants,).
         """
-        self.require_claims(blobs, np.stack([np.ones_like(instants), instants], axis=1), name)
+        if self._is_much(blobs, int(instants.sum(dtype=np.int64))):
+            self.require_claims(blobs, [(1, t) for t in instants.tolist()], name)
         ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
         out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
         segmented = np.flatnonzero(instants > SEGMENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,22 +115,24 @@ class EntropyCoder:
         Much memory for few bytes is taken only if each blob's header claims that shape; else CorruptError, with the
         blob's `index`.
         """
-        shapes = np.broadcast_to(np.array([height, width]), (len(blobs), 2))
-        self.require_claims(blobs, shapes, name)
+        if self._is_much(blobs, len(blobs) * height * width):
+            self.require_claims(blobs, [(height, width)] * len(blobs), name)
         return np.empty((len(blobs), self.group_channels, height, width), np.int8)
 
-    def require_claims(self, blobs: Blobs, shapes: npt.NDArray[Any], name: Callable[[int], str]) -> None:
-        """Checks headers where much memory for few bytes would be taken; shapes: (n, 2), what they are to claim."""
-        size = self.group_channels * int(shapes.prod(axis=1, dtype=np.int64).sum())
-        if size <= PLENTY or size <= LEAN * int(blobs.length.sum()):
-            return
-        for i, shape in enumerate(shapes.tolist()):
+    def _is_much(self, blobs: Blobs, positions: int) -> bool:
+        """Whether latents of so many positions are much memory for these blobs."""
+        size = self.group_channels * positions
+        return size > PLENTY and size > LEAN * int(blobs.length.sum())
+
+    def require_claims(self, blobs: Blobs, shapes: Sequence[tuple[int, int]], name: Callable[[int], str]) -> None:
+        """CorruptError, with the index of a blob, unless the header of each claims the planes of `shapes`."""
+        for i, shape in enumerate(shapes):
             try:
                 claimed = self.claims(blobs[i])
             except LatentstoreError as error:
                 raise type(error)(f"{name(i)} cannot be read: {error}", i) from error
-            if claimed != tuple(shape):
-                raise self._error(_WRONG_SHAPE, i, name(i), blobs[i], (shape[0], shape[1]))
+            if claimed != shape:
+                raise self._error(_WRONG_SHAPE, i, name(i), blobs[i], shape)
 
     def _error(self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
         where = f"{name} ({len(blob)} bytes)"

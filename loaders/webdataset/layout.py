@@ -86,7 +86,10 @@ def decode_index(data: bytes, count: int, groups: int, where: str) -> TarIndex:
         if column is None or len(column) != count or (name == "key" and column.kind != "str"):
             raise CorruptError(f"{where}: not the index of {count} samples: column {short(name)} is another's")
     index = TarIndex(
-        *(arrays[name] for name in ("start", "bounds", "width", "height")),
+        arrays["start"],
+        arrays["bounds"],
+        arrays["width"],
+        arrays["height"],
         int(arrays["tar_bytes"][0]),
         columns,
         {name.removeprefix("at_"): array for name, array in arrays.items() if name.startswith("at_")},

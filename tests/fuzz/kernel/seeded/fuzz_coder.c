@@ -117,7 +117,7 @@ static void random_shape(int adaptive, int *height, int *width)
 {
     static const int sides[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 45, 46, 64, 65, 127};
     const int64_t last = at_most(sizeof sides / sizeof *sides - 1, 3);
-    const int64_t most = at_most(70, 6), long_side = at_most(3000, 24);
+    const int64_t most = at_most(70, 5), long_side = at_most(3000, 16);
     *height = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
     *width = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
     if (one_in(40))

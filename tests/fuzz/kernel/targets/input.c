@@ -47,6 +47,6 @@ int64_t at_most(int64_t high, int64_t few)
 void choose_path(unsigned choice)
 {
     /* the portable one is slow under sanitizers */
-    const int path = choice % 8 == 0 ? PATH_PORTABLE : choice % 2 ? PATH_AVX2 : -1;
+    const int path = choice % 32 == 0 ? PATH_PORTABLE : choice % 2 ? PATH_AVX2 : -1;
     force_path(path < 0 || path_available(path) ? path : -1);
 }
