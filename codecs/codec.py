@@ -17,12 +17,14 @@ from latentstore.codecs.bitstream.sample import SampleInfo, split_sample
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
-from latentstore.codecs.modality import modality_of
+from latentstore.codecs.modality import MAX_AREA, modality_of
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
 
+MOST_SIDE = 1 << 36
+"""Beyond it no number is a side of an image, or the samples of a recording."""
 # Of a signal's power: less than this, 20 dB down, is as good as nothing.
 SILENT_SHARE = 0.01
 
@@ -120,8 +122,8 @@ class Codec(ABC):
     # signals and latents
 
     @abstractmethod
-    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(channels, h, w): the shape of the latent of a signal of this size."""
+    def latent_shape(self, height: Any, width: Any) -> tuple[int, Any, Any]:
+        """(channels, h, w): the shape of the latent of a signal of this size; h and w are of the types of the sides."""
 
     @abstractmethod
     def encode(self, signals: Any, quality: int | None = None, effort: Effort = "default") -> Int8s:
@@ -214,22 +216,38 @@ class Codec(ABC):
         Returns N latents int8 (c, h, w). An error's `index` is the position of the bad blob.
         """
         groups = len(blobs) // max(1, len(sizes))
+        self._check_sizes(sizes, groups)
         shapes, which = np.unique(sizes, axis=0, return_inverse=True)
         latents: list[Int8s] = [np.empty(0, np.int8)] * len(sizes)
         for s, (height, width) in enumerate(shapes.tolist()):
             at = np.flatnonzero(which.reshape(-1) == s)
             rows = (at[:, None] * groups + np.arange(groups)).reshape(-1)
-            got = np.empty((len(at), groups * self.group_channels, *self.latent_shape(height, width)[1:]), np.int8)
+            planes, some = self.latent_shape(height, width)[1:], blobs.take(rows)
             try:
-                self.read_groups(blobs.take(rows), got)
+                place = self.entropy.place(some, *planes)
+                self.entropy.decode(some, place)
             except LatentstoreError as error:
                 error.index = None if error.index is None else int(rows[error.index])
                 raise
-            for latent, i in zip(got, at.tolist(), strict=True):
+            for latent, i in zip(
+                place.reshape(len(at), groups * self.group_channels, *planes), at.tolist(), strict=True
+            ):
                 latents[i] = latent
         return latents
 
     # inside
+
+    def _check_sizes(self, sizes: npt.NDArray[np.int64], groups: int) -> None:
+        """Raises CorruptError, with the index of a blob, unless signals of these sizes can be coded."""
+        bad = ((sizes < 1) | (sizes > MOST_SIDE)).any(axis=1)
+        height, width = self.latent_shape(sizes[:, 0], sizes[:, 1])[1:]
+        bad |= np.multiply(height, width, dtype=np.float64) > MAX_AREA
+        if self.modality.axes == 1:
+            bad |= sizes[:, 0] != 1
+        if bad.any():
+            i = int(bad.argmax())
+            said = f"{sizes[i, 0]} x {sizes[i, 1]} {self.modality.nouns.unit}s"
+            raise CorruptError(f"It is said to have {said}, which none can have.", i * groups)
 
     def _size_of(self, info: SampleInfo) -> tuple[int, int]:
         """Height and width of the latent's planes."""
@@ -285,19 +303,23 @@ class Codec(ABC):
 
         for i, (blob, info) in enumerate(zip(blobs, infos, strict=True)):
             self._check_end(blob, info, groups, name(i), None if first is None else first + i)
-        out = np.empty((len(blobs), groups * self.group_channels, *self._size_of(infos[0])), np.int8)
         source = np.repeat(np.arange(len(blobs), dtype=np.int32), groups)
         starts = np.array([info.starts[:groups] for info in infos], np.int64).ravel()
         ends = np.array([info.ends[:groups] for info in infos], np.int64).ravel()
         parts = Blobs(blobs, source, starts, ends - starts)
-        shaped = out.reshape(len(parts), self.group_channels, *out.shape[2:])
+        planes = self._size_of(infos[0])
+
+        def group_name(i: int) -> str:
+            return f"Group {i % groups} of {name(i // groups)}"
+
         try:
-            self.entropy.decode(parts, shaped, lambda i: f"Group {i % groups} of {name(i // groups)}")
+            place = self.entropy.place(parts, *planes, group_name)
+            self.entropy.decode(parts, place, group_name)
         except LatentstoreError as error:
             if error.index is not None:
                 error.index = None if first is None else first + error.index // groups
             raise
-        return out[:, :kept]
+        return place.reshape(len(blobs), groups * self.group_channels, *planes)[:, :kept]
 
 
 def _again(kind: type[Codec], content: bytes) -> Codec:

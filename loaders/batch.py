@@ -50,9 +50,8 @@ class Collate:
         """The batch of samples `indices`, int64 (n,)."""
         fields = self.ds.reader.fields(indices)
         steps = self.ds.step_codes(fields)
-        shape = self.ds.latent_shape
-        if shape is not None:
-            batch = self._one_size(indices, shape, steps)
+        if self.ds.size is not None:
+            batch = self._one_size(indices, steps)
         elif self.ds.modality.pads:
             batch = self._many_lengths(indices, steps)
         else:
@@ -62,9 +61,8 @@ class Collate:
         batch["key"] = self.ds.reader.keys(indices)
         return batch
 
-    def _one_size(self, indices: np.ndarray, shape: tuple[int, int, int], steps: np.ndarray | None) -> dict[str, Any]:
-        codes = torch.empty((len(indices), *shape), dtype=torch.int8)
-        self.ds.read_latents(indices, out=codes.numpy())
+    def _one_size(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
+        codes = torch.from_numpy(self.ds.read_latents(indices))
         if self.output == "pixels":
             return {"pixels": self._pixels(codes.numpy(), self.ds.size)}
         if self.output == "waveforms":

@@ -197,13 +197,13 @@ class LatentDataset:
         expected = (len(indices), self.channels, h, w)
         if out is not None and (out.shape != expected or out.dtype != np.int8 or not out.flags.c_contiguous):
             raise ArgumentError(f"out must be int8 {expected}, C-contiguous; it is {out.dtype} {out.shape}")
-        if out is None or not whole:
-            latents = np.empty((len(indices), self.groups * gc, h, w), np.int8)
-        else:
-            latents = out
-        self._decode(indices, self._fetcher.fetch(indices), latents.reshape(-1, gc, h, w))
+        fetched = self._fetcher.fetch(indices)
+        with self._named(indices):
+            place = self.codec.entropy.place(fetched, h, w) if out is None or not whole else out.reshape(-1, gc, h, w)
+            self.codec.read_groups(fetched, place)
+        latents = place.reshape(len(indices), self.groups * gc, h, w)
         if whole:
-            return latents
+            return latents if out is None else out
         if out is None:
             return np.ascontiguousarray(latents[:, : self.channels])
         out[:] = latents[:, : self.channels]
@@ -214,10 +214,6 @@ class LatentDataset:
         with self._named(indices):
             latents = self.codec.read_sizes(fetched, sizes)
         return [latent[: self.channels] for latent in latents]
-
-    def _decode(self, indices: np.ndarray, fetched: Blobs, out: np.ndarray) -> None:
-        with self._named(indices):
-            self.codec.read_groups(fetched, out)
 
     @contextmanager
     def _named(self, indices: np.ndarray) -> Iterator[None]:

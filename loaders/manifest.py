@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.artifact.checks import number, short, whole
 from latentstore.codecs.bitstream.checksum import crc32c
-from latentstore.codecs.errors import CorruptError, UnsupportedVersionError
+from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
 from latentstore.codecs.modality import MODALITIES, Modality
 from latentstore.loaders.columns import KINDS, RESERVED
 from latentstore.loaders.remote.location import Location
@@ -30,6 +31,17 @@ PARTIAL = ".partial"
 _NOT_CONTENT = {"classes", "source", "conversion", "install", "crc32c"}
 """Keys of a manifest that say nothing of the samples: a store stays the same one when somebody corrects them."""
 
+MOST = (1 << 62) - 1
+"""No count or size in a store is larger, so that sums of two fit 64 bits."""
+MOST_SHARDS = 1 << 24
+"""A store has no more shards: some arrays have an entry for each of them."""
+FEW_SAMPLES = 1 << 16
+"""What so many samples take in memory needs no check against the store's objects before it is taken."""
+
+_BOUNDS = {
+    "count": MOST, "extent": MOST, "blob_bytes": MOST, "shard_samples": MOST, "channels": 1024, "group_channels": 1024,
+    "quality": 100,
+}  # fmt: skip
 _MODALITIES = {modality.name: modality for modality in MODALITIES}
 
 
@@ -49,13 +61,23 @@ def _checksum(attributes: Mapping[str, Any]) -> int:
 
 def read_json(location: Location, name: str) -> dict[str, Any]:
     """The JSON object in the file `name`; CorruptError naming the file if there is something else in it."""
+    content = location.read(name)
     try:
-        value = json.loads(location.read(name))
-    except ValueError as error:
-        raise CorruptError(f"{location.at(name)}: not JSON ({error})") from error
+        value = json.loads(content)
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode()  # halves of surrogate pairs are no text
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"{location.at(name)}: not JSON ({short(error)})") from error
     if not isinstance(value, dict):
         raise CorruptError(f"{location.at(name)}: not a JSON object")
     return value
+
+
+def is_file_name(value: object) -> bool:
+    """Whether it can be the name of a file, or of a folder, directly in a store's folder."""
+    if not isinstance(value, str) or not 0 < len(value) < 256 or value in (".", ".."):
+        return False
+    return not set(value) & set("/\\\0")
 
 
 @dataclass(frozen=True)
@@ -113,40 +135,56 @@ class StoreMeta:
                 f"{FORMAT_VERSION}"
             )
         try:
+            for name in _BOUNDS:
+                if not whole(attributes[name], -MOST, MOST):
+                    raise TypeError(f"{name} is {short(attributes[name])}, expected a whole number")
+            for name in ("codec", "artifact_sha256", "source"):
+                if not isinstance(attributes[name], str):
+                    raise TypeError(f"{name} is {short(attributes[name])}, expected text")
             size, stats = attributes["size"], attributes["stats"]
             meta = cls(
-                codec=str(attributes["codec"]),
-                sha256=str(attributes["artifact_sha256"]),
+                codec=attributes["codec"],
+                sha256=attributes["artifact_sha256"],
                 modality=_MODALITIES[attributes["modality"]],
-                count=int(attributes["count"]),
-                size=None if size is None else (int(size[0]), int(size[1])),
-                extent=int(attributes["extent"]),
-                blob_bytes=int(attributes["blob_bytes"]),
-                quality=int(attributes["quality"]),
-                channels=int(attributes["channels"]),
-                group_channels=int(attributes["group_channels"]),
-                shard_samples=int(attributes["shard_samples"]),
-                source=str(attributes["source"]),
-                classes=attributes["classes"],
-                mean=np.array(stats["mean"], np.float32),
-                std=np.array(stats["std"], np.float32),
+                count=attributes["count"],
+                size=None if size is None else _size(size),
+                extent=attributes["extent"],
+                blob_bytes=attributes["blob_bytes"],
+                quality=attributes["quality"],
+                channels=attributes["channels"],
+                group_channels=attributes["group_channels"],
+                shard_samples=attributes["shard_samples"],
+                source=attributes["source"],
+                classes=_classes(attributes["classes"]),
+                mean=_numbers(stats["mean"], "mean"),
+                std=_numbers(stats["std"], "std"),
                 fields={str(name): dict(field) for name, field in attributes["fields"].items()},
                 attributes=attributes,
             )
             problem = meta._problem()
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise CorruptError(f"{where}: the manifest is damaged: a key is missing or wrong ({error!r})") from error
+            raise CorruptError(
+                f"{where}: the manifest is damaged: a key is missing or wrong ({repr(error)[:300]})"
+            ) from error
         if problem:
             raise CorruptError(f"{where}: the manifest is damaged: {problem}")
         return meta
 
     def _problem(self) -> str | None:
         """The first thing that cannot be, in words."""
-        for name in ("count", "extent", "blob_bytes", "shard_samples", "channels", "group_channels"):
-            if getattr(self, name) < 1:
-                return f"{name} is {getattr(self, name)}, expected 1 or more"
-        if self.size is not None and min(self.size) < 1:
-            return f"size is {list(self.size)}, expected 1 or more"
+        for name, most in _BOUNDS.items():
+            if not 1 <= getattr(self, name) <= most:
+                expected = "1 or more" if getattr(self, name) < 1 else f"at most {most}"
+                return f"{name} is {getattr(self, name)}, expected {expected}"
+        if self.size is not None:
+            try:
+                self.modality.check(self.size[1], self.size[0], 1)
+            except ArgumentError as error:
+                return f"size is {list(self.size)}: {error}"
+            if self.modality.axes == 1 and self.size[0] != 1:
+                return f"size is {list(self.size)}, expected 1 and a number of samples"
+        if -(-self.count // self.shard_samples) > MOST_SHARDS:
+            return f"count is {self.count} in shards of {self.shard_samples}: more than {MOST_SHARDS} shards"
         if self.channels % self.group_channels:
             return f"{self.channels} channels cannot be divided into groups of {self.group_channels}"
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -157,9 +195,28 @@ class StoreMeta:
                 return f"a field is called {name!r}, which is the name of something else that every sample has"
             if kind not in KINDS:
                 return f"field {name!r} is of kind {kind!r}, expected one of {', '.join(KINDS)}"
-            if "/" in self.fields[name].get("array", ""):
-                return f"field {name!r} is said to be in the array {self.fields[name]['array']!r}, outside of the store"
+            array = self.fields[name].get("array", name)
+            if "array" in self.fields[name] and not is_file_name(array):
+                return f"field {short(name)} is said to be in the array {short(array)}, outside of the store"
         for name in self.modality.fields:
             if self.kinds.get(name) != "int":
                 return f"{self.modality.nouns.many} need the field {name!r}, of kind int"
         return None
+
+
+def _size(value: Any) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2 or not all(whole(side, -MOST, MOST) for side in value):
+        raise TypeError(f"size is {short(value)}, expected two whole numbers")
+    return value[0], value[1]
+
+
+def _classes(value: Any) -> list[str] | None:
+    if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise TypeError(f"classes is {short(value)}, expected a list of names")
+    return value
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    if not isinstance(values, list) or any(number(value, -1e30, 1e30) is None for value in values):
+        raise TypeError(f"{name} is {short(values)}, expected a list of numbers")
+    return np.array(values, np.float32)

@@ -293,6 +293,7 @@ class AudioCodec(Codec):
     def read_sizes(self, blobs: Blobs, sizes: npt.NDArray[np.int64]) -> list[Int8s]:
         """See `Codec.read_sizes`: recordings of any lengths are decoded in one call."""
         groups = len(blobs) // max(1, len(sizes))
+        self._check_sizes(sizes, groups)
         instants = -(-sizes[:, 1] // self.reduction)
         flat = self.entropy.decode_rows(blobs, np.repeat(instants.astype(np.int32), groups))
         channels = groups * self.group_channels

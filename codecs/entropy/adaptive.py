@@ -33,6 +33,10 @@ class AdaptiveCoder(EntropyCoder):
     def _make(self, precision: int, tables: list[npt.NDArray[Any]]) -> Any:
         return backend().adaptive_new(self.sha256, precision, *tables)
 
+    def claims(self, blob: memoryview) -> tuple[int, int]:
+        """See `EntropyCoder.claims`; of a group in segments, what its own header claims."""
+        return (1, split_segments(blob, self.sha256)[0]) if is_segmented(blob) else super().claims(blob)
+
     def encode_runs(self, runs: Iterable[Int8s], band: int | None, code: int) -> list[bytes]:
         """The group blobs of a latent of audio. A long latent is cut into segments.
 
@@ -120,6 +124,8 @@ class AdaptiveCoder(EntropyCoder):
 
         Returns them in order, flat: int8 (sum of group_channels * instants,).
         """
+        if self._is_much(blobs, int(instants.sum(dtype=np.int64))):
+            self.require_claims(blobs, [(1, t) for t in instants.tolist()], name)
         ends = np.cumsum(instants.astype(np.int64) * self.group_channels)
         out = np.empty(int(ends[-1]) if len(ends) else 0, np.int8)
         segmented = np.flatnonzero(instants > SEGMENT)

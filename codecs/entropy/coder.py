@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +28,9 @@ Floats = npt.NDArray[np.float32]
 
 # Why the backend refuses a blob (coder/coder.h); anything else: its parts do not agree.
 _TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
+PLENTY, LEAN = 1 << 22, 256
+"""Bytes of latents, and how many of them for each byte of blobs, from which on headers are read before memory is taken.
+Real latents are some ten times as large as their blobs."""
 TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
 
 
@@ -99,6 +102,38 @@ class EntropyCoder:
         if status:
             raise self._error(status, index, name(index), blobs[index], out.shape[2:])
 
+    def claims(self, blob: memoryview) -> tuple[int, int]:
+        """Height and width of the planes that a blob's header claims; the errors of `group_info`."""
+        info = group_info(blob, self.sha256, self.modality)
+        return info.height, info.width
+
+    def place(
+        self, blobs: Blobs, height: int, width: int, name: Callable[[int], str] = "Group blob {}".format
+    ) -> Int8s:
+        """Memory that `decode` puts blobs into, int8 (n, group_channels, height, width).
+
+        Much memory for few bytes is taken only if each blob's header claims that shape; else CorruptError, with the
+        blob's `index`.
+        """
+        if self._is_much(blobs, len(blobs) * height * width):
+            self.require_claims(blobs, [(height, width)] * len(blobs), name)
+        return np.empty((len(blobs), self.group_channels, height, width), np.int8)
+
+    def _is_much(self, blobs: Blobs, positions: int) -> bool:
+        """Whether latents of so many positions are much memory for these blobs."""
+        size = self.group_channels * positions
+        return size > PLENTY and size > LEAN * int(blobs.length.sum())
+
+    def require_claims(self, blobs: Blobs, shapes: Sequence[tuple[int, int]], name: Callable[[int], str]) -> None:
+        """CorruptError, with the index of a blob, unless the header of each claims the planes of `shapes`."""
+        for i, shape in enumerate(shapes):
+            try:
+                claimed = self.claims(blobs[i])
+            except LatentstoreError as error:
+                raise type(error)(f"{name(i)} cannot be read: {error}", i) from error
+            if claimed != shape:
+                raise self._error(_WRONG_SHAPE, i, name(i), blobs[i], shape)
+
     def _error(self, status: int, index: int, name: str, blob: memoryview, shape: tuple[int, ...]) -> LatentstoreError:
         where = f"{name} ({len(blob)} bytes)"
         mine = f"{self.artifact.name}, SHA-256 {self.artifact.sha256[:12]}..."
@@ -115,9 +150,9 @@ class EntropyCoder:
                 f"{where} is damaged, or of an artifact other than {mine}: its CRC does not match.", index
             )
         if status == _WRONG_SHAPE:
-            info = group_info(blob, modality=self.modality)
+            height, width = self.claims(blob)
             return CorruptError(
-                f"{where} holds planes of {info.height} x {info.width} where {shape[0]} x {shape[1]} are expected.",
+                f"{where} holds planes of {height} x {width} where {shape[0]} x {shape[1]} are expected.",
                 index,
             )
         return CorruptError(

@@ -157,7 +157,7 @@ def _latents(rows: _Rows, dataset: LatentDataset) -> str:
     shape = dataset.latent_shape
     if shape is None:
         return f"int8 {rows.any_shape(dataset.codec)}"
-    return f"int8 {dataset.modality.shaped(np.empty(shape, np.int8)).shape}"
+    return f"int8 {dataset.modality.shaped(np.broadcast_to(np.int8(0), shape)).shape}"
 
 
 def _classes(classes: list[str] | None) -> str:

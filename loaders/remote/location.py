@@ -298,10 +298,12 @@ class Location:
     def _read_local(self, name: str, start: int, end: int | None) -> bytes:
         try:
             with self.path(name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
                 if start < 0:
-                    start = max(0, os.fstat(file.fileno()).st_size + start)
+                    start = max(0, size + start)
                 file.seek(start)
-                data = file.read() if end is None else file.read(end - start)
+                # never more than there is: reading takes the memory first
+                data = file.read() if end is None else file.read(max(0, min(end, size) - start))
         except OSError as error:
             raise self._missing_or(error, name) from error
         check_length(self.at(name), start, end, len(data))

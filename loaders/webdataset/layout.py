@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders.columns import Column, unpack
+from latentstore.loaders.manifest import MOST
 
 MANIFEST = "latentstore.json"
 PREFIX = "data"
@@ -64,27 +66,46 @@ class TarIndex:
 def decode_index(data: bytes, count: int, groups: int, where: str) -> TarIndex:
     """The index of a tar of `count` samples. CorruptError names `where` if it is damaged or belongs to another tar."""
     columns, arrays = unpack(data, where)
-    try:
-        if int(arrays["version"][0]) != INDEX_VERSION:
-            raise CorruptError(f"{where}: index version {arrays['version'][0]}; this one reads {INDEX_VERSION}")
-        index = TarIndex(
-            arrays["start"].astype(np.int64),
-            arrays["bounds"].astype(np.int64),
-            arrays["width"].astype(np.int64),
-            arrays["height"].astype(np.int64),
-            int(arrays["tar_bytes"][0]),
-            columns,
-            {name.removeprefix("at_"): array for name, array in arrays.items() if name.startswith("at_")},
-        )
-        lengths = {len(c) for c in columns.values()} | {len(index.start), len(index.width), len(index.height)}
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise CorruptError(f"{where}: not the index of a tar ({error!r})") from error
-    if lengths != {count} or index.bounds.shape != (count, groups + 1) or "key" not in columns:
-        raise CorruptError(f"{where}: not the index of {count} samples of {groups} groups")
-    ends = index.start + index.bounds[:, -1]
-    if (index.start < 0).any() or (np.diff(index.bounds, axis=1) <= 0).any() or (ends > index.tar_bytes).any():
+    shapes = {
+        "version": (1,), "tar_bytes": (1,), "start": (count,), "bounds": (count, groups + 1), "width": (count,),
+        "height": (count,), **{name: (count, 2) for name in arrays if name.startswith("at_")},
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise CorruptError(f"{where}: not the index of a tar: it has no {name!r}")
+        if arrays[name].shape != shape or arrays[name].dtype.kind not in "iu":
+            raise CorruptError(
+                f"{where}: not the index of {count} samples of {groups} groups: {short(name)} is {arrays[name].dtype} "
+                f"{arrays[name].shape}, not whole numbers {shape}"
+            )
+    if arrays["version"][0] != INDEX_VERSION:
+        raise CorruptError(f"{where}: index version {arrays['version'][0]}; this one reads {INDEX_VERSION}")
+    # numbers of 2^63 and more become negative, and are refused as such
+    arrays = {name: array.astype(np.int64, copy=False) if name in shapes else array for name, array in arrays.items()}
+    for name, column in {"key": None, **columns}.items():
+        if column is None or len(column) != count or (name == "key" and column.kind != "str"):
+            raise CorruptError(f"{where}: not the index of {count} samples: column {short(name)} is another's")
+    index = TarIndex(
+        arrays["start"],
+        arrays["bounds"],
+        arrays["width"],
+        arrays["height"],
+        int(arrays["tar_bytes"][0]),
+        columns,
+        {name.removeprefix("at_"): array for name, array in arrays.items() if name.startswith("at_")},
+    )
+    if not _inside(index.start, index.bounds, index.tar_bytes) or (index.bounds[:, 1:] <= index.bounds[:, :-1]).any():
         raise CorruptError(f"{where}: it points outside of its tar")
     for name, pairs in index.at.items():
-        if pairs.shape != (count, 2) or (pairs < 0).any() or (pairs.sum(axis=1) > index.tar_bytes).any():
+        if not _inside(pairs[:, 0], pairs[:, 1:], index.tar_bytes):
             raise CorruptError(f"{where}: field {name!r} points outside of the tar")
     return index
+
+
+def _inside(start: np.ndarray, lengths: np.ndarray, size: int) -> bool:
+    """Whether start (n,) and lengths (n, m) from there are within `size` bytes."""
+    if not 0 <= size <= MOST or not len(start):
+        return not len(start)
+    # each by itself first, so that no sum overflows
+    one_by_one = min(start.min(), lengths.min()) >= 0 and max(start.max(), lengths.max()) <= size
+    return bool(one_by_one and (start + lengths.max(axis=1) <= size).all())

@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.artifact.checks import short, whole
+from latentstore.codecs.artifact.file import MAX_BYTES
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column
-from latentstore.loaders.manifest import ARTIFACT, StoreMeta, read_json
+from latentstore.loaders.manifest import ARTIFACT, FEW_SAMPLES, MOST, StoreMeta, is_file_name, read_json
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset import layout
+
+LEAST_BYTES = 1024
+"""A sample takes so many bytes of a tar, or more: a header and a blob."""
 
 
 class WdsReader(Reader):
@@ -23,17 +28,26 @@ class WdsReader(Reader):
         self.location = location
         self.meta = meta
         where = location.at(layout.MANIFEST)
-        try:
-            shards = meta.attributes["shards"]
-            self.tars = [str(s["name"]) for s in shards]
-            self.tar_bytes = [int(s["bytes"]) for s in shards]
-            self.tar_crc32c = [int(s["crc32c"]) for s in shards]
-            self._index_crc32c = [int(s["index_crc32c"]) for s in shards]
-            counts = [int(s["count"]) for s in shards]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptError(f"{where}: its list of tars is damaged ({error!r})") from error
-        if any("/" in tar or not tar.endswith(".tar") for tar in self.tars):
-            raise CorruptError(f"{where}: lists tars that are not files beside it")
+        shards = meta.attributes.get("shards")
+        if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
+            raise CorruptError(f"{where}: its list of tars is damaged (shards is {short(shards)})")
+        for number, shard in enumerate(shards):
+            for key in ("bytes", "crc32c", "index_crc32c", "count"):
+                if not whole(shard.get(key), 0, MOST):
+                    raise CorruptError(
+                        f"{where}: its list of tars is damaged ({key!r} of tar {number} is {short(shard.get(key))}, "
+                        "expected a whole number)"
+                    )
+            if not is_file_name(shard.get("name")) or not shard["name"].endswith(".tar"):
+                raise CorruptError(f"{where}: lists tars that are not files beside it: {short(shard.get('name'))}")
+            if shard["count"] * LEAST_BYTES > shard["bytes"]:
+                raise CorruptError(
+                    f"{where}: tar {shard['name']!r} is said to hold {shard['count']} samples in {shard['bytes']} bytes"
+                )
+        self.tars = [str(shard["name"]) for shard in shards]
+        self.tar_bytes, self.tar_crc32c, self._index_crc32c, counts = (
+            [int(shard[key]) for shard in shards] for key in ("bytes", "crc32c", "index_crc32c", "count")
+        )
         if min(counts, default=0) < 1 or sum(counts) != meta.count:
             raise CorruptError(f"{where}: its tars hold {sum(counts)} samples, and it says {meta.count}")
         self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
@@ -47,6 +61,9 @@ class WdsReader(Reader):
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
+        size = self.location.size(ARTIFACT)
+        if size > MAX_BYTES:
+            raise CorruptError(f"{self.location.at(ARTIFACT)}: {size} bytes, and an artifact has at most {MAX_BYTES}")
         return self.location.read(ARTIFACT)
 
     def index(self, blocks: list[int]) -> dict[int, layout.TarIndex]:
@@ -146,7 +163,7 @@ class WdsReader(Reader):
             if kind == "bytes":
                 values: Any = self._bytes(block, table, name, rows)
             else:
-                values = self._of(table, block, name).take(rows)
+                values = self._of(table, block, name, kind).take(rows)
             if numbers:
                 out[here] = values
             else:
@@ -160,17 +177,27 @@ class WdsReader(Reader):
         pairs = table.at[name][rows].tolist()
         return self.location.read_ranges([(self.tars[block], a, a + n) for a, n in pairs])
 
-    def _of(self, table: layout.TarIndex, block: int, name: str) -> Column:
-        if name not in table.columns:
+    def _of(self, table: layout.TarIndex, block: int, name: str, kind: str) -> Column:
+        column = table.columns.get(name)
+        if column is None or column.kind != kind:
             raise self._lacks(block, name)
-        return table.columns[name]
+        return column
 
     def _lacks(self, block: int, name: str) -> CorruptError:
         index = layout.index_name(self.tars[block])
-        return CorruptError(f"{self.location.at(index)}: has no field {name!r}, though the store says so")
+        return CorruptError(f"{self.location.at(index)}: has no field {name!r} of the kind that the manifest says")
 
 
 def open_wds(location: Location) -> WdsReader:
     """The reader of a WebDataset store."""
     manifest = read_json(location, layout.MANIFEST)
-    return WdsReader(location, StoreMeta.of(manifest, location.at(layout.MANIFEST)))
+    reader = WdsReader(location, StoreMeta.of(manifest, location.at(layout.MANIFEST)))
+    if reader.meta.count > FEW_SAMPLES:
+        largest = int(np.argmax(reader.tar_bytes))
+        size = location.size(reader.tars[largest])
+        if size != reader.tar_bytes[largest]:
+            raise CorruptError(
+                f"{location.at(layout.MANIFEST)}: tar {reader.tars[largest]!r} is said to have "
+                f"{reader.tar_bytes[largest]} bytes, and it has {size}"
+            )
+    return reader

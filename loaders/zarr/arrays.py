@@ -5,15 +5,22 @@ The layout is in `loaders.zarr.layout`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import CorruptError
-from latentstore.loaders.manifest import read_json
+from latentstore.loaders.manifest import MOST, read_json
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
+
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float64")}
+"""Types of numbers that a store holds, by the names that Zarr has for them."""
+MOST_AXES = 4
+_KINDS = {"i": "whole numbers", "u": "whole numbers", "f": "floating-point numbers", "U": "strings"}
 
 
 @dataclass(frozen=True)
@@ -24,19 +31,25 @@ class ArrayInfo:
     rows: int
     dtype: np.dtype | None
 
+    @property
+    def kind(self) -> str:
+        """NumPy's letter for the type."""
+        return "U" if self.dtype is None else self.dtype.kind
+
     @classmethod
     def of(cls, metadata: dict[str, Any], where: str) -> ArrayInfo:
         """CorruptError naming `where` if it is not an array as `loaders.zarr.layout` describes them."""
         try:
-            kind = metadata["data_type"]
-            dtype = None if kind == "string" else np.dtype(kind).newbyteorder("<")
-            shape = tuple(int(n) for n in metadata["shape"])
-            rows = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptError(f"{where}: not the metadata of an array ({error!r})") from error
-        if not shape or min(shape) < 0 or rows < 1:
-            raise CorruptError(f"{where}: an array of shape {shape} in chunks of {rows} rows")
-        return cls(shape, rows, dtype)
+            kind, shape = metadata["data_type"], metadata["shape"]
+            rows = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
+            dtype = None if kind == "string" else DTYPES[kind]
+        except (KeyError, TypeError, IndexError) as error:
+            raise CorruptError(f"{where}: not the metadata of an array ({repr(error)[:200]})") from error
+        if not isinstance(shape, list) or not 1 <= len(shape) <= MOST_AXES or not all(whole(n, 0, MOST) for n in shape):
+            raise CorruptError(f"{where}: shape is {short(shape)}, expected 1 to {MOST_AXES} whole numbers")
+        if not whole(rows, 1, MOST):
+            raise CorruptError(f"{where}: chunk_shape begins with {short(rows)}, expected 1 row or more")
+        return cls(tuple(shape), rows, dtype)
 
 
 class ZarrArrays:
@@ -55,25 +68,41 @@ class ZarrArrays:
             self._infos[name] = ArrayInfo.of(read_json(self.location, file), self.location.at(file))
         return self._infos[name]
 
-    def numbers(self, name: str) -> np.ndarray:
-        """A whole array of numbers."""
+    def numbers(self, name: str, shape: tuple[int | None, ...] = (None,), kinds: str = "iu") -> np.ndarray:
+        """A whole array of numbers; shape, kinds: see `expect`."""
         if name not in self._whole:
-            info = self.info(name)
+            info = self.expect(name, shape, kinds)
+            # As many chunks are kept as are there: the first that is missing ends it, whatever the shape says.
             blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
             whole = np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
             self._whole[name] = whole[: info.shape[0]]
         return self._whole[name]
 
-    def text(self, name: str, indices: np.ndarray) -> list[str]:
-        """Rows of an array of strings."""
-        chunk, row = np.divmod(indices, self.info(name).rows)
+    def expect(self, name: str, shape: tuple[int | None, ...], kinds: str = "iu") -> ArrayInfo:
+        """The metadata of an array; CorruptError names it if its shape or type is not that of the manifest.
+
+        shape: what it must be; None: any number. kinds: NumPy's letters for its type; U: strings.
+        """
+        info = self.info(name)
+        right = len(shape) == len(info.shape) and all(b in (None, a) for a, b in zip(info.shape, shape, strict=True))
+        if not right or info.kind not in kinds:
+            said = ", ".join("any" if n is None else str(n) for n in shape)
+            raise CorruptError(
+                f"{self.location.at(name)}/zarr.json: {_KINDS[info.kind]} of shape {list(info.shape)}, where "
+                f"{_KINDS[kinds[0]]} of shape [{said}] are expected"
+            )
+        return info
+
+    def text(self, name: str, indices: np.ndarray, count: int) -> list[str]:
+        """Rows of an array of `count` strings."""
+        chunk, row = np.divmod(indices, self.expect(name, (count,), "U").rows)
         blocks = {c: self._strings(name, c) for c in np.unique(chunk).tolist()}
         return [blocks[c][r] for c, r in zip(chunk.tolist(), row.tolist(), strict=True)]
 
     def _block(self, name: str, info: ArrayInfo, number: int) -> np.ndarray:
         data, where = self._read(name, number, len(info.shape))
         shape = (info.rows, *info.shape[1:])
-        if info.dtype is None or len(data) != int(np.prod(shape, dtype=object)) * info.dtype.itemsize:
+        if info.dtype is None or not data or len(data) != math.prod(shape) * info.dtype.itemsize:
             raise CorruptError(f"{where}: not a chunk of shape {shape} and type {info.dtype}")
         return np.frombuffer(data, info.dtype).reshape(shape)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.codecs.artifact.file import MAX_BYTES
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.loaders.manifest import StoreMeta, read_json
+from latentstore.loaders.manifest import FEW_SAMPLES, StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
@@ -21,6 +22,9 @@ from latentstore.loaders.zarr.arrays import ZarrArrays
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
+
+MOST_BLOB_BYTES = 1 << 30
+"""No group blob has so many."""
 
 
 class ZarrReader(Reader):
@@ -33,7 +37,7 @@ class ZarrReader(Reader):
         rows = meta.shard_samples
         self.starts = np.minimum(np.arange(-(-meta.count // rows) + 1, dtype=np.int64) * rows, meta.count)
         for name, field in meta.fields.items():
-            if not isinstance(field.get("array"), str):
+            if "array" not in field:
                 raise CorruptError(f"{location.at(layout.ROOT)}: the manifest names no array for the field {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,6 +48,11 @@ class ZarrReader(Reader):
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
+        size = self.arrays.expect("artifact", (None,)).shape[0]
+        if size > MAX_BYTES:
+            raise CorruptError(
+                f"{self.location.at('artifact')}/zarr.json: {size} bytes, and an artifact has at most {MAX_BYTES}"
+            )
         return self.arrays.numbers("artifact").tobytes()
 
     def expected_metadata(self, codec: Codec) -> dict[str, bytes]:
@@ -78,22 +87,25 @@ class ZarrReader(Reader):
 
     def keys(self, indices: np.ndarray) -> list[str]:
         """See `Reader.keys`."""
-        return self.arrays.text("key", indices)
+        return self.arrays.text("key", indices, self.meta.count)
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         """See `Reader.fields`."""
         values: dict[str, Any] = {}
+        count = self.meta.count
         for name, field in self.meta.fields.items():
             array = field["array"]
             if field["kind"] == "str":
-                values[name] = self.arrays.text(array, indices)
+                values[name] = self.arrays.text(array, indices, count)
             elif field["kind"] == "bytes":
-                offset = self.arrays.numbers(f"{array}_offset")
-                data = self.arrays.numbers(array)
+                offset, data = self.arrays.numbers(f"{array}_offset", (count + 1,)), self.arrays.numbers(array)
+                if (offset < 0).any() or (offset > len(data)).any() or (offset[1:] < offset[:-1]).any():
+                    raise CorruptError(f"{self.location.at(f'{array}_offset')}: not the offsets of {array}")
                 bounds = zip(offset[indices].tolist(), offset[indices + 1].tolist(), strict=True)
                 values[name] = [data[a:b].tobytes() for a, b in bounds]
             else:
-                values[name] = self.arrays.numbers(array)[indices]
+                kinds = "i" if field["kind"] == "int" else "f"
+                values[name] = self.arrays.numbers(array, (count,), kinds)[indices]
         return values
 
 
@@ -209,8 +221,12 @@ class NativeReader(ZarrReader):
     def offset(self) -> np.ndarray:
         """int64 (count + 1, groups)."""
         if self._offset is None:
-            offset = self.arrays.numbers("offset")
-            good = offset.shape == (self.meta.count + 1, self.meta.groups) and bool((np.diff(offset, axis=0) > 0).all())
+            offset = self.arrays.numbers("offset", (self.meta.count + 1, self.meta.groups))
+            ends = [self.arrays.expect(layout.blob_name(g), (None,)).shape[0] for g in range(self.meta.groups)]
+            # within bounds first, so that no difference overflows
+            good = (
+                not offset[0].any() and (offset[-1] == ends).all() and (offset >= 0).all() and (offset <= ends).all()
+            ) and bool(((lengths := np.diff(offset, axis=0)) > 0).all() and (lengths < MOST_BLOB_BYTES).all())
             if not good:
                 raise CorruptError(f"{self.location.at('offset')}: not the offsets of {self.meta.count} samples")
             self._offset = offset
@@ -221,7 +237,14 @@ class NativeReader(ZarrReader):
         """int64 (groups,): bytes per chunk of each flat array."""
         if self._chunk is None:
             names = [layout.blob_name(g) for g in range(self.meta.groups)]
-            chunk = np.array([self.arrays.info(name).rows for name in names], np.int64)
+            infos = [self.arrays.expect(name, (None,)) for name in names]
+            for name, info in zip(names, infos, strict=True):
+                if info.rows < min(info.shape[0], layout.FLAT_BYTES // 2):
+                    raise CorruptError(
+                        f"{self.location.at(name)}/zarr.json: chunks of {info.rows} bytes, where an array of "
+                        f"{info.shape[0]} bytes has larger ones"
+                    )
+            chunk = np.array([info.rows for info in infos], np.int64)
             if (self.offset[-1] >> 32 >= chunk).any():  # `objects` leaves 32 bits for the number of a chunk
                 raise CorruptError(f"{self.location.at('offset')}: it points to more chunks than a store may have")
             self._chunk = chunk
@@ -264,7 +287,7 @@ class NativeReader(ZarrReader):
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Reader.sizes`."""
-        both = [self.arrays.numbers("height")[indices], self.arrays.numbers("width")[indices]]
+        both = [self.arrays.numbers(name, (self.meta.count,))[indices] for name in ("height", "width")]
         return np.stack(both, axis=1).astype(np.int64)
 
     def _own_metadata(self, codec: Codec) -> dict[str, bytes]:
@@ -283,9 +306,32 @@ class NativeReader(ZarrReader):
 def open_zarr(location: Location) -> ZarrReader:
     """The reader of a Zarr store; StoreError if it is a Zarr group of something else."""
     root = read_json(location, layout.ROOT)
-    attributes = root.get("attributes", {}).get("latentstore")
+    attributes = root.get("attributes")
+    attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
     where = location.at(layout.ROOT)
     if not isinstance(attributes, dict):
         raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")
     meta = StoreMeta.of(attributes, where)
+    if meta.count > FEW_SAMPLES:
+        _check_count(location, meta, where)
     return FixedReader(location, meta) if meta.size else NativeReader(location, meta)
+
+
+def _check_count(location: Location, meta: StoreMeta, where: str) -> None:
+    """CorruptError unless the last object of what `meta.count` samples take is there, and as large as they need.
+
+    Later some arrays have an entry for each sample or each shard.
+    """
+    if meta.size is None:
+        rows = ZarrArrays(location).expect("offset", (meta.count + 1, meta.groups)).rows
+        name, needed = f"offset/c/{meta.count // rows}/0", rows * meta.groups * 8 + 4
+    else:
+        name = layout.shard_name((meta.count - 1) // meta.shard_samples)
+        needed = layout.index_bytes(meta.shard_samples, meta.groups)
+    said = f"{where}: count is {meta.count} in shards of {meta.shard_samples} samples"
+    try:
+        size = location.size(name)
+    except MissingError as error:
+        raise CorruptError(f"{said}, but {error}") from error
+    if size < needed:
+        raise CorruptError(f"{said}, but {location.at(name)} has {size} bytes, fewer than the {needed} of its index")

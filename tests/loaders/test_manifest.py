@@ -33,6 +33,7 @@ IMAGES: dict[str, Any] = {
     "stats": {"mean": [0, 1, 2, 3], "std": [1, 1, 1, 1]},
     "fields": {"label": {"kind": "int", "array": "label"}},
 }
+AUDIO_SIZE = {"modality": "audio", "size": [1, 9]}
 KINDS = {"rate": {"kind": "int"}, "step": {"kind": "int"}}
 
 
@@ -44,7 +45,7 @@ def test_what_it_says() -> None:
     assert (meta.channels, meta.group_channels, meta.groups, meta.classes) == (4, 2, 2, ["é", "b"])
     assert meta.mean.dtype == meta.std.dtype == np.float32 and meta.mean.tolist() == [0, 1, 2, 3]
     assert meta.kinds == {"label": "int"} and meta.attributes == IMAGES
-    assert StoreMeta.of({**IMAGES, "modality": "audio", "fields": KINDS}, "here").modality is AUDIO
+    assert StoreMeta.of({**IMAGES, "modality": "audio", "size": [1, 16], "fields": KINDS}, "here").modality is AUDIO
     assert StoreMeta.of({**IMAGES, "size": None}, "here").size is None
 
 
@@ -76,8 +77,14 @@ def test_no_key_may_be_missing(key: str) -> None:
         ({"fields": {"x": {"kind": "str", "array": "../x"}}}, "the array '../x', outside of the store"),
         ({"fields": {"x": {}}}, "kind"),
         ({"fields": ["x"]}, "a key is missing or wrong"),
-        ({"modality": "audio", "fields": {"rate": {"kind": "int"}}}, "recordings need the field 'step', of kind int"),
-        ({"modality": "audio", "fields": {**KINDS, "rate": {"kind": "float"}}}, "need the field 'rate', of kind int"),
+        (
+            {**AUDIO_SIZE, "fields": {"rate": {"kind": "int"}}},
+            "recordings need the field 'step', of kind int",
+        ),
+        (
+            {**AUDIO_SIZE, "fields": {**KINDS, "rate": {"kind": "float"}}},
+            "need the field 'rate', of kind int",
+        ),
     ],
 )
 def test_damage_is_named(change: dict[str, Any], problem: str) -> None:

@@ -58,6 +58,7 @@ class Memory(LatentDataset):
             assert shards <= set(self.held), "a shard was used that is not in memory"
         if self.size is None:
             return [np.full((CHANNELS, 1 + i % 3, 2), i % 100, np.int8) for i in indices.tolist()]
+        out = np.empty((len(indices), *self.latent_shape), np.int8) if out is None else out
         out[...] = (indices % 100).astype(np.int8)[:, None, None, None]
         return out
 

@@ -1,6 +1,10 @@
 /* The coder's inner loops for AVX2. */
 #if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,bmi2,popcnt"))), apply_to = function)
+#else
 #pragma GCC target("avx2,bmi2,popcnt")
+#endif
 #include "coder/coder.h"
 
 #include <immintrin.h>
@@ -37,6 +41,9 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
 const ls_path ls_path_avx2 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
                               encode_plane_scalar, row_magnitudes, decode_rows,     code_rows,    choose_rows,
                               "avx2"};
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #else
 typedef int ls_no_avx2;
 #endif

@@ -1,6 +1,10 @@
 /* The coder's inner loops for AVX-512 (F, BW, DQ, VL). */
 #if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi2,popcnt"))), apply_to = function)
+#else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi2,popcnt,prefer-vector-width=512")
+#endif
 #include "coder/coder.h"
 
 #include <immintrin.h>
@@ -73,6 +77,9 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
 const ls_path ls_path_avx512 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
                                 encode_plane, row_magnitudes, decode_rows,     code_rows,    choose_rows,
                                 "avx512"};
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #else
 typedef int ls_no_avx512;
 #endif

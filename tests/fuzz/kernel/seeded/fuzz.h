@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* Numbers of splitmix64; an iteration's seed is all that it takes to repeat it. */
+/* The seeded fuzzer's are numbers of splitmix64: an iteration's seed is all that it takes to repeat it. Those of a
+ * target of libFuzzer are its input. */
 uint64_t chance(void);
 void seed_chance(uint64_t seed);
+
+/* A bound on sizes: `high`, or in targets of libFuzzer, which run thousands of times a second, `few`. */
+int64_t at_most(int64_t high, int64_t few);
 
 /* low to high, both included */
 static inline int64_t between(int64_t low, int64_t high)
@@ -32,6 +36,11 @@ float *floats(size_t count, int wild);
 
 /* says what and which seed it was, and stops */
 _Noreturn void fail(const char *file, int line, const char *expected);
+
+#include "coder/coder.h"
+
+/* a coder of random weights and tables; NULL where chance gave a table that is refused */
+ls_coder *random_coder(int adaptive);
 
 #define EXPECT(condition) ((condition) ? (void)0 : fail(__FILE__, __LINE__, #condition))
 

@@ -6,7 +6,8 @@
 
 static void analyse(size_t inputs, size_t hop, int wild)
 {
-    const size_t channels = (size_t)between(1, 40), count = (size_t)between(0, 6), instants = (size_t)between(1, 60);
+    const size_t channels = (size_t)between(1, at_most(40, 4)), count = (size_t)between(0, at_most(6, 2));
+    const size_t instants = (size_t)between(1, at_most(60, 3));
     int32_t *lanes = take(count * PANEL * sizeof *lanes), *sources = take(count * sizeof *sources);
     for (size_t i = 0; i < count * PANEL; i++)
         lanes[i] = (int32_t)(wild && one_in(500) ? between(INT32_MIN, INT32_MAX) : between(-1, (int64_t)channels - 1));
@@ -56,8 +57,8 @@ static struct lapped_span any_span(size_t t, size_t hop)
 
 static void synthesise(size_t inputs, size_t hop, int wild)
 {
-    const size_t channels = (size_t)between(0, 40), given = (size_t)between(0, (int64_t)channels);
-    struct lapped_span span = any_span((size_t)between(1, 80), hop);
+    const size_t channels = (size_t)between(0, at_most(40, 4)), given = (size_t)between(0, (int64_t)channels);
+    struct lapped_span span = any_span((size_t)between(1, at_most(80, 4)), hop);
     const size_t samples = span.stop - span.start;
     if (wild && one_in(4)) { /* a wish for as many samples, elsewhere */
         size_t *const numbers[] = {&span.start, &span.first, &span.t};
@@ -88,8 +89,8 @@ static void synthesise(size_t inputs, size_t hop, int wild)
 
 void fuzz_lapped(void)
 {
-    const size_t inputs = (size_t)(one_in(2) ? between(1, 2) : between(1, MAX_INPUTS));
-    const size_t hop = 2 * (size_t)(one_in(10) ? between(1, MAX_HOP / 2) : between(1, 40));
+    const size_t inputs = (size_t)(one_in(2) ? between(1, 2) : between(1, at_most(MAX_INPUTS, 3)));
+    const size_t hop = 2 * (size_t)(one_in(10) ? between(1, at_most(MAX_HOP / 2, 9)) : between(1, at_most(40, 4)));
     if (one_in(2))
         analyse(inputs, hop, one_in(2));
     else

@@ -32,8 +32,8 @@ static int32_t *combinations(size_t count, int64_t limit, int wild)
 
 static void analyse(const uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, 40);
-    const size_t channels = (size_t)between(0, 12);
+    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
+    const size_t channels = (size_t)between(0, at_most(12, 3));
     int32_t *runs = take(2 * channels * sizeof *runs);
     size_t used = 0, outside;
     for (size_t k = 0; k < channels; k++) {
@@ -67,8 +67,8 @@ static void analyse(const uint8_t *pixels, struct image_size size, size_t positi
 
 static void synthesise(uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, 40);
-    const size_t channels = (size_t)between(1, 12), given = (size_t)between(0, (int64_t)channels);
+    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
+    const size_t channels = (size_t)between(1, at_most(12, 3)), given = (size_t)between(0, (int64_t)channels);
     int32_t *starts = take((entries + 1) * sizeof *starts), *list = take(entries * channels * sizeof *list);
     size_t count = 0;
     for (size_t j = 0; j < entries; j++) {
@@ -104,9 +104,10 @@ static void synthesise(uint8_t *pixels, struct image_size size, size_t positions
 
 void fuzz_front(void)
 {
-    struct image_size size = {(size_t)between(1, 40), (size_t)between(1, 40), (int)between(1, MAX_COLOURS)};
+    struct image_size size = {(size_t)between(1, at_most(40, 9)), (size_t)between(1, at_most(40, 9)),
+                              (int)between(1, at_most(MAX_COLOURS, 2))};
     if (one_in(10))
-        size.width = (size_t)between(1, 2600);
+        size.width = (size_t)between(1, at_most(2600, 40));
     const size_t area = size.height * size.width * (size_t)size.colours;
     const size_t positions = latent_side(size.height) * latent_side(size.width);
     uint8_t *pixels = take(area);

@@ -81,10 +81,12 @@ static int fill_still(ls_coder *coder)
     return status;
 }
 
-static ls_coder *random_coder(int adaptive)
+ls_coder *random_coder(int adaptive)
 {
-    const int channels = one_in(30) ? LS_MAX_GROUP : (int)between(1, 5), models = (int)between(1, 3);
-    const int tables = (int)between(1, one_in(10) ? LS_MAX_TABLES : 6), precision = (int)between(8, 12);
+    const int channels = (int)(one_in(30) ? at_most(LS_MAX_GROUP, 3) : between(1, at_most(5, 2)));
+    const int models = (int)between(1, at_most(3, 2));
+    const int tables = (int)between(1, one_in(10) ? at_most(LS_MAX_TABLES, 4) : at_most(6, 2));
+    const int precision = (int)between(8, at_most(12, 9));
     int32_t *freq = frequencies(tables, precision);
     ls_coder *coder = ls_coder_new(models, channels, tables, precision);
     EXPECT(coder);
@@ -114,13 +116,14 @@ static int8_t *random_latent(size_t size)
 static void random_shape(int adaptive, int *height, int *width)
 {
     static const int sides[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 45, 46, 64, 65, 127};
-    const int count = (int)(sizeof sides / sizeof *sides);
-    *height = one_in(2) ? sides[between(0, count - 1)] : (int)between(1, 70);
-    *width = one_in(2) ? sides[between(0, count - 1)] : (int)between(1, 70);
+    const int64_t last = at_most(sizeof sides / sizeof *sides - 1, 3);
+    const int64_t most = at_most(70, 5), long_side = at_most(3000, 16);
+    *height = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
+    *width = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
     if (one_in(40))
-        *width = (int)between(1, 3000), *height = (int)between(1, 3);
+        *width = (int)between(1, long_side), *height = (int)between(1, 3);
     if (one_in(40))
-        *height = (int)between(1, 3000), *width = (int)between(1, 3);
+        *height = (int)between(1, long_side), *width = (int)between(1, 3);
     if (adaptive)
         *height = 1;
 }
@@ -208,7 +211,7 @@ static blob mutated(blob b, const uint8_t sha256[32], int adaptive)
 static void decode(const ls_coder *coder, int height, int width, const uint8_t sha256[32])
 {
     const size_t size = (size_t)coder->channels * (size_t)height * (size_t)width;
-    const int count = (int)between(1, size > 20000 ? 3 : 20), lies = one_in(2);
+    const int count = (int)between(1, size > 20000 ? 3 : at_most(20, 2)), lies = one_in(2);
     ls_job *jobs = take((size_t)count * sizeof *jobs);
     blob *blobs = take((size_t)count * sizeof *blobs);
     int8_t **latents = take((size_t)count * sizeof *latents), *out = take((size_t)count * size);
@@ -269,7 +272,7 @@ static void optimise(const ls_coder *coder, int height, int width)
 static void together(const ls_coder *coder, int width)
 {
     const size_t n = (size_t)coder->channels, size = n * (size_t)width;
-    const int count = (int)between(0, size > 10000 ? 3 : 20), wild = one_in(3);
+    const int count = (int)between(0, size > 10000 ? 3 : at_most(20, 2)), wild = one_in(3);
     int32_t *models = take((size_t)count * sizeof *models);
     int8_t *latents = take((size_t)count * size), *alone = take(size);
     float *coefficients = take((size_t)count * size * sizeof(float)), *weight_of = take((size_t)count * n * sizeof(float));

@@ -2,7 +2,6 @@
  * alone, to look at a failure: whatever fails tells its seed. */
 #include "fuzz.h"
 
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
@@ -10,6 +9,12 @@
 #include "cpu/cpu.h"
 
 static uint64_t state, current_seed;
+
+int64_t at_most(int64_t high, int64_t few)
+{
+    (void)few;
+    return high;
+}
 
 uint64_t chance(void)
 {
@@ -24,49 +29,11 @@ void seed_chance(uint64_t seed)
     state = seed;
 }
 
-float any_float(void)
-{
-    const float sign = one_in(2) ? -1.0f : 1.0f;
-    switch (between(0, 9)) {
-    case 0:
-        return sign * INFINITY;
-    case 1:
-        return NAN;
-    case 2:
-        return sign * ldexpf(1.0f, (int)between(-149, 127));
-    case 3:
-        return sign * (float)between(0, 300);
-    default:
-        return sign * ldexpf((float)between(0, 1 << 20), (int)between(-30, -14));
-    }
-}
-
-void *take(size_t bytes)
-{
-    void *memory = malloc(bytes);
-    EXPECT(memory != NULL || bytes == 0);
-    return memory;
-}
-
-float *floats(size_t count, int wild)
-{
-    float *f = take(count * sizeof *f);
-    for (size_t i = 0; i < count; i++)
-        f[i] = wild ? any_float() : (float)between(-1000, 1000) / 500;
-    return f;
-}
-
 /* run.sh has the sanitizers abort, too */
 static void tell_seed(int signal_number)
 {
     fprintf(stderr, "fuzz: seed %llu\n", (unsigned long long)current_seed);
     signal(signal_number, SIG_DFL);
-}
-
-void fail(const char *file, int line, const char *expected)
-{
-    fprintf(stderr, "%s:%d: expected %s\n", file, line, expected);
-    abort();
 }
 
 static void iterate(uint64_t seed)
