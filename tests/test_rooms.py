@@ -17,12 +17,12 @@ from latentstore.codecs.modality import MODALITIES
 TOP = ("latentstore.codecs", "latentstore.loaders", "latentstore")
 """The folders at the top: each may import itself and those before it."""
 CODECS = (
-    {"errors"}, {"native", "modality"}, {"arguments"}, {"bitstream"}, {"artifact"}, {"entropy"}, {"codec"},
+    {"errors"}, {"native", "modality"}, {"arguments"}, {"bitstream"}, {"artifact"}, {"entropy"}, {"neural"}, {"codec"},
     {"image", "audio"}, {"load"}, {"arrays", "fit"},
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
-    {"progress", "version"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit"},
+    {"progress", "version"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit", "train"},
     {"demo"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
@@ -104,10 +104,12 @@ def through(house: House) -> Iterator[str]:
 
 
 def libraries(house: House) -> Iterator[str]:
-    """torch from the loaders on; fsspec where URLs are opened."""
+    """torch from the loaders on, and in the decoders that are networks; fsspec where URLs are opened."""
     for arrow in house.arrows:
         remote = arrow.source.startswith("latentstore.loaders.remote.")
-        if (arrow.target == "torch" and _top(arrow.source) < 1) or (arrow.target == "fsspec" and not remote):
+        neural = arrow.source.startswith("latentstore.codecs.neural.")
+        torch = arrow.target == "torch" and _top(arrow.source) < 1 and not neural
+        if torch or (arrow.target == "fsspec" and not remote):
             yield _said(arrow)
 
 
@@ -217,6 +219,7 @@ def _compares_mode(node: ast.AST) -> bool:
         (reference, {"codecs/native.py": "import_module('latentstore.codecs.reference.b')"}, 0),
         (through, {"codecs/x/__init__.py": "from latentstore.codecs.x.y import z", "codecs/x/y.py": "", "loaders/a.py": "from latentstore.codecs.x import z"}, 1),  # noqa: E501
         (libraries, {"codecs/a.py": "def f():\n import torch.nn", "loaders/a.py": "import torch"}, 1),
+        (libraries, {"codecs/neural/a.py": "import torch"}, 0),
         (libraries, {"latentstore/a.py": "from fsspec.core import b", "loaders/remote/a.py": "import fsspec"}, 1),
         (modalities, {"loaders/a.py": "codec.mode == 'RGB'"}, 1),
         (modalities, {"loaders/a.py": "facts['mode'] in ('RGB', 'L')"}, 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import CorruptError
 from latentstore.codecs.load import codec_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from latentstore.cli.status import DONE, Commands
+from latentstore.codecs.neural.decoder import LINEAR, SUFFIX, load_decoder
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]
@@ -28,12 +29,27 @@ def add(commands: Commands) -> None:
         metavar="K",
         help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48 (default: all)",
     )
+    option(
+        "--decoder",
+        default=LINEAR,
+        metavar="NAME",
+        help="how images are decoded: linear, a trained decoder of the store's codec such as small, or the path of one "
+        "(default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.stores.export import export
 
-    count = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
+    decoder = load_decoder(options.decoder) if options.decoder.endswith(SUFFIX) else options.decoder
+    count = export(
+        options.store,
+        options.folder,
+        limit=options.limit,
+        channels=options.channels,
+        decoder=decoder,
+        progress=True,
+    )
     print(f"{counted(count, 'file')} in {options.folder}")
     return DONE
