@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,20 @@ class ImageCodec(Codec):
             )
         return transform_latent(codes, symmetry, self.classes[: codes.shape[-3]])
 
+    def planes(self, latent: Int8s, quality: int | None = None) -> Floats:
+        """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (64 * colours, h, w).
+
+        latent: all channels, or the first c. Plane = band * colours + colour, as in `projection.image_planes`.
+        """
+        values = projection.dequantised(latent, self.scale(quality), *self._deltas())
+        kept, height, width = values.shape
+        planes = self._matrix[:, :kept] @ values.reshape(kept, height * width)
+        return planes.reshape(-1, height, width)
+
+    @cached_property
+    def _matrix(self) -> Floats:
+        return projection.synthesis_matrix(self._synthesis, self.channels)
+
     # images and blobs
 
     def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
@@ -272,7 +287,7 @@ class ImageCodec(Codec):
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
             return self._to_image(latent, quality, size)
-        planes = projection.latent_to_planes(latent, self._synthesis, self.scale(quality), *self._deltas())
+        planes = self.planes(latent, quality)
         planes += decoder.refinement(latent, self.step(quality))
         return projection.planes_to_image(planes, size)
 

@@ -21,12 +21,12 @@ __all__ = [
     "AnalysisTables",
     "SynthesisTables",
     "analysis_tables",
+    "dequantised",
     "image_planes",
     "image_to_coefs",
     "image_to_latent",
     "latent_side",
     "latent_to_image",
-    "latent_to_planes",
     "planes_to_image",
     "synthesis_matrix",
     "synthesis_tables",
@@ -187,20 +187,12 @@ def synthesis_matrix(tables: SynthesisTables, channels: int) -> Floats:
     return entries[first] + np.where(second >= 0, sign, 0)[:, None].astype(np.float32) * entries[second]
 
 
-def latent_to_planes(
-    latent: npt.NDArray[np.int8], tables: SynthesisTables, step: Floats, delta1: Floats, delta2: Floats
-) -> Floats:
-    """The planes that `latent_to_image` makes an image of: int8 (K' <= K, h, w) to float32 (64 * C, h, w).
-
-    The sums are added in another order, so the last bits may differ.
-    """
+def dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delta2: Floats) -> Floats:
+    """What the values of a latent stand for, as in `latent_to_image`: int8 (K' <= K, h, w) to float32 (K', h, w)."""
     given = len(latent)
     size = np.abs(latent.astype(np.float32))
     size -= np.where(size == 1, delta1[:given, None, None], delta2[:given, None, None])
-    values = np.copysign(size, latent) * step[:given, None, None] * (latent != 0)
-    height, width = latent.shape[1:]
-    planes = synthesis_matrix(tables, len(step))[:, :given] @ values.reshape(given, height * width)
-    return planes.reshape(-1, height, width)
+    return np.copysign(size, latent) * step[:given, None, None] * (latent != 0)
 
 
 def planes_to_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -103,7 +103,7 @@ class Decoder:
                 network = Refinement(self.file.shape)
                 state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in self.file.tensors.items()}
                 network.load_state_dict(state)
-                self._network = network.eval().to(memory_format=torch.channels_last)
+                self._network = network.eval()
         return self._network
 
 

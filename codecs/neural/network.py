@@ -51,6 +51,7 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.last.weight)
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
     def reach(shape: NetworkShape) -> int:

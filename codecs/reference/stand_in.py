@@ -56,7 +56,7 @@ def image_analysis(pixels: npt.NDArray[np.uint8], out: Floats) -> None:
 
 def image_synthesis(planes: Floats, out: npt.NDArray[np.uint8]) -> None:
     """See `reference.projection.planes_image`."""
-    out[...] = projection.planes_image(planes, out.shape[:2])  # type: ignore[arg-type]
+    out[...] = projection.planes_image(planes, out.shape[:2])
 
 
 def image_to_coefs(pixels: npt.NDArray[np.uint8], *arrays: Any) -> None:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.projection import (
     analysis_tables,
+    dequantised,
     image_planes,
     image_to_coefs,
     image_to_latent,
     latent_to_image,
-    latent_to_planes,
     planes_to_image,
+    synthesis_matrix,
     synthesis_tables,
 )
 from latentstore.codecs.image.symmetry import symmetric_basis
@@ -89,8 +90,8 @@ def test_planes_of_a_latent_are_those_of_its_image(given_channels):
     _, synthesis = tables(3)
     latent = np.random.default_rng(5).choice(np.array([0, 0, 1, -1, 2, -3], np.int8), (given_channels, 4, 5))
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
-    planes = latent_to_planes(latent, synthesis, *steps)
-    assert planes.shape == (192, 4, 5)
+    values = dequantised(latent, *steps).reshape(given_channels, 20)
+    planes = (synthesis_matrix(synthesis, len(CLASSES))[:, :given_channels] @ values).reshape(192, 4, 5)
     image = latent_to_image(latent, synthesis, *steps, (29, 37))
     assert np.abs(planes_to_image(planes, (29, 37)).astype(int) - image).max() <= 1  # sums in another order
 
