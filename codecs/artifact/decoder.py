@@ -22,7 +22,7 @@ from latentstore.codecs.errors import ArtifactError
 __all__ = ["DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
 
 DECODER_VERSION = 1
-METADATA_KEY = "latentstore.decoder"
+METADATA_KEY = "latentstore_decoder"
 # Bounds of what a file may ask for, far above what is trained.
 MOST = {"channels": 1024, "planes": 192, "width": 512, "blocks": 32, "head": 512}
 
