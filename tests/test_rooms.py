@@ -104,12 +104,10 @@ def through(house: House) -> Iterator[str]:
 
 
 def libraries(house: House) -> Iterator[str]:
-    """torch from the loaders on, and in the decoders that are networks; fsspec where URLs are opened."""
+    """torch from the loaders on; fsspec where URLs are opened."""
     for arrow in house.arrows:
         remote = arrow.source.startswith("latentstore.loaders.remote.")
-        neural = arrow.source.startswith("latentstore.codecs.neural.")
-        torch = arrow.target == "torch" and _top(arrow.source) < 1 and not neural
-        if torch or (arrow.target == "fsspec" and not remote):
+        if (arrow.target == "torch" and _top(arrow.source) < 1) or (arrow.target == "fsspec" and not remote):
             yield _said(arrow)
 
 
@@ -219,7 +217,6 @@ def _compares_mode(node: ast.AST) -> bool:
         (reference, {"codecs/native.py": "import_module('latentstore.codecs.reference.b')"}, 0),
         (through, {"codecs/x/__init__.py": "from latentstore.codecs.x.y import z", "codecs/x/y.py": "", "loaders/a.py": "from latentstore.codecs.x import z"}, 1),  # noqa: E501
         (libraries, {"codecs/a.py": "def f():\n import torch.nn", "loaders/a.py": "import torch"}, 1),
-        (libraries, {"codecs/neural/a.py": "import torch"}, 0),
         (libraries, {"latentstore/a.py": "from fsspec.core import b", "loaders/remote/a.py": "import fsspec"}, 1),
         (modalities, {"loaders/a.py": "codec.mode == 'RGB'"}, 1),
         (modalities, {"loaders/a.py": "facts['mode'] in ('RGB', 'L')"}, 1),

@@ -21,13 +21,10 @@ TIMED = 6
 
 
 def main() -> None:
-    import torch
-
     import latentstore
     from latentstore.codecs.neural.decoder import shipped_decoders
 
-    torch.set_num_threads(1)
-    common.header("Decoders of images on Kodak, one thread", "torch")
+    common.header("Decoders of images on Kodak, one thread")
     codec = latentstore.load_codec(common.CODEC)
     images = common.kodak()
     decoders = list(shipped_decoders(codec.sha256))

@@ -122,8 +122,8 @@ class ImageCodec(Codec):
         channels: how many of the first channels are used; None is all that are given.
         quality: the one at which the latents were encoded.
         size: (H, W) of the images. It is needed where their sides are not multiples of 8.
-        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one
-            needs torch, and its last bits depend on the machine. The latents are the same for all.
+        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one is
+            slower, and its last bits depend on the machine. The latents are the same for all.
         """
         codes = np.asarray(latents)
         if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
@@ -287,8 +287,8 @@ class ImageCodec(Codec):
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
             return self._to_image(latent, quality, size)
-        planes = self.planes(latent, quality)
-        planes += decoder.refinement(latent, self.step(quality))
+        planes = decoder.refinement(latent, self.step(quality))
+        planes += self.planes(latent, quality)
         return projection.planes_to_image(planes, size)
 
     def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:

@@ -1,1 +1,1 @@
-"""Decoders that refine the linear synthesis by a small network. They alone here need torch, when they run."""
+"""Decoders that refine the linear synthesis by a small network. They need NumPy alone."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.artifact.decoder import DecoderFile, read_decoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.neural.network import Network
 
 __all__ = ["LINEAR", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
 
@@ -46,8 +45,6 @@ class Decoder:
         self.prefixes: tuple[int, int] = tuple(facts["prefixes"])
         self.qualities: tuple[int, int] = tuple(facts["qualities"])
         self.card: dict[str, Any] = dict(facts["card"])
-        self._network: Any = None
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} of {self.codec} {self.sha256[:12]}>"
@@ -63,48 +60,23 @@ class Decoder:
         """What to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
 
         latent: the first c channels. step: the quantisation step of the quality at which it was encoded.
-        ArgumentError if torch is not installed.
         """
-        network = self._loaded()
-        import torch
-
-        shape = self.file.shape
-        kept, height, width = latent.shape
-        reach = network.reach(shape)
-        told = torch.tensor([math.log2(step / self.file.facts["default_step"])])
-        out = np.empty((shape.planes, height, width), np.float32)
-        with torch.inference_mode():
-            for top, bottom in _spans(height):
-                for left, right in _spans(width):
-                    # beyond the reach nothing has an influence; at the image's own edges the layers add zeros
-                    y, x = max(0, top - reach), max(0, left - reach)
-                    part = latent[:, y : bottom + reach, x : right + reach]
-                    codes = np.zeros((1, shape.channels, *part.shape[1:]), np.float32)
-                    codes[0, :kept] = part
-                    planes = network(torch.from_numpy(codes), torch.tensor([float(kept)]), told)
-                    here = planes[0, :, top - y : bottom - y, left - x : right - x]
-                    out[:, top:bottom, left:right] = here.numpy()
-        out *= np.float32(step)
+        told = math.log2(step / self.file.facts["default_step"])
+        height, width = latent.shape[1:]
+        reach = self._network.reach
+        out = np.empty((self.file.shape.planes, height, width), np.float32)
+        for top, bottom in _spans(height):
+            for left, right in _spans(width):
+                # beyond the reach nothing has an influence; at the image's own edges the layers add zeros
+                y, x = max(0, top - reach), max(0, left - reach)
+                part = latent[:, y : bottom + reach, x : right + reach]
+                planes = self._network.answer(part, told, step)
+                out[:, top:bottom, left:right] = planes[:, top - y : bottom - y, left - x : right - x]
         return out
 
-    def _loaded(self) -> Any:
-        """The network, made when it is first used."""
-        if find_spec("torch") is None:
-            raise ArgumentError(
-                f"The decoder {self.name!r} needs torch, which is not installed: pip install 'latentstore[torch]', or "
-                f"decode with {LINEAR!r}."
-            )
-        with self._lock:
-            if self._network is None:
-                import torch
-
-                from latentstore.codecs.neural.network import Refinement
-
-                network = Refinement(self.file.shape)
-                state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in self.file.tensors.items()}
-                network.load_state_dict(state)
-                self._network = network.eval()
-        return self._network
+    @cached_property
+    def _network(self) -> Network:
+        return Network(self.file)
 
 
 def _again(content: bytes) -> Decoder:

@@ -10,9 +10,9 @@ import torch
 
 from latentstore.codecs.artifact.decoder import NetworkShape
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.codecs.neural.network import Refinement
 from latentstore.train.crops import Crops
 from latentstore.train.muon import Muon
+from latentstore.train.network import Refinement
 from latentstore.train.recipe import Recipe
 
 __all__ = ["Training"]
