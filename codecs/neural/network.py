@@ -93,7 +93,7 @@ class Network:
             x = self._convolved(inner, f"blocks.{block}.b", frame, added=x)
         x = self._convolved(x, "head", frame, bent=True)
         flat = x[frame.first : frame.first + frame.count]
-        planes: Floats = (self._last * np.float32(step)) @ flat.T
+        planes: Floats = np.matmul(self._last * np.float32(step), flat.T, dtype=np.float32)
         planes += (self._last_bias * np.float32(step))[:, None]
         whole: Floats = planes.reshape(-1, frame.height, frame.stride)
         return whole[:, :, : frame.width]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.decoder import add_decoder, chosen_decoder
 from latentstore.cli.status import DONE, Commands
-from latentstore.codecs.neural.decoder import LINEAR, SUFFIX, load_decoder
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]
@@ -29,26 +29,19 @@ def add(commands: Commands) -> None:
         metavar="K",
         help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48 (default: all)",
     )
-    option(
-        "--decoder",
-        default=LINEAR,
-        metavar="NAME",
-        help="how images are decoded: linear, a trained decoder of the store's codec such as small, or the path of one "
-        "(default: %(default)s)",
-    )
+    add_decoder(option)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.stores.export import export
 
-    decoder = load_decoder(options.decoder) if options.decoder.endswith(SUFFIX) else options.decoder
     count = export(
         options.store,
         options.folder,
         limit=options.limit,
         channels=options.channels,
-        decoder=decoder,
+        decoder=chosen_decoder(options),
         progress=True,
     )
     print(f"{counted(count, 'file')} in {options.folder}")
