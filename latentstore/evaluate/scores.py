@@ -38,8 +38,8 @@ class Score:
 class Setting:
     """Our codec at one quality, and the first `channels` of it; None is the codec's default, and all channels.
 
-    name: of codec, setting and decoder. decoder: as in `Codec.decoder`. limited: coefficients that did not fit int8 so far. ArgumentError where quality or
-    channels are out of range.
+    name: of codec, setting and decoder. decoder: as in `Codec.decoder`. limited: coefficients that did not fit int8 so
+    far. ArgumentError where quality or channels are out of range.
     """
 
     def __init__(
