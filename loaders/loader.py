@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.buckets import Buckets
 from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
@@ -25,6 +26,7 @@ from latentstore.loaders.remote.readahead import ReadAhead
 if TYPE_CHECKING:
     import torch
 
+    from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
@@ -58,6 +60,7 @@ class LatentLoader:
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
+    decoder: for "pixels" only: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives.
     rank, world_size: this process, and how many processes share the epoch.
 
     Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
@@ -85,6 +88,7 @@ class LatentLoader:
         *,
         output: str = "codes",
         dtype: torch.dtype | None = None,
+        decoder: str | Decoder = LINEAR,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -99,7 +103,7 @@ class LatentLoader:
         self.rank, self.world_size = rank, world_size
         kind = "block" if shuffle == "block" else "full" if shuffle else "none"
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), kind, seed)
-        self._collate = Collate(ds, output, dtype)
+        self._collate = Collate(ds, output, dtype, decoder)
         self._pads = ds.modality.pads and ds.size is None
         self._bucketed = self._pads and kind != "none"
         self._padded = self._places = 0
