@@ -33,8 +33,8 @@ class Decoder:
     """A network that refines the images of one codec. `load_decoder` makes one. Several threads may use it at once.
 
     name, sha256 (hexadecimal), card: which decoder it is, and what it says of itself. codec, codec_sha256: the name
-    and the SHA-256 of the artifact that it belongs to. prefixes: the fewest and the most channels that it was trained
-    on. qualities: the lowest and the highest. Outside of these the linear synthesis decodes.
+    and the SHA-256 of the artifact that it belongs to. prefixes: the fewest and the most channels with which it is
+    used. qualities: the lowest and the highest. Outside of these the linear synthesis decodes.
     """
 
     def __init__(self, file: DecoderFile) -> None:
@@ -53,7 +53,7 @@ class Decoder:
         return _again, (self.file.content,)
 
     def serves(self, channels: int, quality: int) -> bool:
-        """Whether it was trained on so many channels and on this quality."""
+        """Whether it is used with so many channels, at this quality."""
         return self.prefixes[0] <= channels <= self.prefixes[1] and self.qualities[0] <= quality <= self.qualities[1]
 
     def refinement(self, latent: npt.NDArray[np.int8], step: float) -> Floats:
