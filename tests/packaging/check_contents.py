@@ -3,8 +3,8 @@
     python tests/packaging/check_contents.py DIST
 
 DIST is the folder that `python -m build` filled; run it from the top of the repository. The wheel is to hold every
-module, every shipped artifact and decoder, the marker of typed packages and the kernel, and nothing else: no tests, no sources of
-the kernel. The sdist is to hold every tracked file, and besides them what setuptools writes.
+module, every shipped artifact and decoder, the marker of typed packages and the kernel, and nothing else: no tests, no
+sources of the kernel. The sdist is to hold every tracked file, and besides them what setuptools writes.
 """
 
 from __future__ import annotations
