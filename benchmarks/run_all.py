@@ -20,6 +20,7 @@ SCRIPTS = (
     "images.entropy_speed",
     "images.encode_speed",
     "images.decode_speed",
+    "images.decoders",
     "stores.loader_speed",
     "stores.convert_speed",
     "stores.overhead",

@@ -7,14 +7,17 @@ from latentstore.codecs.codec import Codec, OutlierWarning
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.load import codec_from_bytes, load_codec, shipped
+from latentstore.codecs.neural.decoder import Decoder, load_decoder
 
 __all__ = [
     "AudioCodec",
     "Blobs",
     "Codec",
+    "Decoder",
     "ImageCodec",
     "OutlierWarning",
     "codec_from_bytes",
     "load_codec",
+    "load_decoder",
     "shipped",
 ]

@@ -18,6 +18,7 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 from latentstore.codecs.modality import MAX_AREA, modality_of
+from latentstore.codecs.neural.decoder import LINEAR, Decoder, require_decoder
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -135,14 +136,27 @@ class Codec(ABC):
     ) -> npt.NDArray[Any]:
         """Decodes latents int8 (N, c, h, w), or only their first channels, to signals."""
 
+    def decoder(self, wanted: str | Decoder) -> Decoder | None:
+        """The decoder by its name, "linear" or one that is shipped, or one that is given; None is the linear one.
+
+        ArgumentError if this codec has no such decoder.
+        """
+        return require_decoder(wanted, self.name, self.sha256)
+
     @abstractmethod
     def decode_samples(
-        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+        self,
+        latents: Int8s,
+        quality: int,
+        size: tuple[int, int],
+        steps: npt.NDArray[np.int64] | None,
+        decoder: str | Decoder = LINEAR,
     ) -> npt.NDArray[Any]:
         """Decodes latents int8 (N, c, h, w) as a store holds them, all of signals of one size.
 
         size: (height, width) of the images in pixels, or (1, samples) of audio.
         steps: int64 (N,), the step codes of the samples; None where the modality has none.
+        decoder: as in `decoder`.
         """
 
     # signals and blobs

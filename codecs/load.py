@@ -13,7 +13,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from latentstore.codecs.artifact.file import MAX_BYTES, read_artifact
+from latentstore.codecs.artifact.container import MAX_BYTES
+from latentstore.codecs.artifact.file import read_artifact
 from latentstore.codecs.audio.codec import AudioCodec
 from latentstore.codecs.codec import Codec
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, UnsupportedVersionError

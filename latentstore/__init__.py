@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
     )
     from latentstore.codecs.image.codec import ImageCodec
+    from latentstore.codecs.neural.decoder import Decoder, load_decoder
     from latentstore.conversion.api import convert
     from latentstore.loaders.artifacts import load_codec
     from latentstore.loaders.dataset import open
@@ -45,6 +46,7 @@ __all__ = [
     "AudioError",
     "Codec",
     "CorruptError",
+    "Decoder",
     "ImageCodec",
     "ImageError",
     "LatentstoreError",
@@ -56,6 +58,7 @@ __all__ = [
     "codecs",
     "convert",
     "load_codec",
+    "load_decoder",
     "loaders",
     "open",
     "writing",
@@ -67,9 +70,11 @@ _SUBPACKAGES = ("codecs", "loaders", "writing", "zarr")
 _HOME = {
     "AudioCodec": "latentstore.codecs.audio.codec",
     "Codec": "latentstore.codecs.codec",
+    "Decoder": "latentstore.codecs.neural.decoder",
     "ImageCodec": "latentstore.codecs.image.codec",
     "convert": "latentstore.conversion.api",
     "load_codec": "latentstore.loaders.artifacts",
+    "load_decoder": "latentstore.codecs.neural.decoder",
     "open": "latentstore.loaders.dataset",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.codec import Codec
 from latentstore.codecs.errors import ArgumentError, ArtifactError, StoreError
 from latentstore.codecs.load import SUFFIX, codec_from_bytes

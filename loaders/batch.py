@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.columns import PADDED
 
 if TYPE_CHECKING:
+    from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -22,7 +24,9 @@ class Collate:
     The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
     """
 
-    def __init__(self, ds: LatentDataset, output: str, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, ds: LatentDataset, output: str, dtype: torch.dtype | None, decoder: str | Decoder = LINEAR
+    ) -> None:
         outputs = ds.modality.outputs
         if output not in outputs:
             raise ArgumentError(
@@ -33,6 +37,9 @@ class Collate:
             raise ArgumentError(
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
             )
+        chosen = ds.codec.decoder(decoder)
+        if chosen is not None and output != "pixels":
+            raise ArgumentError(f"decoder {chosen.name!r} with output {output!r}: only 'pixels' are decoded by one")
         own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
         if ds.modality.pads and ds.size is None:
             own |= PADDED
@@ -44,6 +51,7 @@ class Collate:
             )
         self.ds = ds
         self.output = output
+        self.decoder = chosen or LINEAR
         self.normalise = Normalise(ds, dtype or torch.float32) if output == "latents" else None
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
@@ -109,7 +117,7 @@ class Collate:
 
     def _pixels(self, codes: np.ndarray, size: tuple[int, int] | None) -> torch.Tensor:
         assert size is not None
-        return torch.from_numpy(self.ds.decode(codes, size)).permute(0, 3, 1, 2)
+        return torch.from_numpy(self.ds.decode(codes, size, decoder=self.decoder)).permute(0, 3, 1, 2)
 
 
 def _mask(lengths: torch.Tensor) -> torch.Tensor:

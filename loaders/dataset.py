@@ -13,6 +13,7 @@ from latentstore.codecs.arguments import require_index, require_indices, whole_n
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.fetch import Fetcher
@@ -25,6 +26,7 @@ from latentstore.loaders.zarr.read import open_zarr
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
+    from latentstore.codecs.neural.decoder import Decoder
 
 
 def open(url: str | Path, channels: int | None = None, storage_options: dict[str, Any] | None = None) -> LatentDataset:
@@ -154,15 +156,22 @@ class LatentDataset:
         latent = self._read(one, None)[0]
         return {"latent": self.modality.shaped(latent), "key": self.reader.keys(one)[0], **fields}
 
-    def decode(self, latents: np.ndarray, size: tuple[int, int], steps: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self,
+        latents: np.ndarray,
+        size: tuple[int, int],
+        steps: np.ndarray | None = None,
+        decoder: str | Decoder = LINEAR,
+    ) -> np.ndarray:
         """Latents of one size to images, uint8 (n, H, W, C), or to audio, float32 (n, samples, inputs).
 
         latents: int8 (n, channels, h, w). size: (height, width) of each, (1, samples) of audio. steps: for audio, the
-        step codes that `step_codes` gives, int64 (n,). ArgumentError if one of them is something else.
+        step codes that `step_codes` gives, int64 (n,). decoder: of images, "linear", the name of a trained decoder of
+        the store's codec such as "small", or what `load_decoder` gives. ArgumentError if one of them is something else.
         """
         if steps is not None and (np.ndim(steps) != 1 or np.asarray(steps).dtype.kind not in "iu"):
             raise ArgumentError(f"steps are {np.asarray(steps).dtype} {np.shape(steps)}; int64 (n,) is expected")
-        return self.codec.decode_samples(latents, self.quality, size, steps)
+        return self.codec.decode_samples(latents, self.quality, size, steps, decoder)
 
     def step_codes(self, fields: dict[str, Any]) -> np.ndarray | None:
         """The step codes of samples with these `fields`: int64 (n,) of audio, None of images.

@@ -19,6 +19,7 @@ import numpy as np
 
 from latentstore.codecs.arguments import require_flag, require_number, whole_number
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.buckets import Buckets, pooled
 from latentstore.loaders.dataset import LatentDataset
@@ -29,6 +30,8 @@ from latentstore.loaders.remote.readahead import ReadAhead
 
 if TYPE_CHECKING:
     import torch
+
+    from latentstore.codecs.neural.decoder import Decoder
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
 
@@ -61,6 +64,7 @@ class LatentLoader:
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
+    decoder: for "pixels" only: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives.
     rank, world_size: this process, and how many processes share the epoch; both or neither. By default they are looked
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
@@ -93,6 +97,7 @@ class LatentLoader:
         *,
         output: str = "codes",
         dtype: torch.dtype | None = None,
+        decoder: str | Decoder = LINEAR,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -108,7 +113,7 @@ class LatentLoader:
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
-        self._collate = Collate(ds, output, dtype)
+        self._collate = Collate(ds, output, dtype, decoder)
         self._pads = ds.modality.pads and ds.size is None
         self._bucketed = self._pads and self._order.kind != "none"
         self._padded = self._places = 0

@@ -7,31 +7,25 @@ tensor are checked before it is used.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from latentstore.codecs.artifact.checks import number, numbers, short, whole
+from latentstore.codecs.artifact.container import Array, pack, unpack
 from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, PARTS, SYMBOLS, Parts, Shapes
-from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
+from latentstore.codecs.errors import ArtifactError
 from latentstore.codecs.modality import modality_of
 
 ARTIFACT_VERSION = 1
-MAX_BYTES = 64 << 20
 METADATA_KEY = "latentstore"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 # How artifacts of version 1 spell the modes of codecs.
 STORED_AUDIO = "sound"
 MODES = {"RGB": "RGB", "L": "L", STORED_AUDIO: "audio"}
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -64,8 +58,7 @@ def is_name(value: Any) -> bool:
 
 def make_artifact(facts: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
     """The bytes of an artifact; the same facts and tensors give the same bytes."""
-    text = json.dumps({"version": ARTIFACT_VERSION, **facts}, sort_keys=True, ensure_ascii=False)
-    content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={METADATA_KEY: text})
+    content = pack(METADATA_KEY, ARTIFACT_VERSION, facts, tensors)
     read_artifact(content)
     return content
 
@@ -76,22 +69,7 @@ def read_artifact(content: bytes, where: str = "the artifact") -> Artifact:
     ArtifactError says what is wrong in the file `where`; UnsupportedVersionError if a newer release wrote it.
     """
     content = bytes(content)
-    if len(content) > MAX_BYTES:
-        raise ArtifactError(f"{where} is too large: more than {MAX_BYTES} bytes are no artifact.")
-    try:
-        tensors = load(content)
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size])
-        facts = json.loads(header["__metadata__"][METADATA_KEY])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{where} is not a latentstore artifact ({short(error)}); fetch it again.") from error
-    version = facts.get("version") if isinstance(facts, dict) else None
-    if not whole(version, 1, 1 << 31):
-        raise ArtifactError(f"{where} is not a latentstore artifact: it does not say its version; fetch it again.")
-    if version != ARTIFACT_VERSION:
-        raise UnsupportedVersionError(
-            f"{where} is of artifact version {version}; this release reads {ARTIFACT_VERSION}: upgrade latentstore."
-        )
+    facts, tensors = unpack(content, where, METADATA_KEY, ARTIFACT_VERSION, "artifact")
     problem = _problem(facts, tensors)
     if problem:
         raise ArtifactError(f"{where} contradicts itself: {problem}; fetch it again or fit it anew.")

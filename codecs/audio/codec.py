@@ -29,6 +29,7 @@ from latentstore.codecs.entropy.adaptive import AdaptiveCoder
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.modality import MAX_AREA
+from latentstore.codecs.neural.decoder import LINEAR, Decoder
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -169,9 +170,16 @@ class AudioCodec(Codec):
         return out
 
     def decode_samples(
-        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+        self,
+        latents: Int8s,
+        quality: int,
+        size: tuple[int, int],
+        steps: npt.NDArray[np.int64] | None,
+        decoder: str | Decoder = LINEAR,
     ) -> Floats:
-        """See `Codec.decode_samples`: float32 (N, samples, in_channels)."""
+        """See `Codec.decode_samples`: float32 (N, samples, in_channels). There is no decoder but the linear one."""
+        if self.decoder(decoder) is not None:
+            raise ArgumentError(f"decoder is {decoder!r}; for audio it is {LINEAR!r}.")
         return self.decode(latents, quality=quality, size=size[1], codes=steps)
 
     # signals and blobs

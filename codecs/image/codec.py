@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from latentstore.codecs.image.arguments import COLOURS, require_image, require_s
 from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
 from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.modality import IMAGE
+from latentstore.codecs.neural.decoder import LINEAR, Decoder
 
 Uint8s = npt.NDArray[np.uint8]
 Int8s = npt.NDArray[np.int8]
@@ -113,12 +115,15 @@ class ImageCodec(Codec):
         channels: int | None = None,
         quality: int | None = None,
         size: tuple[int, int] | None = None,
+        decoder: str | Decoder = LINEAR,
     ) -> Uint8s:
         """Decodes latents int8 (N, c, h, w), or only their first channels, to images uint8 (N, H, W, C).
 
         channels: how many of the first channels are used; None is all that are given.
         quality: the one at which the latents were encoded.
         size: (H, W) of the images. It is needed where their sides are not multiples of 8.
+        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one is
+            slower, and its last bits depend on the machine. The latents are the same for all.
         """
         codes = np.asarray(latents)
         if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
@@ -127,10 +132,10 @@ class ImageCodec(Codec):
             )
         height, width = require_size(size, (codes.shape[2], codes.shape[3]))
         kept = require_prefix(channels, codes.shape[1])
-        q = require_quality(quality, self.default_quality)
+        q, chosen = require_quality(quality, self.default_quality), self.decoder(decoder)
         out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
         for i, latent in enumerate(codes):
-            out[i] = self._to_image(latent[:kept], q, (height, width))
+            out[i] = self._refined(latent[:kept], q, (height, width), chosen)
         return out
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
@@ -139,10 +144,15 @@ class ImageCodec(Codec):
         return lambda _: scale
 
     def decode_samples(
-        self, latents: Int8s, quality: int, size: tuple[int, int], steps: npt.NDArray[np.int64] | None
+        self,
+        latents: Int8s,
+        quality: int,
+        size: tuple[int, int],
+        steps: npt.NDArray[np.int64] | None,
+        decoder: str | Decoder = LINEAR,
     ) -> Uint8s:
         """See `Codec.decode_samples`: uint8 (N, H, W, C)."""
-        return self.decode(latents, quality=quality, size=size)
+        return self.decode(latents, quality=quality, size=size, decoder=decoder)
 
     def transform(self, latent: npt.ArrayLike, symmetry: str) -> Int8s:
         """The latent of the flipped or turned image, from the latent of the image.
@@ -157,6 +167,20 @@ class ImageCodec(Codec):
                 f"The latent is {codes.dtype} {codes.shape}; int8 (..., 1 to {self.channels}, h, w) is expected."
             )
         return transform_latent(codes, symmetry, self.classes[: codes.shape[-3]])
+
+    def planes(self, latent: Int8s, quality: int | None = None) -> Floats:
+        """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (64 * colours, h, w).
+
+        latent: all channels, or the first c. Plane = band * colours + colour, as in `projection.image_planes`.
+        """
+        values = projection.dequantised(latent, self.scale(quality), *self._deltas())
+        kept, height, width = values.shape
+        planes = self._matrix[:, :kept] @ values.reshape(kept, height * width)
+        return planes.reshape(-1, height, width)
+
+    @cached_property
+    def _matrix(self) -> Floats:
+        return projection.synthesis_matrix(self._synthesis, self.channels)
 
     # images and blobs
 
@@ -196,15 +220,16 @@ class ImageCodec(Codec):
         """Joins the group blobs that `compress_groups` made of an image of this size to a sample blob."""
         return join_sample(groups, width, height, self.mode, self.fingerprint)
 
-    def decompress(self, blob: Buffer, channels: int | None = None) -> Uint8s:
+    def decompress(self, blob: Buffer, channels: int | None = None, decoder: str | Decoder = LINEAR) -> Uint8s:
         """Decompresses a sample blob, or its beginning that holds the first channels, to an image uint8 (H, W, C).
 
+        decoder: as in `decode`.
         Raises ArgumentError if the blob does not say its quality, because `encode_latent_groups` was not told it.
         """
-        data = require_blob(blob)
+        data, chosen = require_blob(blob), self.decoder(decoder)
         info = self._sample(data)
         latent = self._read([data], [info], channels)[0]
-        return self._to_image(latent, self._quality(data, info, len(latent)), (info.height, info.width))
+        return self._refined(latent, self._quality(data, info, len(latent)), (info.height, info.width), chosen)
 
     def decompress_into(self, blobs: Sequence[Buffer], images: Sequence[Uint8s]) -> None:
         """Decompresses sample blobs: blob i into images[i], uint8 (H, W, C) of its size.
@@ -256,6 +281,17 @@ class ImageCodec(Codec):
             latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], lambda_, self._delta[k])
         return latent, outside
 
+    def _refined(self, latent: Int8s, quality: int, size: tuple[int, int], decoder: Decoder | None) -> Uint8s:
+        """The image by the linear synthesis, or by a decoder where that was trained for it."""
+        if decoder is None or not decoder.serves(len(latent), quality):
+            return self._to_image(latent, quality, size)
+        planes = decoder.refinement(latent, self.step(quality))
+        planes += self.planes(latent, quality)
+        return projection.planes_to_image(planes, size)
+
     def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:
+        return projection.latent_to_image(latent, self._synthesis, self.scale(quality), *self._deltas(), size, out)
+
+    def _deltas(self) -> tuple[Floats, Floats]:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
-        return projection.latent_to_image(latent, self._synthesis, self.scale(quality), delta1, delta2, size, out)
+        return delta1, delta2

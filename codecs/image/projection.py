@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,14 @@ __all__ = [
     "AnalysisTables",
     "SynthesisTables",
     "analysis_tables",
+    "dequantised",
     "image_planes",
     "image_to_coefs",
     "image_to_latent",
     "latent_side",
     "latent_to_image",
+    "planes_to_image",
+    "synthesis_matrix",
     "synthesis_tables",
 ]
 
@@ -171,6 +175,34 @@ def latent_to_image(
     if out is None:
         out = np.empty((height, width, colours), np.uint8)
     backend().latent_to_image(np.ascontiguousarray(latent), *arrays, out)
+    return out
+
+
+def synthesis_matrix(tables: SynthesisTables, channels: int) -> Floats:
+    """What one unit of each channel adds to each plane: float32 (planes, channels)."""
+    entries = np.zeros((len(tables.starts) - 1, channels), np.float32)
+    for entry, (start, end) in enumerate(pairwise(tables.starts.tolist())):
+        entries[entry, tables.channel_list[start:end]] = tables.weights[start:end]
+    first, second, sign = tables.assembly.T
+    return entries[first] + np.where(second >= 0, sign, 0)[:, None].astype(np.float32) * entries[second]
+
+
+def dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delta2: Floats) -> Floats:
+    """What the values of a latent stand for, as in `latent_to_image`: int8 (K' <= K, h, w) to float32 (K', h, w)."""
+    given = len(latent)
+    size = np.abs(latent.astype(np.float32))
+    size -= np.where(size == 1, delta1[:given, None, None], delta2[:given, None, None])
+    return np.copysign(size, latent) * step[:given, None, None] * (latent != 0)
+
+
+def planes_to_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The inverse of `image_planes`, to the nearest pixel value: float32 (64 * C, h, w) to uint8 (H, W, C)."""
+    height, width = size
+    colours, rest = divmod(len(planes), 64)
+    if height < 1 or width < 1 or rest or planes.shape[1:] != (latent_side(height), latent_side(width)):
+        raise ArgumentError(f"An image of {height} by {width} pixels has no planes of shape {planes.shape}.")
+    out = np.empty((height, width, colours), np.uint8)
+    backend().image_synthesis(np.ascontiguousarray(planes), out)
     return out
 
 

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
@@ -43,6 +45,7 @@ __all__ = [
     "symmetric_basis",
     "transform_image",
     "transform_latent",
+    "transform_planes",
 ]
 
 SYMMETRIES = ("identity", "flip_h", "flip_v", "rot90", "rot180", "rot270", "transpose", "anti_transpose")
@@ -205,6 +208,39 @@ def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.Arr
     result = np.array(latent, order="C")
     result[..., negative, :, :] *= -1
     return result
+
+
+def transform_planes(planes: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:
+    """The bands of the flipped or turned image, from those of the image: (64 * colours, h, w), a new array.
+
+    Exact if the sides of the image are multiples of 8. Integers must not hold the least value of their type.
+    """
+    transpose, flip_v, flip_h = _steps(symmetry)
+    swapped, odd_vertical, odd_horizontal = _plane_symmetry(len(planes) // 64)
+    negative = np.zeros(len(planes), bool)
+    if transpose:
+        planes = np.swapaxes(planes, -1, -2)[swapped]
+    if flip_v:
+        planes = planes[:, ::-1]
+        negative ^= odd_vertical
+    if flip_h:
+        planes = planes[:, :, ::-1]
+        negative ^= odd_horizontal
+    result = np.array(planes, order="C")
+    result[negative] *= -1
+    return result
+
+
+@lru_cache(maxsize=4)
+def _plane_symmetry(colours: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """For every plane: the one with swapped paths; whether it is odd vertically; whether horizontally."""
+    swapped = np.empty(64 * colours, np.intp)
+    odd = np.zeros((2, 64 * colours), bool)
+    for vertical, horizontal, colour in product(range(2**LEVELS), range(2**LEVELS), range(colours)):
+        plane = plane_index(vertical, horizontal, colour, colours)
+        swapped[plane] = plane_index(horizontal, vertical, colour, colours)
+        odd[:, plane] = vertical.bit_count() % 2, horizontal.bit_count() % 2
+    return swapped, odd[0], odd[1]
 
 
 def transform_image(pixels: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:

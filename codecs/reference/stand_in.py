@@ -35,6 +35,7 @@ __all__ = [
     "coder_optimise_many",
     "crc32c",
     "image_analysis",
+    "image_synthesis",
     "image_to_coefs",
     "image_to_latent",
     "lapped_coefs",
@@ -51,6 +52,11 @@ Latent = npt.NDArray[np.int8]
 def image_analysis(pixels: npt.NDArray[np.uint8], out: Floats) -> None:
     """See `reference.projection.image_planes`."""
     out[...] = projection.image_planes(pixels)
+
+
+def image_synthesis(planes: Floats, out: npt.NDArray[np.uint8]) -> None:
+    """See `reference.projection.planes_image`."""
+    out[...] = projection.planes_image(planes, out.shape[:2])
 
 
 def image_to_coefs(pixels: npt.NDArray[np.uint8], *arrays: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.decoder import add_decoder, chosen_decoder
 from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted
 
@@ -35,13 +36,21 @@ def add(commands: Commands) -> None:
         metavar="K",
         help="decode the first K channels only, and count their bytes (default: all)",
     )
+    add_decoder(option)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.evaluate.api import evaluate
 
-    result = evaluate(options.source, options.codec, quality=options.quality, channels=options.channels, progress=True)
+    result = evaluate(
+        options.source,
+        options.codec,
+        quality=options.quality,
+        channels=options.channels,
+        decoder=chosen_decoder(options),
+        progress=True,
+    )
     print(result)
     if not result.failures:
         return DONE

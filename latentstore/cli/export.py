@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.decoder import add_decoder, chosen_decoder
 from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted
 
@@ -29,13 +30,21 @@ def add(commands: Commands) -> None:
         metavar="K",
         help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48 (default: all)",
     )
+    add_decoder(option)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.stores.export import export
 
-    done = export(options.store, options.folder, limit=options.limit, channels=options.channels, progress=True)
+    done = export(
+        options.store,
+        options.folder,
+        limit=options.limit,
+        channels=options.channels,
+        decoder=chosen_decoder(options),
+        progress=True,
+    )
     print(f"{counted(done.count, 'file')} in {options.folder}")
     if not done.failures:
         return DONE

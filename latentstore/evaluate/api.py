@@ -10,6 +10,7 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.codecs.modality import Modality
+from latentstore.codecs.neural.decoder import LINEAR, Decoder
 from latentstore.evaluate.audio_scores import AudioScorer
 from latentstore.evaluate.image_scores import ImageScorer
 from latentstore.evaluate.scores import Score, Scorer, Setting
@@ -118,6 +119,7 @@ def evaluate(
     *,
     quality: int | None = None,
     channels: int | None = None,
+    decoder: str | Decoder = LINEAR,
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
@@ -126,8 +128,9 @@ def evaluate(
     A codec of audio is compared with Opus, Ogg Vorbis and MP3, a codec of images with JPEG and WebP, each at the
     setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: the name of a shipped codec, or
     the path or URL of an artifact; None chooses a shipped one by what the source holds. quality: 1 to 100; None is the
-    codec's default. channels: decode the first so many only, and count the bytes of their groups. progress: as in
-    `convert`. Entries that cannot be read are skipped and listed.
+    codec's default. channels: decode the first so many only, and count the bytes of their groups. decoder: of images,
+    "linear", the name of a trained one such as "small", or what `load_decoder` gives. progress: as in `convert`. Entries
+    that cannot be read are skipped and listed.
 
     ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
     """
@@ -136,7 +139,7 @@ def evaluate(
         choice = choose_codec(source, Labels(), options)
         codec, listed, why = choice.codec, choice.listed, choice.why
     chosen = load_codec(codec)
-    modality, setting = chosen.modality, Setting(chosen, quality, channels)
+    modality, setting = chosen.modality, Setting(chosen, quality, channels, decoder)
     listed = listed or open_source(source, storage_options=options, modality=modality)
     if listed.kind == "zarr":
         raise ArgumentError(f"{source} is a Zarr array; only folders of files, or tars of them, can be evaluated")

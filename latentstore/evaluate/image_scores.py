@@ -28,7 +28,7 @@ class ImageScorer(Scorer):
         groups = self.setting.groups(image)
         blob = codec.join_groups(groups, height, width)
         size = self.setting.fetched(blob, groups)
-        found = {self.setting.name: (size, codec.decompress(blob, self.setting.channels))}
+        found = {self.setting.name: (size, codec.decompress(blob, self.setting.channels, self.setting.decoder))}
         for name, peer in IMAGE_PEERS.items():
             nearest = peer.nearest(image, size)
             if nearest is not None:

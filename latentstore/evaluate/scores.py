@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from latentstore.codecs.arguments import require_prefix, require_quality
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.progress import counted
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
+    from latentstore.codecs.neural.decoder import Decoder
     from latentstore.sources import Item
 
 __all__ = ["Score", "Scorer", "Setting"]
@@ -38,16 +40,21 @@ class Score:
 class Setting:
     """Our codec at one quality, and the first `channels` of it; None is the codec's default, and all channels.
 
-    name: of codec and setting. limited: coefficients that did not fit int8 so far. ArgumentError where quality or
-    channels are out of range.
+    name: of codec, setting and decoder. decoder: as in `Codec.decoder`. limited: coefficients that did not fit int8 so
+    far. ArgumentError where quality or channels are out of range.
     """
 
-    def __init__(self, codec: Codec, quality: int | None, channels: int | None) -> None:
+    def __init__(
+        self, codec: Codec, quality: int | None, channels: int | None, decoder: str | Decoder = LINEAR
+    ) -> None:
         self.codec, self.limited = codec, 0
+        chosen = codec.decoder(decoder)
+        self.decoder = chosen or LINEAR
         self.quality = require_quality(quality, codec.default_quality)
         self.channels = require_prefix(channels, codec.channels)
         part = f", {self.channels} channels" if self.channels < codec.channels else ""
-        self.name = f"{codec.name}, quality {self.quality}{part}"
+        by = f", decoder {chosen.name}" if chosen else ""
+        self.name = f"{codec.name}, quality {self.quality}{part}{by}"
 
     def groups(self, signal: np.ndarray) -> list[bytes]:
         """The signal's group blobs."""

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress, printable
 
 if TYPE_CHECKING:
+    from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
 
 __all__ = ["Exported", "export", "file_path"]
@@ -48,13 +50,15 @@ def export(
     *,
     limit: int | None = None,
     channels: int | None = None,
+    decoder: str | Decoder = LINEAR,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Exported:
     """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
-    only those; None is all. The folder must be new or empty. Images have the size that is stored. Audio has the stored
+    only those; None is all. decoder: of images, "linear", the name of a trained one such as "small", or what
+    `load_decoder` gives. The folder must be new or empty. Images have the size that is stored. Audio has the stored
     rate and length, without the zeros that fill up windows; values beyond full scale are clipped. A sample whose key
     can name no file there, or that no such file can hold, is left out and named. StoreError, CorruptError (it names
     shard and key), ArgumentError.
@@ -65,7 +69,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{folder} exists and is not an empty folder: choose a new one, nothing is overwritten")
     dataset = open_store(store, channels=channels, storage_options=dict(storage_options or {}) or None)
-    files = _FILES[dataset.modality.name]
+    files, chosen = _FILES[dataset.modality.name], dataset.codec.decoder(decoder) or LINEAR
     count = len(dataset) if limit is None else min(limit, len(dataset))
     done = Exported()
     try:
@@ -74,7 +78,7 @@ def export(
             shown.begin(f"exporting to {folder}", total=count, unit=dataset.modality.nouns.many)
             batch = files.batch(dataset)
             for start in range(0, count, batch):
-                samples = _samples(dataset, files, np.arange(start, min(start + batch, count)))
+                samples = _samples(dataset, files, np.arange(start, min(start + batch, count)), chosen)
                 for key, size, reason in pool.map(lambda sample: _write(out, files, *sample), samples):
                     shown.advance(1, bytes_out=size)
                     if reason:
@@ -147,7 +151,9 @@ class _Wav(_Files):
 _FILES: dict[str, _Files] = {"image": _Png(), "audio": _Wav()}
 
 
-def _samples(dataset: LatentDataset, files: _Files, indices: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
+def _samples(
+    dataset: LatentDataset, files: _Files, indices: np.ndarray, decoder: str | Decoder
+) -> Iterator[tuple[str, np.ndarray, int]]:
     """(key, signal, rate in hertz) of each sample; the rate of images is 0."""
     columns = dataset.fields(indices)
     steps = dataset.step_codes(columns)
@@ -159,7 +165,8 @@ def _samples(dataset: LatentDataset, files: _Files, indices: np.ndarray) -> Iter
             dataset.modality.check(width, height, rate)
         except ArgumentError as error:
             raise CorruptError(f"{dataset.where(int(indices[i]))}: {error}") from error
-        signal = dataset.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
+        step = None if steps is None else steps[i : i + 1]
+        signal = dataset.decode(latent[None], (height, width), step, decoder)[0]
         yield key, files.whole(signal, fields, width), rate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 import latentstore
 from latentstore.cli.main import main
 from latentstore.codecs import load
+from latentstore.train.recipe import Recipe, read_recipe
 
 
 def run_page(page: str, names: dict[str, object], replace: dict[str, str] | None = None) -> int:
@@ -112,3 +114,28 @@ def test_codecs(photos: Path) -> None:
     assert run_page("codecs.md", names) == 4
     assert names["codec"].name == "my-codec"
     assert latentstore.open("photos.zarr").codec.sha256 == names["codec"].sha256
+
+
+def test_decoders(photos: Path) -> None:
+    pytest.importorskip("torch")
+    from tiny_decoders import tiny_parts
+
+    from latentstore.codecs.artifact.decoder import make_decoder
+
+    Image.open("photos/odd/01.png").save("photo.png")
+    Path("mine.safetensors").write_bytes(
+        make_decoder(*tiny_parts(latentstore.load_codec("rgb-f8c48"), card={"measured": "-"}))
+    )
+    names: dict[str, Any] = {}
+    assert run_page("learned/decoders.md", names) == 2
+    assert names["refined"].shape == names["image"].shape
+
+
+def test_training_speaks_of_every_key() -> None:
+    """And the recipe of the shipped decoder can be read."""
+    text = (ROOT / "docs" / "learned" / "training.md").read_text(encoding="utf-8")
+    rows = {key for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
+    assert rows == {field.name for field in fields(Recipe)}
+    recipe = read_recipe(ROOT / "docs" / "learned" / "rgb-f8c48.small.toml")
+    assert (recipe.name, recipe.artifact) == ("small", "rgb-f8c48")
+    assert sum(recipe.qualities.values()) == pytest.approx(1) == sum(recipe.prefixes.values())

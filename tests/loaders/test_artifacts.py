@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from latentstore.codecs import Codec
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.loaders.artifacts import load_codec
 

@@ -87,16 +87,26 @@ def test_batches_hold_the_samples(stores: dict[str, str], kind: str, channels: i
 
 
 @pytest.mark.parametrize("kind", ["zarr", "native"])
-def test_pixels_are_what_the_codec_decodes(stores: dict[str, str], kind: str) -> None:
+@pytest.mark.parametrize("decoder", ["linear", "small"])
+def test_pixels_are_what_the_codec_decodes(stores: dict[str, str], kind: str, decoder: str) -> None:
     ds = latentstore.open(stores[kind], channels=24)
-    found = rows(LatentLoader(ds, 4, output="pixels"), "pixels")
+    found = rows(LatentLoader(ds, 4, output="pixels", decoder=decoder), "pixels")
     for i, image in enumerate(images(ds.size)):
         sample = ds[i]
-        expected = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=image.shape[:2])[0]
+        size = image.shape[:2]
+        expected = ds.codec.decode(sample["latent"][None], quality=ds.quality, size=size, decoder=decoder)[0]
         got = found[sample["key"]]
         assert got.dtype == torch.uint8 and tuple(got.shape) == (3, *image.shape[:2])
         assert np.array_equal(got.permute(1, 2, 0).numpy(), expected)
         assert np.abs(expected.astype(int) - image).mean() < 20
+
+
+def test_only_pixels_take_a_decoder(stores: dict[str, str]) -> None:
+    ds = latentstore.open(stores["zarr"])
+    with pytest.raises(ArgumentError, match="decoder 'small' with output 'codes': only 'pixels'"):
+        LatentLoader(ds, 4, decoder="small")
+    with pytest.raises(ArgumentError, match="decoder is 'huge'"):
+        LatentLoader(ds, 4, output="pixels", decoder="huge")
 
 
 def test_latents_have_zero_mean_and_unit_variance(stores: dict[str, str]) -> None:

@@ -3,8 +3,8 @@
     python tests/packaging/check_contents.py DIST
 
 DIST is the folder that `python -m build` filled; run it from the top of the repository. The wheel is to hold every
-module, every shipped artifact, the marker of typed packages and the kernel, and nothing else: no tests, no sources of
-the kernel. The sdist is to hold every tracked file, and besides them what setuptools writes.
+module, every shipped artifact and decoder, the marker of typed packages and the kernel, and nothing else: no tests, no
+sources of the kernel. The sdist is to hold every tracked file, and besides them what setuptools writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 # The folders at the top, and where a wheel has them.
 PACKAGES = {"codecs/": "latentstore/codecs/", "loaders/": "latentstore/loaders/", "latentstore/": "latentstore/"}
-DATA = ("latentstore/py.typed", "latentstore/codecs/artifact/shipped/")
+DATA = ("latentstore/py.typed", "latentstore/codecs/artifact/shipped/", "latentstore/codecs/neural/trained/")
 KERNEL = r"latentstore/codecs/_kernel\..*\.(so|pyd)"
 WHEEL_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
 SDIST_INFO = r"PKG-INFO|setup\.cfg|latentstore\.egg-info/.*"

@@ -57,6 +57,27 @@ static PyObject *py_image_analysis(PyObject *module, PyObject *args)
     return result;
 }
 
+static PyObject *py_image_synthesis(PyObject *module, PyObject *args)
+{
+    (void)module;
+    static const struct argument arguments[] = {{"planes", TYPE_FLOAT32, 3, 0}, {"out", TYPE_UINT8, 3, 1}};
+    Py_buffer views[2];
+    struct image_size size;
+    PyObject *result = NULL;
+    if (take_arguments(args, arguments, 2, views) == 0 && take_size(&views[1], &size) == 0 &&
+        check_side(&views[0], "planes", 0, BANDS * size.colours) == 0 &&
+        check_latent_shape(&views[0], "planes", size) == 0) {
+        int status;
+        Py_BEGIN_ALLOW_THREADS
+        status = image_synthesis(views[0].buf, views[1].buf, size);
+        Py_END_ALLOW_THREADS
+        if (raise_status(status) == 0)
+            result = Py_NewRef(Py_None);
+    }
+    release_arrays(views, 2);
+    return result;
+}
+
 /* Views 1 to 3: basis (entries, 3), runs (channels, 2), weights (n). */
 static int take_analysis_tables(const Py_buffer *views, int colours, struct analysis_tables *tables)
 {
@@ -219,6 +240,8 @@ static PyObject *py_force_path(PyObject *module, PyObject *args)
 PyMethodDef frontend_methods[] = {
     {"image_analysis", py_image_analysis, METH_VARARGS,
      "image_analysis(image, out): packet transform of uint8 (H, W, C) into float32 (64*C, h, w)."},
+    {"image_synthesis", py_image_synthesis, METH_VARARGS,
+     "image_synthesis(planes, out): the inverse of image_analysis, float32 (64*C, h, w) into uint8 (H, W, C)."},
     {"image_to_coefs", py_image_to_coefs, METH_VARARGS,
      "image_to_coefs(image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
     {"image_to_latent", py_image_to_latent, METH_VARARGS,

@@ -33,6 +33,25 @@ int image_analysis(const uint8_t *pixels, struct image_size size, float *planes)
     return image_bands(pixels, size, write_planes, &writer);
 }
 
+struct plane_reader {
+    const float *planes;
+    size_t height, width, count;
+};
+
+static void read_planes(void *context, size_t row, size_t column, size_t count, float *const *planes)
+{
+    const struct plane_reader *reader = context;
+    for (size_t p = 0; p < reader->count; p++)
+        memcpy(planes[p], reader->planes + (p * reader->height + row) * reader->width + column, count * sizeof(float));
+}
+
+int image_synthesis(const float *planes, uint8_t *pixels, struct image_size size)
+{
+    struct plane_reader reader = {planes, latent_side(size.height), latent_side(size.width),
+                                  BANDS * (size_t)size.colours};
+    return bands_image(pixels, size, read_planes, &reader);
+}
+
 /* --- image to channels --- */
 
 struct projector {

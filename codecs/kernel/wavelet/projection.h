@@ -26,6 +26,9 @@ struct synthesis_tables {
 /* All 64 * colours planes (planes, h, w), plane = band * colours + colour. */
 int image_analysis(const uint8_t *pixels, struct image_size size, float *planes);
 
+/* The image of all planes, to the nearest pixel value. */
+int image_synthesis(const float *planes, uint8_t *pixels, struct image_size size);
+
 /* Channels times inv_step: float32 (channels, h, w). */
 int image_to_coefs(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                      const float *inv_step, float *coefs);

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from latentstore.codecs import codec_from_bytes, load_codec
-from latentstore.codecs.artifact.file import MAX_BYTES, make_artifact, read_artifact
+from latentstore.codecs.artifact.container import MAX_BYTES
+from latentstore.codecs.artifact.file import make_artifact, read_artifact
 from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
 
 CODEC = load_codec("rgb-f8c48")

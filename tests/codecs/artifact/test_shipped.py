@@ -11,7 +11,7 @@ import pytest
 
 import latentstore
 from latentstore.codecs import Codec, codec_from_bytes, load_codec, shipped
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.codecs.load import _SHIPPED as FOLDER
 

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.projection import (
     analysis_tables,
+    dequantised,
     image_planes,
     image_to_coefs,
     image_to_latent,
     latent_to_image,
+    planes_to_image,
+    synthesis_matrix,
     synthesis_tables,
 )
 from latentstore.codecs.image.symmetry import symmetric_basis
@@ -44,7 +47,11 @@ def same_bits(a, b):
 @pytest.mark.parametrize("colours", [1, 3])
 def test_planes(path, shape, colours):
     pixels = image(*shape, colours)
-    same_bits(image_planes(pixels), reference.image_planes(pixels))
+    planes = image_planes(pixels)
+    same_bits(planes, reference.image_planes(pixels))
+    same_bits(planes_to_image(planes, shape), pixels)
+    planes += np.random.default_rng(3).normal(0, 60, planes.shape).astype(np.float32)
+    same_bits(planes_to_image(planes, shape), reference.planes_image(planes, shape))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -76,6 +83,23 @@ def test_images(path, shape, colours, given_channels):
         latent_to_image(latent, synthesis, *steps, shape),
         reference.latent_to_image(latent, *arrays, *steps, shape),
     )
+
+
+@pytest.mark.parametrize("given_channels", [0, 1, 5, 10])
+def test_planes_of_a_latent_are_those_of_its_image(given_channels):
+    _, synthesis = tables(3)
+    latent = np.random.default_rng(5).choice(np.array([0, 0, 1, -1, 2, -3], np.int8), (given_channels, 4, 5))
+    steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
+    values = dequantised(latent, *steps).reshape(given_channels, 20)
+    planes = (synthesis_matrix(synthesis, len(CLASSES))[:, :given_channels] @ values).reshape(192, 4, 5)
+    image = latent_to_image(latent, synthesis, *steps, (29, 37))
+    assert np.abs(planes_to_image(planes, (29, 37)).astype(int) - image).max() <= 1  # sums in another order
+
+
+@pytest.mark.parametrize(("shape", "size"), [((192, 4, 5), (33, 37)), ((192, 4, 5), (0, 37)), ((100, 4, 5), (29, 37))])
+def test_planes_of_another_size_are_refused(shape, size):
+    with pytest.raises(ArgumentError, match="planes"):
+        planes_to_image(np.zeros(shape, np.float32), size)
 
 
 @settings(deadline=None, max_examples=25)

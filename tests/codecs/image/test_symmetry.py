@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.image.projection import image_to_coefs, image_to_latent, latent_to_image
+from latentstore.codecs.image.projection import image_planes, image_to_coefs, image_to_latent, latent_to_image
 from latentstore.codecs.image.symmetry import (
     SYMMETRIES,
     SymmetryClass,
@@ -15,6 +15,7 @@ from latentstore.codecs.image.symmetry import (
     symmetric_basis,
     transform_image,
     transform_latent,
+    transform_planes,
 )
 
 multiples = st.integers(1, 9).map(lambda n: 8 * n)
@@ -87,6 +88,15 @@ def test_the_given_latent_is_not_changed():
     latent = np.ones((1, 2, 2), np.int8)
     transform_latent(latent, "flip_h", [SymmetryClass.OO_SYM])
     assert (latent == 1).all()
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_planes_turn_as_images_do(name, colours):
+    pixels = image(24, 40, colours)
+    planes = image_planes(pixels)
+    turned = image_planes(np.ascontiguousarray(transform_image(pixels, name)))
+    np.testing.assert_array_equal(transform_planes(planes, name), turned)
 
 
 @pytest.mark.parametrize("colours", [1, 2, 3])

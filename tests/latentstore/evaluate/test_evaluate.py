@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_images import shapes
 from PIL import Image
 
 from latentstore.cli.main import main
@@ -124,6 +125,15 @@ def test_images_beside_jpeg_and_webp(tmp_path: Path) -> None:
         for name in result.codecs:
             assert 15 < result.mean(name, "PSNR") < 60
         assert "bits/pixel" in str(result)
+
+
+def test_a_trained_decoder_scores_more_at_the_same_bytes(tmp_path: Path) -> None:
+    Image.fromarray(shapes(192, 256)).save(tmp_path / "a.png")
+    linear, small = (evaluate(str(tmp_path), "rgb-f8c48", decoder=name) for name in ("linear", "small"))
+    assert small.codecs[0] == "rgb-f8c48, quality 49, decoder small"
+    ours = [result.of(result.codecs[0])[0] for result in (linear, small)]
+    assert ours[0].bytes == ours[1].bytes
+    assert ours[1].figures[0] > ours[0].figures[0] + 0.1
 
 
 def test_the_command(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:

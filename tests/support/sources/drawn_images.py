@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 
 KINDS = ("photo", "noise", "gradient", "checker", "stripes", "black", "white", "constant", "dot")
 
@@ -42,6 +43,18 @@ def photo(height: int, width: int, colours: int, seed: int = 0) -> npt.NDArray[n
     edge = 40 * np.sign(np.add.outer(np.arange(height), -np.arange(width)) - (height - width) / 2)
     stack = [128 + 30 * grey + edge + 6 * p / (p.std() + 1e-9) for p in planes]
     return np.stack(stack, -1).clip(0, 255).astype(np.uint8)
+
+
+def shapes(height: int, width: int, seed: int = 11) -> npt.NDArray[np.uint8]:
+    """Edges as photographs have them: flat discs and rectangles over each other, uint8 (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    large = Image.new("RGB", (4 * width, 4 * height), (90, 120, 150))
+    draw = ImageDraw.Draw(large)
+    for i in range(24):
+        x, y, r = int(rng.integers(4 * width)), int(rng.integers(4 * height)), int(rng.integers(40, 260))
+        colour = (int(rng.integers(256)), int(rng.integers(256)), int(rng.integers(256)))
+        (draw.ellipse if i % 2 else draw.rectangle)((x - r, y - r // 2, x + r, y + r // 2), colour)
+    return np.asarray(large.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def psnr(decoded: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> float:

@@ -36,6 +36,11 @@ static void analyse(const uint8_t *pixels, struct image_size size, size_t positi
     int8_t *latent = take(channels * positions);
     expect("analysis", image_analysis(pixels, size, bands) == FRONT_OK);
     same("bands", bands, planes * positions * sizeof *bands);
+    const size_t area = size.height * size.width * (size_t)size.colours;
+    uint8_t *back = take(area);
+    expect("an image of bands", image_synthesis(bands, back, size) == FRONT_OK);
+    same("an image of bands", back, area);
+    free(back);
     expect("coefficients", image_to_coefs(pixels, size, &tables, inv_step, coefs) == FRONT_OK);
     same("coefficients", coefs, channels * positions * sizeof *coefs);
     expect("a latent", image_to_latent(pixels, size, &tables, inv_step, rounding, latent, &outside) == FRONT_OK);

@@ -122,6 +122,10 @@ void fuzz_front(void)
     if (one_in(8)) {
         float *planes = take(BANDS * (size_t)size.colours * positions * sizeof *planes);
         EXPECT(image_analysis(pixels, size, planes) == FRONT_OK);
+        if (wild)
+            for (size_t i = 0; i < BANDS * (size_t)size.colours * positions; i++)
+                planes[i] *= one_in(3) ? 1e38f : 1.0f;
+        EXPECT(image_synthesis(planes, pixels, size) == FRONT_OK);
         free(planes);
     }
     free(pixels);

@@ -1,0 +1,93 @@
+"""Trained decoders beside the linear one on Kodak: what they gain at prefixes of the channels, BD-rates, and speed.
+
+One thread. The blobs are the same for all decoders. A gain is the mean over the images of the difference in PSNR.
+"""
+
+from __future__ import annotations
+
+from benchmarks.support import common  # isort: skip  (before numpy)
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.images.rate_distortion import QUALITIES, Point, bd_rate, measure
+from benchmarks.support import peers
+
+PREFIXES = (12, 24, 48)
+# Mean over the prefixes at the default quality, in dB.
+GAIN = 0.25
+BD_RATE = -39
+# On one thread of a machine that does nothing else.
+SPEED = 3.0
+# Images of which the speed is measured.
+TIMED = 4
+
+
+def main() -> None:
+    import latentstore
+    from latentstore.codecs.neural.decoder import shipped_decoders
+
+    common.header("Decoders of images on Kodak, one thread")
+    codec = latentstore.load_codec(common.CODEC)
+    images = common.kodak()
+    decoders = shipped_decoders(codec.sha256)
+    for name, decoder in decoders.items():
+        print(
+            f"{name}: {decoder.file.shape.operations / 64:,.0f} multiplications a pixel, {decoder.card['trained on']}"
+        )
+    names = ["linear", *decoders]
+
+    rows: list[tuple[object, ...]] = []
+    default: dict[str, list[float]] = {name: [] for name in decoders}
+    curves: dict[str, list[Point]] = {name: [] for name in names}
+    for quality in sorted({*QUALITIES, codec.default_quality}):
+        blobs = [codec.compress(image, quality) for image in images]
+        bits = float(np.mean([8 * len(b) / (i.shape[0] * i.shape[1]) for b, i in zip(blobs, images, strict=True)]))
+        shown = quality in (10, 30, codec.default_quality, 70)
+        for kept in PREFIXES if shown else (codec.channels,):
+            found = {name: _decibels(codec, blobs, images, kept, name) for name in names}
+            if kept == codec.channels:
+                for name in names:
+                    curves[name].append((bits, float(np.mean(found[name]))))
+            cells = []
+            for name in decoders:
+                more = np.subtract(found[name], found["linear"])
+                cells.append(f"{more.mean():+.3f} ({more.min():+.3f})")
+                if quality == codec.default_quality:
+                    default[name].append(float(more.mean()))
+            if shown:
+                rows.append((f"quality {quality}, {kept} channels", f"{np.mean(found['linear']):.2f}", *cells))
+    common.table(["", "linear, dB", *(f"{name}, dB more (least)" for name in decoders)], rows)
+
+    jpeg = next(iter(peers.CURVES.values()))
+    reference = [measure(images, lambda image, q=q: jpeg.encode(image, q), jpeg.decode) for q in jpeg.qualities]
+    rates = {name: bd_rate(curve, reference) for name, curve in curves.items()}
+    print()
+    common.table(["BD-rate against JPEG", "per cent of bits"], [(name, f"{rate:+.1f}") for name, rate in rates.items()])
+
+    blobs = [codec.compress(image) for image in images[:TIMED]]
+    seconds = common.race(
+        {name: lambda name=name: [codec.decompress(blob, decoder=name) for blob in blobs] for name in names},
+        clock=time.process_time,
+    )
+    pixels = sum(image.shape[0] * image.shape[1] for image in images[:TIMED]) / 1e6
+    print()
+    common.table(["decoder", "MP/s"], [(name, pixels / spent) for name, spent in seconds.items()])
+    print()
+    bars = common.Bars()
+    for name in decoders:
+        bars.at_least(f"{name}: mean gain at the default quality, dB", float(np.mean(default[name])), GAIN)
+        bars.at_most(f"{name}: BD-rate against JPEG, per cent", rates[name], BD_RATE)
+        bars.at_least(f"{name}: MP/s", pixels / seconds[name], SPEED)
+    bars.end()
+
+
+def _decibels(codec: Any, blobs: list[bytes], images: list[np.ndarray], kept: int, decoder: str) -> list[float]:
+    pairs = zip(blobs, images, strict=True)
+    return [common.psnr(codec.decompress(blob, kept, decoder), image) for blob, image in pairs]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Decoders that refine the linear synthesis by a small network. They need NumPy alone."""

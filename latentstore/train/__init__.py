@@ -1,0 +1,1 @@
+"""Training: a decoder that refines what a codec decodes. It needs torch, and is imported only by who trains."""

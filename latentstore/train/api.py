@@ -1,0 +1,198 @@
+"""Trains a decoder by its recipe: resumes, keeps checkpoints, a log and curves, and writes the decoder file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentstore.codecs.artifact.decoder import NetworkShape, read_decoder
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.codecs.image.codec import ImageCodec
+from latentstore.codecs.neural.decoder import Decoder
+from latentstore.loaders.artifacts import load_codec
+from latentstore.progress import Progress, counted
+from latentstore.train.crops import Crops, read_images
+from latentstore.train.curves import curves_png
+from latentstore.train.recipe import Folder, Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from latentstore.train.training import Training
+
+__all__ = ["train"]
+
+CHECKPOINT, LOG, CURVES = "checkpoint.pt", "log.jsonl", "curves.png"
+LOG_SECONDS = 20.0
+# What is drawn where the recipe does not say it.
+QUALITIES = {49: 0.7, 10: 0.03, 20: 0.06, 30: 0.07, 40: 0.06, 60: 0.05, 75: 0.03}
+
+
+def train(recipe: str | Path, *, say: Callable[[str], None] = lambda _: None, progress: bool | None = False) -> Decoder:
+    """Trains the decoder of a recipe, a TOML file (docs/learned/training.md), and writes it; returns the decoder.
+
+    An interrupted training goes on from its last checkpoint when it is called again. say: called with every line of
+    the log. progress: as in `convert`.
+
+    ArgumentError if the recipe, its images or its checkpoint cannot be used, or torch is not installed; StoreError if
+    the decoder cannot be written; LatentstoreError if the loss is not finite. The last good checkpoint is kept.
+    """
+    if find_spec("torch") is None:
+        raise ArgumentError("Training needs torch, which is not installed: pip install 'latentstore[train]'.")
+    return _Run(read_recipe(recipe), say).run(progress)
+
+
+class _Run:
+    def __init__(self, recipe: Recipe, say: Callable[[str], None]) -> None:
+        codec = load_codec(recipe.artifact)
+        if not isinstance(codec, ImageCodec):
+            raise ArgumentError(f"{recipe.artifact} is a codec of {codec.modality.nouns.many}; images are trained on.")
+        if not recipe.out.parent.is_dir():
+            raise ArgumentError(f"{recipe.out.parent} is not a folder: make it first, the decoder is written there.")
+        self.recipe, self.codec, self.say = recipe, codec, say
+        self.shape = NetworkShape(codec.channels, 64 * codec.in_channels, recipe.width, recipe.blocks, recipe.head)
+        whole = range(codec.group_channels, codec.channels + 1, codec.group_channels)
+        self.prefixes = dict(recipe.prefixes) or dict.fromkeys(whole, 1.0)
+        self.qualities = dict(recipe.qualities) or QUALITIES
+        if max(self.prefixes) > codec.channels:
+            raise ArgumentError(f"prefixes has {max(self.prefixes)} channels; {codec.name} has {codec.channels}.")
+        self.log: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self.saved = 0.0
+
+    def run(self, progress: bool | None) -> Decoder:
+        import torch
+
+        from latentstore.train.checkpoint import read_checkpoint
+        from latentstore.train.training import Training
+
+        recipe = self.recipe
+        if recipe.device == "cuda" and not torch.cuda.is_available():
+            raise ArgumentError("The recipe asks for cuda, and torch finds no such device here: use device = 'cpu'.")
+        torch.set_num_threads(recipe.threads)
+        found = read_checkpoint(recipe.work / CHECKPOINT, self.shape, self.codec.sha256)
+        least = recipe.side * self.codec.reduction
+        images = read_images(recipe.images, self.codec.mode, least, self.say)
+        watched = [Folder(recipe.watch, 1.0)] if recipe.watch else []
+        self.watched = read_images(watched, self.codec.mode, 1, self.say)
+        crops = Crops(self.codec, images, self.prefixes, self.qualities)
+        self.crops_said = f"{counted(len(images), 'image')}, {crops.pixels / 1e6:.1f} megapixels"
+        self.say(f"{self.crops_said}; {self.shape.operations / 64:,.0f} multiplications a pixel")
+        del images
+        training = Training(recipe, self.shape, crops)
+        if found is not None:
+            training.restore(found)
+            self.seconds, self.log = float(found["seconds"]), json.loads(found["curve"])
+            self.say(f"goes on from step {training.step} of {recipe.work / CHECKPOINT}")
+        try:
+            recipe.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The folder {recipe.work} cannot be made: {error.strerror or error}.") from error
+        with Progress(progress) as shown:
+            total = recipe.steps
+            shown.begin("training", total=total, unit="steps", before=training.step)
+            try:
+                self._loop(training, shown)
+            except KeyboardInterrupt:
+                self._save(training)
+                raise
+        return self._finish(training)
+
+    def _loop(self, training: Training, shown: Progress) -> None:
+        recipe, before = self.recipe, self.seconds
+        began = logged = saved = time.monotonic()
+        gained: list[float] = []
+        while True:
+            now = time.monotonic()
+            self.seconds = before + now - began
+            done = training.step / recipe.steps if recipe.steps else self.seconds / (60 * (recipe.minutes or 1))
+            if gained and (done >= 1 or now - logged >= LOG_SECONDS):
+                self._note(training, train_gain=round(float(np.mean(gained)), 4))
+                gained, logged = [], now
+            if done >= 1:
+                return
+            if now - saved >= 60 * recipe.save_minutes:
+                self._watch(training)
+                self._save(training)
+                # neither watching nor writing is training
+                spent = time.monotonic() - now
+                began, logged, saved = began + spent, logged + spent, now + spent
+            gained.append(training.advance(done))
+            shown.advance(1)
+
+    def _note(self, training: Training, **figures: Any) -> None:
+        """One line for the log, on the screen and in the file."""
+        line = {"step": training.step, "minutes": round(self.seconds / 60, 2), **figures}
+        self.log.append(line)
+        self.say(json.dumps(line))
+
+    def _watch(self, training: Training) -> None:
+        """Measures the decoder as it is on the watched images."""
+        if self.watched:
+            from latentstore.train.export import gains
+
+            found = gains(self.codec, self._decoder(training), self.watched, sorted(self.prefixes))
+            self._note(training, gain={str(kept): round(gain, 4) for kept, gain in found.items()})
+
+    def _save(self, training: Training) -> bool:
+        """Writes checkpoint, log and curves; says it if they cannot be written, and returns whether they were."""
+        from latentstore.train.checkpoint import write_checkpoint
+
+        work = self.recipe.work
+        state = {**training.state(), "seconds": self.seconds, "curve": json.dumps(self.log)}
+        try:
+            write_checkpoint(work / CHECKPOINT, self.shape, self.codec.sha256, state)
+            _replace(work / LOG, "".join(json.dumps(line) + "\n" for line in self.log).encode())
+            _replace(work / CURVES, curves_png(self.log))
+        except StoreError as error:
+            self.say(str(error))
+            return False
+        return True
+
+    def _decoder(self, training: Training) -> Decoder:
+        from latentstore.train.export import decoder_bytes
+
+        last = next((line["gain"] for line in reversed(self.log) if "gain" in line), None)
+        card = {
+            "trained on": f"{self.crops_said}, for {training.step:,} steps in {self.seconds / 60:.0f} minutes",
+            "licence": self.recipe.licence,
+            "measured": "not measured" if last is None else f"dB over linear by channels: {json.dumps(last)}",
+            "recipe": {
+                key: value
+                for key, value in asdict(self.recipe).items()
+                if isinstance(value, int | float | str) and key not in ("licence", "name", "artifact", "threads")
+            },
+        }
+        content = decoder_bytes(
+            self.codec,
+            self.recipe.name,
+            self.shape,
+            training.average,
+            list(self.prefixes),
+            list(self.qualities),
+            card,
+        )
+        return Decoder(read_decoder(content))
+
+    def _finish(self, training: Training) -> Decoder:
+        self._watch(training)
+        self._save(training)
+        decoder = self._decoder(training)
+        _replace(self.recipe.out, decoder.file.content)
+        return decoder
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file beside the old one, and puts it in its place; StoreError."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error

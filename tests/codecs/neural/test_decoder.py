@@ -1,0 +1,137 @@
+"""Decoders at work: they change pixels and nothing else, tile by tile as whole, and only where they were trained."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_images import drawn, psnr, shapes
+from tiny_decoders import tiny_parts
+
+import latentstore
+from latentstore.codecs.artifact.decoder import make_decoder
+from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.neural import decoder as module
+from latentstore.codecs.neural import network
+from latentstore.codecs.neural.decoder import Decoder, load_decoder, shipped_decoders
+
+
+@pytest.fixture(scope="module")
+def tiny(codec: Any, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    path = tmp_path_factory.mktemp("decoder") / "tiny.safetensors"
+    path.write_bytes(make_decoder(*tiny_parts(codec)))
+    return load_decoder(path)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return drawn("photo", 100, 133, 3, 3)
+
+
+def test_pixels_change_and_blobs_do_not(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
+    blob = codec.compress(image)
+    linear, refined = codec.decompress(blob), codec.decompress(blob, decoder=tiny)
+    assert refined.shape == image.shape and refined.dtype == np.uint8
+    assert (refined != linear).mean() > 0.2
+    latent = codec.read_latent(blob)
+    np.testing.assert_array_equal(codec.decode(latent[None], size=(100, 133), decoder=tiny)[0], refined)
+    np.testing.assert_array_equal(codec.decompress(blob, decoder="linear"), linear)
+    assert pickle.loads(pickle.dumps(tiny)).sha256 == tiny.sha256
+
+
+def test_an_answer_of_zero_is_the_linear_image(codec: Any, image: np.ndarray) -> None:
+    """Up to the order of sums: one in a few thousand values is rounded the other way."""
+    facts, tensors = tiny_parts(codec)
+    tensors["deviation"][:] = 0
+    zero = Decoder(module.read_decoder(make_decoder(facts, tensors)))
+    for kept in (12, 17, 48):
+        blob = codec.compress(image)
+        apart = np.abs(codec.decompress(blob, kept, zero).astype(int) - codec.decompress(blob, kept))
+        assert apart.max() <= 1 and (apart > 0).mean() < 1e-3
+
+
+def test_tiles_change_nothing(codec: Any, tiny: Decoder, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    latent = codec.encode(image[None])[0]
+    whole = tiny.refinement(latent, codec.step())
+    monkeypatch.setattr(module, "TILE", 5)
+    monkeypatch.setattr(network, "CHUNK", 7)
+    np.testing.assert_allclose(tiny.refinement(latent, codec.step()), whole, rtol=0, atol=1e-3)
+
+
+def test_where_it_was_not_trained_the_linear_one_decodes(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
+    for kept, quality in ((11, 49), (48, 9), (48, 76)):
+        blob = codec.compress(image, quality)
+        np.testing.assert_array_equal(codec.decompress(blob, kept, tiny), codec.decompress(blob, kept))
+
+
+def test_gray_images_have_decoders_too(image: np.ndarray) -> None:
+    gray = latentstore.load_codec("gray-f8c16")
+    own = Decoder(module.read_decoder(make_decoder(*tiny_parts(gray))))
+    blob = gray.compress(image[..., :1])
+    assert (gray.decompress(blob, decoder=own) != gray.decompress(blob)).any()
+
+
+def test_the_shipped_decoder_gains(codec: Any) -> None:
+    """On an image that it has never seen."""
+    shipped = shipped_decoders(codec.sha256)
+    assert list(shipped) == ["small"]
+    assert {"trained on", "licence", "measured"} <= set(shipped["small"].card)
+    assert len(shipped["small"].file.content) < 4_000_000
+    assert shipped["small"].file.shape.operations / 64 <= 12_000
+    (path,) = (Path(module.__file__).parent / "trained").glob("*.safetensors")
+    assert path.name == f"{codec.name}.small.safetensors"
+    image = shapes(192, 256)
+    blob = codec.compress(image)
+    for kept in (12, 24, 48):
+        assert psnr(codec.decompress(blob, kept, "small"), image) > psnr(codec.decompress(blob, kept), image) + 0.1
+
+
+def test_decoders_that_cannot_be_meant(codec: Any, other_artifact: bytes, tiny: Decoder, tmp_path: Path) -> None:
+    latents = np.zeros((1, 48, 2, 2), np.int8)
+    with pytest.raises(ArgumentError, match=r"decoder is 'huge'; for rgb-f8c48 it is one of linear, .*load_decoder"):
+        codec.decode(latents, decoder="huge")
+    other = latentstore.codecs.codec_from_bytes(other_artifact)
+    with pytest.raises(ArgumentError, match=r"'tiny' belongs to rgb-f8c48, SHA-256 .*; this codec is other, "):
+        other.decode(latents, decoder=tiny)
+    audio = latentstore.load_codec("mono-f32c32")
+    with pytest.raises(ArgumentError, match="for mono-f32c32 it is one of linear, or"):
+        audio.decode_samples(np.zeros((1, 32, 1, 4), np.int8), 49, (1, 128), None, "small")
+    with pytest.raises(ArgumentError, match="the file is not there"):
+        load_decoder(tmp_path / "none.safetensors")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_decoder(tmp_path)
+
+
+def test_decoders_need_numpy_alone() -> None:
+    code = (
+        "import sys, numpy; from latentstore.codecs import load_codec; c = load_codec('rgb-f8c48');"
+        "c.decompress(c.compress(numpy.zeros((8, 8, 3), 'u1')), decoder='small');"
+        "print([m for m in ('torch', 'PIL', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_store_is_decoded_and_exported_by_it(codec: Any, tiny: Decoder, image: np.ndarray, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from latentstore.cli.main import main
+
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image).save(tmp_path / "in" / "a.png")
+    latentstore.convert(tmp_path / "in", tmp_path / "x.zarr", size="native", progress=False)
+    ds = latentstore.open(tmp_path / "x.zarr")
+    expected = codec.decompress(codec.compress(image), decoder=tiny)
+    decoded = ds.decode(ds[0]["latent"][None], (100, 133), decoder=tiny)[0]
+    np.testing.assert_array_equal(decoded, expected)
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(tiny.file.content)
+    assert main(["export", str(tmp_path / "x.zarr"), str(tmp_path / "out"), "--decoder", str(path)]) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), expected)
+    assert main(["export", str(tmp_path / "x.zarr"), str(tmp_path / "other"), "--decoder", "huge"]) == 2
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,37 @@
+"""The network that is trained, in torch, answers as the one that decodes, in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch_or_skip
+from tiny_decoders import tiny_parts
+
+from latentstore.codecs.artifact.decoder import make_decoder, read_decoder
+from latentstore.codecs.neural.network import Network
+from latentstore.train.network import Refinement
+
+torch = torch_or_skip.torch
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (13, 20), (40, 60)])
+@pytest.mark.parametrize("kept", [12, 48])
+def test_both_answer_alike(codec: Any, size: tuple[int, int], kept: int) -> None:
+    file = read_decoder(make_decoder(*tiny_parts(codec)))
+    trained = Refinement(file.shape)
+    trained.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in file.tensors.items()})
+    latent = np.random.default_rng(2).integers(-6, 7, (kept, *size)).astype(np.int8)
+    codes = np.zeros((1, 48, *size), np.float32)
+    codes[0, :kept] = latent
+    with torch.no_grad():
+        expected = trained(torch.from_numpy(codes), torch.tensor([float(kept)]), torch.tensor([0.7]))[0] * 40
+    np.testing.assert_allclose(Network(file).answer(latent, 0.7, 40), expected.numpy(), rtol=0, atol=1e-3)
+
+
+def test_a_new_network_answers_zero(codec: Any) -> None:
+    shape = read_decoder(make_decoder(*tiny_parts(codec))).shape
+    with torch.no_grad():
+        answer = Refinement(shape)(torch.ones(1, 48, 4, 5), torch.tensor([48.0]), torch.tensor([0.0]))
+    assert answer.shape == (1, 192, 4, 5) and not answer.any()

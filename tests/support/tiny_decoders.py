@@ -1,0 +1,32 @@
+"""Decoder files of tiny networks with random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from latentstore.codecs.artifact.decoder import NetworkShape
+
+
+def tiny_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The facts and tensors of a decoder for this codec. changes: of the facts."""
+    shape = NetworkShape(codec.channels, 64 * codec.in_channels, 8, 1, 6)
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: (rng.normal(size=size) / np.sqrt(np.prod(size[1:]))).astype(np.float16)
+        for name, size in shape.tensors().items()
+    }
+    tensors["sigma"] = np.ones(codec.channels, np.float32)
+    tensors["deviation"] = np.full(shape.planes, 0.5, np.float32)
+    facts = {
+        "name": "tiny",
+        "codec": codec.name,
+        "codec_sha256": codec.sha256,
+        "network": dict(shape.__dict__),
+        "prefixes": [codec.group_channels, codec.channels],
+        "qualities": [10, 75],
+        "default_step": codec.step(),
+        "card": {"licence": "none"},
+    }
+    return facts | changes, tensors
