@@ -92,7 +92,7 @@ class ShardWork:
                 monitor.report(task.index, (done, signals.bytes_in, bytes_out))
                 try:
                     signal = signals.read(item)
-                    sample, outliers = self._sample(codec, item.key, signal)
+                    sample, told = self._sample(codec, item.key, signal)
                 except SignalError as error:
                     reason = reason_of(item, error, codec.modality)
                     if self.settings.raise_errors:
@@ -105,9 +105,7 @@ class ShardWork:
                     ) from error
                 bytes_out += sum(map(len, sample.groups))
                 samples.append(sample)
-                remarks += [(item.path, remark) for remark in signal.remarks]
-                if outliers:
-                    remarks.append((item.path, Remark("coefficients", counted(outliers, "coefficient"))))
+                remarks += [(item.path, remark) for remark in (*signal.remarks, *told)]
         monitor.report(task.index, (len(task.items), signals.bytes_in, bytes_out))
         self._check_labels(samples)
         labels = Counter(
@@ -132,12 +130,15 @@ class ShardWork:
         # It lies beside the growing store, so that it need not travel with every task.
         return self.writer.staging.partial.read(ARTIFACT)
 
-    def _sample(self, codec: Codec, key: str, signal: Signal) -> tuple[Sample, int]:
-        """The sample, and how many of its coefficients had to be limited."""
+    def _sample(self, codec: Codec, key: str, signal: Signal) -> tuple[Sample, list[Remark]]:
+        """The sample, and what became of its signal."""
         settings = self.settings
         try:
             made = codec.compress_counted(signal.values, settings.quality, settings.effort)
         except ArgumentError as error:  # the options were checked before: it is this signal's size
             raise SignalError(str(error)) from error
         fields = {**signal.fields, **codec.sample_fields(made.groups)}
-        return Sample(key, made.groups, signal.width, signal.height, fields), made.limited
+        told = [Remark("coefficients", counted(made.limited, "coefficient"))] if made.limited else []
+        if made.silenced:
+            told.append(Remark("silence", f"{made.kept:.1%} of its power is kept"))
+        return Sample(key, made.groups, signal.width, signal.height, fields), told

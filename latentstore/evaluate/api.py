@@ -129,8 +129,8 @@ def evaluate(
     setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: the name of a shipped codec, or
     the path or URL of an artifact; None chooses a shipped one by what the source holds. quality: 1 to 100; None is the
     codec's default. channels: decode the first so many only, and count the bytes of their groups. decoder: of images,
-    "linear", the name of a trained one such as "small", or what `load_decoder` gives. progress: as in `convert`. Entries
-    that cannot be read are skipped and listed.
+    "linear", the name of a trained one such as "small", or what `load_decoder` gives. progress: as in `convert`.
+    Entries that cannot be read are skipped and listed.
 
     ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
     """

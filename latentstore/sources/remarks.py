@@ -146,6 +146,10 @@ KINDS: Mapping[str, Kind] = {
         "called 'label' were left out, because another column holds the labels",
         noun=("column", "columns"),
     ),
+    "silence": Kind(
+        "comes back as silence although it is not silent: next to nothing of it lies in what the codec keeps",
+        "come back as silence although they are not silent: next to nothing of them lies in what the codec keeps",
+    ),
     "silent": Kind("is silent: all its samples are 0", "are silent: all their samples are 0"),
     "transparent": Kind(
         "is transparent everywhere, and was stored as white", "are transparent everywhere, and were stored as white"

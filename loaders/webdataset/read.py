@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.artifact.checks import short, whole
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.columns import Column

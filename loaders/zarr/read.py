@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.codecs.artifact.file import MAX_BYTES
+from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.manifest import FEW_SAMPLES, StoreMeta, read_json
 from latentstore.loaders.reader import Reader, by_block
