@@ -140,8 +140,7 @@ class ImageCodec(Codec):
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
         """One scale for all samples: images have no step codes of their own."""
-        scale = self.scale(quality)
-        return lambda _: scale
+        return partial(_whatever_the_step, self.scale(quality))  # it pickles, for loaders that do
 
     def decode_samples(
         self,
@@ -295,3 +294,7 @@ class ImageCodec(Codec):
     def _deltas(self) -> tuple[Floats, Floats]:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
         return delta1, delta2
+
+
+def _whatever_the_step(scale: Floats, step: int) -> Floats:
+    return scale

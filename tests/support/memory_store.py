@@ -22,7 +22,9 @@ class Memory(LatentDataset):
     name: of its content. first: number of the first key.
     """
 
-    codec: Any = SimpleNamespace(scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32))
+    codec: Any = SimpleNamespace(
+        scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32), decoder=lambda name: None
+    )
     shard_starts = is_local = latent_shape = None
     url, modality = "memory", IMAGE
     quality, channels, classes = 50, CHANNELS, None

@@ -298,3 +298,11 @@ def test_recordings_of_a_bucket(digits: Path, s3_server: dict[str, Any], tmp_pat
     url = convert("s3://bucket/digits", tmp_path / "x.zarr", seconds=0.05, storage_options=s3_server).url
     ds = latentstore.open(url)
     assert ds.keys()[0].endswith("_00000") and len({name[:-6] for name in keys_of(ds)}) == 4
+
+
+def test_a_recording_that_becomes_silence_is_told_of(tmp_path: Path) -> None:
+    at = np.arange(44100) / 44100
+    tones = {name: (0.5 * np.sin(2 * np.pi * hertz * at), 44100) for name, hertz in (("high", 10000), ("low", 440))}
+    report = latentstore.convert(write(tmp_path / "s", **tones), tmp_path / "x.zarr", codec="stereo-f256c108")
+    (told,) = (told for told in report.remarks if told.kind == "silence")
+    assert told.count == 1 and told.examples[0][0] == "high.wav"
