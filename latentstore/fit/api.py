@@ -106,11 +106,14 @@ def fit_file(
 
 
 def _read_folder(folder: Path, shape: Shape, say: Callable[[str], None]) -> list[Any]:
-    """The signals of all files below the folder; hidden files are ignored, and files that cannot be read are named."""
+    """The signals of all files below the folder; what is no part of a data set is counted, and bad files are named."""
     if not folder.is_dir():
         raise ArgumentError(f"{folder} is not a folder: give the folder of the files to fit on.")
     signals = []
-    for item in list_folder(Location(folder))[0]:
+    items, _, passed = list_folder(Location(folder))
+    for kind, count in sorted(passed.items()):
+        say(f"passed over: {count:,} {kind}")
+    for item in items:
         try:
             signals.append(_FITS[shape.modality.name].read(item.read(), shape))
         except SignalError as error:

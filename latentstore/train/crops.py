@@ -58,7 +58,10 @@ def read_images(folders: Sequence[Folder], mode: str, least: int, say: Callable[
         if not one.folder.is_dir():
             raise ArgumentError(f"{one.folder} is not a folder: the recipe must name folders of images.")
         before, small = len(images), 0
-        for item in list_folder(Location(one.folder))[0]:
+        items, _, passed = list_folder(Location(one.folder))
+        for kind, count in sorted(passed.items()):
+            say(f"passed over: {count:,} {kind}")
+        for item in items:
             try:
                 image = read_image(item.read(), mode)
             except ImageError as error:

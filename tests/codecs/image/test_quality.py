@@ -148,7 +148,7 @@ def test_nothing_can_be_limited_at_the_default_quality(codec: Codec) -> None:
 def test_no_image_is_warned_of_at_the_default_quality(name: str, kind: str, seed: int, effort: Any) -> None:
     codec = load_codec(name)
     image = drawn(kind, 48, 64, codec.in_channels, seed)
-    assert codec.compress_counted(image, effort=effort)[1] == 0
+    assert codec.compress_counted(image, effort=effort).limited == 0
     assert np.abs(codec.encode(image[None], effort=effort).astype(int)).max() <= 127
 
 
@@ -166,7 +166,8 @@ def test_limited_values_are_warned_of_where_the_codec_was_called(codec: Codec, e
                 call()
             assert len(seen) == 1
             assert seen[0].filename == __file__
-        groups, outliers = codec.compress_counted(image, 100, effort)
+        made = codec.compress_counted(image, 100, effort)
+        groups, outliers = made.groups, made.limited
         assert outliers > 0
         blob = codec.join_groups(groups, *image.shape[:2])
         assert np.abs(codec.read_latent(blob).astype(int)).max() == 127

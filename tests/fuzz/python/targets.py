@@ -31,7 +31,7 @@ from latentstore.loaders.manifest import StoreMeta, read_json, seal, seal_holds
 from latentstore.loaders.webdataset.layout import decode_index
 from latentstore.loaders.zarr import layout
 from latentstore.loaders.zarr.arrays import ArrayInfo
-from latentstore.sources.audio_files import audio_length
+from latentstore.sources.audio.files import audio_length
 
 SHA256 = bytes(range(32))
 

@@ -103,7 +103,9 @@ def test_files_that_are_no_images_are_named(images: Path, tmp_path: Path) -> Non
     said: list[str] = []
     api.fit(tmp_path, "mine", api.SHAPES["gray-f8c16"], rounds=0, say=said.append)
     left_out = [line for line in said if line.startswith("left out: ")]
-    assert [line.split(": ")[1] for line in left_out] == ["cut.png", "notes.txt"]
+    assert [line.split(": ")[1] for line in left_out] == ["cut.png"]
+    passed = [line for line in said if line.startswith("passed over: ")]
+    assert len(passed) == 2 and any("1 text" in line for line in passed)
     assert any(line.startswith("1 image, ") for line in said)
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_be_written_is_named_and_the_rest_goes_on(
     with open_writer(
         str(tmp_path / "x.zarr"), StoreSpec.of(codec, size=(16, 16), shard_samples=8, source="")
     ) as writer:  # type: ignore[arg-type]
-        groups = codec.compress_counted(pixels)[0]  # type: ignore[attr-defined]
+        groups = codec.compress_counted(pixels).groups  # type: ignore[attr-defined]
         writer.write_shard(0, [Sample(key, groups, 16, 16) for key in keys])
         writer.finish(1)
     done = export(str(tmp_path / "x.zarr"), str(tmp_path / "out"), progress=False)

@@ -166,7 +166,7 @@ def test_files_left_out_are_said(folder: Path) -> None:
     Image.fromarray(drawn("photo", 20, 100, 3)).save(folder / "images" / "small.png")
     said: list[str] = []
     train(folder / "recipe.toml", say=said.append)
-    assert any(line.startswith("left out: notes.txt: ") for line in said)
+    assert any(line.startswith("passed over: 1 text") for line in said)
     assert any(line.startswith("left out: 1 image of ") and "48 pixels" in line for line in said)
 
 

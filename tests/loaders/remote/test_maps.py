@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,20 @@ def place(tmp_path: Path) -> Location:
     return Location(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No maps of other tests."""
+    monkeypatch.setattr(maps, "_alive", {})
+    monkeypatch.setattr(maps, "_oldest", deque())
+    yield
+    gc.collect()
+
+
 @pytest.fixture
-def most(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Room for ten maps more than others have made before."""
-    gc.collect()
-    room = len(maps._alive) + 10
-    monkeypatch.setattr(maps, "most_maps", lambda: room)
-    yield room
-    gc.collect()
+def most(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Room for ten maps."""
+    monkeypatch.setattr(maps, "most_maps", lambda: 10)
+    return 10
 
 
 def test_old_maps_make_room(place: Location, most: int) -> None:

@@ -17,7 +17,7 @@ from plain_s3 import PlainS3
 
 import latentstore
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.remote import retry, waiting
+from latentstore.loaders.remote import client, retry, waiting
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.waiting import Waits
 
@@ -204,6 +204,7 @@ def test_a_stalled_server_is_named(
 ) -> None:
     monkeypatch.setattr(waiting, "TELL_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(client, "waits", Waits())  # other tests have been told of this bucket
     bucket.objects["x/a"] = b"1"
     bucket.stall = threading.Event()
     place = Location("s3://bucket/x", bucket.options)
