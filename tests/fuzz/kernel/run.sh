@@ -66,7 +66,7 @@ shared() {
     find "$build" -name '*.o' -not -name 'targets_*' -not -name seeded_fuzz_main.c.o
 }
 
-export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
+export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0:quarantine_size_mb=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
 
 seeded() {
     "$build/seeded" "${1:-10}" "${2:-1}"

@@ -116,8 +116,8 @@ static int8_t *random_latent(size_t size)
 static void random_shape(int adaptive, int *height, int *width)
 {
     static const int sides[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 45, 46, 64, 65, 127};
-    const int64_t last = at_most(sizeof sides / sizeof *sides - 1, 3);
-    const int64_t most = at_most(70, 5), long_side = at_most(3000, 16);
+    const int64_t last = at_most(sizeof sides / sizeof *sides - 1, 2);
+    const int64_t most = at_most(70, 4), long_side = at_most(3000, 12);
     *height = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
     *width = one_in(2) ? sides[between(0, last)] : (int)between(1, most);
     if (one_in(40))
@@ -272,7 +272,7 @@ static void optimise(const ls_coder *coder, int height, int width)
 static void together(const ls_coder *coder, int width)
 {
     const size_t n = (size_t)coder->channels, size = n * (size_t)width;
-    const int count = (int)between(0, size > 10000 ? 3 : at_most(20, 2)), wild = one_in(3);
+    const int count = (int)between(0, size > 10000 ? 3 : at_most(20, 1)), wild = one_in(3);
     int32_t *models = take((size_t)count * sizeof *models);
     int8_t *latents = take((size_t)count * size), *alone = take(size);
     float *coefficients = take((size_t)count * size * sizeof(float)), *weight_of = take((size_t)count * n * sizeof(float));

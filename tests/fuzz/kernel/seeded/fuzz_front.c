@@ -105,7 +105,7 @@ static void synthesise(uint8_t *pixels, struct image_size size, size_t positions
 void fuzz_front(void)
 {
     struct image_size size = {(size_t)between(1, at_most(40, 9)), (size_t)between(1, at_most(40, 9)),
-                              (int)between(1, at_most(MAX_COLOURS, 2))};
+                              (int)between(1, at_most(MAX_COLOURS, 1))};
     if (one_in(10))
         size.width = (size_t)between(1, at_most(2600, 40));
     const size_t area = size.height * size.width * (size_t)size.colours;
