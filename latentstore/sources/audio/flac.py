@@ -79,6 +79,8 @@ def _total(view: View, stream: _Stream, end: int) -> int | None:
     """
     tail = min(stream.frame_bytes, end - stream.start)
     data, sync = view.at(end - tail, tail), view.at(stream.start, 2)
+    if len(sync) < 2:
+        return None
     at, tries = len(data), CHECKSUMS
     while (at := data.rfind(sync, 0, at + 1)) >= 0:
         stops = _stops(data[at : at + MOST_HEADER_BYTES], stream)

@@ -218,3 +218,10 @@ def test_of_a_far_file_little_is_read() -> None:
         file = Counting(encoded(noise, 44100, format))
         assert audio_length(file, near=False).samples == 400_000
         assert file.count < share * len(file.getvalue())
+
+
+@pytest.mark.parametrize("frames", [b"\xff", b"\xff\xf8", b"\xff" * 50])
+def test_a_flac_file_of_next_to_no_frames_ends(frames: bytes) -> None:
+    head = encoded(chirp(1, 3000), 8000, "FLAC")[:42]
+    with pytest.raises(AudioError):
+        audio_length(io.BytesIO(head[:4] + b"\x80" + head[5:] + frames))
