@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from latentstore.codecs.artifact.container import MAX_BYTES
+from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.artifact.file import read_artifact
 from latentstore.codecs.audio.codec import AudioCodec
 from latentstore.codecs.codec import Codec
@@ -77,14 +77,7 @@ def load_codec(name_or_path: str | Path) -> Codec:
         )
     if "://" in name:
         raise ArgumentError(f"{name} is a URL: open it with latentstore.load_codec, and pass the codec itself.")
-    try:
-        with Path(name).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)  # a byte too many is refused for its size
-    except FileNotFoundError as error:
-        raise ArgumentError(f"There is no artifact {name}: the file is not there.") from error
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"The artifact {name} cannot be read: {error}.") from error
-    return codec_from_bytes(content, name)
+    return codec_from_bytes(read_file(name, "artifact"), name)
 
 
 def codec_from_bytes(content: bytes, where: str = "the artifact") -> Codec:

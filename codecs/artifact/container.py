@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from latentstore.codecs.artifact.checks import short, whole
-from latentstore.codecs.errors import ArtifactError, UnsupportedVersionError
+from latentstore.codecs.errors import ArgumentError, ArtifactError, UnsupportedVersionError
 
-__all__ = ["MAX_BYTES", "Array", "pack", "unpack"]
+__all__ = ["MAX_BYTES", "Array", "pack", "read_file", "unpack"]
 
 MAX_BYTES = 64 << 20
 
@@ -28,6 +29,20 @@ def pack(key: str, version: int, facts: Mapping[str, Any], tensors: Mapping[str,
     """The bytes of a file; the same facts and tensors give the same bytes. key: the facts' name in the metadata."""
     text = json.dumps({"version": version, **facts}, sort_keys=True, ensure_ascii=False)
     return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={key: text})
+
+
+def read_file(path: str | Path, what: str) -> bytes:
+    """The bytes of a local file. what: "artifact" or "decoder", for messages.
+
+    ArgumentError if there is no such file; ArtifactError if it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)  # a byte too many is refused for its size
+    except FileNotFoundError as error:
+        raise ArgumentError(f"There is no {what} {path}: the file is not there.") from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"The {what} {path} cannot be read: {error}.") from error
 
 
 def unpack(content: bytes, where: str, key: str, version: int, what: str) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.artifact.container import MAX_BYTES
+from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.artifact.decoder import DecoderFile, read_decoder
-from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.network import Network
 
 __all__ = ["LINEAR", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
@@ -90,14 +90,7 @@ def _spans(length: int) -> Iterator[tuple[int, int]]:
 
 def load_decoder(path: str | Path) -> Decoder:
     """The decoder of a file. ArgumentError if there is no such file; ArtifactError if it is not a decoder."""
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)  # a byte too many is refused for its size
-    except FileNotFoundError as error:
-        raise ArgumentError(f"There is no decoder {path}: the file is not there.") from error
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"The decoder {path} cannot be read: {error}.") from error
-    return Decoder(read_decoder(content, str(path)))
+    return Decoder(read_decoder(read_file(path, "decoder"), str(path)))
 
 
 def shipped_decoders(codec_sha256: str) -> dict[str, Decoder]:

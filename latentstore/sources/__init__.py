@@ -87,7 +87,7 @@ def open_source(
     extensions = _EXTENSIONS[modality.name]
     tars = find_tars(url, options, extensions, without)
     if tars is not None:
-        items, passed, told = list_tars(tars, extensions, modality.nouns.one, member)
+        items, passed, told = list_tars(tars, extensions, modality, member)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
         kind, passed = "zarr", {}

@@ -44,7 +44,7 @@ class Kind:
 
     many: their noun. names: of arrays that are meant, the best first. axes: their number, without and with channels.
     channels: the most there may be. types: dtypes, by name, or "b" or "f" for all bools or floats. shapes, said: the
-    shapes and the types, for messages.
+    shapes and the types, for messages. has_white: floats have a value that is white. has_rate: signals have a rate.
     """
 
     many: str
@@ -54,6 +54,8 @@ class Kind:
     types: tuple[str, ...]
     shapes: str
     said: str
+    has_white: bool = False
+    has_rate: bool = False
 
     def channels_first(self, shape: tuple[int, ...]) -> bool:
         """Whether channels are the second axis. If both the second and the last could be, they are the last."""
@@ -68,11 +70,12 @@ class Kind:
 IMAGES = Kind(
     "images", ("images", "image", "images", "img", "data", "x"), (3, 4), 4, ("b", "f", "uint8", "uint16"),
     "(N, H, W), (N, H, W, C) and (N, C, H, W) with C from 1 to 4", "bool, uint8, uint16 and floats are images",
+    has_white=True,
 )  # fmt: skip
 WAVEFORMS = Kind(
     "waveforms", ("audio", "waveforms", "waveform", "clips", "signals", "data", "x"), (2, 3), 16,
     ("f", "int16", "int32"), "(N, n), (N, n, inputs) and (N, inputs, n) with inputs from 1 to 16",
-    "floats, int16 and int32 are waveforms",
+    "floats, int16 and int32 are waveforms", has_rate=True,
 )  # fmt: skip
 # The signals of a chunk are decoded together, once. Where a chunk is larger than this, they are read one by one.
 BLOCK_BYTES = 256 << 20
@@ -170,13 +173,13 @@ def list_array(location: Location, kind: Kind = IMAGES, rate: int | None = None)
     count = array.shape[0]
     where = f"{url}/{name}" if name else url
     told: tuple[Told, ...] = ()
-    if kind is IMAGES and array.dtype.kind == "f":
+    if kind.has_white and array.dtype.kind == "f":
         source.white = _white(location, where, array, {**node.attrs, **array.attrs})
         told = (Told(FLOATS[source.white].kind, count),)
     columns = {key: values for key, other in sorted(arrays.items()) if (values := _column(location, other, count))}
     if "label" not in columns and "labels" in columns:
         columns["label"] = columns.pop("labels")
-    if kind is WAVEFORMS:
+    if kind.has_rate:
         columns["rate"] = _rates(url, columns, {**node.attrs, **array.attrs}, rate, count)
     wanted = columns.pop("key", None) or [f"{i:0{max(6, len(str(count - 1)))}d}" for i in range(count)]
     keys = unique_keys((key_of(str(key)), "") for key in wanted)

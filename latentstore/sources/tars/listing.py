@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.modality import Modality
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.remarks import Remark, Told, tally
@@ -47,12 +48,12 @@ class _Tar:
 
 
 def list_tars(
-    tars: Sequence[tuple[Location, str]], extensions: Collection[str], one: str, member: str | None = None
+    tars: Sequence[tuple[Location, str]], extensions: Collection[str], modality: Modality, member: str | None = None
 ) -> tuple[list[Item], dict[str, int], tuple[Told, ...]]:
     """List tars, each a folder and a name in it.
 
     Returns the items in the order of the tars, how many members are passed over, by kind, and what the report tells.
-    extensions: of the members that are signals. one: "image" or "recording", for messages. member: the extension of
+    extensions: of the members that are signals. modality: of these signals. member: the extension of
     the members that are signals, where the user has named it. StoreError if a tar cannot be read; ArgumentError if it
     is compressed, or if in no sample it can be told which member is the signal.
     """
@@ -61,7 +62,7 @@ def list_tars(
     rows: list[tuple[Location, str, _Sample, Member | None, str]] = []
     for (location, tar), found in zip(tars, scanned, strict=True):
         for sample in found.samples:
-            signal, reason = _signal(sample.members, extensions, one, member)
+            signal, reason = _signal(sample.members, extensions, modality, member)
             wrong = sample.wrong or next((m.reason for m in sample.members if m.reason), "") or reason
             rows.append((location, tar, sample, None if wrong else signal, wrong))
         if found.broken:
@@ -103,7 +104,7 @@ SEVERAL = "could each be the"
 
 
 def _signal(
-    members: Sequence[Member], extensions: Collection[str], one: str, wanted: str | None
+    members: Sequence[Member], extensions: Collection[str], modality: Modality, wanted: str | None
 ) -> tuple[Member | None, str]:
     """The member that is the signal; or None and why."""
     if wanted is not None:
@@ -113,13 +114,13 @@ def _signal(
         # image.png is the image even where mask.seg.png lies beside it
         found = [m for m in members if m.extension in extensions]
         found = found or [m for m in members if m.extension.rpartition(".")[2] in extensions]
-        said = f"the sample has no {one} among its members"
+        said = f"the sample has no {modality.nouns.one} among its members"
     if len(found) == 1:
         return found[0], ""
     if found:
         named = ", ".join(f".{m.extension}" for m in found)
-        word = "image_member" if one == "image" else "audio_member"
-        return None, f"its members {named} {SEVERAL} {one}; say by {word} which extension is meant"
+        could = f"its members {named} {SEVERAL} {modality.nouns.one}"
+        return None, f"{could}; say by {modality.name}_member which extension is meant"
     has = ", ".join(m.extension or "one without extension" for m in members)
     return None, f"{said} ({has})"
 
