@@ -21,11 +21,11 @@ from latentstore.codecs.arguments import require_flag, require_number, whole_num
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.batch import Collate
-from latentstore.loaders.buckets import Buckets, pooled
 from latentstore.loaders.dataset import LatentDataset
-from latentstore.loaders.order import EpochOrder, RankSlice, SampleOrder
-from latentstore.loaders.place import Course, Place, Reading
-from latentstore.loaders.ranks import found_ranks, given_ranks
+from latentstore.loaders.epoch.buckets import Buckets, pooled
+from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
+from latentstore.loaders.epoch.place import Course, Place, Reading
+from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.remote.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class LatentLoader:
     Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
     "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
     are padded with zeros: "lengths" is int64 (b,), and "mask", bool (b, longest), is True where there is audio.
-    Shuffled batches are then made of samples of similar lengths (`loaders.buckets`), and `padding` says how much is
-    padded.
+    Shuffled batches are then made of samples of similar lengths (`loaders.epoch.buckets`), and `padding` says how much
+    is padded.
 
     Each iterator is one pass over one epoch. The epoch is over when its last batch has been handed out. Where a pass
     was left early, the next pass begins the next epoch. An iterator that is let go after one batch was only a look: it
@@ -417,7 +417,7 @@ class Announced:
 
 
 def _order_of(shuffle: Any) -> str:
-    """The kind of order, of `loaders.order.ORDERS`."""
+    """The kind of order, of `loaders.epoch.order.ORDERS`."""
     if isinstance(shuffle, bool | np.bool_):
         return "full" if shuffle else "none"
     if not isinstance(shuffle, str) or shuffle != "block":

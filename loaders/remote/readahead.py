@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from latentstore.loaders.order import EpochOrder
+from latentstore.loaders.epoch.order import EpochOrder
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class ReadAhead:
     """Keeps the shards in memory that one pass over an epoch needs now or next. Thread-safe.
 
-    A window is a run of shards that are shuffled together (`loaders.order`). In memory are the windows of the batches
-    that are being made, and with `ahead` the next one. Local stores are mapped and a full shuffle has no windows: for
-    those, nothing is kept.
+    A window is a run of shards that are shuffled together (`loaders.epoch.order`). In memory are the windows of the
+    batches that are being made, and with `ahead` the next one. Local stores are mapped and a full shuffle has no
+    windows: for those, nothing is kept.
 
     first, last: the windows that this pass reads, in order. Windows before `first` may come after `last`: there a rank
     repeats the beginning of the epoch.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentstore.loaders.order import SampleOrder, permute, round_keys
+from latentstore.loaders.epoch.order import SampleOrder, permute, round_keys
 
 # Measured on lengths from 0.3 to 10 s, log-normal as those of speech, in batches of 64: 63 % of a batch is padding
 # without sorting, 7 % with pools of 16 batches, 4 % with 32, 2 % with 64. Small pools keep more of the shuffle.

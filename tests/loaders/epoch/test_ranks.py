@@ -17,7 +17,7 @@ from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders import LatentLoader
-from latentstore.loaders.ranks import found_ranks, given_ranks
+from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 
 PROGRAM = """
 import json, sys; sys.path[:0] = sys.argv[3:]

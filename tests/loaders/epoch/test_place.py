@@ -1,4 +1,4 @@
-"""loaders/place.py through the loader: when an epoch is over, and which of several iterators has the loader's place."""
+"""loaders/epoch/place.py through the loader: when an epoch is over, and which iterator has the loader's place."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ ORDERS = ("none", "full", "block")
 # About 26,000 images of 256 x 256 pixels (32 MB a shard). For a model this is as good as a full shuffle, and two
 # windows fit into memory.
 WINDOW_SHARDS = 4
-# Eight rounds are visibly uneven below ten samples (tests/loaders/test_order.py). Sixteen are not, and take 80 ns a
-# sample.
+# Eight rounds are visibly uneven below ten samples (tests/loaders/epoch/test_order.py). Sixteen are not, and take 80 ns
+# a sample.
 _ROUNDS = 16
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

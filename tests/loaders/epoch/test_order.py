@@ -1,4 +1,4 @@
-"""loaders/order.py: exact cover, good mixing, the same answer however it is asked."""
+"""loaders/epoch/order.py: exact cover, good mixing, the same answer however it is asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.order import ORDERS, RankSlice, SampleOrder, permute, round_keys
+from latentstore.loaders.epoch.order import ORDERS, RankSlice, SampleOrder, permute, round_keys
 
 sizes = st.lists(st.integers(0, 40), min_size=0, max_size=12)
 

@@ -1,4 +1,4 @@
-"""loaders/buckets.py: every sample once, like lengths together, the same whoever asks and in whatever order."""
+"""loaders/epoch/buckets.py: every sample once, like lengths together, the same whoever asks and in whatever order."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentstore.loaders.buckets import POOL_BATCHES, Buckets
-from latentstore.loaders.order import SampleOrder
+from latentstore.loaders.epoch.buckets import POOL_BATCHES, Buckets
+from latentstore.loaders.epoch.order import SampleOrder
 
 LENGTHS = np.random.default_rng(3).integers(1, 1000, 5000)
 

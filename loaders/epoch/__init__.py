@@ -1,0 +1,1 @@
+"""Epochs: their order, the part of each rank, batches of similar samples, and the place in them."""
