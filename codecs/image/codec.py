@@ -25,6 +25,7 @@ from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS, require_image, require_size
+from latentstore.codecs.image.refined import refinement
 from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
 from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.modality import IMAGE
@@ -122,8 +123,8 @@ class ImageCodec(Codec):
         channels: how many of the first channels are used; None is all that are given.
         quality: the one at which the latents were encoded.
         size: (H, W) of the images. It is needed where their sides are not multiples of 8.
-        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one is
-            slower, and its last bits depend on the machine. The latents are the same for all.
+        decoder: "linear", the name of a trained decoder ("small" or "large"), or what `load_decoder` gives. A trained
+            one is slower, and its last bits depend on the machine. The latents are the same for all.
         """
         codes = np.asarray(latents)
         if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
@@ -284,7 +285,7 @@ class ImageCodec(Codec):
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
             return self._to_image(latent, quality, size)
-        planes = decoder.refinement(latent, self.step(quality))
+        planes = refinement(decoder, latent, self.step(quality), self.classes)
         planes += self.planes(latent, quality)
         return projection.planes_to_image(planes, size)
 

@@ -16,6 +16,8 @@ from tiny_decoders import tiny_parts
 import latentstore
 from latentstore.codecs.artifact.decoder import make_decoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError
+from latentstore.codecs.image.refined import refinement
+from latentstore.codecs.image.symmetry import SymmetryClass, transform_image, transform_planes
 from latentstore.codecs.neural import decoder as module
 from latentstore.codecs.neural import network
 from latentstore.codecs.neural.decoder import Decoder, load_decoder, shipped_decoders
@@ -69,6 +71,31 @@ def test_where_it_was_not_trained_the_linear_one_decodes(codec: Any, tiny: Decod
         np.testing.assert_array_equal(codec.decompress(blob, kept, tiny), codec.decompress(blob, kept))
 
 
+def test_the_mean_over_orientations_turns_with_the_image(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
+    """One pass does not; the mean does, up to the order of sums."""
+    large = Decoder(tiny.file, averages=True)
+    latent = codec.encode(image[None, :96, :128])
+    turned = codec.transform(latent, "rot90")
+    apart = {}
+    for one in (tiny, large):
+        first, second = (codec.decode(each, decoder=one)[0].astype(int) for each in (latent, turned))
+        apart[one] = np.abs(transform_image(first, "rot90") - second)
+    assert (apart[tiny] > 0).mean() > 0.05
+    assert apart[large].max() <= 1 and (apart[large] > 0).mean() < 0.01
+    again = pickle.loads(pickle.dumps(large))
+    assert (again.name, again.averages) == ("large", True)
+
+
+def test_the_mean_takes_a_prefix_that_ends_inside_a_pair(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
+    kept = int(np.flatnonzero(codec.classes[13:] == SymmetryClass.EO)[0]) + 14
+    latent = codec.encode(image[None])[0, :kept]
+    planes = refinement(Decoder(tiny.file, averages=True), latent, codec.step(), codec.classes)
+    flat = latent[:, ::-1]  # by hand, one of the eight
+    flat = np.where(np.isin(codec.classes[:kept], (2, 3, 5))[:, None, None], -flat, flat)
+    again = refinement(Decoder(tiny.file, averages=True), flat, codec.step(), codec.classes)
+    np.testing.assert_allclose(transform_planes(again, "flip_v"), planes, rtol=0, atol=1e-3)
+
+
 def test_gray_images_have_decoders_too(image: np.ndarray) -> None:
     gray = latentstore.load_codec("gray-f8c16")
     own = Decoder(module.read_decoder(make_decoder(*tiny_parts(gray))))
@@ -79,7 +106,7 @@ def test_gray_images_have_decoders_too(image: np.ndarray) -> None:
 def test_the_shipped_decoder_gains(codec: Any) -> None:
     """On an image that it has never seen."""
     shipped = shipped_decoders(codec.sha256)
-    assert list(shipped) == ["small"]
+    assert sorted(shipped) == ["large", "small"]
     assert {"trained on", "licence", "measured"} <= set(shipped["small"].card)
     assert len(shipped["small"].file.content) < 4_000_000
     assert shipped["small"].file.shape.operations / 64 <= 12_000
