@@ -5,7 +5,6 @@ The answers of those packages stand in tests/data/checkpoints; make.py there say
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import foreign_checkpoints
@@ -21,14 +20,14 @@ from latentstore.foreign.packets import analysis, synthesis
 torch = foreign_checkpoints.torch
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=sorted(CASES), scope="module")
 def name(request: Any) -> str:
     return request.param
 
 
-@pytest.fixture
-def codec(name: str, tmp_path: Path) -> Any:
-    return latentstore.load_codec(foreign_checkpoints.write(tmp_path, name))
+@pytest.fixture(scope="module")
+def codec(name: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return latentstore.load_codec(foreign_checkpoints.write(tmp_path_factory.mktemp("checkpoint"), name))
 
 
 def test_latents_are_those_of_the_authors_package(codec: Any, name: str) -> None:
