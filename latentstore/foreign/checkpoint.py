@@ -72,7 +72,8 @@ def load_torch() -> Any:
         import torch
     except ImportError as error:
         raise LatentstoreError(
-            'The networks of these checkpoints run in torch, which is not installed: pip install "latentstore[checkpoints]".'
+            "The networks of these checkpoints run in torch, which is not installed: "
+            'pip install "latentstore[checkpoints]".'
         ) from error
     return torch
 
