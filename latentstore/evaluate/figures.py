@@ -6,10 +6,10 @@ import math
 import os
 import platform
 from dataclasses import asdict
+from importlib import metadata
 from typing import Any
 
 import numpy as np
-import PIL
 
 from latentstore.evaluate.api import Evaluation
 from latentstore.version import __version__
@@ -35,7 +35,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "pillow": PIL.__version__,
+            **{name: found for name in ("pillow", "imagecodecs", "soundfile") if (found := _installed(name))},
         },
         "modality": evaluation.modality.name,
         "codecs": evaluation.codecs,
@@ -58,6 +58,13 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "passed_over": dict(evaluation.passed_over),
     }
     return {key: _plain(value) for key, value in found.items()}
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -79,16 +79,15 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.conv_in = nn.Conv2d(inputs, width, 3, padding=1)
         self.mid_block = _Middle(width)
-        stages = nn.ModuleList([_Stage(width, 3 if decoder else 2)])
-        self.stages_first = not decoder
-        setattr(self, "up_blocks" if decoder else "down_blocks", stages)
+        if decoder:
+            self.up_blocks = nn.ModuleList([_Stage(width, 3)])
+        else:
+            self.down_blocks = nn.ModuleList([_Stage(width, 2)])
+        self.decoder = decoder
         self.conv_norm_out = _norm(width)
         self.conv_out = nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv_in(x)
-        if self.stages_first:
-            x = self.mid_block(self.down_blocks[0](x))
-        else:
-            x = self.up_blocks[0](self.mid_block(x))
+        x = self.up_blocks[0](self.mid_block(x)) if self.decoder else self.mid_block(self.down_blocks[0](x))
         return self.conv_out(functional.silu(self.conv_norm_out(x)))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentstore.codecs.artifact.checks import short
+from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.foreign.autoencoder import Autoencoder
 from latentstore.foreign.checkpoint import read_checkpoint
@@ -58,13 +58,13 @@ class Walloc(ForeignCodec):
             limited(facts, "latent_dim", "channels", where),
         )
         bits, lightweight = facts.get("latent_bits"), facts.get("lightweight_encode")
-        if isinstance(bits, bool) or bits not in range(2, 9):
+        if not whole(bits, 2, 8):
             raise ArtifactError(f"{where}: latent_bits is {short(bits)}, not 2 to 8.")
         if not isinstance(lightweight, bool):
             raise ArtifactError(f"{where}: lightweight_encode is {short(lightweight)}, neither true nor false.")
         encoder_width = None if lightweight else limited(facts, "Ne", "width", where)
         decoder_width = limited(facts, "Nd", "width", where)
-        largest = 2 ** (bits - 1) - 1
+        largest = 2 ** (int(facts["latent_bits"]) - 1) - 1
         self._scale = largest / DEVIATIONS * math.sqrt(2)
         self._reach = 2 * (largest + 0.5 - 1e-3)
         state = without_filters(read_checkpoint(path, "model_state_dict").weights, path)

@@ -32,7 +32,8 @@ MOST_PSNR = 99.0
 class CurvePoint:
     """One codec at one setting: means over the images.
 
-    ms_ssim, ssim: NaN where images are too small. encode_mp_s, decode_mp_s: millions of pixels a second, one thread.
+    ms_ssim, ssim: of images that are large enough; NaN without any. encode_mp_s, decode_mp_s: millions of pixels a
+    second, one thread.
     """
 
     setting: str
@@ -147,8 +148,15 @@ def _peer_coding(peer: ImagePeer, level: int) -> Coding:
 
 
 def _point(setting: str, rows: npt.NDArray[np.float64]) -> CurvePoint:
-    means, total = rows.mean(0), rows.sum(0)
-    return CurvePoint(setting, *(float(x) for x in means[:4]), *(float(total[4] / x / 1e6) for x in total[5:]))
+    pixels, *seconds = rows[:, 4:].sum(0)
+    means = [_mean(column) for column in rows[:, :4].T]
+    return CurvePoint(setting, *means, *(float(pixels / spent / 1e6) for spent in seconds))
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """The mean of what is a number: small images have no SSIM, with any codec."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _rates(points: list[CurvePoint], figure: str) -> list[tuple[float, float]]:

@@ -37,7 +37,7 @@ def psnr(first: Uint8s, second: Uint8s) -> float:
 def similarity(first: Uint8s, second: Uint8s) -> tuple[float, float]:
     """SSIM and MS-SSIM of two images uint8 (H, W, C), at most 1.
 
-    SSIM is NaN if a side has less than 11 pixels, and MS-SSIM if one has less than 161.
+    SSIM is NaN if a side has less than 11 pixels, and MS-SSIM if one has less than 176.
     """
     a, b = (np.moveaxis(image.astype(np.float32) - MIDDLE, -1, 0) for image in (first, second))
     ssim, product = float("nan"), np.ones(len(a))

@@ -95,7 +95,7 @@ def _legend(curves: Sequence[Facts]) -> str:
 
 
 def _key(kind: int) -> str:
-    return f'<svg viewBox="0 0 14 14" style="width:14px" aria-hidden="true">{mark(kind, 7, 7)}</svg>'
+    return f'<svg class="key" viewBox="0 0 14 14" aria-hidden="true">{mark(kind, 7, 7)}</svg>'
 
 
 def _rates(curves: Sequence[Facts]) -> str:

@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent.parent / "support"))
+SUPPORT = FOLDER.parent.parent / "support"
+sys.path[:0] = [str(SUPPORT), str(SUPPORT / "checkpoints")]
 
 
 def _stand_in(name: str, **members: object) -> None:
