@@ -6,8 +6,10 @@ which holds a configuration. Anything else is refused. No byte of it runs as cod
 
 from __future__ import annotations
 
+import os
 import pickle
 import pickletools
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "fill", "load_torch", "read_checkpoint"]
 
 MAX_BYTES = 4 << 30
-MAX_PICKLE_BYTES = 256 << 20
+MAX_PICKLE_BYTES = 64 << 20
 """The pickle holds the names and shapes of tensors, and the log of a training run: a number for each step."""
 LONGEST_NAME = 100
 
@@ -45,6 +47,18 @@ _MALFORMED = (
     pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError,
     AssertionError, ArithmeticError, OSError, zipfile.BadZipFile,
 )  # fmt: skip
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # A lock that another thread of the parent held would never be released in the child.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Ignored:
@@ -166,15 +180,16 @@ def _globals(content: IO[bytes]) -> Iterator[str]:
 
 def _load(torch: Any, file: IO[bytes], asked: set[str]) -> Any:
     allowed: list[Any] = [SimpleNamespace] if _CONFIGURATION in asked else []
-    # Only where they are asked for: torch keeps one list of them for the whole process.
+    # Only where they are asked for: torch keeps one list of what is allowed for the whole process.
     allowed += [(_Ignored, name) for name in _NUMBERS if name in asked]
-    with torch.serialization.safe_globals(allowed):
+    # A call that ends in another thread would take the classes from the list.
+    with _lock, torch.serialization.safe_globals(allowed):
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _check_weights(torch: Any, state: Mapping[Any, Any], sizes: Counter[int], path: Path) -> None:
     for name, tensor in state.items():
-        if not isinstance(name, str) or type(tensor) is not torch.Tensor:
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ArtifactError(f"{path}: the weight {short(name)} is no tensor but {type(tensor).__name__}.")
         if not tensor.is_contiguous() or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ArtifactError(f"{path}: {name[:LONGEST_NAME]!r} claims more numbers than the file holds.")

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from latentstore.codecs.artifact.checks import short
+from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import ArtifactError
 from latentstore.foreign.attention import AttentionStage
 from latentstore.foreign.checkpoint import read_checkpoint
@@ -56,11 +56,11 @@ class LiveCodec(ForeignCodec):
         if config is None:
             raise ArtifactError(f"{path} holds no configuration under 'config': it is not a checkpoint of livecodec.")
         reduction = config.get("F")
-        if isinstance(reduction, bool) or reduction not in [2**level for level in range(1, MOST["levels"] + 1)]:
+        if not whole(reduction, 2, LONGEST_REDUCTION) or reduction & (reduction - 1):
             raise ArtifactError(f"{path}: F is {short(reduction)}, not a power of two from 2 to {LONGEST_REDUCTION}.")
         shape = Shape(
             limited(config, "input_channels", "input_channels", path),
-            int(reduction).bit_length() - 1,
+            reduction.bit_length() - 1,
             limited(config, "latent_dim", "channels", path),
         )
         state = without_filters(found.weights, path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from torch_or_skip import torch
 
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
+    torch = pytest.importorskip("torch")  # here, because a conftest that skips is an error
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

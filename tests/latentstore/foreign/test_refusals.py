@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,6 +152,34 @@ def test_compressed_parts_are_refused(tmp_path: Path) -> None:
     refused(name, "compressed parts")
 
 
+def test_weights_that_claim_more_bytes_than_there_are_are_refused(tmp_path: Path) -> None:
+    name = foreign_checkpoints.write(tmp_path, "light")
+    for part in ("data/0", "data/5"):
+        with zipfile.ZipFile(tmp_path / "light.pth") as archive:
+            whole = archive.read(next(name for name in archive.namelist() if name.endswith(part)))
+        replaced(tmp_path / "light.pth", part, whole[: len(whole) // 2])
+        refused(name, "is not a checkpoint|claim more bytes|claims more numbers")
+        replaced(tmp_path / "light.pth", part, whole)
+    assert latentstore.load_codec(name).channels == 12
+
+
+def test_two_threads_load_at_once(tmp_path: Path) -> None:
+    name = foreign_checkpoints.write(tmp_path, "light")
+    with ThreadPoolExecutor(4) as pool:
+        assert {codec.sha256 for codec in pool.map(latentstore.load_codec, [name] * 12)} == {
+            latentstore.load_codec(name).sha256
+        }
+
+
+def test_parameters_and_half_precision_are_weights_too(tmp_path: Path) -> None:
+    def change(content: State) -> None:
+        weights = content["state_dict"]
+        content["state_dict"] = {name: torch.nn.Parameter(tensor.half()) for name, tensor in weights.items()}
+
+    codec = latentstore.load_codec(changed(tmp_path, "heavy", change))
+    assert codec.decode(np.zeros((1, 8, 2, 2), np.int8)).shape == (1, 16, 16, 1)
+
+
 # configurations and weights
 
 
@@ -189,6 +218,8 @@ def test_a_walloc_configuration_that_is_no_json_object_is_refused(content: bytes
         ({"F": 3}, "F is 3, not a power of two"),
         ({"F": 8}, "has the shape|contradicts itself|lacks"),
         ({"F": [4]}, r"F is \[4\]"),
+        ({"F": torch.ones(3)}, "F is tensor"),
+        ({"F": 4.0}, "F is 4.0"),
         ({"latent_dim": -1}, "latent_dim is -1"),
         ({"latent_dim": 16}, "has the shape"),
         ({"input_channels": "3"}, "input_channels is '3'"),
