@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from latentstore.codecs.image.codec import ImageCodec
     from latentstore.codecs.neural.decoder import Decoder, load_decoder
     from latentstore.conversion.api import convert
-    from latentstore.loaders.artifacts import load_codec
+    from latentstore.foreign.load import load_codec
     from latentstore.loaders.dataset import open
 
 __all__ = [
@@ -73,7 +73,7 @@ _HOME = {
     "Decoder": "latentstore.codecs.neural.decoder",
     "ImageCodec": "latentstore.codecs.image.codec",
     "convert": "latentstore.conversion.api",
-    "load_codec": "latentstore.loaders.artifacts",
+    "load_codec": "latentstore.foreign.load",
     "load_decoder": "latentstore.codecs.neural.decoder",
     "open": "latentstore.loaders.dataset",
 }

@@ -13,7 +13,10 @@ from latentstore.codecs.load import load_codec as load_local
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 
-__all__ = ["load_codec"]
+__all__ = ["FOREIGN", "load_codec"]
+
+FOREIGN = ("walloc", "livecodec")
+"""Packages whose checkpoints `latentstore.load_codec` opens, "walloc:PATH". They make no blobs, and so no stores."""
 
 
 def load_codec(name_or_url: str | Path, storage_options: dict[str, Any] | None = None) -> Codec:
@@ -22,6 +25,11 @@ def load_codec(name_or_url: str | Path, storage_options: dict[str, Any] | None =
     ArgumentError if there is no such name or file; ArtifactError if it cannot be read or is not an artifact.
     """
     name = str(name_or_url)
+    if name.partition(":")[0] in FOREIGN:
+        raise ArgumentError(
+            f"{name} is a checkpoint of another package: latentstore.load_codec encodes and decodes with it, but a "
+            "store needs an artifact with an entropy coder, which a checkpoint has not."
+        )
     if "://" not in name or not name.endswith(SUFFIX):
         return load_local(name)
     folder, _, file = name.rpartition("/")

@@ -66,7 +66,7 @@ class Ours:
 
 def levels(ours: Ours, bars: common.Bars) -> None:
     """The default quality, of the recordings as they are and made louder or quieter."""
-    from latentstore.evaluate.audio_metrics import si_sdr
+    from latentstore.evaluate.audio.metrics import si_sdr
 
     rows, ratios = [], {}
     for decibel in (None, *LEVELS):

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.images.rate_distortion import QUALITIES, Point, bd_rate, measure
+from benchmarks.images.rate_distortion import QUALITIES, measure
 from benchmarks.support import peers
+from latentstore.evaluate.bd_rate import Point, bd_rate
 
 PREFIXES = (12, 24, 48)
 # Mean over the prefixes at the default quality, in dB.

@@ -13,12 +13,11 @@ from benchmarks.support import common  # isort: skip  (before numpy)
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from benchmarks.support import peers
+from latentstore.evaluate.bd_rate import Point, bd_rate
 
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
-Point = tuple[float, float]
 
 
 def measure(
@@ -33,19 +32,6 @@ def measure(
         points.append((8 * len(blob) / (image.shape[0] * image.shape[1]), common.psnr(decode(blob), image)))
     bpp, db = np.mean(points, axis=0)
     return float(bpp), float(db)
-
-
-def bd_rate(curve: Sequence[Point], reference: Sequence[Point]) -> float:
-    """Per cent of bits that `curve` takes more than `reference` at equal PSNR."""
-    (a, a_low, a_high), (r, r_low, r_high) = _log_rate(curve), _log_rate(reference)
-    low, high = max(a_low, r_low), min(a_high, r_high)
-    return float(100 * (np.exp((a.integrate(low, high) - r.integrate(low, high)) / (high - low)) - 1))
-
-
-def _log_rate(curve: Sequence[Point]) -> tuple[PchipInterpolator, float, float]:
-    points = sorted(set(curve), key=lambda point: point[1])
-    db = [point[1] for point in points]
-    return PchipInterpolator(db, [np.log(point[0]) for point in points]), db[0], db[-1]
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ from latentstore.conversion.api import convert
 from latentstore.demo.audio_sheet import Cell, draw_audio_sheet
 from latentstore.demo.stages import own_folder, seconds_of, stream
 from latentstore.demo.synthesis import chords, speech_like
-from latentstore.evaluate.audio_metrics import aligned, psnr, snr
-from latentstore.evaluate.audio_peers import LEVELS, PEERS
+from latentstore.evaluate.audio.metrics import aligned, psnr, snr
+from latentstore.evaluate.audio.peers import LEVELS, PEERS
 from latentstore.evaluate.equal_bytes import nearest_bytes
 from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress, megabytes

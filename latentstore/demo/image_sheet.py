@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.evaluate.image_peers import psnr
+from latentstore.evaluate.images.metrics import psnr
 
 if TYPE_CHECKING:
     from PIL.Image import Image

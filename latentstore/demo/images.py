@@ -19,8 +19,9 @@ from PIL import Image
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.conversion.api import convert
 from latentstore.demo.image_sheet import draw_sheet
+from latentstore.demo.jpeg_match import match_jpeg
 from latentstore.demo.stages import own_folder, seconds_of, stream
-from latentstore.evaluate.image_peers import match_jpeg, psnr
+from latentstore.evaluate.images.metrics import psnr
 from latentstore.loaders.dataset import open as open_store
 from latentstore.progress import Progress, megabytes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.codecs.modality import Modality
 from latentstore.codecs.neural.decoder import LINEAR, Decoder
-from latentstore.evaluate.audio_scores import AudioScorer
-from latentstore.evaluate.image_scores import ImageScorer
+from latentstore.evaluate.audio.scores import AudioScorer
+from latentstore.evaluate.images.crops import Crop
+from latentstore.evaluate.images.curves import REFERENCE, Curve
+from latentstore.evaluate.images.scores import ImageScorer
 from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.loaders.artifacts import load_codec
 from latentstore.progress import Progress, counted, printable
@@ -36,7 +38,7 @@ class Evaluation:
 
     scores: those of one entry follow each other, ours first. failures: (path, reason) of entries that cannot be read.
     chosen: why this codec, where `evaluate` chose it. passed_over: how many entries are no part of the data set, by
-    what they are.
+    what they are. curves, crops: of images, if they were asked for. missing: codecs that are not installed, and why.
     """
 
     modality: Modality
@@ -45,6 +47,9 @@ class Evaluation:
     failures: list[tuple[str, str]]
     chosen: str = ""
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+    crops: list[Crop] = field(default_factory=list)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def codecs(self) -> list[str]:
@@ -103,13 +108,15 @@ class Evaluation:
         )
         passed = [f"passed over: {count:,} {kind}" for kind, count in sorted(self.passed_over.items())]
         chosen = [self.chosen] if self.chosen else []
-        return "\n".join([*lines, "", *chosen, *self._covered(), *self.scorer.notes(), *unequal, *passed])
+        curves = ["", *_aligned(_curve_rows(self.curves))] if self.curves else []
+        return "\n".join([*lines, *curves, "", *chosen, *self._covered(), *self.scorer.notes(), *unequal, *passed])
 
     def _cells(self, scores: list[Score], ours: int, figures: Iterable[float]) -> list[str]:
         """The cells of a row after its name. ours: bytes that all of these together should equal."""
         size, units = sum(score.bytes for score in scores), sum(score.units for score in scores)
         mark = "*" if abs(size - ours) > EQUAL * ours else " "
-        shown = [f"{self.scorer.size(size, units):.2f}", *("none" if np.isnan(x) else f"{x:.2f}" for x in figures)]
+        digits = zip(figures, self.scorer.digits, strict=True)
+        shown = [f"{self.scorer.size(size, units):.2f}", *("none" if np.isnan(x) else f"{x:.{n}f}" for x, n in digits)]
         return [scores[0].codec, f"{size / len(scores) / 1e3:.1f}{mark}", *shown]
 
 
@@ -120,16 +127,21 @@ def evaluate(
     quality: int | None = None,
     channels: int | None = None,
     decoder: str | Decoder = LINEAR,
+    curves: bool = False,
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Compresses every entry of a folder, or of tars, and measures what comes back. Nothing is written.
 
-    A codec of audio is compared with Opus, Ogg Vorbis and MP3, a codec of images with JPEG and WebP, each at the
-    setting whose file is nearest to ours in bytes. source: a path or fsspec URL. codec: the name of a shipped codec, or
-    the path or URL of an artifact; None chooses a shipped one by what the source holds. quality: 1 to 100; None is the
-    codec's default. channels: decode the first so many only, and count the bytes of their groups. decoder: of images,
-    "linear", the name of a trained one such as "small", or what `load_decoder` gives. progress: as in `convert`.
+    A codec of audio is compared with Opus, Ogg Vorbis and MP3; a codec of images with JPEG, WebP, JPEG 2000, JPEG XL
+    and AVIF, as far as they are installed. Each is taken at the setting whose file is nearest to ours in bytes.
+
+    source: a path or fsspec URL. codec: the name of a shipped codec, or the path or URL of an artifact; None chooses a
+    shipped one by what the source holds. quality: 1 to 100; None is the codec's default. channels: decode the first so
+    many only, and count the bytes of their groups. decoder: of images, "linear", the name of a trained one such as
+    "small", or what `load_decoder` gives. curves: of images, measure every codec at several settings too, and keep
+    crops. progress: as in `convert`.
+
     Entries that cannot be read are skipped and listed.
 
     ArgumentError, also where nothing can be read; StoreError; LatentstoreError where a library is missing.
@@ -143,21 +155,44 @@ def evaluate(
     listed = listed or open_source(source, storage_options=options, modality=modality)
     if listed.kind == "zarr":
         raise ArgumentError(f"{source} is a Zarr array; only folders of files, or tars of them, can be evaluated")
-    scorer = _SCORERS[modality.name](setting)
+    scorer = _scorer(modality, setting, curves)
     result = Evaluation(modality, scorer, [], [], why, listed.passed_over)
     with Progress(progress) as shown:
-        shown.begin(f"evaluating {source}", total=len(listed), unit=modality.nouns.many)
+        unit = modality.nouns.many if scorer.steps == 1 else "measurements"
+        shown.begin(f"evaluating {source}", total=len(listed) * scorer.steps, unit=unit)
         for item in listed:
             try:
-                result.scores.extend(scorer.scores(item))
+                result.scores.extend(scorer.scores(item, shown.advance))
             except SignalError as error:
                 reason = reason_of(item, error, modality)
                 result.failures.append((item.path, reason))
                 shown.note(f"left out: {item.path}: {reason}")
-            shown.advance(1)
+                shown.advance(scorer.steps)
     if not result.scores:
         raise ArgumentError(f"{source} holds no {modality.nouns.one} that can be read")
+    if isinstance(scorer, ImageScorer):
+        return replace(result, curves=scorer.curves, crops=scorer.crops, missing=scorer.missing)
     return result
+
+
+def _scorer(modality: Modality, setting: Setting, curves: bool) -> Scorer:
+    if curves and modality.name == "image":
+        return ImageScorer(setting, curves=True)
+    if curves:
+        raise ArgumentError(f"curves are measured of images; {setting.codec.name} is a codec of {modality.name}")
+    return _SCORERS[modality.name](setting)
+
+
+def _curve_rows(curves: list[Curve]) -> list[list[str]]:
+    """A row for each codec: BD-rates, and the range of its curve."""
+    rows = [["BD-rate against " + REFERENCE, "PSNR", "MS-SSIM", "bits/pixel", "encode MP/s", "decode MP/s"]]
+    for curve in curves:
+        bits = [point.bits_per_pixel for point in curve.points]
+        speeds = [[getattr(point, name) for point in curve.points] for name in ("encode_mp_s", "decode_mp_s")]
+        rates = ["none" if rate is None else f"{rate:+.1f} %" for rate in (curve.bd_psnr, curve.bd_ms_ssim)]
+        spans = [f"{min(bits):.2f} to {max(bits):.2f}", *(f"{min(x):.1f} to {max(x):.1f}" for x in speeds)]
+        rows.append([curve.codec, *rates, *spans])
+    return rows
 
 
 def _short(name: str) -> str:

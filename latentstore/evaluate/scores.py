@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -40,8 +41,8 @@ class Score:
 class Setting:
     """Our codec at one quality, and the first `channels` of it; None is the codec's default, and all channels.
 
-    name: of codec, setting and decoder. decoder: as in `Codec.decoder`. limited: coefficients that did not fit int8 so
-    far. ArgumentError where quality or channels are out of range.
+    name: of codec, setting and decoder. said: channels and decoder, in words. decoder: as in `Codec.decoder`. limited:
+    coefficients that did not fit int8 so far. ArgumentError where quality or channels are out of range.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Setting:
         part = f", {self.channels} channels" if self.channels < codec.channels else ""
         by = f", decoder {chosen.name}" if chosen else ""
         self.name = f"{codec.name}, quality {self.quality}{part}{by}"
+        kept = f"the first {self.channels}" if part else "all"
+        self.said = f"{kept} channels, decoder {chosen.name if chosen else LINEAR}"
 
     def groups(self, signal: np.ndarray) -> list[bytes]:
         """The signal's group blobs."""
@@ -76,18 +79,24 @@ class Setting:
 class Scorer(ABC):
     """Scores entries of one modality.
 
-    size_name: what `size` is called. figures: names of what is measured.
+    size_name: what `size` is called. figures: names of what is measured. digits: of each figure, behind the point.
+    steps: of the work on one entry.
     """
 
     size_name: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
+    digits: ClassVar[tuple[int, ...]]
+    steps = 1
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
 
     @abstractmethod
-    def scores(self, item: Item) -> list[Score]:
-        """The scores of an entry, ours first; SignalError where it cannot be read."""
+    def scores(self, item: Item, advance: Callable[[int], None]) -> list[Score]:
+        """The scores of an entry, ours first; SignalError, before it advances, where it cannot be read.
+
+        advance: is told of every step that is done, `steps` in all.
+        """
 
     @abstractmethod
     def size(self, total_bytes: int, units: int) -> float:

@@ -57,6 +57,23 @@ def test_loading(photos: Path) -> None:
     assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
 
 
+def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    import foreign_checkpoints
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    foreign_checkpoints.write(tmp_path / "checkpoints", "linear")
+    for suffix in (".pth", ".json"):
+        (tmp_path / "checkpoints" / f"linear{suffix}").rename(tmp_path / "checkpoints" / f"RGB_16x{suffix}")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (258, 260, 3), np.uint8)).save("photo.png")
+    names: dict[str, Any] = {}
+    assert run_page("learned/checkpoints.md", names) == 2
+    assert names["codec"].name == "walloc:RGB_16x"
+    assert names["decoded"].shape == (1, 258, 260, 3)
+    np.testing.assert_array_equal(names["z"][0], names["codec"].encode(names["images"][:, :256, :256])[0])
+
+
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves its tars to the collector
 def test_plain_webdataset(photos: Path) -> None:
     pytest.importorskip("webdataset")
@@ -107,9 +124,12 @@ def test_codecs(photos: Path) -> None:
     pytest.importorskip("threadpoolctl")
     Image.open("photos/odd/01.png").save("photo.png")
     said = commands("codecs.md")
-    assert [command[0] for command in said] == ["fit", "convert"]
-    for command in said:
+    assert [command[0] for command in said] == ["evaluate", "fit", "convert"]
+    Path("one").mkdir()
+    Image.open("photo.png").save("one/photo.png")  # one image is enough to evaluate
+    for command in [[word.replace("photos", "one") for word in said[0]], *said[1:]]:
         assert main(command) == 0, command
+    assert Path("page.html").stat().st_size > Path("figures.json").stat().st_size > 1000
     names: dict[str, Any] = {}
     assert run_page("codecs.md", names) == 4
     assert names["codec"].name == "my-codec"

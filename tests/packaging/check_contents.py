@@ -18,7 +18,12 @@ from pathlib import Path
 
 # The folders at the top, and where a wheel has them.
 PACKAGES = {"codecs/": "latentstore/codecs/", "loaders/": "latentstore/loaders/", "latentstore/": "latentstore/"}
-DATA = ("latentstore/py.typed", "latentstore/codecs/artifact/shipped/", "latentstore/codecs/neural/trained/")
+DATA = (
+    "latentstore/py.typed",
+    "latentstore/evaluate/page/page.",
+    "latentstore/codecs/artifact/shipped/",
+    "latentstore/codecs/neural/trained/",
+)
 KERNEL = r"latentstore/codecs/_kernel\..*\.(so|pyd)"
 WHEEL_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
 SDIST_INFO = r"PKG-INFO|setup\.cfg|latentstore\.egg-info/.*"

@@ -9,7 +9,8 @@ from PIL import Image
 
 from latentstore.codecs.errors import LatentstoreError, StoreError
 from latentstore.demo.images import demo_images
-from latentstore.evaluate.image_peers import match_jpeg, psnr
+from latentstore.demo.jpeg_match import match_jpeg
+from latentstore.evaluate.images.metrics import psnr
 
 pytest.importorskip("skimage", reason="the demo's images come with scikit-image")
 

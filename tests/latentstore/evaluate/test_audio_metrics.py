@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentstore.evaluate.audio_metrics import aligned, is_silenced, psnr, si_sdr, snr, spectral_distance
+from latentstore.evaluate.audio.metrics import aligned, is_silenced, psnr, si_sdr, snr, spectral_distance
 
 
 @pytest.fixture

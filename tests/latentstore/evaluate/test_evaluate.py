@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.evaluate.api import Evaluation, evaluate
 from latentstore.evaluate.equal_bytes import nearest_bytes
-from latentstore.evaluate.image_peers import IMAGE_PEERS
+from latentstore.evaluate.figures import figures
+from latentstore.evaluate.images.peers import image_peers
 
 
 def test_nearest_bytes() -> None:
@@ -83,6 +85,15 @@ def test_first_channels_take_fewer_bytes(recordings: Path, result: Evaluation) -
     assert fewer.scores[0].figures[0] <= result.scores[0].figures[0]
 
 
+def test_the_figures_as_json(result: Evaluation) -> None:
+    found = json.loads(json.dumps(figures(result), allow_nan=False))
+    assert (found["modality"], found["curves"]) == ("audio", [])
+    assert found["figures"] == ["SNR", "PSNR", "SI-SDR", "spectral"]
+    assert found["means"]["Opus"]["SNR"] == pytest.approx(result.mean("Opus", "SNR"))
+    assert [score["bytes"] for score in found["scores"]] == [score.bytes for score in result.scores]
+    assert found["scores"][0]["compression"] == pytest.approx(2 * 2 * 88200 / result.scores[0].bytes)
+
+
 def test_silence_and_one_sample(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "silence.wav", np.zeros((4000, 1), np.float32), 8000)
@@ -96,6 +107,7 @@ def test_silence_and_one_sample(tmp_path: Path) -> None:
     ours = result.of(result.codecs[0])
     assert [score.figures[2] for score in ours] == [float("inf")] * 2
     assert np.isnan(result.mean(result.codecs[0], "SI-SDR"))
+    assert figures(result)["means"][result.codecs[0]]["SI-SDR"] is None
     assert "means leave out what is not finite: SNR of 1, PSNR of 1, SI-SDR of 0 of 2 recordings." in str(result)
     assert "nan" not in str(result)
 
@@ -113,14 +125,14 @@ def test_what_became_silence_is_counted(tmp_path: Path) -> None:
     assert f"{result.codecs[0]}: 1 recording became silence." in str(result)
 
 
-def test_images_beside_jpeg_and_webp(tmp_path: Path) -> None:
+def test_images_beside_other_codecs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, shape in (("a.png", (24, 16, 3)), ("b.png", (9, 30, 3))):
         small = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
         small.resize((8 * shape[1], 8 * shape[0]), Image.Resampling.BICUBIC).save(tmp_path / name)
     for codec in ("rgb-f8c48", "gray-f8c16"):
         result = evaluate(str(tmp_path), codec)
-        assert result.codecs == [f"{codec}, quality 49", *IMAGE_PEERS]
+        assert result.codecs == [f"{codec}, quality 49", *image_peers()[0]]
         assert [score.units for score in result.of("JPEG")] == [24 * 16 * 64, 9 * 30 * 64]
         for name in result.codecs:
             assert 15 < result.mean(name, "PSNR") < 60

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.evaluate.audio_metrics import aligned
+from latentstore.evaluate.audio.metrics import aligned
 from latentstore.evaluate.equal_bytes import nearest_bytes
 
 __all__ = ["LEVELS", "PEERS", "Peer"]

@@ -1,4 +1,4 @@
-"""JPEG and WebP, at the PSNR that a codec of ours reached, or at the bytes that it took."""
+"""JPEG at the PSNR that a codec of ours reached."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from latentstore.evaluate.equal_bytes import nearest_bytes
+from latentstore.evaluate.images.metrics import psnr
 
-__all__ = ["IMAGE_PEERS", "ImagePeer", "JpegMatch", "match_jpeg", "psnr"]
+__all__ = ["JpegMatch", "match_jpeg"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,6 @@ class JpegMatch:
     bytes_at_psnr: float
     encode_seconds: float
     decode_seconds: float
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """PSNR in dB of two uint8 arrays (N, H, W, C), over all values together; infinite where they are equal."""
-    total = sum(
-        int(np.square(a.astype(np.int32) - b.astype(np.int32)).sum()) for a, b in zip(first, second, strict=True)
-    )
-    return float(10 * np.log10(255.0**2 * first.size / total)) if total else float("inf")
 
 
 def _encode(image: np.ndarray, quality: int) -> bytes:
@@ -76,36 +68,3 @@ def match_jpeg(images: np.ndarray, target_psnr: float, timed: np.ndarray) -> Jpe
     for data in coded:
         _decode(data)
     return JpegMatch(low, size, reached, at_psnr, encoded - start, time.perf_counter() - encoded)
-
-
-@dataclass(frozen=True)
-class ImagePeer:
-    """A format that Pillow writes. longest: its longest side, in pixels. options: for `Image.save`."""
-
-    format: str
-    longest: int
-    options: dict[str, object]
-
-    def nearest(self, image: np.ndarray, wanted_bytes: int) -> tuple[int, np.ndarray] | None:
-        """Bytes of the file nearest to `wanted_bytes`, and what it decodes to; None where the image is too large.
-
-        image: uint8 (H, W, 3), or (H, W, 1) for gray.
-        """
-        if max(image.shape) > self.longest:
-            return None
-        whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-
-        def encode(quality: int) -> bytes:
-            out = io.BytesIO()
-            whole.save(out, self.format, quality=quality, **self.options)
-            return out.getvalue()
-
-        _, data = nearest_bytes(encode, 1, 100, wanted_bytes)
-        decoded = np.asarray(Image.open(io.BytesIO(data)).convert(whole.mode))
-        return len(data), decoded.reshape(image.shape)
-
-
-IMAGE_PEERS = {
-    "JPEG": ImagePeer("JPEG", 65535, {"optimize": True, "subsampling": "4:2:0"}),
-    "WebP": ImagePeer("WEBP", 16383, {"method": 6}),
-}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.evaluate.audio_metrics import is_silenced, psnr, si_sdr, snr, spectral_distance
-from latentstore.evaluate.audio_peers import PEERS
+from latentstore.evaluate.audio.metrics import is_silenced, psnr, si_sdr, snr, spectral_distance
+from latentstore.evaluate.audio.peers import PEERS
 from latentstore.evaluate.scores import Score, Scorer, Setting
 from latentstore.sources.audio.files import audio_length
 from latentstore.sources.audio.reader import read_audio
@@ -27,12 +28,13 @@ class AudioScorer(Scorer):
 
     size_name = "compression"
     figures: ClassVar[tuple[str, ...]] = ("SNR", "PSNR", "SI-SDR", "spectral")
+    digits: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.resampled: set[tuple[str, int, int]] = set()
 
-    def scores(self, item: Item) -> list[Score]:
+    def scores(self, item: Item, advance: Callable[[int], None]) -> list[Score]:
         codec, data = cast("AudioCodec", self.setting.codec), item.read()
         if isinstance(data, np.ndarray):
             raise ArgumentError(f"{item.path} is an array; only files can be evaluated")
@@ -50,6 +52,7 @@ class AudioScorer(Scorer):
                     self.resampled.add((peer.name, rate, peer.rate_for(rate)))
                 if nearest is not None:
                     scores.append(_score(item.path, peer.name, nearest[0], units, signal, nearest[1]))
+        advance(1)
         return scores
 
     def size(self, total_bytes: int, units: int) -> float:

@@ -1,0 +1,1 @@
+"""Evaluating codecs of audio."""

@@ -1,0 +1,1 @@
+"""Codecs of other packages, read from their authors' checkpoints."""
