@@ -15,7 +15,6 @@ from latentstore.codecs.modality import AUDIO, IMAGE, MODALITIES, Modality
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted
 from latentstore.sources import Source, open_source
-from latentstore.sources.audio.files import AudioLength, audio_length
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
 from latentstore.sources.labels import Labels
 from latentstore.sources.places import find_tars, is_zarr
@@ -24,6 +23,7 @@ from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, ArrayItem, fitting
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.sources.audio.files import AudioLength
 
 __all__ = ["Choice", "choose_codec"]
 
@@ -145,6 +145,8 @@ def _audio(items: Sequence[Item], holds: str, listed: Source | None = None) -> C
 
 
 def _header(item: Item) -> AudioLength | None:
+    from latentstore.sources.audio.files import AudioLength, audio_length  # as in `front_ends`
+
     if isinstance(item, ArrayItem):
         assert item.source is not None
         samples, channels = item.source.length
