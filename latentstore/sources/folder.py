@@ -25,7 +25,7 @@ from latentstore.loaders.remote.location import Location
 from latentstore.sources.apart import Apart
 from latentstore.sources.item import MAX_FILE_BYTES, BadItem, Item, key_of, text_of, unique_keys
 
-__all__ = ["FileItem", "left_out", "list_folder", "list_names"]
+__all__ = ["HIDDEN", "FileItem", "left_out", "list_folder", "list_names"]
 
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
 # What entries are called that are no part of a data set.

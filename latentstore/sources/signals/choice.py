@@ -61,8 +61,8 @@ def choose_codec(
     Errors of `open_source` as well.
     """
     text = os.fspath(url)
-    if find_tars(url, storage_options, (), without) is not None:
-        return _of_tars(text, storage_options, members or {}, without)
+    if (tars := find_tars(url, storage_options, (), dict.fromkeys(without, ""))) is not None:
+        return _of_tars(text, tars.at, storage_options, members or {})
     if is_zarr(location := Location(text, storage_options)):
         if fitting(location, (IMAGES, WAVEFORMS)) is IMAGES:
             return Choice(IMAGE_CODEC, f"the codec is {IMAGE_CODEC}: the source is an array of images")
@@ -73,10 +73,12 @@ def choose_codec(
     return _decided(listed, counts, listed.items)
 
 
-def _of_tars(text: str, options: dict[str, Any], members: Mapping[str, str | None], without: Sequence[str]) -> Choice:
+def _of_tars(
+    text: str, tars: Sequence[tuple[Location, str]], options: dict[str, Any], members: Mapping[str, str | None]
+) -> Choice:
     """By the first tar with a sample: the headers of all are read later."""
     found: dict[Modality, list[Item]] = {}
-    for location, name in (find_tars(text, options, (), without) or [])[:TARS]:
+    for location, name in tars[:TARS]:
         for modality in MODALITIES:
             listed = open_source([location.at(name)], None, options, modality, member=members.get(modality.name))
             found[modality] = [item for item in listed if not _bad(item)]
