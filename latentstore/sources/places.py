@@ -27,7 +27,7 @@ BESIDE = "file beside the tars"
 
 
 class Tars(NamedTuple):
-    """The tars of a source. at: (folder, name in it) of each. passed_over: what else lies in a folder of tars, by kind."""
+    """The tars of a source. at: (folder, name in it) of each. passed_over: what else their folder holds, by kind."""
 
     at: list[tuple[Location, str]]
     passed_over: Mapping[str, int] = {}
