@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 
 from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
@@ -174,7 +175,8 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
         progress=True,
     )
-    print(report.page(lambda name, value: f"--{name.replace('_', '-')} {value}"))
+    seen = sys.stdout.isatty() and sys.stderr.isatty()  # the progress said there why the codec was chosen
+    print(report.page(lambda name, value: f"--{name.replace('_', '-')} {value}", choice=not seen))
     if not report.failures:
         return DONE
     where = ", see quarantine.jsonl in the store" if options.on_error == "quarantine" else ""

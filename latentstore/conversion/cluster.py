@@ -8,8 +8,8 @@ does no harm.
 from __future__ import annotations
 
 import logging
+import os
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -109,7 +109,7 @@ def run_on_cluster(client: Client, work: Work, tasks: Iterable[Any], finished: F
     """
     from distributed import Event
 
-    topic = f"latentstore-{uuid.uuid4().hex[:12]}"
+    topic = f"latentstore-{os.urandom(6).hex()}"
     client.subscribe_topic(topic, lambda event: watch(*event[1]))
     waiting, patience = iter(tasks), _Patience(client)
     running: set[Any] = set()

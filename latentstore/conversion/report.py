@@ -149,12 +149,13 @@ class Report:
         )
         return text + (f"; {counted(self.resumed, 'shard')} from an earlier run" if self.resumed else "")
 
-    def page(self, spell: Spell = "{}={!r}".format) -> str:
+    def page(self, spell: Spell = "{}={!r}".format, choice: bool = True) -> str:
         """What there is to know, on a page: the sentence of `str`, counts, classes, reasons and remarks.
 
-        spell: how the reader gives an option of `convert`; by default as a keyword of Python.
+        spell: how the reader gives an option of `convert`; by default as a keyword of Python. choice: say why the store
+        has its codec.
         """
-        chosen = [self.chosen] if self.chosen else []
+        chosen = [self.chosen] if self.chosen and choice else []
         lines = [str(self), *chosen, *self._counts(), *self._classes(), *self._told(spell)]
         return "\n".join(map(printable, lines))
 

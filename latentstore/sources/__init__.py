@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,9 +86,10 @@ def open_source(
     classes = None
     told: tuple[Told, ...] = ()
     extensions = _EXTENSIONS[modality.name]
-    tars = find_tars(url, options, extensions, without)
+    tars = find_tars(url, options, extensions, apart)
     if tars is not None:
-        items, passed, told = list_tars(tars, extensions, modality, member)
+        items, passed, told = list_tars(tars.at, extensions, modality, member)
+        passed = Counter(passed) + Counter(tars.passed_over)
         kind = "tars"
     elif is_zarr(location := Location(text, options)):
         kind, passed = "zarr", {}

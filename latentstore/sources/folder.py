@@ -23,10 +23,9 @@ from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.apart import Apart
-from latentstore.sources.images import MAX_FILE_BYTES
-from latentstore.sources.item import BadItem, Item, key_of, text_of, unique_keys
+from latentstore.sources.item import MAX_FILE_BYTES, BadItem, Item, key_of, text_of, unique_keys
 
-__all__ = ["FileItem", "left_out", "list_folder", "list_names"]
+__all__ = ["HIDDEN", "FileItem", "left_out", "list_folder", "list_names"]
 
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir"}
 # What entries are called that are no part of a data set.

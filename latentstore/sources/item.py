@@ -16,6 +16,7 @@ from latentstore.loaders.columns import Field
 __all__ = [
     "AUDIO_EXTENSIONS",
     "IMAGE_EXTENSIONS",
+    "MAX_FILE_BYTES",
     "BadItem",
     "Item",
     "key_of",
@@ -23,6 +24,8 @@ __all__ = [
     "unique_keys",
 ]
 
+MAX_FILE_BYTES = 1 << 30
+"""Of a file that is read whole. No image of as many pixels as are read needs a larger one."""
 # Extensions by which images and recordings are recognised in tars. In folders the content of a file decides.
 # fmt: off
 IMAGE_EXTENSIONS = {

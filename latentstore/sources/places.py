@@ -5,22 +5,32 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset.layout import MANIFEST
-from latentstore.sources.folder import left_out
+from latentstore.sources.apart import Apart
+from latentstore.sources.folder import HIDDEN, left_out
 
-__all__ = ["expand_braces", "find_tars", "inside", "is_zarr", "split_file"]
+__all__ = ["Tars", "expand_braces", "find_tars", "inside", "is_zarr", "split_file"]
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
+BESIDE = "file beside the tars"
+
+
+class Tars(NamedTuple):
+    """The tars of a source. at: (folder, name in it) of each. passed_over: what else their folder holds, by kind."""
+
+    at: list[tuple[Location, str]]
+    passed_over: Mapping[str, int] = {}
 
 
 def is_zarr(location: Location) -> bool:
@@ -32,46 +42,49 @@ def find_tars(
     url: str | os.PathLike[str] | Sequence[str],
     options: dict[str, Any],
     extensions: Collection[str],
-    without: Collection[str] = (),
-) -> list[tuple[Location, str]] | None:
-    """(folder, name in it) of each tar of the source; None if the source is not made of tars.
+    without: Mapping[str, str],
+) -> Tars | None:
+    """The tars of a source; None if it is not made of tars.
 
-    extensions: of images or recordings. without: paths or URLs of what is no part of the source. ArgumentError if a
-    folder holds tars and such files too, because either could be the source.
+    extensions: of images or recordings. without: paths or URLs of what is no part of the source, and what that is; ""
+    is not counted. ArgumentError if a folder holds tars and such files too, because either could be the source.
     """
     if not isinstance(url, str | os.PathLike):
         urls = [tar for pattern in url for tar in expand_braces(pattern)]
         if not urls or not all(tar.endswith(".tar") for tar in urls):
             raise ArgumentError("a list is a source only if each of its names ends in .tar")
-        return [split_file(tar, options) for tar in urls]
+        return Tars([split_file(tar, options) for tar in urls])
     text = os.fspath(url)
     if text.endswith(COMPRESSED):
         raise ArgumentError(f"{text} is compressed: samples in it cannot be read one by one; unpack it to .tar first")
     if text.endswith(".tar") and not Path(text).is_dir():
-        return [split_file(tar, options) for tar in expand_braces(text)]
+        return Tars([split_file(tar, options) for tar in expand_braces(text)])
     location = Location(text, options)
-    names = _tars_in(location, extensions, inside(location, dict.fromkeys(without, "")))
-    return [(location, name) for name in names] if names else None
+    return _tars_in(location, extensions, inside(location, without))
 
 
-def _tars_in(location: Location, extensions: Collection[str], without: Collection[str]) -> list[str]:
-    """Names of the tars directly in a folder; ArgumentError if it also holds other things that could be the source."""
+def _tars_in(location: Location, extensions: Collection[str], without: Mapping[str, str]) -> Tars | None:
+    """The tars directly in a folder; ArgumentError if it also holds other things that could be the source."""
     try:
         files, folders = location.children()
     except MissingError:
-        return []  # listing it as a folder says what is wrong with it
+        return None  # listing it as a folder says what is wrong with it
     if MANIFEST in files:
         raise ArgumentError(f"the source {location.url} is a latentstore store already; `latentstore export` reads it")
     tars = [name for name in files if name.endswith(".tar") and not left_out(name)]
-    if tars:
-        signals = [name for name in files if PurePosixPath(name).suffix[1:].lower() in extensions]
-        for other in [*signals, *folders]:
-            if not left_out(other) and other not in without:
-                raise ArgumentError(
-                    f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern "
-                    "(x-{000..012}.tar), or move them to a folder of their own"
-                )
-    return tars
+    if not tars:
+        return None
+    signals = [name for name in files if PurePosixPath(name).suffix[1:].lower() in extensions]
+    for other in [*signals, *folders]:
+        if not left_out(other) and other not in without:
+            raise ArgumentError(
+                f"the source {location.url} holds tars and {other!r} too: name the tars by a pattern "
+                "(x-{000..012}.tar), or move them to a folder of their own"
+            )
+    hidden = sum(map(left_out, [*files, *folders]))
+    shown, apart = [name for name in files if not left_out(name) and name not in tars], Apart(location, (), without)
+    kinds = Counter({HIDDEN: hidden}) + Counter(BESIDE if kind is None else kind for kind in map(apart.kind, shown))
+    return Tars([(location, name) for name in tars], {kind: count for kind, count in kinds.items() if kind})
 
 
 def inside(folder: Location, paths: Mapping[str, str]) -> dict[str, str]:

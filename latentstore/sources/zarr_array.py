@@ -26,7 +26,7 @@ from latentstore.codecs.modality import MAX_RATE_HZ
 from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.zarr_store import tried, zarr_store
-from latentstore.sources.images.pixels import FLOATS, floats_to_eight
+from latentstore.sources.floats import FLOATS, floats_to_eight
 from latentstore.sources.item import Item, key_of, unique_keys
 from latentstore.sources.remarks import Told
 

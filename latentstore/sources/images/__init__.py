@@ -32,12 +32,13 @@ from latentstore.codecs.image.arguments import COLOURS
 from latentstore.sources.images.color import BrokenProfileError, converted, fits, name_of, other_than_srgb
 from latentstore.sources.images.decode import decode, reasons
 from latentstore.sources.images.frame import Frame
-from latentstore.sources.images.limits import MAX_FILE_BYTES, MAX_PIXELS
+from latentstore.sources.images.limits import MAX_PIXELS
 from latentstore.sources.images.orientation import UPRIGHT
 from latentstore.sources.images.pixels import eight_bits, over_white, square
+from latentstore.sources.item import MAX_FILE_BYTES
 from latentstore.sources.remarks import Remark
 
-__all__ = ["DAMAGED", "MAX_FILE_BYTES", "MAX_PIXELS", "check_options", "read_image"]
+__all__ = ["DAMAGED", "MAX_PIXELS", "check_options", "read_image"]
 
 SPACES = ("srgb",)
 """Colour spaces that colours can be converted to."""

@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 __all__ = ["DISPLAY_P3", "BrokenProfileError", "converted", "fits", "made_profile", "name_of", "other_than_srgb"]
 
@@ -21,7 +21,6 @@ __all__ = ["DISPLAY_P3", "BrokenProfileError", "converted", "fits", "made_profil
 MAX_PROFILE_BYTES = 4 << 20
 # So far, of 255, may colours come out from their values for a profile to be one of sRGB.
 SRGB_TOLERANCE = 3
-INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 # By the colour space that a profile is for: modes of images that it fits. Gray images may have a profile of colours.
 MODES = {b"RGB ": ("RGB", "L"), b"GRAY": ("L",), b"CMYK": ("CMYK",)}
 # x and y of white, red, green and blue.
@@ -54,6 +53,8 @@ def other_than_srgb(profile: bytes, mode: str) -> bool:
 
 def converted(image: Image.Image, profile: bytes) -> Image.Image:
     """An image of mode "RGB", "L" or "CMYK" in sRGB: mode "RGB". BrokenProfileError where it cannot be used."""
+    from PIL import ImageCms
+
     space = _space(profile, image.mode)
     transform = _transform(profile, space)
     image = image if image.mode == space else image.convert(space)
@@ -69,6 +70,8 @@ def converted(image: Image.Image, profile: bytes) -> Image.Image:
 
 def name_of(profile: bytes) -> str:
     """What a profile calls itself, "" if nothing."""
+    from PIL import ImageCms
+
     try:
         return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -82,11 +85,15 @@ def _space(profile: bytes, mode: str) -> str:
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Any:
     """The transform to sRGB; None if it changes nothing."""
+    from PIL import ImageCms  # most images have no profile, and need no library of colours
+
     if len(profile) > MAX_PROFILE_BYTES:
         raise BrokenProfileError(f"it has {len(profile)} bytes")
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", INTENT)
+        transform = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC
+        )
         probe = _probe(mode)
         done = ImageCms.applyTransform(probe, transform)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:

@@ -27,7 +27,7 @@ __all__ = ["decode", "reasons"]
 
 # EPS and WMF files are programs, or need one to be drawn. The others are recognised by Pillow, and not decoded.
 REFUSED_FORMATS = {"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
-COMMON_FORMATS = ["JPEG", "WEBP", "GIF", "BMP"]
+COMMON_FORMATS = ["JPEG", "GIF", "BMP", "WEBP"]
 JPEG_MAGIC = b"\xff\xd8\xff"
 # A file that is cut short may be decoded with so many zeros behind it.
 PADDING = 1 << 26
@@ -79,6 +79,9 @@ def _other_colours(profile: bytes | None, mode: str) -> bool:
 
 
 def _read_other(data: bytes) -> Frame:
+    # Pillow does not know it from the start, and would import its forty plugins to find it.
+    from PIL import WebPImagePlugin  # noqa: F401
+
     image = _opened(data)
     check_size(*image.size)
     format = image.format or ""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from latentstore.codecs.errors import ImageError
 
-__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "MAX_SAMPLE_BYTES", "check_size"]
+__all__ = ["MAX_PIXELS", "MAX_SAMPLE_BYTES", "check_size"]
 
 # 134 million pixels, 400 MB as RGB: more than most cameras have, and several workers can hold them.
 MAX_PIXELS = 1 << 27
-# No image of so few pixels needs a larger file.
-MAX_FILE_BYTES = 1 << 30
 # Decoded samples before they become 8-bit: all the pixels in 16-bit RGBA.
 MAX_SAMPLE_BYTES = MAX_PIXELS * 8
 

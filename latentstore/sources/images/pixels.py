@@ -8,13 +8,12 @@ import numpy as np
 from PIL import Image
 
 from latentstore.codecs.errors import ImageError
+from latentstore.sources.floats import FLOATS, floats_to_eight
 from latentstore.sources.remarks import Remark
 
 __all__ = [
     "DARK",
-    "FLOATS",
     "eight_bits",
-    "floats_to_eight",
     "over_white",
     "sixteen_to_eight",
     "square",
@@ -24,8 +23,6 @@ __all__ = [
 REDUCING_GAP = 3.0
 # 16-bit images whose values all lie below this hold 12 bits or fewer, and come out at most 16 of 255 bright.
 DARK = 4096
-FLOATS = {1.0: Remark("floats-0-1"), 255.0: Remark("floats-0-255")}
-"""By the value that is white: what is said of floats."""
 
 
 def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.ndarray:
@@ -52,14 +49,6 @@ def eight_bits(values: np.ndarray, remarks: list[Remark] | None = None) -> np.nd
         raise ImageError(f"integer values from {low} to {high}; they must lie in 0..65535")
     remarks += told_of_dark(high)
     return sixteen_to_eight(values)
-
-
-def floats_to_eight(values: np.ndarray, white: float, ranges: str = "") -> np.ndarray:
-    """uint8 of floats whose white is 1 or 255. ImageError where they lie outside. ranges: what it says they may be."""
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= white):  # not-a-number too
-        raise ImageError(f"float values from {low:g} to {high:g}; they must lie in {ranges or f'0..{white:g}'}")
-    return np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
 
 
 def told_of_dark(highest: int) -> list[Remark]:

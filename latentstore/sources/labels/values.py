@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.columns import Field
@@ -111,6 +110,8 @@ def _by_list(texts: Sequence[str], of_numbers: bool, where: str, fixed: Numberin
 
 
 def _whole(cell: str, where: str) -> int:
+    from fractions import Fraction  # and decimal with it, which few sources need
+
     number = Fraction(cell) if len(cell) <= LONGEST_CELL else Fraction(LARGEST_LABEL)
     if abs(number) >= LARGEST_LABEL:
         raise ArgumentError(f"{where}: the label {cell[:40]} is too large: a label is a whole number below 10^18")

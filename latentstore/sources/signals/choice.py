@@ -15,7 +15,6 @@ from latentstore.codecs.modality import AUDIO, IMAGE, MODALITIES, Modality
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted
 from latentstore.sources import Source, open_source
-from latentstore.sources.audio.files import AudioLength, audio_length
 from latentstore.sources.item import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, BadItem, Item
 from latentstore.sources.labels import Labels
 from latentstore.sources.places import find_tars, is_zarr
@@ -24,6 +23,7 @@ from latentstore.sources.zarr_array import IMAGES, WAVEFORMS, ArrayItem, fitting
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.sources.audio.files import AudioLength
 
 __all__ = ["Choice", "choose_codec"]
 
@@ -61,8 +61,8 @@ def choose_codec(
     Errors of `open_source` as well.
     """
     text = os.fspath(url)
-    if find_tars(url, storage_options, (), without) is not None:
-        return _of_tars(text, storage_options, members or {}, without)
+    if (tars := find_tars(url, storage_options, (), dict.fromkeys(without, ""))) is not None:
+        return _of_tars(text, tars.at, storage_options, members or {})
     if is_zarr(location := Location(text, storage_options)):
         if fitting(location, (IMAGES, WAVEFORMS)) is IMAGES:
             return Choice(IMAGE_CODEC, f"the codec is {IMAGE_CODEC}: the source is an array of images")
@@ -73,10 +73,12 @@ def choose_codec(
     return _decided(listed, counts, listed.items)
 
 
-def _of_tars(text: str, options: dict[str, Any], members: Mapping[str, str | None], without: Sequence[str]) -> Choice:
+def _of_tars(
+    text: str, tars: Sequence[tuple[Location, str]], options: dict[str, Any], members: Mapping[str, str | None]
+) -> Choice:
     """By the first tar with a sample: the headers of all are read later."""
     found: dict[Modality, list[Item]] = {}
-    for location, name in (find_tars(text, options, (), without) or [])[:TARS]:
+    for location, name in tars[:TARS]:
         for modality in MODALITIES:
             listed = open_source([location.at(name)], None, options, modality, member=members.get(modality.name))
             found[modality] = [item for item in listed if not _bad(item)]
@@ -145,6 +147,8 @@ def _audio(items: Sequence[Item], holds: str, listed: Source | None = None) -> C
 
 
 def _header(item: Item) -> AudioLength | None:
+    from latentstore.sources.audio.files import AudioLength, audio_length  # as in `front_ends`
+
     if isinstance(item, ArrayItem):
         assert item.source is not None
         samples, channels = item.source.length

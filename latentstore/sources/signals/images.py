@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import simplejpeg
 from PIL import __version__ as pillow_version
 
 from latentstore.codecs.arguments import Effort
@@ -58,7 +58,7 @@ class ImageFrontEnd(FrontEnd):
             "damaged": settings.damaged,
             "images": count,
             "pillow": pillow_version,
-            "simplejpeg": version("simplejpeg"),
+            "simplejpeg": simplejpeg.__version__,
         }
 
 

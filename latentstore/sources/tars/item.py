@@ -16,8 +16,7 @@ import numpy as np
 from latentstore.codecs.errors import SignalError
 from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
-from latentstore.sources.images import MAX_FILE_BYTES
-from latentstore.sources.item import Item
+from latentstore.sources.item import MAX_FILE_BYTES, Item
 
 __all__ = ["Member", "TarItem", "field_name"]
 

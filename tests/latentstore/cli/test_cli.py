@@ -53,6 +53,18 @@ def test_convert_prints_what_it_did(source: Path, tmp_path: Path) -> None:
     assert len(latentstore.open(tmp_path / "x.zarr")) == 3
 
 
+@pytest.mark.parametrize("screen", [True, False])
+def test_why_a_codec_was_chosen_is_read_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], screen: bool
+) -> None:
+    """On a screen both the progress and the page are read; in a file of the output only the page."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: screen)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: screen)
+    assert main(["convert", str(source), str(tmp_path / "x.zarr"), "--size", "32"]) == 0
+    shown = capsys.readouterr()
+    assert [text.count("the codec is rgb-f8c48: ") for text in (shown.err, shown.out)] == [1, not screen]
+
+
 def test_every_option_reaches_the_conversion(source: Path, tmp_path: Path) -> None:
     rows = ("path,label,mood", "cat/one.png,cat,calm", "cat/two [bold].png,cat,bold", "dog/three.png,dog,mad")
     (tmp_path / "labels.csv").write_text("\n".join(rows))

@@ -22,6 +22,7 @@ from latentstore.codecs.modality import AUDIO
 from latentstore.loaders.remote.location import Location
 from latentstore.sources import BadItem, Source, open_source
 from latentstore.sources.images import read_image
+from latentstore.sources.labels import Labels
 
 
 def test_samples_of_tars(tmp_path: Path) -> None:
@@ -303,6 +304,25 @@ def test_numbers_of_a_conversion_add_up(tmp_path: Path) -> None:
     assert "beyond 64 bits" in next(f.reason for f in report.failures if f.key == "3")
     said = json.loads((tmp_path / "x.zarr" / "key" / "report.json").read_bytes())
     assert said["found"] == said["stored"] + said["left_out"] + sum(said["passed_over"].values()) == 8
+
+
+def test_files_beside_tars_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "tars"
+    folder.mkdir()
+    tar(folder / "a.tar", {"0.png": png(0), ".hidden.png": png(1)})
+    tar(folder / ".b.tar", {"1.png": png(1)})
+    for name in ("README.md", "a.idx", "a.tar.idx", "labels.csv", "classes.txt", "Thumbs.db"):
+        (folder / name).write_text("path,label\n0,x\n" if name == "labels.csv" else "x\n")
+    (folder / ".git").mkdir()
+    labels = Labels(str(folder / "labels.csv"), classes=str(folder / "classes.txt"))
+    assert open_source(folder, labels).passed_over == {
+        "hidden or system member": 1, "hidden or system file": 3, "file beside the tars": 2,
+        "text beside the data (.md)": 1, "table of labels": 1, "list of classes": 1,
+    }  # fmt: skip
+    assert open_source(folder / "a.tar").passed_over == {"hidden or system member": 1}
+    report = latentstore.convert(folder, folder / "x.zarr", size=16, progress=False)
+    assert report.passed_over["file beside the tars"] == 2
+    assert report.found == 1 + 1 + 3 + 2 + 3
 
 
 def test_recordings_have_the_same_rule(tmp_path: Path) -> None:
