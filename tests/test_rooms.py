@@ -22,8 +22,8 @@ CODECS = (
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
-    {"progress", "version"}, {"sources", "writing", "stores", "zarr"}, {"conversion", "evaluate", "fit", "train"},
-    {"demo"}, {"cli"}, {"__main__"},
+    {"progress", "version"}, {"sources", "writing", "stores", "zarr", "bench"},
+    {"conversion", "evaluate", "fit", "train"}, {"demo"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
 REFERENCE = "latentstore.codecs.reference"
