@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -199,7 +199,7 @@ class _Plain:
         return totals / done
 
 
-def _endless(loader: LatentLoader) -> Iterator[Any]:
+def _endless(loader: LatentLoader) -> Generator[Any, None, None]:
     while True:
         yield from loader
 

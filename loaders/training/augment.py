@@ -180,8 +180,13 @@ def dropped(latents: Any, kept: np.ndarray) -> Any:
         for latent, count in zip(latents, kept.tolist(), strict=True):
             latent[count:] = 0
         return latents
-    absent = torch.from_numpy(np.arange(latents.shape[1]) >= kept[:, None]).to(latents.device)
-    return latents.masked_fill_(absent.reshape(*absent.shape, *(1,) * (latents.ndim - 2)), 0)
+    absent = np.arange(latents.shape[1]) >= kept[:, None]
+    if latents.dtype == torch.int8 and latents.device.type == "cpu":  # in a tenth of torch's time
+        latents.numpy()[absent] = 0
+    else:
+        planes = torch.from_numpy(np.flatnonzero(absent)).to(latents.device)
+        latents.view(-1, *latents.shape[2:]).index_fill_(0, planes, 0)
+    return latents
 
 
 def _below(bits: np.ndarray, ends: Any) -> np.ndarray:

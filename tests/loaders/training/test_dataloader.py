@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import islice
@@ -56,8 +57,8 @@ def test_passes_that_are_left_and_looks(options: dict[str, Any]) -> None:
 def test_processes_that_begin_afresh(method: str) -> None:
     """In a program of its own: its processes import what it imports."""
     done = subprocess.run(
-        [sys.executable, str(TESTS / "support" / "dataloader_runs.py"), method],
-        capture_output=True, text=True, check=False,
+        [sys.executable, str(TESTS / "support" / "programs" / "dataloader_runs.py"), method],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(TESTS / "support")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

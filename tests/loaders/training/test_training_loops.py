@@ -24,10 +24,10 @@ def read(framework: str, ranks: int, folder: Path) -> list[Any]:
     if importlib.util.find_spec(framework) is None:
         pytest.skip(f"{framework} is not installed")
     # The frameworks call what torch and others have deprecated; nothing of ours is in those warnings.
-    program = str(TESTS / "support" / "training_loops.py")
+    program = str(TESTS / "support" / "programs" / "training_loops.py")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", program, framework, str(folder)],
-        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS / "support")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
