@@ -25,9 +25,10 @@ def read(framework: str, ranks: int, folder: Path) -> list[Any]:
         pytest.skip(f"{framework} is not installed")
     # The frameworks call what torch and others have deprecated; nothing of ours is in those warnings.
     program = str(TESTS / "support" / "programs" / "training_loops.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS / "support")}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", program, framework, str(folder)],
-        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS / "support")},
+        capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
