@@ -30,13 +30,13 @@ from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
 from latentstore.loaders.epoch.place import Course, Place, Reading
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.training.augment import Augment
 from latentstore.loaders.training.device import Delivery
 
 if TYPE_CHECKING:
     import torch
 
     from latentstore.codecs.neural.decoder import Decoder
-    from latentstore.loaders.training.augment import Augment
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
 Begin = Callable[[Place], tuple[Batches, int]]
@@ -130,6 +130,10 @@ class LatentLoader:
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
+        if augment is not None and not isinstance(augment, Augment):
+            raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
+        if collate is not None and not callable(collate):
+            raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
         augmentation = None if augment is None else augment.on(ds, seed)
         self._collate = Collate(ds, output, dtype, decoder, augmentation)
         self._hook = collate

@@ -48,22 +48,22 @@ def _advice(found: Bench) -> Iterator[str]:
         yield 'Use shuffle="block": it reads each shard in one request, where shuffle=True asks for every sample.'
     if found.workers < found.cores:
         yield f"Use more workers: num_workers={found.cores}, as many as this machine has cores."
-    if found.fetch > MUCH:
-        if found.local:
-            yield "Most time goes into reading files: use a faster disk, or fewer channels."
-        else:
-            yield "Most time goes into the network: read fewer channels, or copy the store nearer to this machine."
-    if found.collate > MUCH:
-        if found.output != "codes":
-            yield f'Most time goes into making output "{found.output}": use output="codes" and do that on the GPU.'
-        else:
-            yield "Much time goes into fields and batches: use larger batches, or a store with fewer fields."
+    if found.fetch > MUCH and found.local:
+        yield "Most time goes into reading files: use a faster disk, or read fewer channels."
+    elif found.fetch > MUCH:
+        yield "Most time goes into the network: read fewer channels, or copy the store nearer to this machine."
+    if found.collate > MUCH and found.output != "codes":
+        yield f'Much time goes into making output "{found.output}": use output="codes" if the model can take codes.'
+    elif found.collate > MUCH:
+        yield "Much time goes into fields and batches: use larger batches, or a store with fewer fields."
     if found.decode > MUCH and found.channels > FEW_CHANNELS:
         yield (
-            f"Most time goes into entropy decoding, which grows with the channels: read fewer than {found.channels}, "
-            f"such as channels={FEW_CHANNELS}."
+            f"Most time goes into entropy decoding, which grows with the channels: read fewer channels than "
+            f"{found.channels}, if the model can do with them."
         )
     if found.of_limit >= NEAR:
         yield "The loader is near the limit of this machine."
-    else:
+    elif found.of_limit < NEAR * (found.fetch + found.decode):
         yield "Other programs may have used the cores or the disk: run it again, alone."
+    else:
+        yield "What lies between the loader and the limit is the work for fields and batches."

@@ -75,7 +75,7 @@ def bench(
     workers: int | None = None,
     shuffle: bool | str | None = None,
     output: str = "codes",
-    seconds: float = 15.0,
+    seconds: float = 12.0,
     storage_options: dict[str, Any] | None = None,
     told: Told = lambda line: None,
 ) -> Bench:

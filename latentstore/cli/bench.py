@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
         help="order of the samples (default: full for local stores, block for others)",
     )
     option("--output", default="codes", metavar="NAME", help="what batches hold (default: codes)")
-    option("--seconds", type=float, default=15.0, metavar="S", help="about how long it measures (default: 15)")
+    option("--seconds", type=float, default=12.0, metavar="S", help="about how long it measures (default: 12)")
     option("--json", action="store_true", help="print the figures and the advice as JSON")
 
 

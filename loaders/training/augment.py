@@ -67,7 +67,7 @@ class Augment:
         object.__setattr__(self, "turn", require_flag(self.turn, "turn"))
         if self.crop is not None and self.seconds is not None:
             raise ArgumentError("crop and seconds are both given; give one of them: they are the length of a window.")
-        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+        if self.seconds is not None and not _is_positive(self.seconds):
             raise ArgumentError(f"seconds is {self.seconds!r}; it is a number of seconds, more than 0.")
         if self.channels is not None:
             fewest, most = _pair(self.channels, "channels", "(fewest, most)")
@@ -192,6 +192,10 @@ def dropped(latents: Any, kept: np.ndarray) -> Any:
 def _below(bits: np.ndarray, ends: Any) -> np.ndarray:
     """int64: whole numbers from 0 to before `ends` (1 to 2^31), from random bits, uint64."""
     return ((bits >> np.uint64(32)) * np.asarray(ends).astype(np.uint64) >> np.uint64(32)).astype(np.int64)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def _pair(value: Any, name: str, said: str) -> tuple[int, int]:

@@ -25,7 +25,7 @@ class Delivery:
     def __init__(self, pin_memory: bool, device: str | torch.device | None) -> None:
         try:
             self.device = None if device is None else torch.device(device)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise ArgumentError(f"device is {device!r}, which torch does not know: {error}") from error
         cuda = self.device is not None and self.device.type == "cuda"
         if (pin_memory or cuda) and not torch.cuda.is_available():

@@ -85,13 +85,14 @@ GOOD = Bench(
     [
         ({}, "near the limit"),
         ({"workers": 0}, "num_workers=2"),
-        ({"channels": 48}, "channels=12"),
+        ({"channels": 48}, "fewer channels than 48"),
         ({"local": False}, 'shuffle="block"'),
         ({"local": False, "shuffle": "block", "fetch": 0.7, "decode": 0.2}, "nearer"),
         ({"fetch": 0.7, "decode": 0.2}, "faster disk"),
         ({"output": "pixels", "collate": 0.7, "decode": 0.2}, 'output="codes"'),
         ({"collate": 0.7, "decode": 0.2}, "larger batches"),
         ({"of_limit": 0.5}, "run it again"),
+        ({"of_limit": 0.6, "decode": 0.6, "collate": 0.3}, "work for fields and batches"),
     ],
 )
 def test_advice_follows_the_figures(changed: dict[str, Any], said: str) -> None:

@@ -209,6 +209,7 @@ def test_what_is_refused(square: Path, many: Path, tmp_path: Path) -> None:
         ({"crop": 0}, "crop is 0"),
         ({"crop": 4, "seconds": 1.0}, "one of them"),
         ({"seconds": -1.0}, "more than 0"),
+        ({"seconds": "1"}, "more than 0"),
         ({"channels": (4, 3)}, "4 or more"),
     ]:
         with pytest.raises(ArgumentError, match=said):

@@ -34,9 +34,19 @@ def test_what_this_machine_does_not_have_is_refused(options: dict[str, Any]) -> 
         LatentLoader(Memory(4), 2, **options)
 
 
-def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="'gpu', which torch does not know"):
-        LatentLoader(Memory(4), 2, device="gpu")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "gpu"}, "'gpu', which torch does not know"),
+        ({"device": 1.5}, "1.5, which torch does not know"),
+        ({"augment": "flip"}, "augment is 'flip'; it is an Augment"),
+        ({"collate": 3}, "collate is 3; it is a function"),
+        ({"pin_memory": 1}, "pin_memory is 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        LatentLoader(Memory(4), 2, **options)
 
 
 def test_all_tensors_of_a_batch_are_changed() -> None:
