@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError, LatentstoreError, TruncatedError
 from latentstore.codecs.modality import MAX_AREA, modality_of
 from latentstore.codecs.neural.decoder import LINEAR, Decoder, require_decoder
+
+if TYPE_CHECKING:
+    from latentstore.codecs.image.symmetry import SignedPermutation
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -159,6 +162,17 @@ class Codec(ABC):
         decoder: as in `decoder`.
         """
 
+    def symmetry(self, name: str, channels: int) -> SignedPermutation:
+        """What becomes of the first channels of a latent when its image is flipped or turned.
+
+        name: one of `latentstore.codecs.image.symmetry.SYMMETRIES`. ArgumentError with the reason if the latent of the
+        result cannot be made from the latent.
+        """
+        raise ArgumentError(
+            f"{self.name} is a codec of {self.modality.nouns.many}: its latents cannot be flipped or turned, as those "
+            "of images can."
+        )
+
     # signals and blobs
 
     @abstractmethod
@@ -248,6 +262,12 @@ class Codec(ABC):
             ):
                 latents[i] = latent
         return latents
+
+    def read_windows(
+        self, blobs: Blobs, sizes: npt.NDArray[np.int64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+    ) -> list[Int8s]:
+        """Decodes parts of recordings: see `AudioCodec.read_windows`. ArgumentError where blobs decode as a whole."""
+        raise ArgumentError(f"{self.name} is a codec of {self.modality.nouns.many}, which are decoded as a whole.")
 
     # inside
 

@@ -8,8 +8,11 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Augment": "training.augment",
     "LatentDataset": "dataset",
     "LatentLoader": "loader",
+    "ReadyBatches": "training.dataloader",
+    "as_dataloader": "training.dataloader",
     "wds_handler": "webdataset.decode",
 }
 __all__ = list(_HOME)

@@ -10,10 +10,15 @@ import torch
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.columns import PADDED
+from latentstore.loaders.training.augment import dropped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
+    from latentstore.loaders.training.augment import Augmentation
+    from latentstore.loaders.training.crops import Windows
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -25,7 +30,12 @@ class Collate:
     """
 
     def __init__(
-        self, ds: LatentDataset, output: str, dtype: torch.dtype | None, decoder: str | Decoder = LINEAR
+        self,
+        ds: LatentDataset,
+        output: str,
+        dtype: torch.dtype | None,
+        decoder: str | Decoder = LINEAR,
+        augment: Augmentation | None = None,
     ) -> None:
         outputs = ds.modality.outputs
         if output not in outputs:
@@ -43,86 +53,146 @@ class Collate:
         own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
         if ds.modality.pads and ds.size is None:
             own |= PADDED
+        if augment is not None:
+            own |= augment.entries
         clashes = sorted(own & set(ds.reader.meta.kinds))
         if clashes:
             raise ArgumentError(
                 f"{ds.url} has a field {clashes[0]!r}, and batches with output {output!r} have an entry of that name; "
-                "convert again with another name for the field, or choose another output"
+                "convert again with another name for the field, or ask for batches without that entry"
             )
         self.ds = ds
         self.output = output
         self.decoder = chosen or LINEAR
         self.normalise = Normalise(ds, dtype or torch.float32) if output == "latents" else None
+        self.augment = augment
 
-    def __call__(self, indices: np.ndarray) -> dict[str, Any]:
-        """The batch of samples `indices`, int64 (n,)."""
+    def __call__(self, indices: np.ndarray, epoch: int = 0) -> dict[str, Any]:
+        """The batch of samples `indices`, int64 (n,). epoch: of random changes."""
         fields = self.ds.reader.fields(indices)
         steps = self.ds.step_codes(fields)
-        if self.ds.size is not None:
-            batch = self._one_size(indices, steps)
+        batch: dict[str, Any] = {}
+        kept = None if self.augment is None else self.augment.kept(indices, epoch)
+        if kept is not None:
+            batch["channels"] = torch.from_numpy(kept)
+        if self.augment is not None and self.augment.window is not None:
+            batch |= self._windows(self.augment, self.augment.window, indices, epoch, fields, kept)
         elif self.ds.modality.pads:
-            batch = self._many_lengths(indices, steps)
+            make = self._many_lengths if self.ds.size is None else self._one_length
+            assert steps is not None
+            batch |= make(indices, steps, kept)
         else:
-            batch = self._many_sizes(indices)
+            batch |= self._images(indices, epoch, kept)
         for field, column in fields.items():
             batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
         batch["key"] = self.ds.reader.keys(indices)
         return batch
 
-    def _one_size(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
+    def _images(self, indices: np.ndarray, epoch: int, kept: np.ndarray | None) -> dict[str, Any]:
+        """Images, in one tensor if all have one size, else in a list."""
+        read = self.ds.read_latents(indices)
+        latents: Any = [torch.from_numpy(one) for one in read] if isinstance(read, list) else torch.from_numpy(read)
+        told: dict[str, Any] = {}
+        if self.augment is not None:
+            latents, told = self.augment.moved(latents, indices, epoch)
+        if self.output == "pixels":
+            return {**told, "pixels": self._decoded(indices, latents, kept)}
+        if isinstance(latents, list):
+            return {**told, "latent": [self._values(one[None], None, count)[0] for one, count in _each(latents, kept)]}
+        return {**told, "latent": self._values(latents, None, kept)}
+
+    def _decoded(self, indices: np.ndarray, latents: Any, kept: np.ndarray | None) -> Any:
+        if kept is not None:
+            latents = dropped(latents, kept)
+        if not isinstance(latents, list):
+            return self._pixels(latents.numpy(), self._size_of(self.ds.size, latents))
+        pairs = zip(latents, self.ds.reader.sizes(indices).tolist(), strict=True)
+        return [self._pixels(one.numpy()[None], self._size_of(tuple(size), one))[0] for one, size in pairs]
+
+    def _size_of(self, size: tuple[int, int] | None, latents: torch.Tensor) -> tuple[int, int]:
+        """Height and width of images when decoded. Changed ones have no other size than that of their latents."""
+        if self.augment is None:
+            assert size is not None
+            return size
+        height, width = latents.shape[-2:]
+        return height * self.ds.codec.reduction, width * self.ds.codec.reduction
+
+    def _values(self, codes: torch.Tensor, steps: np.ndarray | None, kept: np.ndarray | None) -> torch.Tensor:
+        values = codes if self.normalise is None else self.normalise(codes, steps)
+        return values if kept is None else dropped(values, kept)
+
+    def _one_length(self, indices: np.ndarray, steps: np.ndarray, kept: np.ndarray | None) -> dict[str, Any]:
         codes = torch.from_numpy(self.ds.read_latents(indices))
-        if self.output == "pixels":
-            return {"pixels": self._pixels(codes.numpy(), self.ds.size)}
-        if self.output == "waveforms":
-            assert self.ds.size is not None
-            return {"waveform": torch.from_numpy(self.ds.decode(codes.numpy(), self.ds.size, steps))}
-        if steps is not None:
-            codes = codes[:, :, 0]
-        return {"latent": codes if self.normalise is None else self.normalise(codes, steps)}
+        if self.output != "waveforms":
+            return {"latent": self._values(codes[:, :, 0], steps, kept)}
+        assert self.ds.size is not None
+        codes = codes if kept is None else dropped(codes, kept)
+        return {"waveform": torch.from_numpy(self.ds.decode(codes.numpy(), self.ds.size, steps))}
 
-    def _many_sizes(self, indices: np.ndarray) -> dict[str, Any]:
-        latents = self.ds.read_latents(indices)
-        if self.output == "pixels":
-            sizes = self.ds.reader.sizes(indices).tolist()
-            pairs = zip(latents, sizes, strict=True)
-            return {"pixels": [self._pixels(latent[None], tuple(size))[0] for latent, size in pairs]}
-        tensors = [torch.from_numpy(latent) for latent in latents]
-        if self.normalise is not None:
-            tensors = [self.normalise(codes[None], None)[0] for codes in tensors]
-        return {"latent": tensors}
+    def _many_lengths(self, indices: np.ndarray, steps: np.ndarray, kept: np.ndarray | None) -> dict[str, Any]:
+        """Recordings padded with zeros to the longest; ``lengths`` says where each ends, ``mask`` is True before."""
+        latents = list(self.ds.read_latents(indices))
+        if self.output != "waveforms":
+            rows = [latent[:, 0] for latent in latents]
+            return self._padded_latents(rows, max(row.shape[1] for row in rows), steps, kept)
+        sizes = self.ds.reader.sizes(indices).tolist()
+        signals = [
+            self.ds.decode(latent[None, :count], (height, width), steps[i : i + 1])[0]
+            for i, ((latent, count), (height, width)) in enumerate(zip(_each(latents, kept), sizes, strict=True))
+        ]
+        return _padded_waveforms(signals, max(map(len, signals)))
 
-    def _many_lengths(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
-        """Samples padded with zeros to the longest; ``lengths`` says where each ends, ``mask`` is True before that."""
-        latents = self.ds.read_latents(indices)
+    def _windows(
+        self, augment: Augmentation, window: Windows, indices: np.ndarray, epoch: int, fields: dict[str, Any],
+        kept: np.ndarray | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Windows of recordings. Where some may be shorter than a window, they are padded as whole ones are."""
+        window.check(fields)
+        samples, steps = self.ds.reader.sizes(indices)[:, 1], self.ds.step_codes(fields)
+        assert steps is not None
+        first = augment.starts(window.lengths(samples), indices, epoch)
         if self.output == "waveforms":
-            sizes = self.ds.reader.sizes(indices).tolist()
-            signals = [
-                self.ds.decode(latent[None], (height, width), None if steps is None else steps[i : i + 1])[0]
-                for i, (latent, (height, width)) in enumerate(zip(latents, sizes, strict=True))
-            ]
-            lengths = torch.tensor([len(signal) for signal in signals])
-            waveforms = np.zeros((len(signals), int(lengths.max()), signals[0].shape[1]), np.float32)
-            for row, signal in zip(waveforms, signals, strict=True):
-                row[: len(signal)] = signal
-            return {"waveform": torch.from_numpy(waveforms), "lengths": lengths, "mask": _mask(lengths)}
-        lengths = torch.tensor([latent.shape[2] for latent in latents])
+            signals = window.waveforms(indices, samples, first, steps, kept)
+            batch = _padded_waveforms(signals, window.instants * window.reduction)
+        else:
+            batch = self._padded_latents(window.latents(indices, samples, first), window.instants, steps, kept)
+        if self.ds.size is not None and self.output != "waveforms":
+            del batch["lengths"], batch["mask"]
+        return {**batch, "start": torch.from_numpy(first * window.reduction)}
+
+    def _padded_latents(
+        self, rows: list[np.ndarray], longest: int, steps: np.ndarray, kept: np.ndarray | None
+    ) -> dict[str, Any]:
+        lengths = torch.tensor([row.shape[1] for row in rows])
         # zeros of NumPy's: torch wakes its threads for them, which takes longer than decoding
-        padded = np.zeros((len(latents), self.ds.channels, int(lengths.max())), np.int8)
-        for row, latent in zip(padded, latents, strict=True):
-            row[:, : latent.shape[2]] = latent[:, 0]
-        codes, mask = torch.from_numpy(padded), _mask(lengths)
+        padded = np.zeros((len(rows), self.ds.channels, longest), np.int8)
+        for place, row in zip(padded, rows, strict=True):
+            place[:, : row.shape[1]] = row
+        codes, mask = torch.from_numpy(padded), _mask(lengths, longest)
         if self.normalise is not None:
             codes = self.normalise(codes, steps).masked_fill_(~mask[:, None], 0)
-        return {"latent": codes, "lengths": lengths, "mask": mask}
+        return {"latent": codes if kept is None else dropped(codes, kept), "lengths": lengths, "mask": mask}
 
-    def _pixels(self, codes: np.ndarray, size: tuple[int, int] | None) -> torch.Tensor:
-        assert size is not None
+    def _pixels(self, codes: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return torch.from_numpy(self.ds.decode(codes, size, decoder=self.decoder)).permute(0, 3, 1, 2)
 
 
-def _mask(lengths: torch.Tensor) -> torch.Tensor:
+def _each(latents: list[Any], kept: np.ndarray | None) -> Iterator[tuple[Any, Any]]:
+    """(latent, how many channels it keeps: int64 (1,), None for all)."""
+    return zip(latents, [None] * len(latents) if kept is None else kept[:, None], strict=True)
+
+
+def _padded_waveforms(signals: list[np.ndarray], longest: int) -> dict[str, Any]:
+    lengths = torch.tensor([len(signal) for signal in signals])
+    waveforms = np.zeros((len(signals), longest, signals[0].shape[1]), np.float32)
+    for row, signal in zip(waveforms, signals, strict=True):
+        row[: len(signal)] = signal
+    return {"waveform": torch.from_numpy(waveforms), "lengths": lengths, "mask": _mask(lengths, longest)}
+
+
+def _mask(lengths: torch.Tensor, longest: int) -> torch.Tensor:
     """bool (n, longest): True before the end of each."""
-    return torch.arange(int(lengths.max())) < lengths[:, None]
+    return torch.arange(longest) < lengths[:, None]
 
 
 class Normalise:

@@ -224,6 +224,18 @@ class LatentDataset:
             latents = self.codec.read_sizes(fetched, sizes)
         return [latent[: self.channels] for latent in latents]
 
+    def read_windows(self, indices: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
+        """The instants from first[i] to before last[i] of recordings, int64 (n,) each: n arrays int8 (channels, t).
+
+        Long recordings are stored in segments of 1,024 instants, and only those that are needed are decoded.
+        ArgumentError if a window is not within its recording, or the store holds no audio.
+        """
+        indices = self._indices(indices)
+        fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
+        with self._named(indices):
+            latents = self.codec.read_windows(fetched, sizes, np.asarray(first), np.asarray(last))
+        return [self.modality.shaped(latent[: self.channels]) for latent in latents]
+
     @contextmanager
     def _named(self, indices: np.ndarray) -> Iterator[None]:
         """Errors about one of the groups of these samples name the shard and the key."""

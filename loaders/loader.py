@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +23,15 @@ from latentstore.codecs.arguments import require_flag, require_number, whole_num
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.batch import Collate
+from latentstore.loaders.columns import PADDED
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.epoch.buckets import Buckets, pooled
 from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
 from latentstore.loaders.epoch.place import Course, Place, Reading
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.training.augment import Augment
+from latentstore.loaders.training.device import Delivery
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     from latentstore.codecs.neural.decoder import Decoder
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
+Begin = Callable[[Place], tuple[Batches, int]]
+"""Begins the batches from a place on; also gives the number of ranks."""
 
 # Batches that each worker may be ahead of the one in use. This bounds the memory; two hide the jitter of one.
 AHEAD = 2
@@ -65,6 +72,12 @@ class LatentLoader:
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
     decoder: for "pixels" only: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives.
+    augment: random changes of the latents, an `Augment`. They are drawn from the seed, the epoch and the sample, so a
+        run that goes on repeats them.
+    collate: called with every batch; what it returns is handed out in its place. Workers call it, several at once.
+    pin_memory: True puts tensors into page-locked memory, which a GPU reads faster.
+    device: where tensors are handed out, such as "cuda" or "cuda:1"; None leaves them in memory. For CUDA, memory is
+        pinned, and a batch is copied while the one before it is used.
     rank, world_size: this process, and how many processes share the epoch; both or neither. By default they are looked
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
@@ -98,6 +111,10 @@ class LatentLoader:
         output: str = "codes",
         dtype: torch.dtype | None = None,
         decoder: str | Decoder = LINEAR,
+        augment: Augment | None = None,
+        collate: Callable[[dict[str, Any]], Any] | None = None,
+        pin_memory: bool = False,
+        device: str | torch.device | None = None,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -113,9 +130,17 @@ class LatentLoader:
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
-        self._collate = Collate(ds, output, dtype, decoder)
+        if augment is not None and not isinstance(augment, Augment):
+            raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
+        if collate is not None and not callable(collate):
+            raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
+        augmentation = None if augment is None else augment.on(ds, seed)
+        self._collate = Collate(ds, output, dtype, decoder, augmentation)
+        self._hook = collate
+        self._delivery = Delivery(require_flag(pin_memory, "pin_memory"), device)
         self._pads = ds.modality.pads and ds.size is None
-        self._bucketed = self._pads and self._order.kind != "none"
+        windows = augmentation is not None and augmentation.window is not None  # of one length
+        self._bucketed = self._pads and not windows and self._order.kind != "none"
         self._padded = self._places = 0
         self._course = Course(Place())
         self._facts: dict[str, Any] | None = None
@@ -230,23 +255,39 @@ class LatentLoader:
         return {**self.__dict__, "_course": Course(self._course.place)}
 
     def __iter__(self) -> Pass:
-        return Pass(self)
+        return Pass(self, self._begin)
+
+    def _passed(self, begin: Begin) -> Pass:
+        """A pass whose batches come from `begin`."""
+        return Pass(self, begin)
 
     def _begin(self, place: Place) -> tuple[Batches, int]:
         """(the batches from `place` on, the number of ranks)."""
         ranks = self._found()
+        return self._delivery.deliver(self._made(place, ranks, slice(None), pinned=True)), ranks[1]
+
+    def _jobs_of(self, place: Place, ranks: tuple[int, int]) -> Iterator[Job]:
+        """What batches a rank makes from `place` on."""
         self._require_ranks(place, ranks)
         self._padded = self._places = 0
-        return self._read(place, self._slice(place.position, ranks)), ranks[1]
+        cut = self._slice(place.position, ranks)
+        if self._bucketed:
+            return self._bucketed_jobs(place, cut)
+        return self._jobs(self._order.epoch(place.epoch), cut, place.position)
 
-    def _read(self, place: Place, cut: RankSlice) -> Batches:
+    def _made(self, place: Place, ranks: tuple[int, int], part: slice, pinned: bool = False) -> Batches:
+        """The batches of a rank from `place` on; of them, those of `part`. pinned: whether pinning is done here."""
+        jobs = islice(self._jobs_of(place, ranks), part.start, part.stop, part.step)
+        return self._read(place, self._slice(place.position, ranks), jobs, pinned)
+
+    def _read(self, place: Place, cut: RankSlice, jobs: Iterator[Job], pinned: bool) -> Batches:
         order, reach = self._order.epoch(place.epoch), cut.reach
         if self._bucketed:
             reach = pooled(*reach, self.batch_size, self._order.samples)
         begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
         shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
-        jobs = self._bucketed_jobs(place, cut) if self._bucketed else self._jobs(order, cut, place.position)
-        batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
+        load = partial(self._load, shards=shards, epoch=place.epoch, pinned=pinned)
+        batches = self._ahead(jobs, shards, load) if self.num_workers else ((job, load(job)) for job in jobs)
         try:
             for job, batch in batches:
                 shards.passed(job.windows)
@@ -256,22 +297,18 @@ class LatentLoader:
             batches.close()
             shards.close()
 
-    def _count(self, batch: dict[str, Any]) -> None:
-        if self._pads:
+    def _count(self, batch: Any) -> None:
+        if self._pads and isinstance(batch, dict) and batch.keys() >= PADDED:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
-    def _one_by_one(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
-        for job in jobs:
-            yield job, self._load(job, shards)
-
-    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
+    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead, load: Callable[[Job], Any]) -> Batches:
         """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
         waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
         try:
             for job in jobs:
-                waiting.append((job, pool.submit(self._load, job, shards)))
+                waiting.append((job, pool.submit(load, job)))
                 shards.expect(job.windows[-1] + 1)
                 if len(waiting) > AHEAD * self.num_workers:
                     yield _result(waiting)
@@ -280,9 +317,12 @@ class LatentLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, job: Job, shards: ReadAhead) -> dict[str, Any]:
+    def _load(self, job: Job, shards: ReadAhead, epoch: int, pinned: bool) -> Any:
         shards.need(job.windows)
-        return self._collate(job.indices)
+        batch: Any = self._collate(job.indices, epoch)
+        if self._hook is not None:
+            batch = self._hook(batch)
+        return self._delivery.pinned(batch) if pinned else batch
 
     @property
     def _units(self) -> int:
@@ -349,8 +389,8 @@ class Pass:
     It decides which epoch it reads, and which part is this rank's, when the first batch is asked for.
     """
 
-    def __init__(self, loader: LatentLoader) -> None:
-        self._loader = loader
+    def __init__(self, loader: LatentLoader, begin: Begin) -> None:
+        self._loader, self._makes = loader, begin
         current = loader._course.current
         self._before = current if current is not None and current.alive else None
         self._reading: Reading | None = None
@@ -393,7 +433,7 @@ class Pass:
             self._before.replaced = True
         self._course = self._loader._course
         place = self._course.upcoming
-        self._batches, self._world_size = self._loader._begin(place)
+        self._batches, self._world_size = self._makes(place)
         self._reading = Reading(self, place)
         return self._reading
 

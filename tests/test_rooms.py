@@ -22,7 +22,7 @@ CODECS = (
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
-    {"progress", "version"}, {"sources", "writing", "stores", "zarr", "foreign"},
+    {"progress", "version"}, {"sources", "writing", "stores", "zarr", "foreign", "bench"},
     {"conversion", "evaluate", "fit", "train"}, {"demo"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""

@@ -308,6 +308,38 @@ class AudioCodec(Codec):
         parts = np.split(flat, np.cumsum(instants * channels)[:-1])
         return [part.reshape(channels, 1, -1) for part in parts]
 
+    def read_windows(
+        self,
+        blobs: Blobs,
+        sizes: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        last: npt.NDArray[np.int64],
+    ) -> list[Int8s]:
+        """Decodes the instants from first[i] to before last[i] of N recordings, in one call, and little beside them.
+
+        blobs, sizes: as in `read_sizes`. first, last: int64 (N,). Returns N latents int8 (c, 1, last - first). An
+        error's `index` is the position of the bad blob.
+        """
+        groups = len(blobs) // max(1, len(sizes))
+        self._check_sizes(sizes, groups)
+        instants = -(-sizes[:, 1] // self.reduction)
+        if len(sizes) and ((first < 0) | (first >= last) | (last > instants)).any():
+            raise ArgumentError("A window of instants is empty, or not within its recording.")
+        whole, begin, end = (np.repeat(each, groups) for each in (instants, first, last))
+        parts = self.entropy.decode_windows(blobs, whole, begin, end)
+        return [np.concatenate(parts[at : at + groups])[:, None] for at in range(0, len(parts), groups)]
+
+    def decode_window(
+        self, latent: Int8s, first: int, instants: int, start: int, stop: int, code: int
+    ) -> npt.NDArray[np.float32]:
+        """Samples `start` to before `stop` of what `decode` makes of a whole latent, float32 (stop - start, inputs).
+
+        latent: int8 (c, 1, k), its instants from `first` on, of `instants` in all. They must hold those that
+        `lapped.needed` names. code: the step code.
+        """
+        part = np.ascontiguousarray(latent[:, 0])
+        return self.lapped.latent_to_samples(part, first, instants, start, stop, self.scale_of(code), self._delta)
+
     def info(self, blob: Buffer) -> SampleInfo:
         """The header of a sample blob: `width` is the number of samples, `rate` their rate in hertz.
 

@@ -153,6 +153,46 @@ class AdaptiveCoder(EntropyCoder):
                 raise
         return out
 
+    def decode_windows(
+        self,
+        blobs: Blobs,
+        instants: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        last: npt.NDArray[np.int64],
+        name: Callable[[int], str] = "Group blob {}".format,
+    ) -> list[Int8s]:
+        """Decodes the instants from first[i] to before last[i] of blob i, and no segment that has none of them.
+
+        instants, first, last: int64 (n,) each; 0 <= first < last <= instants. Returns n arrays int8 (group_channels,
+            last - first). Raises the errors of `decode`.
+        """
+        owner, begin, start, length = [], [], [], []
+        spans = zip(instants.tolist(), first.tolist(), last.tolist(), strict=True)
+        for i, (whole, a, b) in enumerate(spans):
+            bounds = self._bounds(blobs[i], i, name(i), whole).tolist()
+            for k in range(a // SEGMENT, -(-b // SEGMENT)):
+                owner.append(i)
+                begin.append(k * SEGMENT)
+                start.append(bounds[k])
+                length.append(bounds[k + 1] - bounds[k])
+        which, at = np.array(owner, np.int64), np.array(begin, np.int64)
+        parts = Blobs(
+            blobs.buffers, blobs.source[which], blobs.start[which] + np.array(start), np.array(length, np.int64)
+        )
+        sizes = np.minimum(instants[which] - at, SEGMENT)
+        try:
+            flat = self.decode_rows(parts, sizes.astype(np.int32), lambda part: name(owner[part]))
+        except LatentstoreError as error:
+            error.index = None if error.index is None else owner[error.index]
+            raise
+        rows = np.split(flat, np.cumsum(sizes * self.group_channels)[:-1])
+        found = [np.empty((self.group_channels, b - a), np.int8) for a, b in zip(first, last, strict=True)]
+        for i, t, row in zip(owner, begin, rows, strict=True):
+            decoded = row.reshape(self.group_channels, -1)
+            a, b = max(int(first[i]), t), min(int(last[i]), t + decoded.shape[1])
+            found[i][:, a - int(first[i]) : b - int(first[i])] = decoded[:, a - t : b - t]
+        return found
+
     def _bounds(self, group: memoryview, index: int, name: str, instants: int) -> npt.NDArray[np.int64]:
         """Where the blobs of a group's segments begin, and where the last one ends."""
         if instants <= SEGMENT:

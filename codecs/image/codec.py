@@ -26,7 +26,14 @@ from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS, require_image, require_size
 from latentstore.codecs.image.refined import refinement
-from latentstore.codecs.image.symmetry import SymmetryClass, check_classes, symmetric_basis, transform_latent
+from latentstore.codecs.image.symmetry import (
+    SignedPermutation,
+    SymmetryClass,
+    check_classes,
+    signed_permutation,
+    symmetric_basis,
+    transform_latent,
+)
 from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.modality import IMAGE
 from latentstore.codecs.neural.decoder import LINEAR, Decoder
@@ -167,6 +174,16 @@ class ImageCodec(Codec):
                 f"The latent is {codes.dtype} {codes.shape}; int8 (..., 1 to {self.channels}, h, w) is expected."
             )
         return transform_latent(codes, symmetry, self.classes[: codes.shape[-3]])
+
+    def symmetry(self, name: str, channels: int) -> SignedPermutation:
+        """See `Codec.symmetry`."""
+        kept = self.classes[:channels]
+        if kept[-1] == SymmetryClass.EO and signed_permutation(name, kept[:0]).transpose:
+            raise ArgumentError(
+                f"The first {channels} channels of {self.name} cannot be turned: a quarter turn exchanges the last of "
+                f"them with the channel after it. Use {channels - 1} or {channels + 1} channels."
+            )
+        return signed_permutation(name, kept)
 
     def planes(self, latent: Int8s, quality: int | None = None) -> Floats:
         """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (64 * colours, h, w).

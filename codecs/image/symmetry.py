@@ -39,9 +39,11 @@ from latentstore.codecs.image.wavelet import LEVELS
 __all__ = [
     "SYMMETRIES",
     "Basis",
+    "SignedPermutation",
     "SymmetryClass",
     "check_classes",
     "plane_index",
+    "signed_permutation",
     "symmetric_basis",
     "transform_image",
     "transform_latent",
@@ -102,6 +104,21 @@ class Basis:
     def classes(self) -> npt.NDArray[np.int8]:
         """The class of every entry, int8 (n,)."""
         return np.repeat(np.arange(len(self.runs), dtype=np.int8), [count for _, count in self.runs])
+
+
+@dataclass(frozen=True)
+class SignedPermutation:
+    """What a symmetry does to a latent (..., c, h, w): no more than moving its values, and negating some.
+
+    transpose, flip_v, flip_h: what becomes of each plane, in this order. source: intp (c,): channel k of the result is
+        made of channel source[k]. negative: bool (c,): the channels of the result that are negated.
+    """
+
+    transpose: bool
+    flip_v: bool
+    flip_h: bool
+    source: npt.NDArray[np.intp]
+    negative: npt.NDArray[np.bool_]
 
 
 def plane_index(vertical: int, horizontal: int, colour: int, colours: int) -> int:
@@ -182,32 +199,43 @@ def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.Arr
     Returns a new array, (..., c, w, h) where the symmetry transposes. Raises ArgumentError if int8 values are
     -128, which no quantiser here gives and which cannot be negated.
     """
-    transpose, flip_v, flip_h = _steps(symmetry)
     given = np.asarray(classes)
     if latent.ndim < 3 or given.shape != (latent.shape[-3],):
         raise ArgumentError(
             f"A latent of shape {latent.shape} needs one class for each channel (axis -3), not {given.shape}."
         )
+    moved = signed_permutation(symmetry, given)
+    if latent.dtype == np.int8 and latent.size and latent.min() == -128:
+        raise ArgumentError("A latent holds -128, which no quantiser here gives and which cannot be negated.")
+    if moved.transpose:
+        latent = np.swapaxes(latent, -1, -2)[..., moved.source, :, :]
+    if moved.flip_v:
+        latent = latent[..., ::-1, :]
+    if moved.flip_h:
+        latent = latent[..., ::-1]
+    result = np.array(latent, order="C")
+    result[..., moved.negative, :, :] *= -1
+    return result
+
+
+def signed_permutation(symmetry: str, classes: npt.ArrayLike) -> SignedPermutation:
+    """What a symmetry does to latents whose channels have these classes.
+
+    symmetry, classes: as in `transform_latent`. ArgumentError if there is no such symmetry, or if classes end inside a
+    pair that it exchanges.
+    """
+    transpose, flip_v, flip_h = _steps(symmetry)
+    given = np.asarray(classes)
     if not transpose and len(given) and given[-1] == SymmetryClass.EO:
         check_classes(np.append(given, SymmetryClass.OE))  # ends inside a pair, which stays as it is
     else:
         check_classes(given)
-    if latent.dtype == np.int8 and latent.size and latent.min() == -128:
-        raise ArgumentError("A latent holds -128, which no quantiser here gives and which cannot be negated.")
-
     negative = np.zeros(len(given), bool)
-    if transpose:
-        latent = np.swapaxes(latent, -1, -2)[..., _partners(given), :, :]
-        negative ^= _ANTISYMMETRIC[given]
-    if flip_v:
-        latent = latent[..., ::-1, :]
-        negative ^= _ODD_VERTICAL[given]
-    if flip_h:
-        latent = latent[..., ::-1]
-        negative ^= _ODD_HORIZONTAL[given]
-    result = np.array(latent, order="C")
-    result[..., negative, :, :] *= -1
-    return result
+    for happens, odd in ((transpose, _ANTISYMMETRIC), (flip_v, _ODD_VERTICAL), (flip_h, _ODD_HORIZONTAL)):
+        if happens:
+            negative ^= odd[given]
+    source = _partners(given) if transpose else np.arange(len(given))
+    return SignedPermutation(transpose, flip_v, flip_h, source, negative)
 
 
 def transform_planes(planes: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:

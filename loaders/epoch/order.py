@@ -64,6 +64,15 @@ def round_keys(*words: int) -> np.ndarray:
     return _mix(state + steps)
 
 
+def draws(indices: np.ndarray, *words: int) -> np.ndarray:
+    """uint64: 64 random bits for each of `indices` (int64, of any shape), from it and any integers.
+
+    They are the same wherever and whenever they are drawn.
+    """
+    first, second = round_keys(*words)[:2]
+    return _mix(_mix(np.asarray(indices).astype(np.uint64) ^ first) + second)
+
+
 def permute(positions: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
     """The permutation of range(n) that belongs to `keys`, at `positions`; int64 of the same shape.
 

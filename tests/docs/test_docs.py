@@ -54,7 +54,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_loading(photos: Path) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "photos.zarr", size=64)
-    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
+    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16", "crop=(24, 24)": "crop=(6, 6)"}) == 5
+    for command in commands("loading.md"):
+        assert main(command) == 0, command
 
 
 def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""How fast a store is read here, and what would make it faster."""
