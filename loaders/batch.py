@@ -10,6 +10,7 @@ import torch
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.columns import PADDED
+from latentstore.loaders.stats import Stats
 
 if TYPE_CHECKING:
     from latentstore.codecs.neural.decoder import Decoder
@@ -22,10 +23,19 @@ class Collate:
     """Makes batches from sample indices; `LatentLoader` says what a batch holds. Thread-safe.
 
     The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
+
+    one_shape: whether all samples of a batch have one shape, though not all of the store. stats: to normalise by; by
+    default those of the store.
     """
 
     def __init__(
-        self, ds: LatentDataset, output: str, dtype: torch.dtype | None, decoder: str | Decoder = LINEAR
+        self,
+        ds: LatentDataset,
+        output: str,
+        dtype: torch.dtype | None,
+        decoder: str | Decoder = LINEAR,
+        one_shape: bool = False,
+        stats: Stats | None = None,
     ) -> None:
         outputs = ds.modality.outputs
         if output not in outputs:
@@ -52,7 +62,8 @@ class Collate:
         self.ds = ds
         self.output = output
         self.decoder = chosen or LINEAR
-        self.normalise = Normalise(ds, dtype or torch.float32) if output == "latents" else None
+        self.one_shape = one_shape
+        self.normalise = Normalise(ds, stats or ds.stats, dtype or torch.float32) if output == "latents" else None
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,)."""
@@ -82,6 +93,8 @@ class Collate:
 
     def _many_sizes(self, indices: np.ndarray) -> dict[str, Any]:
         latents = self.ds.read_latents(indices)
+        if self.one_shape:
+            return self._stacked(np.stack(list(latents)), indices)
         if self.output == "pixels":
             sizes = self.ds.reader.sizes(indices).tolist()
             pairs = zip(latents, sizes, strict=True)
@@ -90,6 +103,13 @@ class Collate:
         if self.normalise is not None:
             tensors = [self.normalise(codes[None], None)[0] for codes in tensors]
         return {"latent": tensors}
+
+    def _stacked(self, latents: np.ndarray, indices: np.ndarray) -> dict[str, Any]:
+        if self.output == "pixels":
+            height, width = self.ds.reader.sizes(indices[:1])[0].tolist()
+            return {"pixels": self._pixels(latents, (height, width))}
+        codes = torch.from_numpy(latents)
+        return {"latent": codes if self.normalise is None else self.normalise(codes, None)}
 
     def _many_lengths(self, indices: np.ndarray, steps: np.ndarray | None) -> dict[str, Any]:
         """Samples padded with zeros to the longest; ``lengths`` says where each ends, ``mask`` is True before that."""
@@ -128,11 +148,11 @@ def _mask(lengths: torch.Tensor) -> torch.Tensor:
 class Normalise:
     """Makes floats from int8 codes (n, c, h, w), of audio (n, c, t).
 
-    Over the whole store, each channel of them has zero mean and unit variance.
+    Over what `stats` are of, a whole store or a mixture, each channel of them has zero mean and unit variance.
     """
 
-    def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
-        mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
+    def __init__(self, ds: LatentDataset, stats: Stats, dtype: torch.dtype) -> None:
+        mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in stats)
         # A channel that never changes has nothing to normalise: it becomes zeros.
         self.spread = np.where(std > 0, std, 1)
         self.dtype, self.channels, self.axes = dtype, ds.channels, (1,) * ds.modality.axes

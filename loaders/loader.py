@@ -8,38 +8,39 @@ takes it too.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.codecs.arguments import require_flag, require_number, whole_number
+from latentstore.codecs.arguments import require_flag, require_number
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
-from latentstore.loaders.batch import Collate
 from latentstore.loaders.dataset import LatentDataset
-from latentstore.loaders.epoch.buckets import Buckets, pooled
-from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
+from latentstore.loaders.epoch.buckets import Buckets
+from latentstore.loaders.epoch.groups import GroupedEpoch, Windows
+from latentstore.loaders.epoch.order import SampleOrder
 from latentstore.loaders.epoch.place import Course, Place, Reading
+from latentstore.loaders.epoch.plan import BatchPlan, Job, Plan, SamplePlan
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
-from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.epoch.schedule import MixedOrder, Slots
+from latentstore.loaders.epoch.share import Share
+from latentstore.loaders.epoch.state import make_state, read_state
+from latentstore.loaders.grouping import SHAPE, batch_limits, grouped_by, groups_of
+from latentstore.loaders.mixture import Mixture
+from latentstore.loaders.source import Ahead, OneStore, Source
 
 if TYPE_CHECKING:
     import torch
 
     from latentstore.codecs.neural.decoder import Decoder
 
-Batches = Generator[tuple["Job", dict[str, Any]], None, None]
+Batches = Generator[tuple[Job, dict[str, Any]], None, None]
 
 # Batches that each worker may be ahead of the one in use. This bounds the memory; two hide the jitter of one.
 AHEAD = 2
-# Batches whose order is computed in one call, because a call of NumPy has a fixed cost.
-SLAB = 16
-STATE_VERSION = 2
 
 
 class LatentLoader:
@@ -88,34 +89,40 @@ class LatentLoader:
 
     def __init__(
         self,
-        ds: LatentDataset,
-        batch_size: int,
+        ds: LatentDataset | Mixture,
+        batch_size: int | None = None,
         shuffle: bool | str = False,
         seed: int = 0,
         num_workers: int = 0,
         drop_last: bool = False,
         *,
+        max_positions: int | None = None,
+        group_by: str | None = None,
         output: str = "codes",
         dtype: torch.dtype | None = None,
         decoder: str | Decoder = LINEAR,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        if not isinstance(ds, LatentDataset):
+        if not isinstance(ds, LatentDataset | Mixture):
             kind = f"{type(ds).__module__}.{type(ds).__qualname__}"
             raise ArgumentError(
-                f"ds is a {kind}; LatentLoader takes what latentstore.open gives, since the order and the place in it "
-                "are those of a whole store. For a part of one, or for several together, use torch's DataLoader"
+                f"ds is a {kind}; LatentLoader takes what latentstore.open or latentstore.mix gives, since the order "
+                "and the place in it are those of whole stores. For a part of one, use torch's DataLoader"
             )
         self.ds = ds
-        self.batch_size = require_number(batch_size, "batch_size", 1)
+        self._source: Source = ds if isinstance(ds, Mixture) else OneStore(ds)
         self.num_workers = require_number(num_workers, "num_workers", 0)
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
-        self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
-        self._collate = Collate(ds, output, dtype, decoder)
-        self._pads = ds.modality.pads and ds.size is None
-        self._bucketed = self._pads and self._order.kind != "none"
+        self._grouped = grouped_by(ds, group_by, max_positions)
+        self.batch_size, self.max_positions = batch_limits(ds, batch_size, max_positions)
+        self._seed = require_number(seed, "seed", 0, (1 << 64) - 1)
+        self._order = self._source.order(_order_of(shuffle), self._seed, self.batch_size or 1)
+        self._collate = self._source.collate(output, dtype, decoder, self._grouped == SHAPE)
+        self._windows: Windows | None = None
+        self._exact = output == "pixels"
+        self._bucketed = self._source.pads and self._order.kind != "none" and self._grouped is None
         self._padded = self._places = 0
         self._course = Course(Place())
         self._facts: dict[str, Any] | None = None
@@ -156,8 +163,9 @@ class LatentLoader:
         return Announced(self)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return self._batches_of(self._slice(0, self._found()).count)
+        """Batches of a whole epoch; of the one that comes next, where epochs differ ("block" with groups)."""
+        plan = self._plan(self.epoch)
+        return plan.batches(self._share(plan, Place(self.epoch)).count)
 
     @property
     def padding(self) -> float:
@@ -169,60 +177,27 @@ class LatentLoader:
 
         It is the same on every rank that has made as many batches. The first call may read the keys of two samples.
         """
-        place = self._course.place
-        world_size = self.world_size if place.world_size is None else place.world_size
-        at = {"epoch": place.epoch, "position": place.position, "world_size": world_size}
-        return {"version": STATE_VERSION, **at, **self._identity()}
+        return make_state(self._course.place, self._identity())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken.
 
         ArgumentError says what differs if it belongs to another order or data set.
         """
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            version = state.get("version") if isinstance(state, dict) else state
-            raise ArgumentError(
-                f"the loader state has version {version!r}, and this version of latentstore reads {STATE_VERSION}"
-            )
-        own = self._identity()
-        other = [name for name in own if state.get(name) != own[name]]
-        if other:
-            said = "; ".join(f"{name} is {state.get(name)!r} in the state and {own[name]!r} here" for name in other)
-            raise ArgumentError(
-                f"the loader state is of another data set or order than this loader's, {self.ds.url}: {said}"
-            )
-        numbers = [whole_number(state.get(name)) for name in ("epoch", "position", "world_size")]
-        epoch, position, world_size = (-1 if number is None else number for number in numbers)
-        if epoch < 0 or not 0 <= position < max(1, self._units) or world_size < 1:
-            place_said = {name: state.get(name) for name in ("epoch", "position", "world_size")}
-            raise ArgumentError(f"the loader state is damaged: {place_said} is no place in an epoch of {self._units}")
-        place = Place(epoch, position, world_size)
-        if self._ranks is not None:
-            self._require_ranks(place, self._ranks)  # else it is known when a pass begins
+        place = read_state(state, self._identity(), self._source.url, lambda epoch: self._plan(epoch).units)
         self._course = Course(place)
-
-    def _require_ranks(self, place: Place, ranks: tuple[int, int]) -> None:
-        if self._order.contiguous and place.position and place.world_size != ranks[1]:
-            raise ArgumentError(
-                f"the loader state is from {place.world_size} ranks, and there are {ranks[1]}: another number of ranks "
-                "can continue in the middle of an epoch only with shuffle=True"
-            )
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is loaded."""
         if self._facts is None:
-            sizes = self._order.shard_sizes
-            ends = self.ds.keys(np.array([0, len(self.ds) - 1])) if len(self.ds) else []
+            made = self._bucketed or self._grouped is not None or self._source.separate
             self._facts = {
                 "order": self._order.kind,
-                "seed": self._order.seed,
+                "seed": self._seed,
                 "drop_last": self.drop_last,
-                **({"batch_size": self.batch_size} if self._bucketed else {}),
-                "samples": self._order.samples,
-                "shards": len(sizes),
-                "shard_sizes": hashlib.sha256(np.array(sizes, "<i8").tobytes()).hexdigest()[:16],
-                "first_and_last_key": ends,
-                "store": self.ds.reader.meta.digest,
+                **({"batch_size": self.batch_size} if made else {}),
+                **({"max_positions": self.max_positions, "group_by": self._grouped} if self._grouped else {}),
+                **self._source.identity(),
             }
         return self._facts
 
@@ -232,20 +207,34 @@ class LatentLoader:
     def __iter__(self) -> Pass:
         return Pass(self)
 
-    def _begin(self, place: Place) -> tuple[Batches, int]:
-        """(the batches from `place` on, the number of ranks)."""
-        ranks = self._found()
-        self._require_ranks(place, ranks)
-        self._padded = self._places = 0
-        return self._read(place, self._slice(place.position, ranks)), ranks[1]
+    def _plan(self, epoch: int) -> Plan:
+        """The batches of an epoch."""
+        order = self._order
+        if self._grouped is not None:
+            assert isinstance(order, SampleOrder)
+            return BatchPlan(GroupedEpoch(self._by_group(), order, epoch, self.drop_last))
+        assert self.batch_size is not None
+        if isinstance(order, MixedOrder) and self._source.separate:
+            return BatchPlan(Slots(order.epoch(epoch), order.slots, self.batch_size))
+        of = order.epoch(epoch)
+        if not self._bucketed:
+            return SamplePlan(of, order.samples, self.batch_size, self.drop_last)
+        buckets = Buckets(of, order.samples, self._seed, epoch, self.batch_size, self._lengths, self.drop_last)
+        return BatchPlan(buckets)
 
-    def _read(self, place: Place, cut: RankSlice) -> Batches:
-        order, reach = self._order.epoch(place.epoch), cut.reach
-        if self._bucketed:
-            reach = pooled(*reach, self.batch_size, self._order.samples)
-        begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
-        shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
-        jobs = self._bucketed_jobs(place, cut) if self._bucketed else self._jobs(order, cut, place.position)
+    def _share(self, plan: Plan, place: Place) -> Share:
+        return Share(plan.units, place.read, *self._found(), self.drop_last, self._order.contiguous)
+
+    def _begin(self, place: Place) -> tuple[Batches, Share]:
+        """(the batches from `place` on, the part of this rank)."""
+        plan = self._plan(place.epoch)
+        share = self._share(plan, place)
+        self._padded = self._places = 0
+        return self._read(plan, share), share
+
+    def _read(self, plan: Plan, share: Share) -> Batches:
+        shards = self._source.ahead(plan.order, plan.spans(share), self.num_workers > 0)
+        jobs = plan.jobs(share)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:
             for job, batch in batches:
@@ -257,22 +246,22 @@ class LatentLoader:
             shards.close()
 
     def _count(self, batch: dict[str, Any]) -> None:
-        if self._pads:
+        if "mask" in batch:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
-    def _one_by_one(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
+    def _one_by_one(self, jobs: Iterator[Job], shards: Ahead) -> Batches:
         for job in jobs:
             yield job, self._load(job, shards)
 
-    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
+    def _ahead(self, jobs: Iterator[Job], shards: Ahead) -> Batches:
         """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
         waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
         try:
             for job in jobs:
                 waiting.append((job, pool.submit(self._load, job, shards)))
-                shards.expect(job.windows[-1] + 1)
+                shards.expect(job.windows)
                 if len(waiting) > AHEAD * self.num_workers:
                     yield _result(waiting)
             while waiting:
@@ -280,67 +269,19 @@ class LatentLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, job: Job, shards: ReadAhead) -> dict[str, Any]:
+    def _load(self, job: Job, shards: Ahead) -> dict[str, Any]:
         shards.need(job.windows)
         return self._collate(job.indices)
 
-    @property
-    def _units(self) -> int:
-        """What ranks share: samples, or batches where these are made by length."""
-        samples = self._order.samples
-        if not self._bucketed:
-            return samples
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
-
-    def _slice(self, first: int, ranks: tuple[int, int]) -> RankSlice:
-        contiguous = self._order.contiguous
-        first = 0 if contiguous else first
-        return RankSlice(self._units, *ranks, self.drop_last, contiguous, first)
-
-    def _batches_of(self, count: int) -> int:
-        if self._bucketed:
-            return count
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-
-    def _bucketed_jobs(self, place: Place, cut: RankSlice) -> Iterator[Job]:
-        """As `_jobs`, for batches of similar lengths; positions count batches."""
-        buckets = Buckets(self._order, place.epoch, self.batch_size, self._lengths)
-        begin = place.position // cut.world_size if self._order.contiguous else 0
-        for own, number in enumerate(cut.positions(begin, cut.count).tolist(), begin + 1):
-            indices, windows = buckets.batch(number)
-            yield Job(indices, windows, cut.first + own * cut.world_size, own == cut.count)
-
     def _lengths(self, indices: np.ndarray) -> np.ndarray:
-        return self.ds.reader.sizes(indices)[:, 1]
+        return self._source.sizes(indices)[:, 1]
 
-    def _jobs(self, order: EpochOrder, cut: RankSlice, first: int) -> Iterator[Job]:
-        """The batches of this rank that are left when all ranks together have read `first` samples."""
-        begin = first // cut.world_size if self._order.contiguous else 0
-        batches = self._batches_of(cut.count - begin)
-        for slab in range(0, batches, SLAB):
-            start = begin + slab * self.batch_size
-            stop = min(begin + min(slab + SLAB, batches) * self.batch_size, cut.count)
-            positions = cut.positions(start, stop)
-            indices, windows = order.indices(positions), order.windows(positions)
-            for own, a in enumerate(range(0, stop - start, self.batch_size), slab + 1):
-                b = min(a + self.batch_size, stop - start)
-                done = cut.first + (start + b) * cut.world_size
-                yield Job(indices[a:b], np.unique(windows[a:b]).tolist(), done, own == batches)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One batch to make.
-
-    indices: of its samples, int64 (b,). windows: the windows of the order that they are in. position: where the epoch
-    is after this batch, counted over all ranks, in samples, or in batches where these are made by length. last: whether
-    it is the last one of the epoch.
-    """
-
-    indices: np.ndarray
-    windows: list[int]
-    position: int
-    last: bool
+    def _by_group(self) -> Windows:
+        """The groups of all samples; found when they are first needed, since that reads the sizes of all of them."""
+        if self._windows is None:
+            assert isinstance(self.ds, LatentDataset) and isinstance(self._order, SampleOrder)
+            self._windows = Windows(groups_of(self.ds, self.batch_size, self.max_positions, self._exact), self._order)
+        return self._windows
 
 
 class Pass:
@@ -355,7 +296,7 @@ class Pass:
         self._before = current if current is not None and current.alive else None
         self._reading: Reading | None = None
         self._batches: Batches | None = None
-        self._world_size = 1
+        self._share: Share | None = None
 
     def __iter__(self) -> Pass:
         return self
@@ -372,7 +313,8 @@ class Pass:
             self.close()
             raise StopIteration
         job, batch = found
-        self._course.handed(reading, Place(reading.begin.epoch, job.position, self._world_size), job.last)
+        assert self._share is not None
+        self._course.handed(reading, Place(reading.begin.epoch, self._share.read(job.read)), job.last)
         if job.last:
             self.close()
         return batch
@@ -393,7 +335,7 @@ class Pass:
             self._before.replaced = True
         self._course = self._loader._course
         place = self._course.upcoming
-        self._batches, self._world_size = self._loader._begin(place)
+        self._batches, self._share = self._loader._begin(place)
         self._reading = Reading(self, place)
         return self._reading
 
