@@ -196,7 +196,8 @@ class LatentLoader:
                 "seed": self._seed,
                 "drop_last": self.drop_last,
                 **({"batch_size": self.batch_size} if made else {}),
-                **({"max_positions": self.max_positions, "group_by": self._grouped} if self._grouped else {}),
+                "max_positions": self.max_positions,
+                "group_by": self._grouped,
                 **self._source.identity(),
             }
         return self._facts
@@ -246,7 +247,7 @@ class LatentLoader:
             shards.close()
 
     def _count(self, batch: dict[str, Any]) -> None:
-        if "mask" in batch:
+        if self._source.pads:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 

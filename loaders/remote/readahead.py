@@ -86,9 +86,11 @@ class ReadAhead:
                     self._drop([window])
 
     def _drop(self, windows: list[int]) -> None:
-        shards = [shard for window in windows for shard in self._order.shards(window)]
-        if shards:
-            self._ds.drop_shards(shards)
         for window in windows:
             self._loaded.discard(window)
             self._loading.pop(window, None)
+        # in a mixture, one epoch of a store follows another, and windows of both may have a shard in common
+        kept = {shard for window in self._loading for shard in self._order.shards(window)}
+        shards = [shard for window in windows for shard in self._order.shards(window) if shard not in kept]
+        if shards:
+            self._ds.drop_shards(shards)

@@ -14,8 +14,10 @@ import numpy as np
 from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders.manifest import MOST, read_json
+from latentstore.loaders.reader import by_block
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
+from latentstore.loaders.zarr.index import Strings
 
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float64")}
 """Types of numbers that a store holds, by the names that Zarr has for them."""
@@ -59,7 +61,7 @@ class ZarrArrays:
         self.location = location
         self._infos: dict[str, ArrayInfo] = {}
         self._whole: dict[str, np.ndarray] = {}
-        self._text: dict[tuple[str, int], list[str]] = {}
+        self._text: dict[tuple[str, int], Strings] = {}
 
     def info(self, name: str) -> ArrayInfo:
         """The array's metadata."""
@@ -96,8 +98,14 @@ class ZarrArrays:
     def text(self, name: str, indices: np.ndarray, count: int) -> list[str]:
         """Rows of an array of `count` strings."""
         chunk, row = np.divmod(indices, self.expect(name, (count,), "U").rows)
-        blocks = {c: self._strings(name, c) for c in np.unique(chunk).tolist()}
-        return [blocks[c][r] for c, r in zip(chunk.tolist(), row.tolist(), strict=True)]
+        runs = by_block(chunk)
+        if len(runs) == 1:
+            return self._strings(name, runs[0][0]).take(row)
+        found: list[str] = [""] * len(indices)
+        for number, here in runs:
+            for at, value in zip(here.tolist(), self._strings(name, number).take(row[here]), strict=True):
+                found[at] = value
+        return found
 
     def _block(self, name: str, info: ArrayInfo, number: int) -> np.ndarray:
         data, where = self._read(name, number, len(info.shape))
@@ -106,11 +114,11 @@ class ZarrArrays:
             raise CorruptError(f"{where}: not a chunk of shape {shape} and type {info.dtype}")
         return np.frombuffer(data, info.dtype).reshape(shape)
 
-    def _strings(self, name: str, number: int) -> list[str]:
+    def _strings(self, name: str, number: int) -> Strings:
         found = self._text.get((name, number))
         if found is None:
             data, where = self._read(name, number, 1)
-            found = layout.decode_text(data, where)
+            found = Strings.of(layout.decode_text(data, where))
             if len(found) != self.info(name).rows:
                 raise CorruptError(f"{where}: {len(found)} strings, {self.info(name).rows} expected")
             self._text[name, number] = found

@@ -1,8 +1,9 @@
-"""loaders/epoch/share.py: ranks share what is left of an epoch exactly, however often and by however many it was read."""
+"""loaders/epoch/share.py: ranks share what is left of an epoch, however often and by however many it was read."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -56,11 +57,10 @@ def test_what_is_left_is_read_once_after_any_history(
         for share in made:
             np.add.at(seen, share.positions(share.begin, end), 1)
         read = made[0].read(end)
-        assert {share.read(end) for share in made} == {read} and checked_read(
-            json.loads(json.dumps(read)), units
-        ) == read
+        assert {share.read(end) for share in made} == {read}
+        assert checked_read(json.loads(json.dumps(read)), units) == read
         assert seen.max() <= 1 and seen.sum() == units_read(read)
-        assert all(a != b for (a, _), (b, _) in zip(read[:-1], read[1:], strict=True))
+        assert all(a != b for (a, _), (b, _) in pairwise(read))
     for share in shares(units, read, ranks, False, runs):
         own = share.positions(share.begin, share.count)
         np.add.at(seen, own, 1)
@@ -116,7 +116,7 @@ def test_a_long_history_stays_small() -> None:
 
 
 def test_random_interruptions_lose_and_repeat_nothing() -> None:
-    """Random data sets, orders, batches, ranks and stops; several stops in a row. More: benchmarks/streaming/order.py."""
+    """Random data sets, orders, batches, ranks and stops; several stops in a row."""
     done, kinds = 0, set()
     rng = np.random.default_rng(17)
     while done < 200:
