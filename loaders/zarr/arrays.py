@@ -54,6 +54,11 @@ class ArrayInfo:
         return cls(tuple(shape), rows, dtype)
 
 
+def fits(low: int, high: int, kind: np.iinfo) -> bool:
+    """Whether whole numbers from `low` to `high` can be of this kind."""
+    return bool(kind.min <= low and high <= kind.max)
+
+
 class ZarrArrays:
     """The ordinary arrays of a store: read a chunk at a time, checked by its CRC-32C, kept."""
 
@@ -61,6 +66,7 @@ class ZarrArrays:
         self.location = location
         self._infos: dict[str, ArrayInfo] = {}
         self._whole: dict[str, np.ndarray] = {}
+        self._columns: dict[str, np.ndarray] = {}
         self._text: dict[tuple[str, int], Strings] = {}
 
     def info(self, name: str) -> ArrayInfo:
@@ -73,12 +79,30 @@ class ZarrArrays:
     def numbers(self, name: str, shape: tuple[int | None, ...] = (None,), kinds: str = "iu") -> np.ndarray:
         """A whole array of numbers; shape, kinds: see `expect`."""
         if name not in self._whole:
-            info = self.expect(name, shape, kinds)
-            # As many chunks are kept as are there: the first that is missing ends it, whatever the shape says.
-            blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
-            whole = np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
-            self._whole[name] = whole[: info.shape[0]]
+            self._whole[name] = self._read_whole(name, shape, kinds)
         return self._whole[name]
+
+    def rows(self, name: str, indices: np.ndarray, count: int, kinds: str) -> np.ndarray:
+        """Rows of an array of `count` numbers: int64 or float64.
+
+        Whole numbers are kept in as few bytes each as hold all of them.
+        """
+        if name not in self._columns:
+            values = self._read_whole(name, (count,), kinds)
+            if values.dtype.kind == "i" and len(values):
+                low, high = int(values.min()), int(values.max())
+                kind = next(k for k in (np.int8, np.int16, np.int32, np.int64) if fits(low, high, np.iinfo(k)))
+                values = values.astype(kind)
+            self._columns[name] = values
+        return self._columns[name][indices].astype(np.int64 if kinds == "i" else np.float64, copy=False)
+
+    def _read_whole(self, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
+        info = self.expect(name, shape, kinds)
+        # As many chunks are kept as are there: the first that is missing ends it, whatever the shape says.
+        blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
+        if blocks:
+            blocks[-1] = blocks[-1][: info.shape[0] - info.rows * (len(blocks) - 1)]
+        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
 
     def expect(self, name: str, shape: tuple[int | None, ...], kinds: str = "iu") -> ArrayInfo:
         """The metadata of an array; CorruptError names it if its shape or type is not that of the manifest.

@@ -106,7 +106,7 @@ class ZarrReader(Reader):
                 values[name] = [data[a:b].tobytes() for a, b in bounds]
             else:
                 kinds = "i" if field["kind"] == "int" else "f"
-                values[name] = self.arrays.numbers(array, (count,), kinds)[indices]
+                values[name] = self.arrays.rows(array, indices, count, kinds)
         return values
 
 

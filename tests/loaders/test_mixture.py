@@ -107,15 +107,15 @@ def test_separate_batches_are_of_one_store() -> None:
 @pytest.mark.parametrize("shuffle", ORDERS_OF_LOADERS)
 @pytest.mark.parametrize("options", [{}, {"stop": "longest"}, {"batches": "separate"}])
 def test_other_ranks_go_on_in_the_middle(shuffle: Any, options: dict[str, Any]) -> None:
+    def made() -> Mixture:
+        return mixture(local=shuffle is True, **options)
+
     def ranks(world_size: int, workers: int = 0) -> list[LatentLoader]:
         return [
-            LatentLoader(
-                mixture(local=shuffle is True, **options), 5, shuffle, 3, workers, rank=rank, world_size=world_size
-            )
-            for rank in range(world_size)
+            LatentLoader(made(), 5, shuffle, 3, workers, rank=rank, world_size=world_size) for rank in range(world_size)
         ]
 
-    whole = LatentLoader(mixture(local=shuffle is True, **options), 5, shuffle, 3)
+    whole = LatentLoader(made(), 5, shuffle, 3)
     expected = Counter(flat(whole))
     seen: Counter[int] = Counter()
     states = []
