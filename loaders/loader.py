@@ -52,8 +52,10 @@ class LatentLoader:
             "label": int64 (b,),            # and every other field: a tensor of numbers, or a list
         }
 
-    ds: from `latentstore.open`. A part of it, such as torch's Subset, has no order of its own here and is refused.
-    batch_size: samples in a batch of this rank; the last batch may have fewer.
+    ds: from `latentstore.open`, or from `latentstore.mix`: then a batch also has "store", int64 (b,), the number of the
+        store that each sample is from. A part of a store, such as torch's Subset, has no order of its own here and is
+        refused.
+    batch_size: samples in a batch of this rank; the last batch may have fewer. Give this or `max_positions`.
     shuffle: False: as stored. True: a new permutation of all samples every epoch. "block": shards are shuffled, and
         samples within windows of a few shards. Choose "block" for object stores: each shard is read whole, once, before
         it is needed.
@@ -61,7 +63,10 @@ class LatentLoader:
     num_workers: threads that read and decode ahead; 0 reads and decodes when a batch is asked for. It changes the speed
         only.
     drop_last: True leaves out an incomplete last batch, and samples that the ranks cannot share evenly. False repeats
-        the first samples of the epoch for these, so that all ranks make the same number of batches.
+        as few samples at the end of the epoch, so that all ranks make the same number of batches.
+    max_positions: latent positions in a batch at most, padding included: height times width of latents of images,
+        frames of audio. Images of many sizes are grouped by shape then, and audio of many lengths by similar length.
+    group_by: "shape": all images of a batch have the same latent shape, and are one tensor; for stores of many sizes.
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
@@ -70,7 +75,7 @@ class LatentLoader:
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
 
-    Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
+    Images of many sizes give a list of tensors instead of one tensor, unless they are grouped by shape. For audio, "latent" is (b, c, t), and the output
     "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
     are padded with zeros: "lengths" is int64 (b,), and "mask", bool (b, longest), is True where there is audio.
     Shuffled batches are then made of samples of similar lengths (`loaders.epoch.buckets`), and `padding` says how much
@@ -81,7 +86,7 @@ class LatentLoader:
     changes nothing, and neither does a second iterator beside the one in use.
 
     `state_dict` says where the last batch that was handed out ended. `load_state_dict` continues exactly there, with
-    any number of workers, and with shuffle=True with any number of ranks. A pickled loader continues there too.
+    any number of workers and of ranks. A pickled loader continues there too.
 
     ArgumentError: an argument is out of range, the output is not one of the store's modality, a field of the store has
     the name of another entry of the batch, or (when a pass begins) the ranks in the environment cannot be meant.

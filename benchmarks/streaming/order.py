@@ -172,8 +172,8 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def read_all(read: Callable[[np.ndarray], object], samples: int) -> float:
-    """Bytes a sample that are kept after `read` has been asked for samples of every shard, as a loader asks."""
+def kept_bytes(read: Callable[[np.ndarray], object], samples: int) -> float:
+    """Bytes a sample that are kept after `read` has been asked for some of the first samples, a few at a time."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     for first in range(0, samples, 256 * ROWS // 8):
@@ -192,18 +192,19 @@ def many_samples(bars: Bars) -> None:
         print(f"open: {1000 * opened:.1f} ms")
         tracemalloc.start()
         reads = {
-            "where each blob lies, 4 groups": ds.group_bytes,
-            f"keys of {KEY_BYTES} bytes": ds.keys,
-            "a field of whole numbers": ds.fields,
+            # a part stands for the whole, since tracing ten million strings takes minutes; fields are read whole
+            "where each blob lies, 4 groups": (ds.group_bytes, 160 * ROWS),
+            f"keys of {KEY_BYTES} bytes": (ds.keys, 16 * layout.TEXT_ROWS),
+            "a field of whole numbers": (ds.fields, len(ds)),
         }
-        rows: list[list[object]] = [[name, read_all(read, len(ds))] for name, read in reads.items()]
+        rows: list[list[object]] = [[name, kept_bytes(*read)] for name, read in reads.items()]
         each = sum(float(str(row[1])) for row in rows)
         tracemalloc.stop()
         order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()))
         begin = time.perf_counter()
         order.epoch(1).indices(np.arange(256) * 1000)
         first_batch = time.perf_counter() - begin
-        table([f"{MANY} samples, all read once", "bytes a sample"], [*rows, ["together", each]])
+        table([f"{MANY} samples", "bytes a sample"], [*rows, ["together", each]])
         print(f"order of one batch, full shuffle: {1000 * first_batch:.2f} ms")
         bars.at_most("open, s", opened, 1)
         bars.at_most("index memory, bytes a sample", each, 40)

@@ -54,7 +54,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_loading(photos: Path) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "photos.zarr", size=64)
-    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 2
+    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16"}) == 4
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves its tars to the collector
