@@ -75,11 +75,11 @@ class LatentLoader:
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
 
-    Images of many sizes give a list of tensors instead of one tensor, unless they are grouped by shape. For audio, "latent" is (b, c, t), and the output
-    "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
-    are padded with zeros: "lengths" is int64 (b,), and "mask", bool (b, longest), is True where there is audio.
-    Shuffled batches are then made of samples of similar lengths (`loaders.epoch.buckets`), and `padding` says how much
-    is padded.
+    Images of many sizes give a list of tensors instead of one tensor, unless they are grouped by shape. For audio,
+    "latent" is (b, c, t), and the output "waveforms" gives decoded audio, float32 (b, n, inputs), under the name
+    "waveform". Where lengths differ, batches are padded with zeros: "lengths" is int64 (b,), and "mask",
+    bool (b, longest), is True where there is audio. Shuffled batches are then made of samples of similar lengths
+    (`loaders.epoch.buckets`), and `padding` says how much is padded.
 
     Each iterator is one pass over one epoch. The epoch is over when its last batch has been handed out. Where a pass
     was left early, the next pass begins the next epoch. An iterator that is let go after one batch was only a look: it

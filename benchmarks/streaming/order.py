@@ -39,7 +39,7 @@ from latentstore.loaders.zarr import layout
 from latentstore.writing import Sample, StoreSpec, open_writer
 from latentstore.writing.zarr import encode
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support" / "epochs"))
 from interruptions import lost_and_repeated, random_trial, read_through
 
 SAMPLES, SHARDS, BATCH, BUFFER = 100_000, 100, 256, 4096
