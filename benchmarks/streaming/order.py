@@ -33,7 +33,6 @@ import numpy as np
 import latentstore
 from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.loaders.epoch.order import SampleOrder
-from latentstore.loaders.epoch.plan import BatchPlan
 from latentstore.loaders.manifest import seal
 from latentstore.loaders.zarr import layout
 from latentstore.writing import Sample, StoreSpec, open_writer
@@ -102,12 +101,8 @@ def interruptions(wanted: int) -> tuple[int, int, int, int]:
     done = sets = lost = repeated = 0
     while done < wanted:
         trial = random_trial(rng)
-        seen, stops, fill = read_through(trial, rng, int(rng.integers(1, 8)))
+        seen, stops = read_through(trial, rng, int(rng.integers(1, 8)))
         missing, again = lost_and_repeated(trial, seen)
-        if not isinstance(trial.plan, BatchPlan):
-            again -= fill
-        elif fill:  # whole batches are read again
-            again = 0
         done, sets, lost, repeated = done + stops, sets + 1, lost + missing, repeated + again
     return done, sets, lost, repeated
 

@@ -70,11 +70,14 @@ def _sizes(rng: np.random.Generator, least: int = 0) -> tuple[int, ...]:
     return (*sizes, max(0, least - sum(sizes)))
 
 
-def read_through(trial: Trial, rng: np.random.Generator, interruptions: int) -> tuple[Counter[int], int, int]:
-    """(how often each sample was read; interruptions that took place; units read again so that ranks read as many)."""
+def read_through(trial: Trial, rng: np.random.Generator, interruptions: int) -> tuple[Counter[int], int]:
+    """(how often each sample was read, but for units that are read again so that all ranks read as many; interruptions
+    that took place). An AssertionError if more units are read again than that.
+    """
     seen: Counter[int] = Counter()
     read: Read = ()
-    done = fill = 0
+    done = again = fill = 0
+    visited: set[int] = set()
     for number in range(interruptions + 1):
         world_size = int(rng.integers(1, 8))
         shares = [Share(trial.plan.units, read, rank, world_size, False, trial.runs) for rank in range(world_size)]
@@ -83,10 +86,17 @@ def read_through(trial: Trial, rng: np.random.Generator, interruptions: int) -> 
         steps = int(rng.integers(0, most + 1)) if number < interruptions and most > 0 else max(0, most)
         states = set()
         for share in shares:
-            jobs, reached = trial.plan.jobs(share), read
+            jobs, reached, at = trial.plan.jobs(share), read, share.begin
             for _ in range(steps):
                 job = next(jobs)
-                seen.update(job.indices.tolist())
+                units = share.positions(at, job.read).tolist()
+                # a batch may hold a unit twice
+                fresh = [unit not in visited and unit not in units[:place] for place, unit in enumerate(units)]
+                again, at = again + fresh.count(False), job.read
+                # a unit is a sample, or the whole batch
+                own = fresh if len(units) == len(job.indices) else fresh * len(job.indices)
+                seen.update(index for index, new in zip(job.indices.tolist(), own, strict=True) if new)
+                visited.update(units)
                 reached = share.read(job.read)
                 assert job.last == (job.read == share.count)
             states.add(json.dumps(reached))
@@ -98,7 +108,8 @@ def read_through(trial: Trial, rng: np.random.Generator, interruptions: int) -> 
             read, done = found, done + (steps > 0)
         else:
             fill = units_read(read) + world_size * (shares[0].count - shares[0].begin) - trial.plan.units
-    return seen, done, fill
+    assert again == fill, f"{again} units are read again, and ranks need {fill} to read as many"
+    return seen, done
 
 
 def lost_and_repeated(trial: Trial, seen: Counter[int]) -> tuple[int, int]:
