@@ -26,6 +26,7 @@ SCRIPTS = (
     "stores.overhead",
     "stores.zarr_prefix_bytes",
     "stores.zarr_codecs",
+    "streaming.order",
     "audio.rate",
     "audio.speech",
     "audio.speed",

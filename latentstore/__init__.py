@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from latentstore.conversion.api import convert
     from latentstore.foreign.load import load_codec
     from latentstore.loaders.dataset import open
+    from latentstore.loaders.mixture import mix
 
 __all__ = [
     "ArgumentError",
@@ -60,6 +61,7 @@ __all__ = [
     "load_codec",
     "load_decoder",
     "loaders",
+    "mix",
     "open",
     "writing",
     "zarr",
@@ -75,6 +77,7 @@ _HOME = {
     "convert": "latentstore.conversion.api",
     "load_codec": "latentstore.foreign.load",
     "load_decoder": "latentstore.codecs.neural.decoder",
+    "mix": "latentstore.loaders.mixture",
     "open": "latentstore.loaders.dataset",
 }
 

@@ -10,6 +10,7 @@ import torch
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.columns import PADDED
+from latentstore.loaders.stats import Stats
 from latentstore.loaders.training.augment import dropped
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class Collate:
     """Makes batches from sample indices; `LatentLoader` says what a batch holds. Thread-safe.
 
     The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
+
+    one_shape: whether all samples of a batch have one shape, though not all of the store. stats: to normalise by; by
+    default those of the store.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Collate:
         dtype: torch.dtype | None,
         decoder: str | Decoder = LINEAR,
         augment: Augmentation | None = None,
+        one_shape: bool = False,
+        stats: Stats | None = None,
     ) -> None:
         outputs = ds.modality.outputs
         if output not in outputs:
@@ -64,7 +70,8 @@ class Collate:
         self.ds = ds
         self.output = output
         self.decoder = chosen or LINEAR
-        self.normalise = Normalise(ds, dtype or torch.float32) if output == "latents" else None
+        self.one_shape = one_shape
+        self.normalise = Normalise(ds, stats or ds.stats, dtype or torch.float32) if output == "latents" else None
         self.augment = augment
 
     def __call__(self, indices: np.ndarray, epoch: int = 0) -> dict[str, Any]:
@@ -91,6 +98,8 @@ class Collate:
     def _images(self, indices: np.ndarray, epoch: int, kept: np.ndarray | None) -> dict[str, Any]:
         """Images, in one tensor if all have one size, else in a list."""
         read = self.ds.read_latents(indices)
+        if self.one_shape and isinstance(read, list):
+            read = np.stack(read)
         latents: Any = [torch.from_numpy(one) for one in read] if isinstance(read, list) else torch.from_numpy(read)
         told: dict[str, Any] = {}
         if self.augment is not None:
@@ -105,14 +114,14 @@ class Collate:
         if kept is not None:
             latents = dropped(latents, kept)
         if not isinstance(latents, list):
-            return self._pixels(latents.numpy(), self._size_of(self.ds.size, latents))
+            size = self.ds.size or tuple(self.ds.reader.sizes(indices[:1])[0].tolist())
+            return self._pixels(latents.numpy(), self._size_of(size, latents))
         pairs = zip(latents, self.ds.reader.sizes(indices).tolist(), strict=True)
         return [self._pixels(one.numpy()[None], self._size_of(tuple(size), one))[0] for one, size in pairs]
 
-    def _size_of(self, size: tuple[int, int] | None, latents: torch.Tensor) -> tuple[int, int]:
+    def _size_of(self, size: tuple[int, int], latents: torch.Tensor) -> tuple[int, int]:
         """Height and width of images when decoded. Changed ones have no other size than that of their latents."""
         if self.augment is None:
-            assert size is not None
             return size
         height, width = latents.shape[-2:]
         return height * self.ds.codec.reduction, width * self.ds.codec.reduction
@@ -198,11 +207,11 @@ def _mask(lengths: torch.Tensor, longest: int) -> torch.Tensor:
 class Normalise:
     """Makes floats from int8 codes (n, c, h, w), of audio (n, c, t).
 
-    Over the whole store, each channel of them has zero mean and unit variance.
+    Over what `stats` are of, a whole store or a mixture, each channel of them has zero mean and unit variance.
     """
 
-    def __init__(self, ds: LatentDataset, dtype: torch.dtype) -> None:
-        mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in ds.stats)
+    def __init__(self, ds: LatentDataset, stats: Stats, dtype: torch.dtype) -> None:
+        mean, std = (np.asarray(a, np.float32)[: ds.channels] for a in stats)
         # A channel that never changes has nothing to normalise: it becomes zeros.
         self.spread = np.where(std > 0, std, 1)
         self.dtype, self.channels, self.axes = dtype, ds.channels, (1,) * ds.modality.axes

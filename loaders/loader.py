@@ -8,28 +8,36 @@ takes it too.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.codecs.arguments import require_flag, require_number, whole_number
-from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.arguments import require_flag, require_number
+from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.codecs.neural.decoder import LINEAR
-from latentstore.loaders.batch import Collate
 from latentstore.loaders.columns import PADDED
 from latentstore.loaders.dataset import LatentDataset
-from latentstore.loaders.epoch.buckets import Buckets, pooled
-from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
-from latentstore.loaders.epoch.place import Course, Place, Reading
+from latentstore.loaders.epoch.buckets import Buckets
+from latentstore.loaders.epoch.groups import GroupedEpoch, Windows
+from latentstore.loaders.epoch.order import SampleOrder
+from latentstore.loaders.epoch.passes import Announced, Pass
+from latentstore.loaders.epoch.place import Course, Place
+from latentstore.loaders.epoch.plan import BatchPlan, Job, Plan, SamplePlan
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
-from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.epoch.schedule import MixedOrder, Slots
+from latentstore.loaders.epoch.share import Share
+from latentstore.loaders.epoch.state import make_state, read_state
+from latentstore.loaders.grouping import SHAPE, batch_limits, grouped_by, groups_of
+from latentstore.loaders.mixture import Mixture
+from latentstore.loaders.remote.amounts import require_bytes
+from latentstore.loaders.remote.readahead import MEMORY
+from latentstore.loaders.skipping import MOST_SKIPPED, Skipping, is_of_sample
+from latentstore.loaders.source import Ahead, OneStore, Source
 from latentstore.loaders.training.augment import Augment
 from latentstore.loaders.training.device import Delivery
 
@@ -38,15 +46,11 @@ if TYPE_CHECKING:
 
     from latentstore.codecs.neural.decoder import Decoder
 
-Batches = Generator[tuple["Job", dict[str, Any]], None, None]
-Begin = Callable[[Place], tuple[Batches, int]]
-"""Begins the batches from a place on; also gives the number of ranks."""
+Batches = Generator[tuple[Job, Any], None, None]
+# None in place of a batch: none of its samples can be read.
 
 # Batches that each worker may be ahead of the one in use. This bounds the memory; two hide the jitter of one.
 AHEAD = 2
-# Batches whose order is computed in one call, because a call of NumPy has a fixed cost.
-SLAB = 16
-STATE_VERSION = 2
 
 
 class LatentLoader:
@@ -58,8 +62,10 @@ class LatentLoader:
             "label": int64 (b,),            # and every other field: a tensor of numbers, or a list
         }
 
-    ds: from `latentstore.open`. A part of it, such as torch's Subset, has no order of its own here and is refused.
-    batch_size: samples in a batch of this rank; the last batch may have fewer.
+    ds: from `latentstore.open`, or from `latentstore.mix`: then a batch also has "store", int64 (b,), the number of the
+        store that each sample is from. A part of a store, such as torch's Subset, has no order of its own here and is
+        refused.
+    batch_size: samples in a batch of this rank; the last batch may have fewer. Give this or `max_positions`.
     shuffle: False: as stored. True: a new permutation of all samples every epoch. "block": shards are shuffled, and
         samples within windows of a few shards. Choose "block" for object stores: each shard is read whole, once, before
         it is needed.
@@ -67,7 +73,10 @@ class LatentLoader:
     num_workers: threads that read and decode ahead; 0 reads and decodes when a batch is asked for. It changes the speed
         only.
     drop_last: True leaves out an incomplete last batch, and samples that the ranks cannot share evenly. False repeats
-        the first samples of the epoch for these, so that all ranks make the same number of batches.
+        as few samples at the end of the epoch, so that all ranks make the same number of batches.
+    max_positions: latent positions in a batch at most, padding included: height times width of latents of images,
+        frames of audio. Images of many sizes are grouped by shape then, and audio of many lengths by similar length.
+    group_by: "shape": all images of a batch have the same latent shape, and are one tensor; for stores of many sizes.
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
@@ -81,19 +90,26 @@ class LatentLoader:
     rank, world_size: this process, and how many processes share the epoch; both or neither. By default they are looked
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
+    memory: of remote stores, how many bytes of shards this process may hold, in use and read ahead: a number of bytes,
+        or text such as "2GB". It decides how far ahead is read. Shards of a window that do not fit are read batch by
+        batch.
+    on_error: what happens where a sample cannot be read or decoded. "raise": the pass ends with the error. "skip": the
+        batch is smaller by this sample, which is named by the logger "latentstore"; a batch without any sample left is
+        not handed out. A server that does not answer, or a store that was replaced, is an error in any case.
+    max_skipped: how many samples may be skipped until it is an error all the same.
 
-    Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
-    "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
-    are padded with zeros: "lengths" is int64 (b,), and "mask", bool (b, longest), is True where there is audio.
-    Shuffled batches are then made of samples of similar lengths (`loaders.epoch.buckets`), and `padding` says how much
-    is padded.
+    Images of many sizes give a list of tensors instead of one tensor, unless they are grouped by shape. For audio,
+    "latent" is (b, c, t), and the output "waveforms" gives decoded audio, float32 (b, n, inputs), under the name
+    "waveform". Where lengths differ, batches are padded with zeros: "lengths" is int64 (b,), and "mask",
+    bool (b, longest), is True where there is audio. Shuffled batches are then made of samples of similar lengths
+    (`loaders.epoch.buckets`), and `padding` says how much is padded.
 
     Each iterator is one pass over one epoch. The epoch is over when its last batch has been handed out. Where a pass
     was left early, the next pass begins the next epoch. An iterator that is let go after one batch was only a look: it
     changes nothing, and neither does a second iterator beside the one in use.
 
     `state_dict` says where the last batch that was handed out ended. `load_state_dict` continues exactly there, with
-    any number of workers, and with shuffle=True with any number of ranks. A pickled loader continues there too.
+    any number of workers and of ranks. A pickled loader continues there too.
 
     ArgumentError: an argument is out of range, the output is not one of the store's modality, a field of the store has
     the name of another entry of the batch, or (when a pass begins) the ranks in the environment cannot be meant.
@@ -101,13 +117,15 @@ class LatentLoader:
 
     def __init__(
         self,
-        ds: LatentDataset,
-        batch_size: int,
+        ds: LatentDataset | Mixture,
+        batch_size: int | None = None,
         shuffle: bool | str = False,
         seed: int = 0,
         num_workers: int = 0,
         drop_last: bool = False,
         *,
+        max_positions: int | None = None,
+        group_by: str | None = None,
         output: str = "codes",
         dtype: torch.dtype | None = None,
         decoder: str | Decoder = LINEAR,
@@ -117,30 +135,43 @@ class LatentLoader:
         device: str | torch.device | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        memory: int | str = MEMORY,
+        on_error: str = "raise",
+        max_skipped: int = MOST_SKIPPED,
     ) -> None:
-        if not isinstance(ds, LatentDataset):
+        if not isinstance(ds, LatentDataset | Mixture):
             kind = f"{type(ds).__module__}.{type(ds).__qualname__}"
             raise ArgumentError(
-                f"ds is a {kind}; LatentLoader takes what latentstore.open gives, since the order and the place in it "
-                "are those of a whole store. For a part of one, or for several together, use torch's DataLoader"
+                f"ds is a {kind}; LatentLoader takes what latentstore.open or latentstore.mix gives, since the order "
+                "and the place in it are those of whole stores. For a part of one, use torch's DataLoader"
             )
         self.ds = ds
-        self.batch_size = require_number(batch_size, "batch_size", 1)
+        self._source: Source = ds if isinstance(ds, Mixture) else OneStore(ds)
         self.num_workers = require_number(num_workers, "num_workers", 0)
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
-        self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
+        self._grouped = grouped_by(ds, group_by, max_positions)
+        self.batch_size, self.max_positions = batch_limits(ds, batch_size, max_positions)
+        self._seed = require_number(seed, "seed", 0, (1 << 64) - 1)
+        self._order = self._source.order(_order_of(shuffle), self._seed, self.batch_size or 1)
+        self._memory = require_bytes(memory, "memory")
         if augment is not None and not isinstance(augment, Augment):
             raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
         if collate is not None and not callable(collate):
             raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
-        augmentation = None if augment is None else augment.on(ds, seed)
-        self._collate = Collate(ds, output, dtype, decoder, augmentation)
+        self._collate = Skipping(
+            self._source.collate(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed),
+            on_error,
+            max_skipped,
+        )
         self._hook = collate
         self._delivery = Delivery(require_flag(pin_memory, "pin_memory"), device)
-        self._pads = ds.modality.pads and ds.size is None
-        windows = augmentation is not None and augmentation.window is not None  # of one length
-        self._bucketed = self._pads and not windows and self._order.kind != "none"
+        self._windows: Windows | None = None
+        self._exact = output == "pixels"
+        cut = augment is not None and self._source.pads and augment.cuts  # to one length
+        if cut and self._grouped is not None:
+            raise ArgumentError("windows of recordings have one length: give batch_size in place of max_positions")
+        self._bucketed = self._source.pads and not cut and self._order.kind != "none" and self._grouped is None
         self._padded = self._places = 0
         self._course = Course(Place())
         self._facts: dict[str, Any] | None = None
@@ -181,73 +212,48 @@ class LatentLoader:
         return Announced(self)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return self._batches_of(self._slice(0, self._found()).count)
+        """Batches of a whole epoch; of the one that comes next, where epochs differ ("block" with groups)."""
+        plan = self._plan(self.epoch)
+        return plan.batches(self._share(plan, Place(self.epoch), self._found()).count)
 
     @property
     def padding(self) -> float:
         """The share, 0 to 1, of padding in the batches handed out since the last pass began."""
         return self._padded / self._places if self._places else 0.0
 
+    @property
+    def skipped(self) -> dict[int, str]:
+        """With on_error="skip": the samples that were skipped so far, and the reason for each. They are not tried
+        again. In a mixture, samples are numbered through all stores."""
+        return dict(self._collate.skipped)
+
     def state_dict(self) -> dict[str, Any]:
         """Where the last batch that was handed out ended, as JSON, and of which data set and order.
 
         It is the same on every rank that has made as many batches. The first call may read the keys of two samples.
         """
-        place = self._course.place
-        world_size = self.world_size if place.world_size is None else place.world_size
-        at = {"epoch": place.epoch, "position": place.position, "world_size": world_size}
-        return {"version": STATE_VERSION, **at, **self._identity()}
+        return make_state(self._course.place, self._identity())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken.
 
         ArgumentError says what differs if it belongs to another order or data set.
         """
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            version = state.get("version") if isinstance(state, dict) else state
-            raise ArgumentError(
-                f"the loader state has version {version!r}, and this version of latentstore reads {STATE_VERSION}"
-            )
-        own = self._identity()
-        other = [name for name in own if state.get(name) != own[name]]
-        if other:
-            said = "; ".join(f"{name} is {state.get(name)!r} in the state and {own[name]!r} here" for name in other)
-            raise ArgumentError(
-                f"the loader state is of another data set or order than this loader's, {self.ds.url}: {said}"
-            )
-        numbers = [whole_number(state.get(name)) for name in ("epoch", "position", "world_size")]
-        epoch, position, world_size = (-1 if number is None else number for number in numbers)
-        if epoch < 0 or not 0 <= position < max(1, self._units) or world_size < 1:
-            place_said = {name: state.get(name) for name in ("epoch", "position", "world_size")}
-            raise ArgumentError(f"the loader state is damaged: {place_said} is no place in an epoch of {self._units}")
-        place = Place(epoch, position, world_size)
-        if self._ranks is not None:
-            self._require_ranks(place, self._ranks)  # else it is known when a pass begins
+        place = read_state(state, self._identity(), self._source.url, lambda epoch: self._plan(epoch).units)
         self._course = Course(place)
-
-    def _require_ranks(self, place: Place, ranks: tuple[int, int]) -> None:
-        if self._order.contiguous and place.position and place.world_size != ranks[1]:
-            raise ArgumentError(
-                f"the loader state is from {place.world_size} ranks, and there are {ranks[1]}: another number of ranks "
-                "can continue in the middle of an epoch only with shuffle=True"
-            )
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is loaded."""
         if self._facts is None:
-            sizes = self._order.shard_sizes
-            ends = self.ds.keys(np.array([0, len(self.ds) - 1])) if len(self.ds) else []
+            made = self._bucketed or self._grouped is not None or self._source.separate
             self._facts = {
                 "order": self._order.kind,
-                "seed": self._order.seed,
+                "seed": self._seed,
                 "drop_last": self.drop_last,
-                **({"batch_size": self.batch_size} if self._bucketed else {}),
-                "samples": self._order.samples,
-                "shards": len(sizes),
-                "shard_sizes": hashlib.sha256(np.array(sizes, "<i8").tobytes()).hexdigest()[:16],
-                "first_and_last_key": ends,
-                "store": self.ds.reader.meta.digest,
+                **({"batch_size": self.batch_size} if made else {}),
+                "max_positions": self.max_positions,
+                "group_by": self._grouped,
+                **self._source.identity(),
             }
         return self._facts
 
@@ -255,61 +261,92 @@ class LatentLoader:
         return {**self.__dict__, "_course": Course(self._course.place)}
 
     def __iter__(self) -> Pass:
-        return Pass(self, self._begin)
+        return self._passed(self._begin)
 
-    def _passed(self, begin: Begin) -> Pass:
-        """A pass whose batches come from `begin`."""
+    def _passed(self, begin: Callable[[Place], tuple[Batches, Share]]) -> Pass:
+        """A pass whose batches come from `begin`, which also says which part of the epoch they are."""
         return Pass(self, begin)
 
-    def _begin(self, place: Place) -> tuple[Batches, int]:
-        """(the batches from `place` on, the number of ranks)."""
+    def _plan(self, epoch: int) -> Plan:
+        """The batches of an epoch."""
+        order = self._order
+        if self._grouped is not None:
+            assert isinstance(order, SampleOrder)
+            return BatchPlan(GroupedEpoch(self._by_group(), order, epoch, self.drop_last))
+        assert self.batch_size is not None
+        if isinstance(order, MixedOrder) and self._source.separate:
+            return BatchPlan(Slots(order.epoch(epoch), order.slots, self.batch_size))
+        of = order.epoch(epoch)
+        if not self._bucketed:
+            return SamplePlan(of, order.samples, self.batch_size, self.drop_last)
+        buckets = Buckets(of, order.samples, self._seed, epoch, self.batch_size, self._lengths, self.drop_last)
+        return BatchPlan(buckets)
+
+    def _share(self, plan: Plan, place: Place, ranks: tuple[int, int]) -> Share:
+        return Share(plan.units, place.read, *ranks, self.drop_last, self._order.contiguous)
+
+    def _part(self, place: Place, ranks: tuple[int, int]) -> tuple[Plan, Share]:
+        """(the batches of the epoch, what of it a rank reads from `place` on). ArgumentError if there is too little."""
+        plan = self._plan(place.epoch)
+        if self.drop_last and ranks[1] > plan.units > 0:
+            raise ArgumentError(
+                f"{self._source.url} has {plan.units} {'samples' if isinstance(plan, SamplePlan) else 'batches'}, too "
+                f"few for {ranks[1]} ranks with drop_last=True: a rank would read nothing. Use fewer ranks, or "
+                "drop_last=False"
+            )
+        return plan, self._share(plan, place, ranks)
+
+    def _begin(self, place: Place) -> tuple[Batches, Share]:
+        """(the batches from `place` on, the part of this rank)."""
         ranks = self._found()
-        return self._delivery.deliver(self._made(place, ranks, slice(None), pinned=True)), ranks[1]
+        made = self._made(place, ranks, slice(None), pinned=True)
+        return self._delivery.deliver(self._counted(made)), self._part(place, ranks)[1]
 
     def _jobs_of(self, place: Place, ranks: tuple[int, int]) -> Iterator[Job]:
         """What batches a rank makes from `place` on."""
-        self._require_ranks(place, ranks)
-        self._padded = self._places = 0
-        cut = self._slice(place.position, ranks)
-        if self._bucketed:
-            return self._bucketed_jobs(place, cut)
-        return self._jobs(self._order.epoch(place.epoch), cut, place.position)
+        plan, share = self._part(place, ranks)
+        return plan.jobs(share)
 
     def _made(self, place: Place, ranks: tuple[int, int], part: slice, pinned: bool = False) -> Batches:
         """The batches of a rank from `place` on; of them, those of `part`. pinned: whether pinning is done here."""
-        jobs = islice(self._jobs_of(place, ranks), part.start, part.stop, part.step)
-        return self._read(place, self._slice(place.position, ranks), jobs, pinned)
+        plan, share = self._part(place, ranks)
+        jobs = islice(plan.jobs(share), part.start, part.stop, part.step)
+        return self._read(plan, share, jobs, partial(self._load, epoch=place.epoch, pinned=pinned))
 
-    def _read(self, place: Place, cut: RankSlice, jobs: Iterator[Job], pinned: bool) -> Batches:
-        order, reach = self._order.epoch(place.epoch), cut.reach
-        if self._bucketed:
-            reach = pooled(*reach, self.batch_size, self._order.samples)
-        begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
-        shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
-        load = partial(self._load, shards=shards, epoch=place.epoch, pinned=pinned)
+    def _read(self, plan: Plan, share: Share, jobs: Iterator[Job], load: Callable[..., Any]) -> Batches:
+        shards = self._source.ahead(plan.order, plan.spans(share), self.num_workers > 0, self._memory)
+        load = partial(load, shards=shards)
         batches = self._ahead(jobs, shards, load) if self.num_workers else ((job, load(job)) for job in jobs)
         try:
             for job, batch in batches:
                 shards.passed(job.windows)
-                self._count(batch)
                 yield job, batch
         finally:
             batches.close()
             shards.close()
 
-    def _count(self, batch: Any) -> None:
-        if self._pads and isinstance(batch, dict) and batch.keys() >= PADDED:
-            self._places += batch["mask"].numel()
-            self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
+    def _counted(self, made: Batches) -> Batches:
+        """Those that have samples; what is padded in them is counted from now on."""
+        self._padded = self._places = 0
+        try:
+            for job, batch in made:
+                if batch is None:
+                    continue
+                if self._source.pads and isinstance(batch, dict) and batch.keys() >= PADDED:
+                    self._places += batch["mask"].numel()
+                    self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
+                yield job, batch
+        finally:
+            made.close()
 
-    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead, load: Callable[[Job], Any]) -> Batches:
+    def _ahead(self, jobs: Iterator[Job], shards: Ahead, load: Callable[[Job], Any]) -> Batches:
         """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
-        waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
+        waiting: deque[tuple[Job, Future[Any]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
         try:
             for job in jobs:
                 waiting.append((job, pool.submit(load, job)))
-                shards.expect(job.windows[-1] + 1)
+                shards.expect(job.windows)
                 if len(waiting) > AHEAD * self.num_workers:
                     yield _result(waiting)
             while waiting:
@@ -317,143 +354,28 @@ class LatentLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, job: Job, shards: ReadAhead, epoch: int, pinned: bool) -> Any:
-        shards.need(job.windows)
+    def _load(self, job: Job, shards: Ahead, epoch: int, pinned: bool) -> Any:
+        try:
+            shards.need(job.windows)
+        except LatentstoreError as error:
+            if not (self._collate.skips and is_of_sample(error)):
+                raise  # else it is known of which samples when they are read
         batch: Any = self._collate(job.indices, epoch)
+        if batch is None:
+            return None
         if self._hook is not None:
             batch = self._hook(batch)
         return self._delivery.pinned(batch) if pinned else batch
 
-    @property
-    def _units(self) -> int:
-        """What ranks share: samples, or batches where these are made by length."""
-        samples = self._order.samples
-        if not self._bucketed:
-            return samples
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
-
-    def _slice(self, first: int, ranks: tuple[int, int]) -> RankSlice:
-        contiguous = self._order.contiguous
-        first = 0 if contiguous else first
-        return RankSlice(self._units, *ranks, self.drop_last, contiguous, first)
-
-    def _batches_of(self, count: int) -> int:
-        if self._bucketed:
-            return count
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-
-    def _bucketed_jobs(self, place: Place, cut: RankSlice) -> Iterator[Job]:
-        """As `_jobs`, for batches of similar lengths; positions count batches."""
-        buckets = Buckets(self._order, place.epoch, self.batch_size, self._lengths)
-        begin = place.position // cut.world_size if self._order.contiguous else 0
-        for own, number in enumerate(cut.positions(begin, cut.count).tolist(), begin + 1):
-            indices, windows = buckets.batch(number)
-            yield Job(indices, windows, cut.first + own * cut.world_size, own == cut.count)
-
     def _lengths(self, indices: np.ndarray) -> np.ndarray:
-        return self.ds.reader.sizes(indices)[:, 1]
+        return self._source.sizes(indices)[:, 1]
 
-    def _jobs(self, order: EpochOrder, cut: RankSlice, first: int) -> Iterator[Job]:
-        """The batches of this rank that are left when all ranks together have read `first` samples."""
-        begin = first // cut.world_size if self._order.contiguous else 0
-        batches = self._batches_of(cut.count - begin)
-        for slab in range(0, batches, SLAB):
-            start = begin + slab * self.batch_size
-            stop = min(begin + min(slab + SLAB, batches) * self.batch_size, cut.count)
-            positions = cut.positions(start, stop)
-            indices, windows = order.indices(positions), order.windows(positions)
-            for own, a in enumerate(range(0, stop - start, self.batch_size), slab + 1):
-                b = min(a + self.batch_size, stop - start)
-                done = cut.first + (start + b) * cut.world_size
-                yield Job(indices[a:b], np.unique(windows[a:b]).tolist(), done, own == batches)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One batch to make.
-
-    indices: of its samples, int64 (b,). windows: the windows of the order that they are in. position: where the epoch
-    is after this batch, counted over all ranks, in samples, or in batches where these are made by length. last: whether
-    it is the last one of the epoch.
-    """
-
-    indices: np.ndarray
-    windows: list[int]
-    position: int
-    last: bool
-
-
-class Pass:
-    """An iterator over the batches of one epoch, which `iter` of a `LatentLoader` gives.
-
-    It decides which epoch it reads, and which part is this rank's, when the first batch is asked for.
-    """
-
-    def __init__(self, loader: LatentLoader, begin: Begin) -> None:
-        self._loader, self._makes = loader, begin
-        current = loader._course.current
-        self._before = current if current is not None and current.alive else None
-        self._reading: Reading | None = None
-        self._batches: Batches | None = None
-        self._world_size = 1
-
-    def __iter__(self) -> Pass:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        reading = self._reading or self._begin()
-        if self._batches is None or reading.broken:
-            raise StopIteration
-        reading.broken = True  # unless the batch comes
-        found = next(self._batches, None)
-        reading.broken = False
-        if found is None:  # the epoch has no batch for this rank
-            self._course.over(reading)
-            self.close()
-            raise StopIteration
-        job, batch = found
-        self._course.handed(reading, Place(reading.begin.epoch, job.position, self._world_size), job.last)
-        if job.last:
-            self.close()
-        return batch
-
-    def __reduce__(self) -> Any:
-        raise TypeError("an iterator of a LatentLoader cannot be pickled; pickle the loader, which keeps the place")
-
-    def close(self) -> None:
-        """Stop: threads end, and what was read ahead is forgotten. Nothing happens if it has ended already."""
-        if self._batches is not None:
-            self._batches.close()
-            self._batches = None
-        if self._reading is not None:
-            self._reading.close()
-
-    def _begin(self) -> Reading:
-        if self._before is not None and not self._before.alive:
-            self._before.replaced = True
-        self._course = self._loader._course
-        place = self._course.upcoming
-        self._batches, self._world_size = self._makes(place)
-        self._reading = Reading(self, place)
-        return self._reading
-
-
-class Announced:
-    """A trainer's count of epochs, taken over where it is ahead of the loader's. It is never behind for long: a loader
-    that is read twice in an epoch of the trainer counts two epochs, and is not sent back."""
-
-    def __init__(self, loader: LatentLoader) -> None:
-        self._loader = loader
-        self.batch_size = loader.batch_size
-
-    @property
-    def sampler(self) -> Announced:
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """`epoch` begins."""
-        if epoch > self._loader.epoch:
-            self._loader.set_epoch(epoch)
+    def _by_group(self) -> Windows:
+        """The groups of all samples; found when they are first needed, since that reads the sizes of all of them."""
+        if self._windows is None:
+            assert isinstance(self.ds, LatentDataset) and isinstance(self._order, SampleOrder)
+            self._windows = Windows(groups_of(self.ds, self.batch_size, self.max_positions, self._exact), self._order)
+        return self._windows
 
 
 def _order_of(shuffle: Any) -> str:
@@ -465,6 +387,6 @@ def _order_of(shuffle: Any) -> str:
     return shuffle
 
 
-def _result(waiting: deque[tuple[Job, Future[dict[str, Any]]]]) -> tuple[Job, dict[str, Any]]:
+def _result(waiting: deque[tuple[Job, Future[Any]]]) -> tuple[Job, Any]:
     job, future = waiting.popleft()
     return job, future.result()

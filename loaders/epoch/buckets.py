@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentstore.loaders.epoch.order import SampleOrder, permute, round_keys
+from latentstore.loaders.epoch.order import EpochOrder, permute, round_keys
 
 # Measured on lengths from 0.3 to 10 s, log-normal as those of speech, in batches of 64: 63 % of a batch is padding
 # without sorting, 7 % with pools of 16 batches, 4 % with 32, 2 % with 64. Small pools keep more of the shuffle.
@@ -20,24 +20,33 @@ POOL_BATCHES = 32
 _BUCKETS = 4
 
 
-def pooled(first: int, last: int, batch_size: int, samples: int) -> tuple[int, int]:
-    """The first and the last position of the pools that batches `first` to `last` are made of."""
-    pool = POOL_BATCHES * batch_size
-    return first // POOL_BATCHES * pool, min((last // POOL_BATCHES + 1) * pool, samples) - 1
-
-
 class Buckets:
-    """The batches of one epoch.
+    """The batches of one epoch, a `Grouping`.
 
-    order: of the samples. lengths: gives the lengths, int64 (n,), of samples by their stored indices, int64 (n,).
+    order: of the epoch's samples. seed, epoch: of the order in which batches of a pool come. lengths: gives the
+    lengths, int64 (n,), of samples by their stored indices, int64 (n,). drop_last: leave out samples that do not fill a
+    batch.
     """
 
     def __init__(
-        self, order: SampleOrder, epoch: int, batch_size: int, lengths: Callable[[np.ndarray], np.ndarray]
+        self,
+        order: EpochOrder,
+        samples: int,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        lengths: Callable[[np.ndarray], np.ndarray],
+        drop_last: bool = False,
     ) -> None:
-        self.order, self.samples, self.batch_size, self.lengths = order.epoch(epoch), order.samples, batch_size, lengths
-        self.seed, self.epoch = order.seed, epoch
+        self.order, self.samples, self.batch_size, self.lengths = order, samples, batch_size, lengths
+        self.seed, self.epoch = seed, epoch
+        self.count = samples // batch_size if drop_last else -(-samples // batch_size)
         self._pool, self._batches, self._windows = -1, np.zeros((0, 0), np.int64), [0]
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """The first and the last position of the pools that batches `first` to `last` are made of."""
+        pool = POOL_BATCHES * self.batch_size
+        return first // POOL_BATCHES * pool, min((last // POOL_BATCHES + 1) * pool, self.samples) - 1
 
     def batch(self, number: int) -> tuple[np.ndarray, list[int]]:
         """(stored indices, int64 (b,); the windows of the order that its pool is in) of a batch of the epoch."""

@@ -2,7 +2,7 @@
 
 Nothing is drawn from a random generator, and nothing is stored per sample. `EpochOrder.indices` computes the order at
 any positions. So a rank, a worker or a resumed run asks only for the positions that it needs. The number of ranks and
-workers never changes the order, only who reads which part of it (`RankSlice`).
+workers never changes the order, only who reads which part of it (`loaders.epoch.share`).
 
 There are three orders:
 
@@ -149,7 +149,13 @@ class SampleOrder:
 
 
 class EpochOrder(Protocol):
-    """The order in one epoch. Positions are integers, 0 <= p < samples, in arrays of any shape."""
+    """The order in one epoch. Positions are integers, 0 <= p < samples, in arrays of any shape.
+
+    window_ends: int64, the position after each window.
+    """
+
+    @property
+    def window_ends(self) -> np.ndarray: ...
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """int64: the stored indices of the samples at `positions`."""
@@ -166,6 +172,7 @@ class FullEpoch:
 
     def __init__(self, samples: int, keys: np.ndarray) -> None:
         self._samples, self._keys = samples, keys
+        self.window_ends = np.array([samples], np.int64)
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         return permute(positions, self._samples, self._keys)
@@ -186,10 +193,10 @@ class StoredEpoch:
         self._ends = np.cumsum(sizes[shards])  # position after each shard
         self._starts = self._ends - sizes[shards]
         last = np.minimum(np.arange(window - 1, len(sizes) + window - 1, window), len(sizes) - 1)
-        self._window_ends = self._ends[last]
+        self.window_ends = self._ends[last]
 
     def windows(self, positions: np.ndarray) -> np.ndarray:
-        return np.asarray(np.searchsorted(self._window_ends, positions, side="right"))
+        return np.asarray(np.searchsorted(self.window_ends, positions, side="right"))
 
     def shards(self, window: int) -> list[int]:
         chosen = self._order[window * self._window : (window + 1) * self._window]
@@ -212,58 +219,8 @@ class BlockEpoch(StoredEpoch):
         mixed = np.empty(positions.shape, np.int64)
         windows = self.windows(positions)
         for w in np.unique(windows).tolist():
-            start, end = int(self._window_ends[w - 1]) if w else 0, int(self._window_ends[w])
+            start, end = int(self.window_ends[w - 1]) if w else 0, int(self.window_ends[w])
             chosen = windows == w
             keys = round_keys(_WINDOW, self._seed, self._epoch, w)
             mixed[chosen] = start + permute(positions[chosen] - start, end - start, keys)
         return super().indices(mixed)
-
-
-@dataclass(frozen=True)
-class RankSlice:
-    """Which positions of an epoch one rank reads. All ranks read equally many.
-
-    samples: of the data set. rank, world_size: as in torch.distributed. drop: what happens where the ranks cannot share
-    evenly. True leaves out the last positions of the epoch, fewer than `world_size`; in a shuffled epoch these are
-    other samples every time. False repeats the first positions. contiguous: whether a rank takes a run of positions
-    instead of every `world_size`-th. first: positions before this one have been read already, by any number of ranks;
-    0 if contiguous.
-    """
-
-    samples: int
-    rank: int = 0
-    world_size: int = 1
-    drop: bool = False
-    contiguous: bool = False
-    first: int = 0
-
-    def __post_init__(self) -> None:
-        if self.world_size < 1 or not 0 <= self.rank < self.world_size:
-            raise ArgumentError(f"rank {self.rank} of {self.world_size}: ranks run from 0 to world_size - 1")
-        if self.first and self.contiguous:
-            raise ArgumentError("ranks that read runs of the order cannot be divided again in the middle of an epoch")
-
-    @property
-    def count(self) -> int:
-        """Positions that each rank reads."""
-        left = max(0, self.samples - self.first)
-        return left // self.world_size if self.drop else -(-left // self.world_size)
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """(the first position that this rank reads, the one nearest to the epoch's end); (0, -1) if it reads none.
-
-        A rank that repeats the epoch's first positions reads those after the one nearest to the end.
-        """
-        if not self.count:
-            return 0, -1
-        begin = int(self.positions(0, 1)[0])
-        step = 1 if self.contiguous else self.world_size
-        steps = min(self.count - 1, (self.samples - 1 - begin) // step)
-        return begin, begin + steps * step
-
-    def positions(self, start: int, stop: int) -> np.ndarray:
-        """int64: positions in the epoch of this rank's samples number `start` to `stop` (exclusive)."""
-        own = np.arange(start, stop, dtype=np.int64)
-        own = own + self.rank * self.count if self.contiguous else own * self.world_size + self.rank + self.first
-        return own % self.samples if own.size and own[-1] >= self.samples else own

@@ -16,15 +16,15 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 
+from latentstore.loaders.epoch.share import Read
+
 
 @dataclass(frozen=True)
 class Place:
-    """A place in the order. position: what all ranks together have read of the epoch, in samples, or in batches where
-    these are made by length. world_size: of the ranks that read it; None at the beginning of an epoch."""
+    """A place in the order. read: what the ranks have read of the epoch, see `loaders.epoch.share`."""
 
     epoch: int = 0
-    position: int = 0
-    world_size: int | None = None
+    read: Read = ()
 
     @property
     def next_epoch(self) -> Place:
@@ -58,7 +58,7 @@ class Reading:
         """Where the next pass begins if this pass is the one that counts."""
         if self.alive:
             return self.begin
-        if self.broken or (self.begin.position and not self.replaced):
+        if self.broken or (self.begin.read and not self.replaced):
             return self.end
         return self.begin.next_epoch
 

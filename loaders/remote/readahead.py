@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from latentstore.loaders.epoch.order import EpochOrder
 
 if TYPE_CHECKING:
@@ -19,17 +21,19 @@ class ReadAhead:
     batches that are being made, and with `ahead` the next one. Local stores are mapped and a full shuffle has no
     windows: for those, nothing is kept.
 
-    first, last: the windows that this pass reads, in order. Windows before `first` may come after `last`: there a rank
-    repeats the beginning of the epoch.
+    spans: (first, last) of the runs of the order's positions that this pass reads. Windows are needed in ascending
+    order.
     """
 
-    def __init__(self, ds: LatentDataset, order: EpochOrder, first: int, last: int, ahead: bool) -> None:
-        self._ds, self._order, self._first, self._last = ds, order, first, last
+    def __init__(self, ds: LatentDataset, order: EpochOrder, spans: list[tuple[int, int]], ahead: bool) -> None:
+        self._ds, self._order = ds, order
+        runs = order.windows(np.array(spans, np.int64).reshape(-1, 2))
+        self._firsts, self._lasts = runs[:, 0], runs[:, 1]
         self._pool = ThreadPoolExecutor(1, "latentstore-shards") if ahead and not ds.is_local else None
         self._loading: dict[int, threading.Lock] = {}
         self._loaded: set[int] = set()
         self._lock = threading.Lock()
-        self._current = (False, first)
+        self._current = -1
         self._closed = False
 
     def need(self, windows: list[int]) -> None:
@@ -41,16 +45,22 @@ class ReadAhead:
             for window in windows:
                 self._load(window, ahead=False)
 
-    def expect(self, window: int) -> None:
-        """Begin to read `window`, which is needed soon. If that fails, `need` tries again and raises the error."""
-        if self._pool is not None and window <= self._last and window not in self._loading:
+    def expect(self, windows: list[int]) -> None:
+        """Begin to read what this pass reads after `windows`. If that fails, `need` tries again and raises it."""
+        window = self._after(windows[-1]) if self._pool is not None else None
+        if self._pool is not None and window is not None and window not in self._loading:
             self._pool.submit(self._load, window, ahead=True)
+
+    def _after(self, window: int) -> int | None:
+        """The window that this pass reads after `window`, None if that is the last one."""
+        run = int(np.searchsorted(self._lasts, window, side="right"))
+        return max(window + 1, int(self._firsts[run])) if run < len(self._lasts) else None
 
     def passed(self, windows: list[int]) -> None:
         """Forget what comes before `windows`, from which the batch that is handed out now was made."""
         with self._lock:
-            self._current = min(map(self._turn, windows))
-            self._drop([window for window in self._loaded if self._turn(window) < self._current])
+            self._current = windows[0]
+            self._drop([window for window in self._loaded if window < self._current])
 
     def close(self) -> None:
         """Forget everything, also what is still being read."""
@@ -60,16 +70,12 @@ class ReadAhead:
             self._closed = True
             self._drop(list(self._loaded))
 
-    def _turn(self, window: int) -> tuple[bool, int]:
-        """What windows are sorted by to have them in the order in which they are read."""
-        return window < self._first, window
-
     def _load(self, window: int, ahead: bool) -> None:
         with self._lock:
             reading = self._loading.setdefault(window, threading.Lock())
         with reading:
             # Reading ahead may come too late: the window may have been read, used and dropped by then.
-            if window in self._loaded or (ahead and self._turn(window) < self._current):
+            if window in self._loaded or (ahead and window < self._current):
                 return
             shards = self._order.shards(window)
             if shards:
@@ -80,9 +86,11 @@ class ReadAhead:
                     self._drop([window])
 
     def _drop(self, windows: list[int]) -> None:
-        shards = [shard for window in windows for shard in self._order.shards(window)]
-        if shards:
-            self._ds.drop_shards(shards)
         for window in windows:
             self._loaded.discard(window)
             self._loading.pop(window, None)
+        # in a mixture, one epoch of a store follows another, and windows of both may have a shard in common
+        kept = {shard for window in self._loading for shard in self._order.shards(window)}
+        shards = [shard for window in windows for shard in self._order.shards(window) if shard not in kept]
+        if shards:
+            self._ds.drop_shards(shards)

@@ -87,6 +87,11 @@ class Augment:
         return Augmentation(self, ds, seed)
 
     @property
+    def cuts(self) -> bool:
+        """Whether windows are cut."""
+        return self.crop is not None or self.seconds is not None
+
+    @property
     def symmetries(self) -> list[int]:
         """Positions in ``SYMMETRIES`` of what may happen to a sample."""
         turned: tuple[str, ...] = SYMMETRIES if self.flip else _TURNED

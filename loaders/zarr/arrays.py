@@ -14,8 +14,10 @@ import numpy as np
 from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders.manifest import MOST, read_json
+from latentstore.loaders.reader import by_block
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
+from latentstore.loaders.zarr.index import Strings
 
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float64")}
 """Types of numbers that a store holds, by the names that Zarr has for them."""
@@ -52,6 +54,11 @@ class ArrayInfo:
         return cls(tuple(shape), rows, dtype)
 
 
+def fits(low: int, high: int, kind: np.iinfo) -> bool:
+    """Whether whole numbers from `low` to `high` can be of this kind."""
+    return bool(kind.min <= low and high <= kind.max)
+
+
 class ZarrArrays:
     """The ordinary arrays of a store: read a chunk at a time, checked by its CRC-32C, kept."""
 
@@ -59,7 +66,8 @@ class ZarrArrays:
         self.location = location
         self._infos: dict[str, ArrayInfo] = {}
         self._whole: dict[str, np.ndarray] = {}
-        self._text: dict[tuple[str, int], list[str]] = {}
+        self._columns: dict[str, np.ndarray] = {}
+        self._text: dict[tuple[str, int], Strings] = {}
 
     def info(self, name: str) -> ArrayInfo:
         """The array's metadata."""
@@ -71,12 +79,30 @@ class ZarrArrays:
     def numbers(self, name: str, shape: tuple[int | None, ...] = (None,), kinds: str = "iu") -> np.ndarray:
         """A whole array of numbers; shape, kinds: see `expect`."""
         if name not in self._whole:
-            info = self.expect(name, shape, kinds)
-            # As many chunks are kept as are there: the first that is missing ends it, whatever the shape says.
-            blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
-            whole = np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
-            self._whole[name] = whole[: info.shape[0]]
+            self._whole[name] = self._read_whole(name, shape, kinds)
         return self._whole[name]
+
+    def rows(self, name: str, indices: np.ndarray, count: int, kinds: str) -> np.ndarray:
+        """Rows of an array of `count` numbers: int64 or float64.
+
+        Whole numbers are kept in as few bytes each as hold all of them.
+        """
+        if name not in self._columns:
+            values = self._read_whole(name, (count,), kinds)
+            if values.dtype.kind == "i" and len(values):
+                low, high = int(values.min()), int(values.max())
+                kind = next(k for k in (np.int8, np.int16, np.int32, np.int64) if fits(low, high, np.iinfo(k)))
+                values = values.astype(kind)
+            self._columns[name] = values
+        return self._columns[name][indices].astype(np.int64 if kinds == "i" else np.float64, copy=False)
+
+    def _read_whole(self, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
+        info = self.expect(name, shape, kinds)
+        # As many chunks are kept as are there: the first that is missing ends it, whatever the shape says.
+        blocks = [self._block(name, info, i) for i in range(-(-info.shape[0] // info.rows))]
+        if blocks:
+            blocks[-1] = blocks[-1][: info.shape[0] - info.rows * (len(blocks) - 1)]
+        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else np.zeros(0)
 
     def expect(self, name: str, shape: tuple[int | None, ...], kinds: str = "iu") -> ArrayInfo:
         """The metadata of an array; CorruptError names it if its shape or type is not that of the manifest.
@@ -96,8 +122,14 @@ class ZarrArrays:
     def text(self, name: str, indices: np.ndarray, count: int) -> list[str]:
         """Rows of an array of `count` strings."""
         chunk, row = np.divmod(indices, self.expect(name, (count,), "U").rows)
-        blocks = {c: self._strings(name, c) for c in np.unique(chunk).tolist()}
-        return [blocks[c][r] for c, r in zip(chunk.tolist(), row.tolist(), strict=True)]
+        runs = by_block(chunk)
+        if len(runs) == 1:
+            return self._strings(name, runs[0][0]).take(row)
+        found: list[str] = [""] * len(indices)
+        for number, here in runs:
+            for at, value in zip(here.tolist(), self._strings(name, number).take(row[here]), strict=True):
+                found[at] = value
+        return found
 
     def _block(self, name: str, info: ArrayInfo, number: int) -> np.ndarray:
         data, where = self._read(name, number, len(info.shape))
@@ -106,11 +138,11 @@ class ZarrArrays:
             raise CorruptError(f"{where}: not a chunk of shape {shape} and type {info.dtype}")
         return np.frombuffer(data, info.dtype).reshape(shape)
 
-    def _strings(self, name: str, number: int) -> list[str]:
+    def _strings(self, name: str, number: int) -> Strings:
         found = self._text.get((name, number))
         if found is None:
             data, where = self._read(name, number, 1)
-            found = layout.decode_text(data, where)
+            found = Strings.of(layout.decode_text(data, where))
             if len(found) != self.info(name).rows:
                 raise CorruptError(f"{where}: {len(found)} strings, {self.info(name).rows} expected")
             self._text[name, number] = found

@@ -19,6 +19,7 @@ from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
 from latentstore.loaders.zarr.arrays import ZarrArrays
+from latentstore.loaders.zarr.index import ShardIndex
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -105,7 +106,7 @@ class ZarrReader(Reader):
                 values[name] = [data[a:b].tobytes() for a, b in bounds]
             else:
                 kinds = "i" if field["kind"] == "int" else "f"
-                values[name] = self.arrays.numbers(array, (count,), kinds)[indices]
+                values[name] = self.arrays.rows(array, indices, count, kinds)
         return values
 
 
@@ -114,10 +115,10 @@ class FixedReader(ZarrReader):
 
     def __init__(self, location: Location, meta: StoreMeta) -> None:
         super().__init__(location, meta)
-        self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._tables: dict[int, ShardIndex] = {}
 
-    def index(self, blocks: list[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """(start, length), int64 (samples, groups) each, of whole blocks. Each is read once; remote ones together."""
+    def index(self, blocks: list[int]) -> dict[int, ShardIndex]:
+        """The indexes of whole blocks. Each is read once; remote ones together."""
         absent = [b for b in blocks if b not in self._tables]
         if absent:
             size = layout.index_bytes(self.meta.shard_samples, self.meta.groups)
@@ -140,7 +141,7 @@ class FixedReader(ZarrReader):
                     raise MissingError(f"{error}: shard {block}, {span}") from error
             raise
 
-    def _table(self, block: int, tail: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _table(self, block: int, tail: bytes, name: str) -> ShardIndex:
         where = self.location.at(name)
         first = int(self.starts[block])
         try:
@@ -151,7 +152,7 @@ class FixedReader(ZarrReader):
         empty = np.flatnonzero((length[:count] == 0).any(axis=1))
         if len(empty):
             raise CorruptError(f"{where}: shard {block} lacks a chunk of {self._key(first + int(empty[0]))!r}")
-        return start[:count], length[:count]
+        return ShardIndex(start[:count], length[:count])
 
     def _key(self, index: int) -> str:
         """The key for a message; "?" if the keys are damaged too."""
@@ -167,9 +168,7 @@ class FixedReader(ZarrReader):
         tables = self.index([block for block, _ in runs])
         for block, here in runs:
             rows = indices[here] - self.starts[block]
-            table_start, table_length = tables[block]
-            start[here] = table_start[rows, :groups]
-            length[here] = table_length[rows, :groups]
+            start[here], length[here] = tables[block].locate(rows, groups)
         return start, length
 
     def objects(
@@ -184,8 +183,7 @@ class FixedReader(ZarrReader):
         return layout.shard_name(number)
 
     def _extent(self, block: int, groups: int) -> tuple[int, int]:
-        start, length = self.index([block])[block]
-        return int(start[:, :groups].min()), int((start + length)[:, :groups].max())
+        return self.index([block])[block].extent(groups)
 
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
         """See `Reader.block_ranges`: one range, since groups lie one after the other."""

@@ -160,6 +160,38 @@ def test_a_remote_store(source: Path, s3_server: dict[str, Any]) -> None:
         assert sorted(key for batch in loader for key in batch["key"]) == ds.keys()
 
 
+@pytest.mark.parametrize("shuffle", [False, True, "block"])
+def test_a_budget_of_positions(whole: Any, shuffle: Any) -> None:
+    loader = LatentLoader(whole, max_positions=300, shuffle=shuffle)
+    batches = list(loader)
+    assert all(batch["mask"].numel() <= 300 for batch in batches) and len(batches) == len(loader)
+    assert sorted(key for batch in batches for key in batch["key"]) == sorted(whole.keys())
+    assert loader.padding < 0.08
+    with pytest.raises(ArgumentError, match=r"max_positions is 9, and .* alone has"):
+        next(iter(LatentLoader(whole, max_positions=9)))
+    with pytest.raises(ArgumentError, match="group_by='shape' is not for recordings"):
+        LatentLoader(whole, 8, group_by="shape")
+
+
+@pytest.mark.parametrize("output", ["latents", "waveforms"])
+def test_a_mixture_is_padded_and_of_similar_lengths(whole: Any, output: str) -> None:
+    both = latentstore.mix({whole: 1, latentstore.open(whole.url): 1})
+    loader, name = LatentLoader(both, 10, True, output=output), {"latents": "latent"}.get(output, "waveform")
+    alone = {b["key"][0]: b[name][0] for b in LatentLoader(whole, 1, output=output)}
+    seen = []
+    for batch in loader:
+        assert torch.equal(batch["mask"].sum(1), batch["lengths"]) and batch["mask"].shape[1] == batch["lengths"].max()
+        for row, key in enumerate(batch["key"]):
+            length = int(batch["lengths"][row])
+            values = batch[name][row] if output == "waveforms" else batch[name][row].T
+            expected = alone[key] if output == "waveforms" else alone[key].T
+            assert torch.allclose(values[:length], expected, atol=1e-5) and not values[length:].any()
+        seen += list(zip(batch["store"].tolist(), batch["key"], strict=True))
+    names = whole.keys()
+    assert sorted(seen) == sorted((store, key) for store in (0, 1) for key in names)
+    assert loader.padding < 0.25
+
+
 def test_outputs_of_the_other_kind(whole: Any) -> None:
     with pytest.raises(ArgumentError, match="holds recordings"):
         LatentLoader(whole, 8, output="pixels")

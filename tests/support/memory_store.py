@@ -23,10 +23,12 @@ class Memory(LatentDataset):
     """
 
     codec: Any = SimpleNamespace(
-        scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32), decoder=lambda name: None
+        scales=lambda quality: lambda step: np.array([2.0, 0.5, 1.0, 9.0], np.float32),
+        decoder=lambda name: None,
+        latent_shape=lambda height, width: (CHANNELS, height // 8, width // 8),
     )
     shard_starts = is_local = latent_shape = None
-    url, modality = "memory", IMAGE
+    modality = IMAGE
     quality, channels, classes = 50, CHANNELS, None
     stats = (np.array([1.0, 0.0, -2.0], np.float32), np.array([4.0, 0.0, 0.5], np.float32))
 
@@ -34,7 +36,10 @@ class Memory(LatentDataset):
         self, *shard_sizes: int, local: bool = True, size: tuple[int, int] | None = (16, 16), name: str = "memory",
         first: int = 0,
     ) -> None:  # fmt: skip
-        self.meta = SimpleNamespace(kinds={"label": "int", "caption": "str"}, digest=name)
+        self.meta = SimpleNamespace(
+            kinds={"label": "int", "caption": "str"}, digest=name, codec="codec", sha256="0" * 64
+        )
+        self.url = name
         self.first = first
         self.shard_starts = np.cumsum([0, *shard_sizes])
         self.is_local, self.size = local, size
@@ -79,6 +84,13 @@ class Memory(LatentDataset):
 
     def step_codes(self, fields: dict[str, Any]) -> None:
         return None
+
+    def sizes(self, indices: np.ndarray | None = None) -> np.ndarray:
+        indices = np.arange(len(self)) if indices is None else indices
+        return np.stack([8 * (1 + indices % 3), np.full(len(indices), 16)], axis=1)
+
+    def where(self, index: int) -> str:
+        return f"{self.url}, sample {index}"
 
     def keys(self, indices: np.ndarray) -> list[str]:
         return [f"k{i + self.first}" for i in indices.tolist()]

@@ -14,7 +14,8 @@ LENGTHS = np.random.default_rng(3).integers(1, 1000, 5000)
 
 def buckets(samples: int, batch_size: int, seed: int = 0, epoch: int = 0, mode: str = "full") -> Buckets:
     shards = (samples // 3, samples - samples // 3)
-    return Buckets(SampleOrder(shards, mode, seed), epoch, batch_size, LENGTHS.take)
+    order = SampleOrder(shards, mode, seed)
+    return Buckets(order.epoch(epoch), samples, seed, epoch, batch_size, LENGTHS.take)
 
 
 @settings(deadline=None, derandomize=True)
@@ -55,8 +56,8 @@ def test_a_batch_names_the_windows_of_its_pool() -> None:
     made = buckets(300, 10, mode="block")
     assert all(made.batch(number)[1] == [0] for number in range(30))
     shards = SampleOrder((100,) * 12, "block", 0, window=1)
-    many = Buckets(shards, 0, 10, LENGTHS.take)
     order = shards.epoch(0)
+    many = Buckets(order, 1200, 0, 0, 10, LENGTHS.take)
     for number in (0, 40, 119):
         first = number // POOL_BATCHES * POOL_BATCHES * 10
         pool = np.arange(first, min(first + POOL_BATCHES * 10, 1200))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.epoch.order import ORDERS, RankSlice, SampleOrder, permute, round_keys
+from latentstore.loaders.epoch.order import ORDERS, SampleOrder, permute, round_keys
 
 sizes = st.lists(st.integers(0, 40), min_size=0, max_size=12)
 
@@ -123,57 +123,10 @@ def test_block_shuffle_mixes_within_a_window() -> None:
     assert abs(np.corrcoef(got, np.arange(4000))[0, 1]) * math.sqrt(4000) < 4
 
 
-@settings(deadline=None, derandomize=True)
-@given(st.sampled_from(ORDERS), st.integers(0, 60), st.integers(1, 9), st.booleans())
-def test_ranks_cover_the_epoch(mode: str, samples: int, world_size: int, drop: bool) -> None:
-    order = make(mode, [samples // 2, samples - samples // 2], seed=2)
-    slices = [RankSlice(samples, rank, world_size, drop, order.contiguous) for rank in range(world_size)]
-    assert len({s.count for s in slices}) == 1
-    positions = np.concatenate([s.positions(0, s.count) for s in slices])
-    counts = np.bincount(positions, minlength=samples)
-    if drop:
-        assert counts.max(initial=0) <= 1 and samples - counts.sum() == samples % world_size
-    elif samples:
-        assert counts.min() >= 1 and counts.sum() == -(-samples // world_size) * world_size
-        assert counts.sum() - samples < world_size
-    for s in slices:
-        parts = [s.positions(a, min(a + 4, s.count)) for a in range(0, s.count, 4)]
-        assert np.array_equal(np.concatenate([np.zeros(0, np.int64), *parts]), s.positions(0, s.count))
-        own = s.positions(0, s.count)
-        assert s.reach == ((own[0], own.max()) if own.size else (0, -1))
-
-
-def test_ranks_interleave_so_that_a_global_batch_is_a_run_of_the_epoch() -> None:
-    got = np.sort(np.concatenate([RankSlice(100, rank, 4).positions(5, 10) for rank in range(4)]))
-    assert np.array_equal(got, np.arange(20, 40))
-
-
 def test_stored_order_names_the_shard_of_each_position() -> None:
     at = make("none", [3, 0, 2]).epoch(5)
     assert at.indices(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
     assert [at.shards(w) for w in at.windows(np.arange(5))] == [[0], [0], [0], [2], [2]]
-
-
-@settings(deadline=None, derandomize=True)
-@given(st.integers(1, 80), st.integers(1, 5), st.integers(1, 5), st.data())
-def test_other_ranks_take_over_in_the_middle(samples: int, before: int, after: int, data: st.DataObject) -> None:
-    first = before * data.draw(st.integers(0, samples // before))
-    done = [RankSlice(samples, r, before).positions(0, first // before) for r in range(before)]
-    rest = [RankSlice(samples, r, after, first=first) for r in range(after)]
-    left = [s.positions(0, s.count) for s in rest]
-    counts = np.bincount(np.concatenate(done + left), minlength=samples)
-    assert counts.min() >= 1 and counts.sum() - samples < after
-
-
-def test_runs_cannot_be_cut_anew() -> None:
-    with pytest.raises(ArgumentError, match="middle of an epoch"):
-        RankSlice(10, 0, 2, contiguous=True, first=4)
-
-
-@pytest.mark.parametrize("rank, world_size", [(2, 2), (-1, 2), (0, 0)])
-def test_impossible_ranks_are_refused(rank: int, world_size: int) -> None:
-    with pytest.raises(ArgumentError, match="rank"):
-        RankSlice(10, rank, world_size)
 
 
 def test_impossible_orders_are_refused() -> None:

@@ -44,7 +44,7 @@ def epochs() -> list[list[int]]:
 
 def place(loader: LatentLoader) -> tuple[int, int]:
     state = loader.state_dict()
-    return state["epoch"], state["position"]
+    return state["epoch"], sum(ranks * each for ranks, each in state["read"])
 
 
 def resumed(at: int, workers: int = 0, epoch: int = 0) -> LatentLoader:

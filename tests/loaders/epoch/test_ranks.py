@@ -30,7 +30,7 @@ loader = LatentLoader(Memory(25, 25), 8, shuffle=True)
 torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
 seen = flat(loader)
 given = LatentLoader(Memory(25, 25), 8, shuffle=True, rank=0, world_size=1)
-found = [len(loader), loader.rank, loader.state_dict()["world_size"], len(given)]
+found = [len(loader), loader.rank, loader.world_size, len(given)]
 every = [None, None]
 torch.distributed.all_gather_object(every, seen)
 torch.distributed.destroy_process_group()

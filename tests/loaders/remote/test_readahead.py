@@ -77,7 +77,7 @@ def shards() -> Shards:
 
 
 def opened(shards: Shards, order: Any = None, first: int = 0, last: int = 9, ahead: bool = True) -> ReadAhead:
-    return ReadAhead(shards, order or Windows(), first, last, ahead)  # type: ignore[arg-type]
+    return ReadAhead(shards, order or Windows(), [(first, last)], ahead)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -96,16 +96,16 @@ def test_what_is_needed_is_in_memory(reading: ReadAhead, shards: Shards) -> None
 
 
 def test_the_next_window_is_read_ahead(reading: ReadAhead, shards: Shards) -> None:
-    reading.expect(1)
+    reading.expect([0])
     assert shards.done.acquire(timeout=WAIT_SECONDS)
     reading.need([1])
-    reading.expect(1)
+    reading.expect([0])
     assert shards.loaded == [2, 3] and shards.reads == [2, 3]
 
 
 def test_need_waits_for_what_is_being_read(reading: ReadAhead, shards: Shards) -> None:
     shards.gate.clear()
-    reading.expect(1)
+    reading.expect([0])
     assert shards.arrived.acquire(timeout=WAIT_SECONDS)
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(reading.need, [1]) for _ in range(4)]
@@ -118,7 +118,7 @@ def test_need_waits_for_what_is_being_read(reading: ReadAhead, shards: Shards) -
 def test_nothing_is_read_ahead_where_that_is_not_wanted(shards: Shards) -> None:
     for reading in (opened(shards, ahead=False), opened(shards, last=0)):
         reading.need([0])
-        reading.expect(1)
+        reading.expect([0])
         reading.close()  # waits for no one: a read that had begun would show in `reads`
     assert shards.reads == [0, 1, 0, 1]
 
@@ -136,13 +136,13 @@ def test_windows_that_have_passed_are_forgotten(reading: ReadAhead, shards: Shar
 def test_reading_ahead_that_comes_too_late_reads_nothing(reading: ReadAhead, shards: Shards) -> None:
     shards.slow = {2}
     shards.gate.clear()
-    reading.expect(1)  # holds up the one thread that reads ahead
-    reading.expect(2)
+    reading.expect([0])  # holds up the one thread that reads ahead
+    reading.expect([1])
     for _ in range(2):
         reading.need([3])
     reading.passed([3])
     shards.gate.set()
-    reading.expect(4)
+    reading.expect([3])
     for _ in range(3):
         assert shards.done.acquire(timeout=WAIT_SECONDS)
     assert shards.reads == [6, 7, 2, 3, 8, 9]  # not window 2
@@ -150,7 +150,7 @@ def test_reading_ahead_that_comes_too_late_reads_nothing(reading: ReadAhead, sha
 
 def test_an_error_surfaces_when_the_window_is_needed(reading: ReadAhead, shards: Shards) -> None:
     shards.broken = {3}
-    reading.expect(1)
+    reading.expect([0])
     assert shards.done.acquire(timeout=WAIT_SECONDS)
     reading.need([0])
     with pytest.raises(StoreError, match="shard 2 is missing"):
@@ -160,18 +160,19 @@ def test_an_error_surfaces_when_the_window_is_needed(reading: ReadAhead, shards:
     assert shards.loaded == [0, 1, 2, 3]
 
 
-def test_a_rank_that_begins_again_keeps_the_first_window(shards: Shards) -> None:
-    reading = opened(shards, first=3, last=4)
-    for windows, loaded in [([3], [6, 7]), ([4], [8, 9]), ([0, 4], [8, 9, 0, 1])]:
-        reading.need(windows)
-        reading.passed(windows)
-        assert shards.loaded == loaded
+def test_a_pass_over_runs_reads_ahead_across_the_gaps(shards: Shards) -> None:
+    reading = ReadAhead(shards, Windows(), [(1, 2), (2, 3), (7, 7)], True)  # type: ignore[arg-type]
     reading.need([1])
-    reading.passed([4])  # window 1 was made by a worker, and comes after this batch
-    assert shards.loaded == [8, 9, 0, 1, 2, 3]
-    reading.passed([1])
-    assert shards.loaded == [2, 3]
+    assert shards.done.acquire(timeout=WAIT_SECONDS)
+    for window, following in [(1, 2), (2, 3), (3, 7)]:
+        reading.passed([window])
+        reading.expect([window])
+        assert shards.done.acquire(timeout=WAIT_SECONDS)
+        reading.need([following])
+        assert set(shards.loaded) == {2 * window, 2 * window + 1, 2 * following, 2 * following + 1}
+    reading.expect([7])  # there is no more
     reading.close()
+    assert shards.reads == [2, 3, 4, 5, 6, 7, 14, 15]
 
 
 def test_close_forgets_everything(shards: Shards) -> None:
@@ -187,7 +188,7 @@ def test_close_while_a_window_is_read(shards: Shards) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(reading.need, [0])
         assert shards.arrived.acquire(timeout=WAIT_SECONDS)
-        reading.expect(1)
+        reading.expect([0])
         reading.close()
         shards.gate.set()
         waiting.result(WAIT_SECONDS)
@@ -199,7 +200,7 @@ def test_nothing_is_kept_of_local_stores_and_full_shuffles(local: bool, order: A
     shards = Shards(local)
     reading = opened(shards, order)
     reading.need([0])
-    reading.expect(1)
+    reading.expect([0])
     reading.passed([0])
     reading.close()
     assert shards.reads == []
@@ -214,7 +215,7 @@ def test_any_walk_has_its_windows_in_memory(steps: list[int], ahead: bool) -> No
         window += step
         reading.need([window])
         if window < last:
-            reading.expect(window + 1)
+            reading.expect([window])
         reading.passed([window])
         assert {2 * window, 2 * window + 1} <= set(shards.loaded)
     reading.close()

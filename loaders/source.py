@@ -1,0 +1,127 @@
+"""What a `LatentLoader` reads: one store, or a mixture of several (`loaders.mixture`)."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from latentstore.loaders.batch import Collate
+from latentstore.loaders.epoch.order import EpochOrder, SampleOrder
+from latentstore.loaders.epoch.schedule import MixedOrder
+from latentstore.loaders.remote.readahead import ReadAhead
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentstore.codecs.neural.decoder import Decoder
+    from latentstore.loaders.dataset import LatentDataset
+    from latentstore.loaders.training.augment import Augment
+
+
+class Ahead(Protocol):
+    """The shards in memory that a pass needs now or next; see `loaders.remote.readahead.ReadAhead`."""
+
+    def need(self, windows: list[int]) -> None: ...
+    def expect(self, windows: list[int]) -> None: ...
+    def passed(self, windows: list[int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class BatchMaker(Protocol):
+    """Makes the batch of some samples; see `loaders.batch.Collate`."""
+
+    def __call__(self, indices: np.ndarray, epoch: int) -> dict[str, Any]: ...
+
+
+class Source(ABC):
+    """What a loader reads. Samples have numbers, from 0 on.
+
+    url: of the store, or of several, for messages. pads: whether batches are padded, since lengths differ. separate:
+    whether a batch has samples of one store only.
+    """
+
+    url: str
+    pads: bool
+    separate: bool
+
+    @abstractmethod
+    def order(self, kind: str, seed: int, batch_size: int) -> SampleOrder | MixedOrder:
+        """The order of samples; kind: one of `loaders.epoch.order.ORDERS`."""
+
+    @abstractmethod
+    def collate(
+        self,
+        output: str,
+        dtype: torch.dtype | None,
+        decoder: str | Decoder,
+        one_shape: bool,
+        augment: Augment | None,
+        seed: int,
+    ) -> BatchMaker:
+        """What makes batches; see `Collate`. seed: of random changes."""
+
+    @abstractmethod
+    def sizes(self, indices: np.ndarray) -> np.ndarray:
+        """int64 (n, 2): height and width of images; of audio, 1 and the number of samples."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What tells it from others, as small JSON."""
+
+    @abstractmethod
+    def ahead(self, order: Any, spans: list[tuple[int, int]], ahead: bool, memory: int) -> Ahead:
+        """What reads shards for one pass over `order`, of an epoch; spans, memory: see `ReadAhead`."""
+
+
+class OneStore(Source):
+    """One store."""
+
+    separate = False
+
+    def __init__(self, ds: LatentDataset) -> None:
+        self.ds, self.url = ds, ds.url
+        self.pads = ds.modality.pads and ds.size is None
+
+    def order(self, kind: str, seed: int, batch_size: int) -> SampleOrder:
+        """See `Source.order`."""
+        return SampleOrder(shard_sizes(self.ds), kind, seed)
+
+    def collate(
+        self,
+        output: str,
+        dtype: torch.dtype | None,
+        decoder: str | Decoder,
+        one_shape: bool,
+        augment: Augment | None,
+        seed: int,
+    ) -> BatchMaker:
+        """See `Source.collate`."""
+        changes = None if augment is None else augment.on(self.ds, seed)
+        return Collate(self.ds, output, dtype, decoder, changes, one_shape)
+
+    def sizes(self, indices: np.ndarray) -> np.ndarray:
+        """See `Source.sizes`."""
+        return self.ds.reader.sizes(indices)
+
+    def identity(self) -> dict[str, Any]:
+        """See `Source.identity`."""
+        ds, sizes = self.ds, shard_sizes(self.ds)
+        return {
+            "samples": sum(sizes),
+            "shards": len(sizes),
+            "shard_sizes": hashlib.sha256(np.array(sizes, "<i8").tobytes()).hexdigest()[:16],
+            "first_and_last_key": ds.keys(np.array([0, len(ds) - 1])) if len(ds) else [],
+            "store": ds.reader.meta.digest,
+        }
+
+    def ahead(self, order: EpochOrder, spans: list[tuple[int, int]], ahead: bool, memory: int) -> ReadAhead:
+        """See `Source.ahead`."""
+        return ReadAhead(self.ds, order, spans, ahead, memory)
+
+
+def shard_sizes(ds: LatentDataset) -> tuple[int, ...]:
+    """Samples of each shard."""
+    return tuple(np.diff(ds.shard_starts).tolist())
