@@ -252,10 +252,15 @@ class LatentDataset:
         """int64 (n, groups): bytes of each group blob, of the groups that are opened."""
         return self.reader.locate(self._indices(indices), self.groups)[1]
 
+    def shard_bytes(self, shards: list[int]) -> list[int]:
+        """The bytes that `load_shards` reads of each shard."""
+        return self._fetcher.block_bytes(self._shards(shards))
+
     def load_shards(self, shards: list[int]) -> None:
         """Read whole shards into memory, of the groups that are opened, and keep them until `drop_shards`.
 
-        Each shard is read in one range. `fetch` and `read_latents` of its samples then use no network.
+        Each shard is one range, of a remote store in parts of 8 MB or more that come side by side. `fetch` and
+        `read_latents` of its samples then use no network.
         """
         self._fetcher.load(self._shards(shards))
 

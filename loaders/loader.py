@@ -26,7 +26,8 @@ from latentstore.loaders.epoch.buckets import Buckets, pooled
 from latentstore.loaders.epoch.order import EpochOrder, RankSlice, SampleOrder
 from latentstore.loaders.epoch.place import Course, Place, Reading
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
-from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.remote.amounts import require_bytes
+from latentstore.loaders.remote.readahead import MEMORY, ReadAhead
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,9 @@ class LatentLoader:
     rank, world_size: this process, and how many processes share the epoch; both or neither. By default they are looked
         up whenever a pass begins: in torch.distributed where that is initialised, else in the environment (RANK and
         WORLD_SIZE, as torchrun sets them); where there is neither, this process reads everything.
+    memory: of a remote store, how many bytes of shards this process may hold, in use and read ahead: a number of bytes,
+        or text such as "2GB". It decides how far ahead is read. Shards of a window that do not fit are read batch by
+        batch.
 
     Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
     "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
@@ -100,6 +104,7 @@ class LatentLoader:
         decoder: str | Decoder = LINEAR,
         rank: int | None = None,
         world_size: int | None = None,
+        memory: int | str = MEMORY,
     ) -> None:
         if not isinstance(ds, LatentDataset):
             kind = f"{type(ds).__module__}.{type(ds).__qualname__}"
@@ -112,6 +117,7 @@ class LatentLoader:
         self.num_workers = require_number(num_workers, "num_workers", 0)
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
+        self._memory = require_bytes(memory, "memory")
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
         self._collate = Collate(ds, output, dtype, decoder)
         self._pads = ds.modality.pads and ds.size is None
@@ -244,7 +250,7 @@ class LatentLoader:
         if self._bucketed:
             reach = pooled(*reach, self.batch_size, self._order.samples)
         begin, end = order.windows(np.array(reach)).tolist() if cut.count else (0, -1)
-        shards = ReadAhead(self.ds, order, begin, end, ahead=self.num_workers > 0)
+        shards = ReadAhead(self.ds, order, begin, end, self.num_workers > 0, self._memory)
         jobs = self._bucketed_jobs(place, cut) if self._bucketed else self._jobs(order, cut, place.position)
         batches = self._ahead(jobs, shards) if self.num_workers else self._one_by_one(jobs, shards)
         try:

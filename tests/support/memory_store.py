@@ -64,6 +64,9 @@ class Memory(LatentDataset):
         out[...] = (indices % 100).astype(np.int8)[:, None, None, None]
         return out
 
+    def shard_bytes(self, shards: list[int]) -> list[int]:
+        return [int(self.shard_starts[shard + 1] - self.shard_starts[shard]) for shard in shards]
+
     def load_shards(self, shards: list[int]) -> None:
         with self.lock:
             self.held += shards
