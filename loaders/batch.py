@@ -9,6 +9,7 @@ import torch
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
+from latentstore.loaders.changed import still_there
 from latentstore.loaders.columns import PADDED
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Collate:
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,)."""
+        with still_there(self.ds.reader):
+            return self._batch(indices)
+
+    def _batch(self, indices: np.ndarray) -> dict[str, Any]:
         fields = self.ds.reader.fields(indices)
         steps = self.ds.step_codes(fields)
         if self.ds.size is not None:

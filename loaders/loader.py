@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.arguments import require_flag, require_number, whole_number
-from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.dataset import LatentDataset
@@ -28,6 +28,7 @@ from latentstore.loaders.epoch.place import Course, Place, Reading
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.remote.amounts import require_bytes
 from latentstore.loaders.remote.readahead import MEMORY, ReadAhead
+from latentstore.loaders.skipping import MOST_SKIPPED, Skipping, is_of_sample
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from latentstore.codecs.neural.decoder import Decoder
 
 Batches = Generator[tuple["Job", dict[str, Any]], None, None]
+# None: of a batch that has no sample that can be read.
+Made = Generator[tuple["Job", dict[str, Any] | None], None, None]
 
 # Batches that each worker may be ahead of the one in use. This bounds the memory; two hide the jitter of one.
 AHEAD = 2
@@ -72,6 +75,10 @@ class LatentLoader:
     memory: of a remote store, how many bytes of shards this process may hold, in use and read ahead: a number of bytes,
         or text such as "2GB". It decides how far ahead is read. Shards of a window that do not fit are read batch by
         batch.
+    on_error: what happens where a sample cannot be read or decoded. "raise": the pass ends with the error. "skip": the
+        batch is smaller by this sample, which is named by the logger "latentstore"; a batch without any sample left is
+        not handed out. A server that does not answer, or a store that was replaced, is an error in any case.
+    max_skipped: how many samples may be skipped until it is an error all the same.
 
     Images of many sizes give a list of tensors instead of one tensor. For audio, "latent" is (b, c, t), and the output
     "waveforms" gives decoded audio, float32 (b, n, inputs), under the name "waveform". Where lengths differ, batches
@@ -105,6 +112,8 @@ class LatentLoader:
         rank: int | None = None,
         world_size: int | None = None,
         memory: int | str = MEMORY,
+        on_error: str = "raise",
+        max_skipped: int = MOST_SKIPPED,
     ) -> None:
         if not isinstance(ds, LatentDataset):
             kind = f"{type(ds).__module__}.{type(ds).__qualname__}"
@@ -119,7 +128,7 @@ class LatentLoader:
         self._ranks = given_ranks(rank, world_size)
         self._memory = require_bytes(memory, "memory")
         self._order = SampleOrder(tuple(np.diff(ds.shard_starts).tolist()), _order_of(shuffle), seed)
-        self._collate = Collate(ds, output, dtype, decoder)
+        self._collate = Skipping(Collate(ds, output, dtype, decoder), on_error, max_skipped)
         self._pads = ds.modality.pads and ds.size is None
         self._bucketed = self._pads and self._order.kind != "none"
         self._padded = self._places = 0
@@ -169,6 +178,12 @@ class LatentLoader:
     def padding(self) -> float:
         """The share, 0 to 1, of padding in the batches handed out since the last pass began."""
         return self._padded / self._places if self._places else 0.0
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """With on_error="skip": the samples that were skipped so far, and the reason for each. They are not tried
+        again."""
+        return dict(self._collate.skipped)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last batch that was handed out ended, as JSON, and of which data set and order.
@@ -242,6 +257,11 @@ class LatentLoader:
         """(the batches from `place` on, the number of ranks)."""
         ranks = self._found()
         self._require_ranks(place, ranks)
+        if self.drop_last and ranks[1] > self._units > 0:
+            raise ArgumentError(
+                f"{self.ds.url} has {len(self.ds)} samples, too few for {ranks[1]} ranks with drop_last=True: a rank "
+                "would read nothing. Use fewer ranks, or drop_last=False"
+            )
         self._padded = self._places = 0
         return self._read(place, self._slice(place.position, ranks)), ranks[1]
 
@@ -256,8 +276,9 @@ class LatentLoader:
         try:
             for job, batch in batches:
                 shards.passed(job.windows)
-                self._count(batch)
-                yield job, batch
+                if batch is not None:
+                    self._count(batch)
+                    yield job, batch
         finally:
             batches.close()
             shards.close()
@@ -267,13 +288,13 @@ class LatentLoader:
             self._places += batch["mask"].numel()
             self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
 
-    def _one_by_one(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
+    def _one_by_one(self, jobs: Iterator[Job], shards: ReadAhead) -> Made:
         for job in jobs:
             yield job, self._load(job, shards)
 
-    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Batches:
+    def _ahead(self, jobs: Iterator[Job], shards: ReadAhead) -> Made:
         """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
-        waiting: deque[tuple[Job, Future[dict[str, Any]]]] = deque()
+        waiting: deque[tuple[Job, Future[dict[str, Any] | None]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
         try:
             for job in jobs:
@@ -286,8 +307,12 @@ class LatentLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, job: Job, shards: ReadAhead) -> dict[str, Any]:
-        shards.need(job.windows)
+    def _load(self, job: Job, shards: ReadAhead) -> dict[str, Any] | None:
+        try:
+            shards.need(job.windows)
+        except LatentstoreError as error:
+            if not (self._collate.skips and is_of_sample(error)):
+                raise  # else it is known of which samples when they are read
         return self._collate(job.indices)
 
     @property
@@ -431,6 +456,6 @@ def _order_of(shuffle: Any) -> str:
     return shuffle
 
 
-def _result(waiting: deque[tuple[Job, Future[dict[str, Any]]]]) -> tuple[Job, dict[str, Any]]:
+def _result(waiting: deque[tuple[Job, Future[dict[str, Any] | None]]]) -> tuple[Job, dict[str, Any] | None]:
     job, future = waiting.popleft()
     return job, future.result()

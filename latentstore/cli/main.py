@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from latentstore.cli import codecs, convert, demo, evaluate, export, fit, info, train, verify
+from latentstore.cli import cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
 from latentstore.cli.status import FAILED, INTERRUPTED, USAGE, say
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.version import __version__
 
 __all__ = ["main"]
 
-COMMANDS = (convert, info, verify, export, codecs, fit, train, evaluate, demo)
+COMMANDS = (convert, info, verify, export, codecs, fit, train, evaluate, cache, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

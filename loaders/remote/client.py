@@ -34,6 +34,10 @@ class MissingError(StoreError):
     """An object, or a folder, that is not there."""
 
 
+class ServerError(StoreError):
+    """A server that does not answer, or refuses. It says nothing of the object that was asked for."""
+
+
 class Client:
     """What a `Location` asks of a remote folder. Each process connects by itself, at the first request.
 
@@ -218,16 +222,16 @@ class Client:
     def _translated(self, error: BaseException, name: str, attempts: int) -> StoreError:
         url = self._url(name)
         if is_transient(error):
-            return StoreError(f"{url}: still failing after {attempts} attempts: {said(error)}")
+            return ServerError(f"{url}: still failing after {attempts} attempts: {said(error)}")
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return MissingError(f"{url} is missing")
         if isinstance(error, PermissionError) or status_of(error) in (401, 403):
-            return StoreError(
+            return ServerError(
                 f"{url}: the server refuses it ({said(error)}): check that the credentials are those of this place, "
                 "have the right, and have not expired"
             )
         if status_of(error) == 400 or getattr(error, "errno", None) == errno.EINVAL:
-            return StoreError(
+            return ServerError(
                 f"{url}: the server does not accept the request ({said(error)}), as it does when credentials have "
                 "expired: check them, and the endpoint"
             )

@@ -75,6 +75,16 @@ class Location:
             raise StoreError(f"{self.at(name)} is not a local file")
         return self.local / name if name else self.local
 
+    # ---- a cache in between (`loaders.cache`)
+
+    @property
+    def origin(self) -> Location:
+        """This folder itself, without a cache."""
+        return self
+
+    def forget(self, name: str) -> None:
+        """What was read of the object `name` is damaged: it is read from the folder itself next time."""
+
     # ---- reading
 
     def read(self, name: str) -> bytes:

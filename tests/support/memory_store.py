@@ -77,6 +77,9 @@ class Memory(LatentDataset):
         with self.lock:
             self.held = [shard for shard in self.held if shard not in shards]
 
+    def manifest_now(self) -> Any:
+        return self.meta
+
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         return {"label": indices % 5, "caption": [f"c{i}" for i in indices.tolist()]}
 
