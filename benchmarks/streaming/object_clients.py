@@ -1,7 +1,7 @@
 """Clients of S3 beside each other: ranged reads of 8 MB from a server that is 20 ms away and fails now and then.
 
-Each reads the same ranges, eight at a time. "reads that failed": those that the caller is told of. With `--retries`
-of their own, s3fs and obstore try again by themselves; as latentstore uses them, they make one attempt, and
+Each reads the same ranges, eight at a time. "reads that failed": those that the caller is told of, or that came wrong.
+s3fs and obstore try again by themselves; as latentstore uses a client, it makes one attempt, and
 `loaders.remote.retry` tries again.
 """
 
@@ -114,7 +114,7 @@ def main() -> None:
     large = [(name, i * PART, (i + 1) * PART) for name in contents for i in range(PARTS)]
     small = [(name, i * SMALL, (i + 1) * SMALL) for name in contents for i in range(SMALLS // OBJECTS)]
     for failures in (0.0, 0.05):
-        with far_s3(failures=failures) as s3:
+        with far_s3(failures=failures, small=True) as s3:
             place = Location(f"s3://{BUCKET}", s3.near)
             for name, data in contents.items():
                 place.write(name, data)

@@ -1,5 +1,5 @@
-"""S3 as it is far away: moto's threaded server on loopback, behind the failing proxy of the tests, each in a process of
-its own, so that neither shares an interpreter with what is measured.
+"""S3 as it is far away: a server on loopback behind the failing proxy of the tests, each in a process of its own, so
+that neither shares an interpreter with what is measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from benchmarks.support.common import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "support" / "servers"))
 
-from failing_proxy import Counts, FailingProxy  # noqa: E402
+from failing_proxy import Counts, FailingProxy
+from plain_s3 import PlainS3
 
 BUCKET = "bucket"
 _KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -39,14 +40,17 @@ class FarS3:
 
 
 @contextmanager
-def far_s3(delay: float = 0.02, failures: float = 0.05) -> Iterator[FarS3]:
-    """delay: seconds that each request takes more. failures: the share, 0 to 1, of requests that fail."""
+def far_s3(delay: float = 0.02, failures: float = 0.05, small: bool = False) -> Iterator[FarS3]:
+    """delay: seconds that each request takes more. failures: the share, 0 to 1, of requests that fail.
+
+    small: the server is the small one of the tests instead of moto's, which takes 0.1 s for a range of a large object.
+    """
     os.environ.update(_KEYS)
     context = multiprocessing.get_context("spawn")
     processes, ends = [], []
     try:
         ports = []
-        for target, arguments in ((_moto, ()), (_proxy, (delay, failures))):
+        for target, arguments in ((_small if small else _moto, ()), (_proxy, (delay, failures))):
             own, other = context.Pipe()
             process = context.Process(target=target, args=(other, *ports, *arguments), daemon=True)
             process.start()
@@ -77,6 +81,13 @@ def _moto(end: Connection) -> None:
     host, port = server.get_host_and_port()
     boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)
     end.send(port)
+    end.recv()
+    server.stop()
+
+
+def _small(end: Connection) -> None:
+    server = PlainS3()
+    end.send(server.server_port)
     end.recv()
     server.stop()
 
