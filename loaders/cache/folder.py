@@ -69,7 +69,7 @@ class CacheFolder:
         return {"path": self.path, "most_bytes": self.most_bytes}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(**state)  # type: ignore[misc, arg-type]
+        self.__init__(**state)  # type: ignore[misc]
 
     def get(self, store: str, name: str) -> bytes | None:
         """The bytes of an entry, or None if it is not there. A damaged one is removed."""

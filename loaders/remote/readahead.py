@@ -10,6 +10,7 @@ forgotten. What still does not fit is not kept: its blobs are then read batch by
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,7 @@ class ReadAhead:
     ) -> None:
         self._ds, self._order, self._first, self._last = ds, order, first, last
         self._memory = memory
-        self._pool = ThreadPoolExecutor(READERS, "latentstore-shards") if ahead and not ds.is_local else None
+        self._ahead = ahead and not ds.is_local
         self._lock, self._measures = threading.Lock(), threading.Lock()
         self._sizes: dict[int, dict[int, int]] = {}  # bytes of each shard, of the windows that are known
         self._held: dict[int, tuple[int, int]] = {}  # (window, bytes) of each shard in memory or on its way
@@ -99,8 +100,6 @@ class ReadAhead:
         with self._lock:
             self._closed = True
             self._drop(list(self._held))
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)  # what waits in it ends at once: it sees that this is closed
 
     def _turn(self, window: int) -> tuple[bool, int]:
         """What windows are sorted by to have them in the order in which they are read."""
@@ -185,13 +184,13 @@ class ReadAhead:
 
     def _plan(self) -> None:
         """Let the threads read the next shards that fit, as many at a time as there are threads."""
-        if self._pool is None:
+        if not self._ahead:
             return
         with self._lock:
             if self._closed:
                 return
             for window, shard in list(self._next()):
-                self._pool.submit(self._ahead, window, shard)
+                _readers().submit(self._read, window, shard)
 
     def _next(self) -> Iterator[tuple[int, int | None]]:
         """(window, a shard of it to read, or None where its sizes are to be learnt first)."""
@@ -214,8 +213,8 @@ class ReadAhead:
                         return
                     yield window, shard
 
-    def _ahead(self, window: int, shard: int | None) -> None:
-        """What the threads do."""
+    def _read(self, window: int, shard: int | None) -> None:
+        """What the threads do. Once this is closed, nothing."""
         try:
             if shard is None:
                 self._measure_ahead(window)
@@ -235,3 +234,17 @@ class ReadAhead:
         finally:
             with self._lock:
                 self._measuring.discard(window)
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _readers() -> ThreadPoolExecutor:
+    """The threads of this process that read ahead, for all passes.
+
+    Threads that come and go with each pass would each leave memory behind that the system's allocator keeps for them.
+    """
+    found = _pools.get(os.getpid())  # threads do not cross a fork
+    if found is None:
+        found = _pools.setdefault(os.getpid(), ThreadPoolExecutor(READERS, "latentstore-shards"))
+    return found
