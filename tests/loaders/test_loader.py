@@ -358,7 +358,7 @@ def test_forgotten_passes_leave_no_thread() -> None:
         del it
     gc.collect()
     for thread in threading.enumerate():
-        if thread.name.startswith("latentstore"):
+        if thread.name.startswith("latentstore-loader"):
             thread.join(timeout=10)
             assert not thread.is_alive()
 
