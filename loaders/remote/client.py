@@ -84,8 +84,9 @@ class Client:
     def _renew(self, error: BaseException) -> bool:
         """Whether another attempt may help because the credentials are looked up again: in files and variables that
         somebody may have renewed since. Those that the caller has given are what they are."""
-        given = self.storage_options.keys() & _CREDENTIALS
-        if given or not is_refused(error) or monotonic() - self._since < RENEW_AFTER_SECONDS:
+        if self._fs is None or self.storage_options.keys() & _CREDENTIALS or not is_refused(error):
+            return False
+        if monotonic() - self._since < RENEW_AFTER_SECONDS:
             return False
         self._fs, self._renewed = None, True
         return True
