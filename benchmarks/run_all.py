@@ -31,6 +31,8 @@ SCRIPTS = (
     "audio.speech",
     "audio.speed",
     "stores.audio_loader",
+    "streaming.object_clients",
+    "streaming.object_storage",
     "learning.compressed_learning",
 )
 ARGUMENTS = {"learning.compressed_learning": ["--audio"]}

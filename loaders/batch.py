@@ -9,6 +9,7 @@ import torch
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
+from latentstore.loaders.changed import still_there
 from latentstore.loaders.columns import PADDED
 from latentstore.loaders.stats import Stats
 from latentstore.loaders.training.augment import dropped
@@ -76,6 +77,10 @@ class Collate:
 
     def __call__(self, indices: np.ndarray, epoch: int = 0) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,). epoch: of random changes."""
+        with still_there(self.ds.reader):
+            return self._batch(indices, epoch)
+
+    def _batch(self, indices: np.ndarray, epoch: int) -> dict[str, Any]:
         fields = self.ds.reader.fields(indices)
         steps = self.ds.step_codes(fields)
         batch: dict[str, Any] = {}

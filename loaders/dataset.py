@@ -14,6 +14,10 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_of, register
 from latentstore.codecs.neural.decoder import LINEAR
+from latentstore.loaders.cache.folder import CacheFolder
+from latentstore.loaders.cache.location import CachedLocation
+from latentstore.loaders.cache.settings import chosen_cache
+from latentstore.loaders.changed import still_there
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote.fetch import Fetcher
@@ -29,29 +33,42 @@ if TYPE_CHECKING:
     from latentstore.codecs.neural.decoder import Decoder
 
 
-def open(url: str | Path, channels: int | None = None, storage_options: dict[str, Any] | None = None) -> LatentDataset:
+def open(
+    url: str | Path,
+    channels: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    cache: bool | str | Path | None = None,
+    cache_size: int | str | None = None,
+) -> LatentDataset:
     """Open the store at `url` (Zarr or WebDataset; a path or any fsspec URL).
 
     channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
     them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
 
+    cache: of a remote store, a folder on a local disk that keeps the shards that were read; True for the usual one,
+    False for none. By default the environment variable LATENTSTORE_CACHE decides. cache_size: bytes that the folder may
+    have, a number or text such as "100GB", which is the default (or what LATENTSTORE_CACHE_SIZE says).
+
         ds = latentstore.open("photos.zarr", channels=12)
         ds[0]["latent"].shape        # (12, 32, 32)
     """
-    reader = open_reader(str(url), storage_options)
+    reader = open_reader(str(url), storage_options, chosen_cache(cache, cache_size))
     return LatentDataset(reader, channels)
 
 
-def open_reader(url: str, storage_options: dict[str, Any] | None = None) -> Reader:
-    """The reader of the store at `url`, whichever its layout."""
+def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: CacheFolder | None = None) -> Reader:
+    """The reader of the store at `url`, whichever its layout. cache: for what is read of a remote store."""
     if url.endswith(".tar"):
         url = wds_layout.split_target(url)[0]
     url = url.removesuffix(f"/{wds_layout.MANIFEST}")
     location = Location(url, storage_options)
+    if cache is not None and location.local is None:
+        location = CachedLocation(url, storage_options, cache)
     if location.exists(zarr_layout.ROOT):
-        return open_zarr(location)
+        return _settled(open_zarr(location))
     if location.exists(wds_layout.MANIFEST):
-        return open_wds(location)
+        return _settled(open_wds(location))
     if Location(location.url + PARTIAL, storage_options).list():
         raise StoreError(
             f"{url} is not finished: its conversion still runs or was interrupted. Wait for it, or resume it.",
@@ -59,6 +76,13 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None) -> Read
         )
     found = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}" if location.exists() else "nothing at all"
     raise StoreError(f"{url}: no latentstore store there (found {found}); check the path")
+
+
+def _settled(reader: Reader) -> Reader:
+    """`reader`, from now on with the cache if there is one: its manifest has come from the store itself."""
+    if isinstance(reader.location, CachedLocation):
+        reader.location.identity = reader.meta.digest
+    return reader
 
 
 class LatentDataset:
@@ -206,8 +230,8 @@ class LatentDataset:
         expected = (len(indices), self.channels, h, w)
         if out is not None and (out.shape != expected or out.dtype != np.int8 or not out.flags.c_contiguous):
             raise ArgumentError(f"out must be int8 {expected}, C-contiguous; it is {out.dtype} {out.shape}")
-        fetched = self._fetcher.fetch(indices)
-        with self._named(indices):
+        with still_there(self.reader), self._named(indices):
+            fetched = self._fetcher.fetch(indices)
             place = self.codec.entropy.place(fetched, h, w) if out is None or not whole else out.reshape(-1, gc, h, w)
             self.codec.read_groups(fetched, place)
         latents = place.reshape(len(indices), self.groups * gc, h, w)
@@ -219,8 +243,8 @@ class LatentDataset:
         return out
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
-        fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
-        with self._named(indices):
+        with still_there(self.reader), self._named(indices):
+            fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
             latents = self.codec.read_sizes(fetched, sizes)
         return [latent[: self.channels] for latent in latents]
 
@@ -246,6 +270,7 @@ class LatentDataset:
                 raise
             sample, group = divmod(error.index, self.groups)
             where = self.where(int(indices[sample]))
+            self.reader.location.forget(self.reader.shard_of(int(indices[sample])))
             raise type(error)(f"{where}: group {group}: {error}") from error
 
     def where(self, index: int) -> str:
@@ -258,18 +283,26 @@ class LatentDataset:
 
         They come from mapped files, from shards in memory (`load_shards`), or over the network.
         """
-        return self._fetcher.fetch(self._indices(indices))
+        with still_there(self.reader):
+            return self._fetcher.fetch(self._indices(indices))
 
     def group_bytes(self, indices: np.ndarray | None = None) -> np.ndarray:
         """int64 (n, groups): bytes of each group blob, of the groups that are opened."""
         return self.reader.locate(self._indices(indices), self.groups)[1]
 
+    def shard_bytes(self, shards: list[int]) -> list[int]:
+        """The bytes that `load_shards` reads of each shard."""
+        with still_there(self.reader):
+            return self._fetcher.block_bytes(self._shards(shards))
+
     def load_shards(self, shards: list[int]) -> None:
         """Read whole shards into memory, of the groups that are opened, and keep them until `drop_shards`.
 
-        Each shard is read in one range. `fetch` and `read_latents` of its samples then use no network.
+        Each shard is one range, of a remote store in parts of 8 MB or more that come side by side. `fetch` and
+        `read_latents` of its samples then use no network.
         """
-        self._fetcher.load(self._shards(shards))
+        with still_there(self.reader):
+            self._fetcher.load(self._shards(shards))
 
     def drop_shards(self, shards: list[int]) -> None:
         """Forget shards that `load_shards` read."""

@@ -28,6 +28,10 @@ class Reader(ABC):
     starts: np.ndarray
 
     @abstractmethod
+    def manifest_now(self) -> StoreMeta:
+        """The manifest as the store has it now, read again."""
+
+    @abstractmethod
     def artifact(self) -> bytes:
         """The artifact stored with the data."""
 

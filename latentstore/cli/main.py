@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from latentstore.cli import bench, codecs, convert, demo, evaluate, export, fit, info, train, verify
+from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
 from latentstore.cli.status import FAILED, INTERRUPTED, USAGE, say
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.version import __version__
 
 __all__ = ["main"]
 
-COMMANDS = (convert, info, verify, export, codecs, fit, train, evaluate, bench, demo)
+COMMANDS = (convert, info, verify, export, codecs, fit, train, evaluate, bench, cache, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -63,7 +63,7 @@ def verify(
     Nothing is raised for a bad store: problems are in the report. A store that cannot be opened is one problem.
     """
     try:
-        dataset = open(url, storage_options=dict(storage_options or {}) or None)
+        dataset = open(url, storage_options=dict(storage_options or {}) or None, cache=False)
     except LatentstoreError as error:
         return Report(url, problems=[str(error)])
     report = Report(url, shards=len(dataset.shard_starts) - 1)

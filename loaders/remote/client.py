@@ -6,6 +6,7 @@ import errno
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 from latentstore.codecs.errors import StoreError
@@ -14,6 +15,7 @@ from latentstore.loaders.remote.retry import (
     TELL_AT_ATTEMPT,
     Attempts,
     is_of_client,
+    is_refused,
     is_transient,
     make_single_attempt,
     said,
@@ -30,8 +32,17 @@ _NO_SUCH_RANGE = 416
 _NO_CONDITIONS = {400, 405, 501}
 
 
+# A client that is younger has the credentials of now: asking again would only take time.
+RENEW_AFTER_SECONDS = 60.0
+_CREDENTIALS = {"key", "secret", "token", "anon", "session", "connection_string", "account_key", "sas_token"}
+
+
 class MissingError(StoreError):
     """An object, or a folder, that is not there."""
+
+
+class ServerError(StoreError):
+    """A server that does not answer, or refuses. It says nothing of the object that was asked for."""
 
 
 class Client:
@@ -47,6 +58,7 @@ class Client:
         self.excludes = False
         self._fs: Any = None
         self._fs_pid = -1
+        self._since, self._renewed = 0.0, False
         self._prefix = ""
 
     @property
@@ -57,6 +69,8 @@ class Client:
             import fsspec
 
             options = single_attempt_options(self.url, self.storage_options)
+            if self._renewed:  # else fsspec gives the old one
+                options["skip_instance_cache"] = True
             try:
                 fs, self._prefix = fsspec.core.url_to_fs(self.url, **options)
             except ImportError as error:
@@ -64,8 +78,18 @@ class Client:
             except ValueError as error:
                 raise StoreError(f"{self.url}: not a location that can be opened: {error}") from error
             make_single_attempt(fs)
-            self._fs, self._fs_pid = fs, os.getpid()
+            self._fs, self._fs_pid, self._since = fs, os.getpid(), monotonic()
         return self._fs
+
+    def _renew(self, error: BaseException) -> bool:
+        """Whether another attempt may help because the credentials are looked up again: in files and variables that
+        somebody may have renewed since. Those that the caller has given are what they are."""
+        if self._fs is None or self.storage_options.keys() & _CREDENTIALS or not is_refused(error):
+            return False
+        if monotonic() - self._since < RENEW_AFTER_SECONDS:
+            return False
+        self._fs, self._renewed = None, True
+        return True
 
     def at(self, name: str = "") -> str:
         """The path of `name` in the file system."""
@@ -207,6 +231,8 @@ class Client:
     def _again(self, attempts: Attempts, error: BaseException, name: str) -> bool:
         """Returns True, after a pause, if there is to be another attempt. If not, raises what the error means; returns
         False if it is none of a server or its client."""
+        if self._renew(error):
+            return True
         if attempts.again(error, self._url(name)):
             if attempts.count >= TELL_AT_ATTEMPT:
                 waits.told(self.url)
@@ -218,16 +244,16 @@ class Client:
     def _translated(self, error: BaseException, name: str, attempts: int) -> StoreError:
         url = self._url(name)
         if is_transient(error):
-            return StoreError(f"{url}: still failing after {attempts} attempts: {said(error)}")
+            return ServerError(f"{url}: still failing after {attempts} attempts: {said(error)}")
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return MissingError(f"{url} is missing")
-        if isinstance(error, PermissionError) or status_of(error) in (401, 403):
-            return StoreError(
+        if is_refused(error):
+            return ServerError(
                 f"{url}: the server refuses it ({said(error)}): check that the credentials are those of this place, "
                 "have the right, and have not expired"
             )
         if status_of(error) == 400 or getattr(error, "errno", None) == errno.EINVAL:
-            return StoreError(
+            return ServerError(
                 f"{url}: the server does not accept the request ({said(error)}), as it does when credentials have "
                 "expired: check them, and the endpoint"
             )

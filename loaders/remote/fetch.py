@@ -38,8 +38,18 @@ class Fetcher:
         if loaded:
             blocks = self.reader.blocks(indices)
             needed = np.unique(blocks).tolist()
-            if all(b in loaded for b in needed):
+            there = [b for b in needed if b in loaded]
+            if len(there) == len(needed):
                 return self._from_loaded(blocks, needed, loaded, start, length)
+            if there:
+                held = np.isin(blocks, there)
+                first = self._from_loaded(blocks[held], there, loaded, start[held], length[held])
+                rest = self._elsewhere(indices[~held], start[~held], length[~held])
+                return _joined(np.repeat(held, self.groups), first, rest)
+        return self._elsewhere(indices, start, length)
+
+    def _elsewhere(self, indices: np.ndarray, start: np.ndarray, length: np.ndarray) -> Blobs:
+        """Blobs of samples whose blocks are not in memory."""
         obj, offset, whole = (a.reshape(-1) for a in self.reader.objects(indices, start, length))
         length = length.reshape(-1)
         place = self._mapped if self.reader.location.local is not None else self._ranged
@@ -50,15 +60,22 @@ class Fetcher:
 
     # ---- blocks in memory
 
+    def block_bytes(self, blocks: list[int]) -> list[int]:
+        """What `load` reads of each of these blocks. Their indexes are read, all at once."""
+        self.reader.locate(self.reader.starts[blocks], self.groups)
+        ranges = [self.reader.block_ranges(block, self.groups) for block in blocks]
+        return [sum(end - begin for pieces in some for _, begin, end in pieces) for some in ranges]
+
     def load(self, blocks: list[int]) -> None:
-        """Read the first groups of whole blocks, with one request for each shard, and keep them until `drop`."""
+        """Read the first groups of whole blocks, each shard in one range, and keep them until `drop`."""
         wanted = [b for b in blocks if b not in self._loaded]
+        self.reader.locate(self.reader.starts[wanted], self.groups)  # so that indexes are read together
         ranges, shape = [], []
         for block in wanted:
             for pieces in self.reader.block_ranges(block, self.groups):
                 shape.append((block, len(pieces)))
                 ranges += pieces
-        data = iter(self.reader.location.read_ranges(ranges))
+        data = iter(self.reader.location.read_parts(ranges))
         fresh: dict[int, list[np.ndarray]] = {b: [] for b in wanted}
         for block, count in shape:
             parts = [next(data) for _ in range(count)]
@@ -177,3 +194,12 @@ class Fetcher:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["reader"], state["groups"])  # type: ignore[misc]
+
+
+def _joined(held: np.ndarray, first: Blobs, rest: Blobs) -> Blobs:
+    """The blobs of `first` where `held`, bool (n,), is True, and those of `rest` where it is not."""
+    source, start, length = np.empty(len(held), np.int32), np.empty(len(held), np.int64), np.empty(len(held), np.int64)
+    source[held], start[held], length[held] = first.source, first.start, first.length
+    source[~held] = rest.source + len(first.buffers)
+    start[~held], length[~held] = rest.start, rest.length
+    return Blobs([*first.buffers, *rest.buffers], source, start, length)

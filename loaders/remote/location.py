@@ -22,7 +22,7 @@ import numpy as np
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.remote.client import Client, MissingError
-from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges
+from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges, split_range
 from latentstore.loaders.remote.retry import said
 from latentstore.loaders.remote.stream import open_stream
 
@@ -75,6 +75,16 @@ class Location:
             raise StoreError(f"{self.at(name)} is not a local file")
         return self.local / name if name else self.local
 
+    # ---- a cache in between (`loaders.cache`)
+
+    @property
+    def origin(self) -> Location:
+        """This folder itself, without a cache."""
+        return self
+
+    def forget(self, name: str) -> None:
+        """What was read of the object `name` is damaged: it is read from the folder itself next time."""
+
     # ---- reading
 
     def read(self, name: str) -> bytes:
@@ -97,6 +107,19 @@ class Location:
             piece = blocks[i] if end is None else blocks[i][offset : offset + end - start]
             check_length(self.at(name), start, end, len(piece))
             found.append(piece)
+        return found
+
+    def read_parts(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """As `read_ranges`, for large ranges that lie apart: each is asked for in parts, all at once."""
+        if self.local is not None:
+            return [self._read_local(*item) for item in ranges]
+        parts = [split_range(item) for item in ranges]
+        got = iter(self._client.ranges([part for some in parts for part in some]))
+        found = []
+        for (name, start, end), some in zip(ranges, parts, strict=True):
+            data = next(got) if len(some) == 1 else b"".join(next(got) for _ in some)
+            check_length(self.at(name), start, end, len(data))
+            found.append(data)
         return found
 
     def open(self, name: str, block_bytes: int = BLOCK_BYTES) -> BinaryIO:

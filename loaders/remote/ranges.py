@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from latentstore.codecs.errors import StoreError
 # Two ranges this near are fetched as one: at 100 MB/s and 5 ms a request, reading over half a megabyte costs
 # no more than a second request.
 MERGE_GAP_BYTES = 512 << 10
+
+# A request for more is made in parts of at least this, so that they come side by side, and one that fails costs little.
+PART_BYTES = 8 << 20
 
 # (name of an object, first byte, byte after the last). An end of None is the end of the object; then a negative
 # start counts from that end.
@@ -76,6 +80,14 @@ def _furthest(ends: np.ndarray, changes: np.ndarray) -> np.ndarray:
     place[ascending] = np.arange(len(ends))
     above = np.cumsum(changes) * len(ends)
     return ends[ascending[np.maximum.accumulate(above + place) - above]]
+
+
+def split_range(item: tuple[str, int, int]) -> list[Range]:
+    """A range in parts of `PART_BYTES` to twice as much; one part if it is smaller than two of them."""
+    name, start, end = item
+    count = max(1, (end - start) // PART_BYTES)
+    cuts = [start + (end - start) * i // count for i in range(count + 1)]
+    return [(name, a, b) for a, b in itertools.pairwise(cuts)]
 
 
 def check_length(url: str, start: int, end: int | None, got: int) -> None:

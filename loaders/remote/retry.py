@@ -108,6 +108,11 @@ def is_of_client(error: BaseException) -> bool:
     return _package(error) in _CLIENTS
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether a server has refused: the credentials are wrong, have expired, or lack a right."""
+    return isinstance(error, PermissionError) or status_of(error) in (401, 403)
+
+
 def said(error: BaseException) -> str:
     """What an error says, in one line, without Python's numbers of errors."""
     if isinstance(error, OSError) and error.strerror:

@@ -13,7 +13,9 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.epoch.place import Place
 
 if TYPE_CHECKING:
-    from latentstore.loaders.loader import Batches, LatentLoader, Pass
+    from latentstore.loaders.epoch.passes import Pass
+    from latentstore.loaders.epoch.share import Share
+    from latentstore.loaders.loader import Batches, LatentLoader
 
 # Arguments of DataLoader that decide what `as_dataloader` or the loader decides.
 _SETTLED = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "dataset", "pin_memory"}
@@ -79,18 +81,21 @@ class ReadyBatches(IterableDataset[dict[str, Any]]):
         self._task = task
 
     def __iter__(self) -> ReadyPass:
-        task = self._task or Task.of(self.loader)
-        if self._task is not None:  # a process that stays alive goes on with the next epoch
+        task, given = self._task or Task.of(self.loader), self._task is not None
+        if given:  # a process that stays alive goes on with the next epoch
             self._task = task.next_epoch
-        return ReadyPass(self.loader, task)
+        return ReadyPass(self.loader, task, given)
 
 
 class ReadyPass:
-    """One pass of one process over its part of the batches. It has the states of torchdata's protocol."""
+    """One pass of one process over its part of the batches. It has the states of torchdata's protocol.
 
-    def __init__(self, loader: LatentLoader, task: Task) -> None:
+    empty: whether None stands in place of batches of which no sample can be read; else these are left out.
+    """
+
+    def __init__(self, loader: LatentLoader, task: Task, empty: bool) -> None:
         worker = get_worker_info()
-        self._loader, self._task = loader, task
+        self._loader, self._task, self._empty = loader, task, empty
         self._part = (0, 1) if worker is None else (worker.id, worker.num_workers)
         self._made = 0
         self._batches: Batches | None = None
@@ -98,16 +103,16 @@ class ReadyPass:
     def __iter__(self) -> ReadyPass:
         return self
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> Any:
         if self._batches is None:
             number, count = self._part
             part = slice(number + self._made * count, None, count)
             self._batches = self._loader._made(self._task.place, self._task.ranks, part)
-        found = next(self._batches, None)
-        if found is None:
-            raise StopIteration
-        self._made += 1
-        return found[1]
+        for _, batch in self._batches:
+            self._made += 1
+            if batch is not None or self._empty:
+                return batch
+        raise StopIteration
 
     def state_dict(self) -> dict[str, Any]:
         """Which batches of which epoch this process has made."""
@@ -122,7 +127,8 @@ class ReadyPass:
                 f"the state is of process {state['part']} and rank {state['ranks']}, and this is process {own['part']} "
                 f"and rank {own['ranks']}: go on with as many of both, or use as_dataloader, whose state fits all"
             )
-        self._task = Task(Place(**state["place"]), self._task.ranks)
+        epoch, read = state["place"]["epoch"], state["place"]["read"]
+        self._task = Task(Place(epoch, tuple((ranks, each) for ranks, each in read)), self._task.ranks)
         self._made, self._batches = state["made"], None
 
 
@@ -151,21 +157,20 @@ class BatchLoader(DataLoader[dict[str, Any]]):
     def __iter__(self) -> Pass:  # type: ignore[override]
         return self.loader._passed(self._begin)
 
-    def _begin(self, place: Place) -> tuple[Batches, int]:
+    def _begin(self, place: Place) -> tuple[Batches, Share]:
         task = Task(place, self.loader._found())
         if self._next is not None and self._next != task:
             self._iterator = None  # processes that stayed alive would read another epoch: begin with new ones
         if self.persistent_workers:
             self._next = task.next_epoch
         self.dataset.give(task)
-        return self.loader._delivery.deliver(self._handed(task)), task.ranks[1]
+        batches = self.loader._counted(self._handed(task))
+        return self.loader._delivery.deliver(batches), self.loader._part(place, task.ranks)[1]
 
     def _handed(self, task: Task) -> Batches:
         """The batches that processes made, with what they are of."""
         batches: Iterator[dict[str, Any]] = super().__iter__()
-        for job, batch in zip(self.loader._jobs_of(task.place, task.ranks), batches, strict=True):
-            self.loader._count(batch)
-            yield job, batch
+        yield from zip(self.loader._jobs_of(task.place, task.ranks), batches, strict=True)
 
     def set_epoch(self, epoch: int) -> None:
         """See `LatentLoader.set_epoch`."""

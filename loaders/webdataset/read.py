@@ -59,6 +59,10 @@ class WdsReader(Reader):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["location"], state["meta"])  # type: ignore[misc]
 
+    def manifest_now(self) -> StoreMeta:
+        """See `Reader.manifest_now`."""
+        return _manifest(self.location.origin)
+
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
         size = self.location.size(ARTIFACT)
@@ -80,6 +84,7 @@ class WdsReader(Reader):
     def _table(self, block: int, name: str, data: bytes) -> layout.TarIndex:
         count, tar = int(self.starts[block + 1] - self.starts[block]), self.tars[block]
         if crc32c(data) != self._index_crc32c[block]:
+            self.location.forget(name)
             raise CorruptError(f"{self.location.at(name)}: damaged, or the index of another tar than {tar}")
         table = layout.decode_index(data, count, self.meta.groups, self.location.at(name))
         if table.tar_bytes != self.tar_bytes[block]:
@@ -190,8 +195,7 @@ class WdsReader(Reader):
 
 def open_wds(location: Location) -> WdsReader:
     """The reader of a WebDataset store."""
-    manifest = read_json(location, layout.MANIFEST)
-    reader = WdsReader(location, StoreMeta.of(manifest, location.at(layout.MANIFEST)))
+    reader = WdsReader(location, _manifest(location))
     if reader.meta.count > FEW_SAMPLES:
         largest = int(np.argmax(reader.tar_bytes))
         size = location.size(reader.tars[largest])
@@ -201,3 +205,7 @@ def open_wds(location: Location) -> WdsReader:
                 f"{reader.tar_bytes[largest]} bytes, and it has {size}"
             )
     return reader
+
+
+def _manifest(location: Location) -> StoreMeta:
+    return StoreMeta.of(read_json(location, layout.MANIFEST), location.at(layout.MANIFEST))

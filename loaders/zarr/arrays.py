@@ -151,4 +151,8 @@ class ZarrArrays:
     def _read(self, name: str, number: int, rank: int) -> tuple[bytes, str]:
         chunk = f"{name}/c/{number}" + "/0" * (rank - 1)
         where = self.location.at(chunk)
-        return layout.check_crc(self.location.read(chunk), where), where
+        try:
+            return layout.check_crc(self.location.read(chunk), where), where
+        except CorruptError:
+            self.location.forget(chunk)
+            raise

@@ -47,6 +47,10 @@ class ZarrReader(Reader):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["location"], state["meta"])  # type: ignore[misc]
 
+    def manifest_now(self) -> StoreMeta:
+        """See `Reader.manifest_now`."""
+        return _manifest(self.location.origin)
+
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
         size = self.arrays.expect("artifact", (None,)).shape[0]
@@ -147,6 +151,7 @@ class FixedReader(ZarrReader):
         try:
             start, length = layout.decode_index(tail, self.meta.shard_samples, self.meta.groups, where)
         except CorruptError as error:
+            self.location.forget(name)
             raise CorruptError(f"{error} (shard {block}, from key {self._key(first)!r})") from error
         count = int(self.starts[block + 1]) - first
         empty = np.flatnonzero((length[:count] == 0).any(axis=1))
@@ -303,16 +308,20 @@ class NativeReader(ZarrReader):
 
 def open_zarr(location: Location) -> ZarrReader:
     """The reader of a Zarr store; StoreError if it is a Zarr group of something else."""
+    meta = _manifest(location)
+    if meta.count > FEW_SAMPLES:
+        _check_count(location, meta, location.at(layout.ROOT))
+    return FixedReader(location, meta) if meta.size else NativeReader(location, meta)
+
+
+def _manifest(location: Location) -> StoreMeta:
     root = read_json(location, layout.ROOT)
     attributes = root.get("attributes")
     attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
     where = location.at(layout.ROOT)
     if not isinstance(attributes, dict):
         raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")
-    meta = StoreMeta.of(attributes, where)
-    if meta.count > FEW_SAMPLES:
-        _check_count(location, meta, where)
-    return FixedReader(location, meta) if meta.size else NativeReader(location, meta)
+    return StoreMeta.of(attributes, where)
 
 
 def _check_count(location: Location, meta: StoreMeta, where: str) -> None:

@@ -264,8 +264,11 @@ def test_remote_store(remote: tuple[Any, dict[str, Any]], monkeypatch: pytest.Mo
     assert _equal(ds.read_latents(order), store, order, 12)
     assert len(requests) <= 3
     requests.clear()
+    parts = Location.read_parts
+    monkeypatch.setattr(Location, "read_parts", lambda self, ranges: requests.extend(ranges) or parts(self, ranges))
     ds.load_shards([0, 1, 2])
     assert len(requests) == 3  # one range a shard
+    assert ds.shard_bytes([0, 1, 2]) == [end - start for _, start, end in requests]
     if store.layout != "wds-fixed" and store.layout != "wds-native":
         assert sum(end - start for _, start, end in requests) == ds.group_bytes().sum()
     requests.clear()

@@ -69,6 +69,9 @@ class Memory(LatentDataset):
         out[...] = (indices % 100).astype(np.int8)[:, None, None, None]
         return out
 
+    def shard_bytes(self, shards: list[int]) -> list[int]:
+        return [int(self.shard_starts[shard + 1] - self.shard_starts[shard]) for shard in shards]
+
     def load_shards(self, shards: list[int]) -> None:
         with self.lock:
             self.held += shards
@@ -78,6 +81,9 @@ class Memory(LatentDataset):
     def drop_shards(self, shards: list[int]) -> None:
         with self.lock:
             self.held = [shard for shard in self.held if shard not in shards]
+
+    def manifest_now(self) -> Any:
+        return self.meta
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         return {"label": indices % 5, "caption": [f"c{i}" for i in indices.tolist()]}

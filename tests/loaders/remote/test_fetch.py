@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
+from latentstore.loaders.remote import ranges
 from latentstore.loaders.remote.client import Client, MissingError
 from latentstore.loaders.remote.fetch import Fetcher
 from latentstore.loaders.remote.location import Location
@@ -85,7 +86,7 @@ class FlatReader(Reader):
     def artifact(self) -> bytes:
         raise NotImplementedError
 
-    keys = fields = sizes = artifact  # type: ignore[assignment]
+    manifest_now = keys = fields = sizes = artifact  # type: ignore[assignment]
 
 
 def made(count: int, seed: int = 0, largest: int = 60) -> list[list[bytes]]:
@@ -187,18 +188,19 @@ def test_loaded_blocks_are_read_once(place: Location, piece: int, monkeypatch: p
     blobs = made(20)
     fetcher = Fetcher(FlatReader(place, blobs, piece, rows=8), 2)
     calls: list[int] = []
-    plain = Location.read_ranges
+    plain = Location.read_parts
 
     def counting(self: Location, ranges: Any) -> list[bytes]:
         calls.append(len(ranges))
         return plain(self, ranges)
 
-    monkeypatch.setattr(Location, "read_ranges", counting)
+    monkeypatch.setattr(Location, "read_parts", counting)
     fetcher.load([0, 2])
     assert len(calls) == 1 and (piece == 100 or calls == [4])  # of two blocks, two groups each
     fetcher.load([2])
     assert calls[1:] in ([], [0])
     monkeypatch.setattr(Location, "map", None)
+    monkeypatch.setattr(Location, "read_ranges", None)
     indices = np.array([17, 3, 0, 19, 3])
     calls.clear()
     assert blobs_of(fetcher.fetch(indices)) == expected(blobs, indices, 2) and not calls
@@ -207,12 +209,26 @@ def test_loaded_blocks_are_read_once(place: Location, piece: int, monkeypatch: p
     assert blobs_of(fetcher.fetch(indices)) == expected(blobs, indices, 2)
 
 
-def test_samples_outside_of_the_loaded_blocks(place: Location) -> None:
+def test_samples_outside_of_the_loaded_blocks(place: Location, asked: list[Range]) -> None:
     blobs = made(20)
-    fetcher = Fetcher(FlatReader(place, blobs, 100, rows=8), GROUPS)
+    reader = FlatReader(place, blobs, 100, rows=8)
+    fetcher = Fetcher(reader, GROUPS)
+    assert fetcher.block_bytes([1, 2]) == [
+        sum(len(blob) for row in blobs[a:b] for blob in row) for a, b in ((8, 16), (16, 20))
+    ]
     fetcher.load([1])
-    indices = np.array([9, 2, 15])
-    assert blobs_of(fetcher.fetch(indices)) == expected(blobs, indices, GROUPS)
+    asked.clear()
+    for indices in (np.array([9, 2, 15]), np.array([19, 9, 8, 2, 9, 2])):
+        assert blobs_of(fetcher.fetch(indices)) == expected(blobs, indices, GROUPS)
+    if place.local is None:  # what is in memory is not asked for again
+        own = [(reader.object_name(number), begin) for number, begin in _spans_of(reader, 8)]
+        assert not [item for item in asked if (item[0], item[1]) in own]
+
+
+def _spans_of(reader: FlatReader, sample: int) -> list[tuple[int, int]]:
+    """(number of the object, first byte in it) of each group of a sample."""
+    at = reader.start[sample].tolist()
+    return [(g * OBJECTS_OF_A_GROUP + a // reader.piece, a % reader.piece) for g, a in enumerate(at)]
 
 
 def test_an_index_that_points_outside_of_its_block(place: Location) -> None:
@@ -259,3 +275,18 @@ def test_an_object_that_is_missing(place: Location, read: Callable[[Fetcher, np.
     place.remove("group 2/0")
     with pytest.raises(MissingError, match="group 2/0 is missing"):
         read(Fetcher(reader, GROUPS), np.array([3]))
+
+
+def test_a_large_block_is_read_in_parts(asked: list[Range], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "PART_BYTES", 100)
+    blobs = made(20, largest=90)
+    reader = FlatReader(Location(f"memory://parts {next(_numbers)}"), blobs, 1 << 20, rows=20)
+    fetcher = Fetcher(reader, GROUPS)
+    fetcher.load([0])
+    whole = reader.length.sum(axis=0).tolist()
+    assert len(asked) == sum(size // 100 for size in whole) <= sum(whole) / 100
+    assert all(100 <= end - start < 200 for _, start, end in asked if end is not None)
+    assert blobs_of(fetcher.fetch(np.arange(20))) == expected(blobs, np.arange(20), GROUPS)
+    asked.clear()
+    assert fetcher.reader.location.read_parts([("group 0/0", 5, 5), ("group 0/0", 0, 150)])[0] == b""
+    assert asked == [("group 0/0", 5, 5), ("group 0/0", 0, 150)]

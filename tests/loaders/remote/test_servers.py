@@ -72,6 +72,36 @@ def test_expired_credentials(bucket: PlainS3, status: int, body: bytes, action: 
     assert len(bucket.log) == len(set(bucket.log)), "asked again for what will not change"
 
 
+@pytest.mark.parametrize(("given", "old", "renewed"), [(False, True, True), (True, True, False), (False, False, False)])
+def test_credentials_are_looked_up_again(
+    bucket: PlainS3, monkeypatch: pytest.MonkeyPatch, given: bool, old: bool, renewed: bool
+) -> None:
+    """Where they have expired, somebody may have renewed them. Those that the caller gave are what they are."""
+    for name, value in (("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "old")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(client, "RENEW_AFTER_SECONDS", 0.0 if old else 60.0)
+    options = bucket.options if given else {"client_kwargs": bucket.options["client_kwargs"]}
+    bucket.objects["x/a"] = b"1"
+    place = Location("s3://bucket/x", options)
+    assert place.read("a") == b"1"
+    bucket.answer = (403, EXPIRED)
+    plain, clients = client.make_single_attempt, list[Any]()
+
+    def made(fs: Any) -> None:
+        clients.append(fs)
+        bucket.answer = None  # this client has the new ones
+        plain(fs)
+
+    monkeypatch.setattr(client, "make_single_attempt", made)
+    before, old_fs = len(bucket.log), place.filesystem()[0]
+    if renewed:
+        assert place.read("a") == b"1" and len(clients) == 1 and clients[0] is not old_fs
+    else:
+        with pytest.raises(StoreError, match="refuses it"):
+            place.read("a")
+    assert len(bucket.log) - before == 1 + renewed
+
+
 # ---- HTTP
 
 
