@@ -69,6 +69,7 @@ typedef struct {
   uint16_t *later;       /* models * channels * 2 * channels rounded up to 8: what a magnitude of 1 adds to the contexts
                             of later channels at its position, and around it */
   uint16_t gain[LS_MAX_GAINS * LS_BUCKETS + 1]; /* one more for v_gather16 */
+  uint32_t *zero; /* (models * channels, level 1 or 2, bucket): freq_start of the value 0 in the sparse form */
 } ls_coder;
 
 typedef struct {

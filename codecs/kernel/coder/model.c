@@ -19,6 +19,7 @@ void ls_coder_free(ls_coder *coder)
     free(coder->plain);
     free(coder->empty);
     free(coder->later);
+    free(coder->zero);
     free(coder);
 }
 
@@ -47,7 +48,8 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
     coder->plain = calloc((size_t)models, 1);
     coder->empty = calloc((size_t)models * LS_NEAR, sizeof *coder->empty);
     coder->later = calloc((size_t)models * (size_t)channels * 2 * later_stride(channels), sizeof *coder->later);
-    if (!coder->plain || !coder->empty || !coder->later || !coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
+    coder->zero = calloc((size_t)models * (size_t)channels * 2 * LS_BUCKETS, sizeof *coder->zero);
+    if (!coder->zero || !coder->plain || !coder->empty || !coder->later || !coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
         !coder->cost) {
         ls_coder_free(coder);
         return NULL;
@@ -203,5 +205,9 @@ int ls_coder_tables(ls_coder *coder, const int32_t *freq)
             coder->cost[first + (size_t)s] = (uint16_t)(256 * bits + 0.5);
         }
     }
+    for (size_t i = 0; i < (size_t)coder->models * (size_t)coder->channels; i++)
+        for (size_t j = 0; j < 2 * LS_BUCKETS; j++)
+            coder->zero[2 * LS_BUCKETS * i + j] =
+                coder->freq_start[(size_t)coder->channel[i].table[1 + j / LS_BUCKETS][j % LS_BUCKETS] << 6 | LS_RADIUS];
     return LS_OK;
 }

@@ -20,9 +20,8 @@ int ls_sparse_make(ls_sparse *s, int height, int width, int channels)
     s->is_taken = calloc(s->places, 1);
     s->place = malloc((area + 1) * 2 * sizeof *s->place);
     s->seen = malloc(area);
-    s->cross = malloc(s->places * (size_t)s->stride * sizeof *s->cross);
-    s->own = malloc(s->places * sizeof *s->own);
-    if (!s->is_taken || !s->place || !s->seen || !s->cross || !s->own)
+    s->context = malloc(s->places * (size_t)s->stride * sizeof *s->context);
+    if (!s->is_taken || !s->place || !s->seen || !s->context)
         return LS_NO_MEMORY;
     s->position = s->place + area + 1;
     return LS_OK;
@@ -33,16 +32,20 @@ void ls_sparse_free(ls_sparse *s)
     free(s->is_taken);
     free(s->place);
     free(s->seen);
-    free(s->cross);
-    free(s->own);
+    free(s->context);
     memset(s, 0, sizeof *s);
 }
 
-void ls_sparse_begin(ls_sparse *s)
+void ls_sparse_begin(ls_sparse *s, const ls_coder *coder, int model)
 {
+    const ls_channel *c = coder->channel + (size_t)model * (size_t)s->channels;
+    const size_t n = (size_t)s->stride;
+    uint16_t bias[LS_MAX_GROUP] = {0};
+    for (int k = 0; k < s->channels; k++)
+        bias[k] = (uint16_t)(c[k].bias < 4 ? 4 : c[k].bias);
     memset(s->seen, 0, s->taken);
-    memset(s->cross, 0, s->places * (size_t)s->stride * sizeof *s->cross);
-    memset(s->own, 0, s->places * sizeof *s->own);
+    for (size_t i = 0; i < s->places; i++)
+        memcpy(s->context + i * n, bias, n * sizeof *bias);
 }
 
 static size_t row_start(const ls_sparse *s, int y)
@@ -52,7 +55,7 @@ static size_t row_start(const ls_sparse *s, int y)
 
 /* encoding */
 
-static int take_positions(ls_sparse *s, const int8_t *latent)
+static int take_positions(ls_sparse *s, const ls_coder *coder, int model, const int8_t *latent)
 {
     const size_t area = (size_t)s->height * (size_t)s->width;
     uint8_t *any = calloc(area, 1);
@@ -66,12 +69,12 @@ static int take_positions(ls_sparse *s, const int8_t *latent)
             const size_t i = (size_t)y * (size_t)s->width + (size_t)x, at = row_start(s, y) + (size_t)x;
             if (any[i]) {
                 s->is_taken[at] = 1;
-                s->place[s->taken] = (uint32_t)at;
+                s->place[s->taken] = (uint32_t)at * (uint32_t)s->stride;
                 s->position[s->taken++] = (uint32_t)i;
             }
         }
     free(any);
-    ls_sparse_begin(s);
+    ls_sparse_begin(s, coder, model);
     return LS_OK;
 }
 
@@ -87,7 +90,7 @@ int ls_sparse_better(const ls_coder *coder, int model, int height, int width, co
             any |= latent[(size_t)k * area + i];
         taken += any != 0;
     }
-    return 2 * taken < area;
+    return 4 * taken < 3 * area;
 }
 
 /* What the states are told, in the order of decoding: freq | start << 16. */
@@ -121,13 +124,13 @@ static void spell_values(ls_sparse *s, const ls_coder *coder, int model, const i
         const ls_channel *c = coder->channel + (size_t)model * (size_t)s->channels + k;
         for (size_t i = 0; i < s->taken; i++) {
             const int value = latent[(size_t)k * area + s->position[i]];
-            const uint32_t context = ls_sparse_context(s, c, k, i);
+            const uint32_t context = ls_sparse_context(s, k, i);
             const unsigned r = (unsigned)(value + LS_RADIUS);
             uint32_t symbol = r > 2 * LS_RADIUS ? LS_ESCAPE : r;
             if (codes)
                 codes[(size_t)k * area + s->position[i]] = (uint16_t)(context << 6 | symbol);
             if (to) {
-                const uint32_t table = (uint32_t)ls_sparse_table(c, context) << 6;
+                const uint32_t table = (uint32_t)c->table[context >> 6][context & 63] << 6;
                 if (!coder->freq[table | symbol])
                     symbol = LS_ESCAPE;
                 if (symbol == LS_ESCAPE)
@@ -140,10 +143,10 @@ static void spell_values(ls_sparse *s, const ls_coder *coder, int model, const i
     }
 }
 
-static int make_taken(ls_sparse *s, const ls_coder *coder, int height, int width, const int8_t *latent)
+static int make_taken(ls_sparse *s, const ls_coder *coder, int model, int height, int width, const int8_t *latent)
 {
     const int status = ls_sparse_make(s, height, width, coder->channels);
-    return status ? status : take_positions(s, latent);
+    return status ? status : take_positions(s, coder, model, latent);
 }
 
 /* state, words, escapes; `to` has the events of all of them */
@@ -181,7 +184,7 @@ int ls_encode_sparse(const ls_coder *coder, ls_group *group, const int8_t *laten
 {
     ls_sparse s;
     spelling to = {0};
-    int status = make_taken(&s, coder, group->height, group->width, latent);
+    int status = make_taken(&s, coder, group->model, group->height, group->width, latent);
     *payload = NULL;
     group->payload_size = group->escapes = 0;
     group->sparse = s.taken > 0;
@@ -206,7 +209,7 @@ int ls_encode_sparse(const ls_coder *coder, ls_group *group, const int8_t *laten
 int ls_sparse_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, uint16_t *codes)
 {
     ls_sparse s;
-    const int status = make_taken(&s, coder, height, width, latent);
+    const int status = make_taken(&s, coder, model, height, width, latent);
     memset(codes, 255, (size_t)height * (size_t)width * (size_t)coder->channels * sizeof *codes);
     if (!status)
         spell_values(&s, coder, model, latent, NULL, codes);
@@ -219,7 +222,7 @@ int ls_sparse_cost(const ls_coder *coder, int model, int height, int width, cons
 {
     ls_sparse s;
     uint64_t total = 0;
-    int status = make_taken(&s, coder, height, width, latent);
+    int status = make_taken(&s, coder, model, height, width, latent);
     uint16_t *codes = malloc((size_t)height * (size_t)width * (size_t)coder->channels * sizeof *codes);
     uint32_t *event = malloc((size_t)height * (size_t)width * sizeof *event);
     spelling to = {.event = event};
@@ -234,7 +237,7 @@ int ls_sparse_cost(const ls_coder *coder, int model, int height, int width, cons
             const ls_channel *c = coder->channel + (size_t)model * (size_t)s.channels + k;
             for (size_t i = 0; i < s.taken; i++) {
                 const uint32_t code = codes[(size_t)k * (size_t)height * (size_t)width + s.position[i]];
-                total += coder->cost[(uint32_t)ls_sparse_table(c, code >> 6) << 6 | (code & 63)];
+                total += coder->cost[(uint32_t)c->table[code >> 12][code >> 6 & 63] << 6 | (code & 63)];
             }
         }
     }
@@ -250,7 +253,8 @@ int ls_sparse_cost(const ls_coder *coder, int model, int height, int width, cons
 typedef struct {
     ls_sparse s;
     const ls_job *job;
-    const ls_channel *channels;
+    const ls_channel *channel; /* that of symbol `at` */
+    const uint32_t *zero;      /* coder->zero of that channel */
     const uint16_t *empty;
     int8_t *out;
     uint32_t state;
@@ -265,7 +269,8 @@ static void open_lane(lane *l, const ls_coder *coder, const ls_job *job, int8_t 
     const uint8_t *p = g->payload;
     const size_t area = (size_t)g->height * (size_t)g->width;
     l->job = job;
-    l->channels = coder->channel + (size_t)g->model * (size_t)coder->channels;
+    l->channel = coder->channel + (size_t)g->model * (size_t)coder->channels;
+    l->zero = coder->zero + (l->channel - coder->channel) * 2 * LS_BUCKETS;
     l->empty = coder->empty + (size_t)g->model * LS_NEAR;
     l->out = out + job->out_at;
     l->state = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -312,7 +317,7 @@ static inline __attribute__((always_inline)) int decode_positions(lane *lanes, c
                 taken[i] = slot >= free_;
                 state[i] = taken[i] ? (all - free_) * high + slot - free_ : free_ * high + slot;
                 s->is_taken[row + x] = (uint8_t)taken[i];
-                s->place[s->taken] = (uint32_t)(row + x);
+                s->place[s->taken] = (uint32_t)(row + x) * (uint32_t)s->stride;
                 s->position[s->taken] = (uint32_t)(position + x);
                 s->taken += taken[i];
                 if (refill(&state[i], &l->words, l->words_end)) {
@@ -333,12 +338,25 @@ static __attribute__((noinline)) int decode_positions_4(lane *lanes, const ls_co
 
 static inline __attribute__((always_inline)) int decode_value(lane *l, const ls_coder *coder)
 {
-    const uint32_t precision = (uint32_t)coder->precision;
-    const ls_channel *c = l->channels + l->k;
-    const uint32_t table = ls_sparse_table(c, ls_sparse_context(&l->s, c, l->k, l->at));
-    const uint32_t entry = coder->slots[table << precision | (l->state & ((1u << precision) - 1))];
-    int value = (int32_t)entry >> 24;
-    l->state = (entry >> 12 & 0xfff) * (l->state >> precision) + (entry & 0xfff);
+    const uint32_t precision = (uint32_t)coder->precision, state = l->state, slot = state & ((1u << precision) - 1);
+    const ls_channel *c = l->channel;
+    const uint32_t context = ls_sparse_context(&l->s, l->k, l->at), zero = l->zero[context - LS_BUCKETS];
+    uint32_t freq = zero & 0xffff, beyond = slot - (zero >> 16);
+    int value = 0;
+    /* most values are 0, 1 or -1, and those need not wait for `slots`, which fills a cache */
+    if (beyond >= freq) {
+        const uint32_t table = c->table[context >> 6][context & 63], *near = coder->freq_start + (table << 6 | LS_RADIUS);
+        const uint32_t above = slot - (near[1] >> 16), below = slot - (near[-1] >> 16);
+        if (above < (near[1] & 0xffff)) {
+            value = 1, freq = near[1] & 0xffff, beyond = above;
+        } else if (below < (near[-1] & 0xffff)) {
+            value = -1, freq = near[-1] & 0xffff, beyond = below;
+        } else {
+            const uint32_t entry = coder->slots[table << precision | slot];
+            value = (int32_t)entry >> 24, freq = entry >> 12 & 0xfff, beyond = entry & 0xfff;
+        }
+    }
+    l->state = freq * (state >> precision) + beyond;
     if (refill(&l->state, &l->words, l->words_end))
         return LS_TRUNCATED;
     if (value) {
@@ -347,20 +365,38 @@ static inline __attribute__((always_inline)) int decode_value(lane *l, const ls_
                 return LS_CORRUPT;
             value = (int8_t)*l->escapes++;
         }
-        l->out[(size_t)l->k * (size_t)l->s.height * (size_t)l->s.width + l->s.position[l->at]] = (int8_t)value;
+        l->out[l->s.position[l->at]] = (int8_t)value;
         if (value)
             ls_sparse_value(&l->s, coder, c, l->k, l->at, value);
     }
     if (++l->at == l->s.taken) {
         l->at = 0;
         l->k++;
+        l->channel++;
+        l->zero += 2 * LS_BUCKETS;
+        l->out += (size_t)l->s.height * (size_t)l->s.width;
     }
     return LS_OK;
 }
 
-static int is_done(const lane *l)
+/* `steps` symbols of each of `count` lanes, which have as many */
+static inline __attribute__((always_inline)) int decode_run(lane *const *lanes, const ls_coder *coder, size_t steps,
+                                                            const int count, int *failed)
 {
-    return !l->s.taken || l->k == l->s.channels;
+    for (; steps; steps--)
+        for (int i = 0; i < count; i++) {
+            const int status = decode_value(lanes[i], coder);
+            if (status) {
+                *failed = lanes[i]->job->index;
+                return status;
+            }
+        }
+    return LS_OK;
+}
+
+static size_t still_to_come(const lane *l)
+{
+    return l->s.taken * (size_t)(l->s.channels - l->k) - l->at;
 }
 
 static int decode_side_by_side(lane *lanes, const ls_coder *coder, int count, int *failed)
@@ -376,21 +412,22 @@ static int decode_side_by_side(lane *lanes, const ls_coder *coder, int count, in
     for (int i = 0; !status && count < SIDE_BY_SIDE && i < count; i++)
         status = decode_positions(lanes + i, coder, 1, failed);
     for (int i = 0; !status && i < count; i++)
-        ls_sparse_begin(&lanes[i].s);
-    lane *live[SIDE_BY_SIDE];
-    int n = 0;
-    for (int i = 0; i < count; i++)
-        if (!is_done(lanes + i))
-            live[n++] = lanes + i;
-    while (!status && n) {
-        for (int i = 0; i < n; i++)
-            if ((status = decode_value(live[i], coder))) {
-                *failed = live[i]->job->index;
-                return status;
-            }
-        for (int i = n - 1; i >= 0; i--)
-            if (is_done(live[i]))
-                live[i] = live[--n];
+        ls_sparse_begin(&lanes[i].s, coder, lanes[i].job->group.model);
+    while (!status) {
+        lane *live[SIDE_BY_SIDE];
+        size_t steps = 0;
+        int n = 0;
+        for (int i = 0; i < count; i++) {
+            const size_t left = still_to_come(lanes + i);
+            if (left && (!n || left < steps))
+                steps = left;
+            if (left)
+                live[n++] = lanes + i;
+        }
+        if (!n)
+            break;
+        status = n == SIDE_BY_SIDE ? decode_run(live, coder, steps, SIDE_BY_SIDE, failed)
+                                   : decode_run(live, coder, steps, n, failed);
     }
     for (int i = 0; !status && i < count; i++) {
         const lane *l = lanes + i;

@@ -7,98 +7,112 @@
 
 #include "coder/coder.h"
 
+#include <string.h>
+
 /* Planes have three columns more than the latent, and rows above and below, where nothing is taken and what is written
- * is never read: neighbours outside the plane need no test. A place is where a position stands in such a plane. */
+ * is never read: neighbours outside the plane need no test. */
 typedef struct {
     int height, width, channels, stride; /* stride: channels, rounded up to whole vectors */
-    ptrdiff_t row;                       /* from a place to the one below */
-    size_t places;
-    size_t taken;
+    ptrdiff_t row;                       /* from a position to the one below */
+    size_t places, taken;
     uint8_t *is_taken;         /* of places: 1 or 0 */
-    uint32_t *place, *position; /* of taken positions, in the order of rows; position: in a plane of the latent */
-    uint8_t *seen;             /* of taken positions: whether a channel has held a value there */
-    uint16_t *cross;           /* (place, channel): what earlier channels add to a context, at most 65535 */
-    uint32_t *own;             /* of places: what the channel at work adds to contexts that are still to come */
+    uint32_t *place, *position; /* of taken positions, in the order of rows: in `context`, and in a plane of the latent */
+    uint8_t *seen;              /* of taken positions: 64 once a channel has held a value there, else 0 */
+    uint16_t *context;          /* (place, channel): what is known so far, at most 65535 */
 } ls_sparse;
 
 int ls_sparse_make(ls_sparse *s, int height, int width, int channels);
 void ls_sparse_free(ls_sparse *s);
 /* forgets all values; which positions are taken stands */
-void ls_sparse_begin(ls_sparse *s);
+void ls_sparse_begin(ls_sparse *s, const ls_coder *coder, int model);
 
-/* to[i] = min(65535, to[i] + from[i]) for 8 i at a time */
-static inline void ls_add_saturated(uint16_t *to, const uint16_t *from, int from_i, int count);
-
+/* eight numbers of 16 bits; sums are at most 65535 */
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
-static inline void ls_add_saturated(uint16_t *to, const uint16_t *from, int from_i, int count)
-{
-    for (int i = from_i; i < count; i += 8) {
-        __m128i *at = (__m128i *)(void *)(to + i);
-        _mm_storeu_si128(at, _mm_adds_epu16(_mm_loadu_si128(at), _mm_loadu_si128((const __m128i *)(const void *)(from + i))));
-    }
-}
+typedef __m128i ls_eight;
+static inline ls_eight ls_eight_load(const uint16_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+static inline void ls_eight_store(uint16_t *p, ls_eight a) { _mm_storeu_si128((__m128i *)(void *)p, a); }
+static inline ls_eight ls_eight_add(ls_eight a, ls_eight b) { return _mm_adds_epu16(a, b); }
+static inline ls_eight ls_eight_times(ls_eight a, uint32_t m) { return _mm_mullo_epi16(a, _mm_set1_epi16((short)m)); }
 #elif defined(__aarch64__)
 #include <arm_neon.h>
-static inline void ls_add_saturated(uint16_t *to, const uint16_t *from, int from_i, int count)
-{
-    for (int i = from_i; i < count; i += 8)
-        vst1q_u16(to + i, vqaddq_u16(vld1q_u16(to + i), vld1q_u16(from + i)));
-}
+typedef uint16x8_t ls_eight;
+static inline ls_eight ls_eight_load(const uint16_t *p) { return vld1q_u16(p); }
+static inline void ls_eight_store(uint16_t *p, ls_eight a) { vst1q_u16(p, a); }
+static inline ls_eight ls_eight_add(ls_eight a, ls_eight b) { return vqaddq_u16(a, b); }
+static inline ls_eight ls_eight_times(ls_eight a, uint32_t m) { return vmulq_n_u16(a, (uint16_t)m); }
 #else
-static inline void ls_add_saturated(uint16_t *to, const uint16_t *from, int from_i, int count)
+typedef struct {
+    uint16_t x[8];
+} ls_eight;
+static inline ls_eight ls_eight_load(const uint16_t *p)
 {
-    for (int i = from_i; i < count; i++) {
-        const uint32_t sum = (uint32_t)to[i] + from[i];
-        to[i] = (uint16_t)(sum > 65535 ? 65535 : sum);
+    ls_eight a;
+    memcpy(a.x, p, sizeof a.x);
+    return a;
+}
+static inline void ls_eight_store(uint16_t *p, ls_eight a) { memcpy(p, a.x, sizeof a.x); }
+static inline ls_eight ls_eight_add(ls_eight a, ls_eight b)
+{
+    for (int i = 0; i < 8; i++) {
+        const uint32_t sum = (uint32_t)a.x[i] + b.x[i];
+        a.x[i] = (uint16_t)(sum > 65535 ? 65535 : sum);
     }
+    return a;
+}
+static inline ls_eight ls_eight_times(ls_eight a, uint32_t m)
+{
+    for (int i = 0; i < 8; i++)
+        a.x[i] = (uint16_t)(a.x[i] * m);
+    return a;
 }
 #endif
 
-/* level << 6 | bucket of taken position i in channel k; once a channel, for it forgets what the channel has added */
-static inline uint32_t ls_sparse_context(const ls_sparse *s, const ls_channel *c, int k, size_t i)
+static inline void ls_eight_raise(uint16_t *to, ls_eight by) { ls_eight_store(to, ls_eight_add(ls_eight_load(to), by)); }
+
+/* level << 6 | bucket of taken position i in channel k: the level is 1, or 2 once a channel has held a value there. The
+ * bucket is the top of the context as a float, as everywhere (bucket_of in simd/template.h); no context is below 4. */
+static inline uint32_t ls_sparse_context(const ls_sparse *s, int k, size_t i)
 {
-    const size_t at = s->place[i];
-    const uint32_t cross = s->cross[at * (size_t)s->stride + (size_t)k];
-    uint32_t v = (uint32_t)c->bias + (cross > 32767 ? 32767 : cross) + s->own[at];
-    s->own[at] = 0;
-    v = v < 4 ? 4 : v;
-    const uint32_t octave = 31 - (uint32_t)__builtin_clz(v);
-    const uint32_t bucket = 4 * (octave - 2) + (v >> (octave - 2) & 3);
-    return (s->seen[i] ? 64u : 128u) | (bucket > 63 ? 63 : bucket);
+    const float context = (float)(int32_t)s->context[s->place[i] + (uint32_t)k];
+    uint32_t bits;
+    memcpy(&bits, &context, 4);
+    return 64 + (bits >> 21) - (129u << 2) + s->seen[i];
 }
 
-static inline uint32_t ls_sparse_table(const ls_channel *c, uint32_t context)
+static inline void ls_add_limited(uint16_t *to, uint32_t x)
 {
-    return c->table[context >> 6][context & 63];
+    x += *to;
+    *to = (uint16_t)(x > 65535 ? 65535 : x);
 }
 
 /* Tells the neighbours of taken position i, and later channels, what channel k holds there: r, which is not 0. */
 static inline void ls_sparse_value(ls_sparse *s, const ls_coder *coder, const ls_channel *c, int k, size_t i, int r)
 {
     const uint32_t size = (uint32_t)(r < 0 ? -r : r), m = size > 15 ? 15 : size;
-    const int first = (k + 1) & ~7, n = s->stride;
-    uint32_t *own = s->own + s->place[i];
-    s->seen[i] = 1;
-    own[1] += m * (uint32_t)c->own[0];
-    own[s->row] += m * (uint32_t)c->own[1];
-    own[s->row + 1] += m * (uint32_t)c->own[2];
-    own[s->row - 1] += m * (uint32_t)c->own[3];
-    own[2] += m * (uint32_t)c->own[4];
+    const ptrdiff_t n = s->stride, down = s->row * n;
+    uint16_t *to = s->context + s->place[i], *own = to + k;
+    s->seen[i] = 64;
+    ls_add_limited(own + n, m * (uint32_t)c->own[0]);
+    ls_add_limited(own + down, m * (uint32_t)c->own[1]);
+    ls_add_limited(own + down + n, m * (uint32_t)c->own[2]);
+    ls_add_limited(own + down - n, m * (uint32_t)c->own[3]);
+    ls_add_limited(own + 2 * n, m * (uint32_t)c->own[4]);
     if (k + 1 == s->channels)
         return;
-    const uint16_t *here = coder->later + (size_t)(c - coder->channel) * 2 * (size_t)n, *around = here + n;
-    uint16_t scaled[2 * LS_MAX_GROUP];
-    if (m > 1) {
-        for (int j = 0; j < 2 * n; j++)
-            scaled[j] = (uint16_t)(m * here[j]); /* at most 15 * 4 * 127 */
-        here = scaled, around = scaled + n;
-    }
-    uint16_t *to = s->cross + (ptrdiff_t)s->place[i] * n;
-    for (ptrdiff_t y = -1; y <= 1; y++) {
-        ls_add_saturated(to + (y * s->row - 1) * n, around, first, n);
-        ls_add_saturated(to + y * s->row * n, y ? around : here, first, n);
-        ls_add_saturated(to + (y * s->row + 1) * n, around, first, n);
+    const uint16_t *here = coder->later + (c - coder->channel) * 2 * n;
+    for (ptrdiff_t j = (k + 1) & ~7; j < n; j += 8) {
+        uint16_t *at = to + j;
+        const ls_eight around = ls_eight_times(ls_eight_load(here + n + j), m); /* at most 15 * 4 * 127 */
+        ls_eight_raise(at - down - n, around);
+        ls_eight_raise(at - down, around);
+        ls_eight_raise(at - down + n, around);
+        ls_eight_raise(at - n, around);
+        ls_eight_raise(at, ls_eight_times(ls_eight_load(here + j), m));
+        ls_eight_raise(at + n, around);
+        ls_eight_raise(at + down - n, around);
+        ls_eight_raise(at + down, around);
+        ls_eight_raise(at + down + n, around);
     }
 }
 
