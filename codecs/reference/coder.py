@@ -92,7 +92,8 @@ class Reader:
         self.escapes = group.payload[end:]
         self.states = np.frombuffer(group.payload, "<u4", group.lanes).tolist()
         self.next_word = self.next_escape = 0
-        if min(self.states) < LOWEST_STATE:
+        self.sparse = group.sparse
+        if not group.sparse and min(self.states) < LOWEST_STATE:
             raise RefusedError(CORRUPT)
 
     def symbol(self, lane: int, table: int) -> int:
@@ -115,10 +116,11 @@ class Reader:
 
     def _pass(self, lane: int, freq: int, start: int) -> None:
         state = freq * (self.states[lane] >> self.coder.precision) + self._slot(lane) - start
-        if state < LOWEST_STATE:
-            word = self.words[self.next_word : self.next_word + 2]
-            if not word:
+        at_end = self.next_word == len(self.words)
+        if state < LOWEST_STATE and not (self.sparse and at_end):
+            if at_end:
                 raise RefusedError(TRUNCATED)
+            word = self.words[self.next_word : self.next_word + 2]
             state = state << 16 | int.from_bytes(word, "little")
             self.next_word += 2
         self.states[lane] = state
@@ -134,7 +136,8 @@ class Reader:
     def finish(self) -> None:
         """RefusedError unless all is used up and every lane is back where the encoder began."""
         used = self.next_word == len(self.words) and self.next_escape == len(self.escapes)
-        if not used or any(state != LOWEST_STATE for state in self.states):
+        first = 0 if self.sparse else LOWEST_STATE
+        if not used or any(state != first for state in self.states):
             raise RefusedError(CORRUPT)
 
 
@@ -219,7 +222,7 @@ def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
     if is_better(coder, model, latent):
         taken = latent.any(0)
         events, escapes = value_events(coder, code_sparse(coder, model, latent), taken)
-        payload = _coded([(0, *event) for event in position_events(coder, model, taken) + events], 1, coder.precision)
+        payload = _coded([(0, *event) for event in position_events(coder, model, taken) + events], [0], coder.precision)
         return join_group(
             Group(1, model, quality, height, width, len(escapes), payload + escapes, sparse=True), coder.sha256
         )
@@ -233,13 +236,13 @@ def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
         escapes += value[at][symbol[at] == ESCAPE].astype(np.int8).tobytes()
         for lane, t, s in zip(order[:, 0].tolist(), table[at].tolist(), symbol[at].tolist(), strict=True):
             coded.append((lane, coder.freq[t][s], coder.start[t][s]))
-    payload = _coded(coded, lanes, coder.precision) + escapes
+    payload = _coded(coded, [LOWEST_STATE] * lanes, coder.precision) + escapes
     return join_group(Group(lanes, model, quality, height, width, len(escapes), payload), coder.sha256)
 
 
-def _coded(events: Sequence[tuple[int, int, int]], lanes: int, precision: int) -> bytes:
-    """States and words of (lane, frequency, start) in the order of decoding."""
-    states, words = [LOWEST_STATE] * lanes, []
+def _coded(events: Sequence[tuple[int, int, int]], states: list[int], precision: int) -> bytes:
+    """States and words of (lane, frequency, start) in the order of decoding; states: those that the lanes end with."""
+    words = []
     for lane, freq, start in reversed(events):
         state = states[lane]
         if state >= freq << 32 - precision:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.reference.contexts import (
     ESCAPE,
-    LARGEST_CROSS,
     RADIUS,
     Channel,
     Codes,
     Ints,
     Neighbours,
     bucket_planes,
-    context_of,
     magnitudes,
 )
 from latentstore.codecs.reference.model import Coder, Int8s
 
-SEEN, NOT_SEEN = 1, 2
+NOT_SEEN, SEEN = 1, 2
+LARGEST_CONTEXT = 65535
 # (rows up, columns to the right) of the positions that say whether one is taken, lowest bit first
 NEAR = [(0, -1), (0, -2), (1, 2), (1, 1), (1, 0), (1, -1), (1, -2), (2, 1), (2, 0), (2, -1)]
 
@@ -60,7 +59,7 @@ def decode_sparse(coder: Coder, model: int, events: Events, shape: tuple[int, in
         for y, x in places:
             # of the channel itself only what is decoded already is looked at: the rest is still zero
             near = Neighbours(*(_outside_zero(values[k], y, x, *step) for step in BEFORE))
-            bucket = int(bucket_planes(np.array(context_of(channel, cross[y, x], near))))
+            bucket = int(bucket_planes(np.array(sparse_context(channel, cross[y, x], near))))
             level = SEEN if values[:k, y, x].any() else NOT_SEEN
             symbol = events.symbol(0, channel.table[level][bucket])
             values[k, y, x] = events.escape() if symbol == ESCAPE else symbol - RADIUS
@@ -69,7 +68,7 @@ def decode_sparse(coder: Coder, model: int, events: Events, shape: tuple[int, in
 
 # section 6.5
 
-# (rows down, columns to the right) of left, up, up_left, up_right and left2
+# (rows down, columns to the right) of the neighbours: left, up, up_left, up_right and left2
 BEFORE = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2)]
 
 
@@ -97,7 +96,13 @@ def cross_plane(channel: Channel, earlier: Ints, shape: tuple[int, int]) -> Ints
     for plane, (here, around) in zip(earlier, channel.cross.tolist(), strict=False):
         eight = sum(_moved(plane, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)) - plane
         total += 4 * plane * here + eight * around
-    return np.minimum(total, LARGEST_CROSS)
+    return total
+
+
+def sparse_context(channel: Channel, cross: Any, near: Neighbours) -> Any:
+    """The context, a number or a plane of them."""
+    total = max(channel.bias, 4) + cross + sum(w * value for w, value in zip(channel.own, near, strict=True))
+    return np.minimum(total, LARGEST_CONTEXT)
 
 
 def _moved(plane: Ints, down: int, right: int) -> Ints:
@@ -117,7 +122,7 @@ def code_sparse(coder: Coder, model: int, latent: Int8s) -> list[tuple[Channel, 
         cross = cross_plane(channel, magnitudes(values[:k]), latent.shape[1:])
         level = np.where(values[:k].any(0), SEEN, NOT_SEEN)
         symbol = np.where(np.abs(values[k]) <= RADIUS, values[k] + RADIUS, ESCAPE)
-        bucket = bucket_planes(context_of(channel, cross, near))
+        bucket = bucket_planes(sparse_context(channel, cross, near))
         result.append((channel, values[k], Codes(values[k], level, bucket, symbol)))
     return result
 

@@ -90,7 +90,7 @@ int ls_sparse_better(const ls_coder *coder, int model, int height, int width, co
             any |= latent[(size_t)k * area + i];
         taken += any != 0;
     }
-    return 4 * taken < 3 * area;
+    return 2 * taken < area;
 }
 
 /* What the states are told, in the order of decoding: freq | start << 16. */
@@ -154,7 +154,7 @@ static int write_payload(const ls_coder *coder, const spelling *from, uint8_t **
 {
     const size_t most = 4 + 2 * from->events;
     uint8_t *words = malloc(most), *end = words + most;
-    uint32_t state = LS_STATE_LOW;
+    uint32_t state = 0;
     if (!words)
         return LS_NO_MEMORY;
     for (size_t i = from->events; i-- > 0;) {
@@ -283,20 +283,18 @@ static void open_lane(lane *l, const ls_coder *coder, const ls_job *job, int8_t 
     memset(l->out, 0, area * (size_t)coder->channels);
 }
 
-static inline __attribute__((always_inline)) int refill(uint32_t *state, const uint8_t **words, const uint8_t *end)
+/* The last symbols leave a small state, and there is no word any more. */
+static inline __attribute__((always_inline)) uint32_t refilled(uint32_t state, lane *l)
 {
-    if (*state < LS_STATE_LOW) {
-        if (*words == end)
-            return LS_TRUNCATED;
-        *state = *state << 16 | (uint32_t)(*words)[0] | (uint32_t)(*words)[1] << 8;
-        *words += 2;
+    if (state < LS_STATE_LOW && l->words != l->words_end) {
+        state = state << 16 | (uint32_t)l->words[0] | (uint32_t)l->words[1] << 8;
+        l->words += 2;
     }
-    return LS_OK;
+    return state;
 }
 
 /* Which positions are taken, of `count` groups side by side: each waits long for its state. */
-static inline __attribute__((always_inline)) int decode_positions(lane *lanes, const ls_coder *coder, const int count,
-                                                                  int *failed)
+static inline __attribute__((always_inline)) void decode_positions(lane *lanes, const ls_coder *coder, const int count)
 {
     const uint32_t precision = (uint32_t)coder->precision, all = 1u << precision;
     const int height = lanes[0].s.height, width = lanes[0].s.width;
@@ -320,20 +318,11 @@ static inline __attribute__((always_inline)) int decode_positions(lane *lanes, c
                 s->place[s->taken] = (uint32_t)(row + x) * (uint32_t)s->stride;
                 s->position[s->taken] = (uint32_t)(position + x);
                 s->taken += taken[i];
-                if (refill(&state[i], &l->words, l->words_end)) {
-                    *failed = l->job->index;
-                    return LS_TRUNCATED;
-                }
+                state[i] = refilled(state[i], l);
             }
     }
     for (int i = 0; i < count; i++)
         lanes[i].state = state[i];
-    return LS_OK;
-}
-
-static __attribute__((noinline)) int decode_positions_4(lane *lanes, const ls_coder *coder, int *failed)
-{
-    return decode_positions(lanes, coder, SIDE_BY_SIDE, failed);
 }
 
 static inline __attribute__((always_inline)) int decode_value(lane *l, const ls_coder *coder)
@@ -356,9 +345,7 @@ static inline __attribute__((always_inline)) int decode_value(lane *l, const ls_
             value = (int32_t)entry >> 24, freq = entry >> 12 & 0xfff, beyond = entry & 0xfff;
         }
     }
-    l->state = freq * (state >> precision) + beyond;
-    if (refill(&l->state, &l->words, l->words_end))
-        return LS_TRUNCATED;
+    l->state = refilled(freq * (state >> precision) + beyond, l);
     if (value) {
         if (value == -128) {
             if (l->escapes == l->escapes_end)
@@ -402,16 +389,11 @@ static size_t still_to_come(const lane *l)
 static int decode_side_by_side(lane *lanes, const ls_coder *coder, int count, int *failed)
 {
     int status = LS_OK;
-    for (int i = 0; i < count; i++)
-        if (lanes[i].state < LS_STATE_LOW) {
-            *failed = lanes[i].job->index;
-            return LS_CORRUPT;
-        }
     if (count == SIDE_BY_SIDE)
-        status = decode_positions_4(lanes, coder, failed);
-    for (int i = 0; !status && count < SIDE_BY_SIDE && i < count; i++)
-        status = decode_positions(lanes + i, coder, 1, failed);
-    for (int i = 0; !status && i < count; i++)
+        decode_positions(lanes, coder, SIDE_BY_SIDE);
+    for (int i = 0; count < SIDE_BY_SIDE && i < count; i++)
+        decode_positions(lanes + i, coder, 1);
+    for (int i = 0; i < count; i++)
         ls_sparse_begin(&lanes[i].s, coder, lanes[i].job->group.model);
     while (!status) {
         lane *live[SIDE_BY_SIDE];
@@ -431,7 +413,7 @@ static int decode_side_by_side(lane *lanes, const ls_coder *coder, int count, in
     }
     for (int i = 0; !status && i < count; i++) {
         const lane *l = lanes + i;
-        if (l->state != LS_STATE_LOW || l->words != l->words_end || l->escapes != l->escapes_end) {
+        if (l->state || l->words != l->words_end || l->escapes != l->escapes_end) {
             *failed = l->job->index;
             return LS_CORRUPT;
         }
