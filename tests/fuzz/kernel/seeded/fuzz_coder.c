@@ -74,7 +74,7 @@ static int fill_still(ls_coder *coder)
                           weights(4 * n, -32767, 32767),
                           weights(9 * pairs, -32767, 32767),
                           bytes(n * LS_FRACTIONS * LS_BUCKETS, coder->tables - 1),
-                          weights((size_t)coder->models * LS_NEAR, 1, (1 << coder->precision) - 1)};
+                          weights((size_t)coder->models * LS_NEAR, 16, (1 << coder->precision) - 1)};
     const int status = ls_coder_channels(coder, &w);
     const void *given[8] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table, w.empty};
     for (int i = 0; i < 8; i++)
