@@ -228,7 +228,7 @@ def fit_empty(latents: Sequence[Int8s], precision: int) -> npt.NDArray[np.int32]
         counts += np.bincount(both.ravel(), minlength=2 * NEAR).reshape(NEAR, 2)
     # a context that was seldom seen is like those with as many of its positions taken
     size = np.array([i.bit_count() for i in range(NEAR)])
-    alike = np.stack([counts[size == n].sum(0) + (0.6, 0.4) for n in range(size.max() + 1)])
+    alike = np.stack([counts[size == n].sum(0) + np.array([0.6, 0.4]) for n in range(size.max() + 1)])
     share = (alike / alike.sum(1, keepdims=True))[size]
     empty = (counts[:, 0] + 4 * share[:, 0]) / (counts.sum(1) + 4)
     total = 1 << precision

@@ -103,7 +103,7 @@ class Reader:
         return symbol
 
     def taken(self, empty: int) -> bool:
-        """Whether the next position of a sparse group is taken, where the frequency of those that are not is `empty`."""
+        """Whether the next position of a sparse group is taken; empty: the frequency of those that are not."""
         taken = self._slot(0) >= empty
         if taken:
             self._pass(0, (1 << self.coder.precision) - empty, empty)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import make_artifact
-from latentstore.codecs.codec import Codec
 from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, SYMBOLS
+from latentstore.codecs.codec import Codec
 from latentstore.codecs.fit.entropy import cluster, fit_empty, sparse_counts
 from latentstore.codecs.load import codec_from_bytes
 

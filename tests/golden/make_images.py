@@ -61,7 +61,8 @@ def samples(codec: Codec) -> dict[str, tuple[np.ndarray, bytes]]:
     """Latents int8 (channels, h, w) and their sample blobs: every number of lanes, every kind of plane."""
     made = {}
     for name, kind, (height, width) in [
-        ("one-pixel", "plain", (1, 1)), ("row", "strong", (3, 77)), ("column", "sparse", (90, 8)), ("sparse", "sparse", (200, 264)),
+        ("one-pixel", "plain", (1, 1)), ("row", "strong", (3, 77)), ("column", "sparse", (90, 8)),
+        ("sparse", "sparse", (200, 264)),
         ("zeros", "zeros", (64, 40)), ("extreme", "extreme", (52, 44)), ("escapes", "strong", (100, 60)),
         ("lanes-2", "sparse", (2600, 31)), ("lanes-4", "sparse", (288, 290)),
         ("lanes-8", "sparse", (1024, 128)), ("lanes-16", "sparse", (256, 1030)),

@@ -161,7 +161,7 @@ def test_sparse_form(shape: tuple[int, int]) -> None:
         values = scattered(seed, 3, *shape, share)
         check_one(values, tables, 11, seed % 2)
         taken = np.count_nonzero(values.any(0))
-        assert bool(kernel.coder_encode(fast, 0, 0, values)[0] & SPARSE) == (0 < taken and 2 * taken < area)
+        assert bool(kernel.coder_encode(fast, 0, 0, values)[0] & SPARSE) == (taken > 0 and 2 * taken < area)
         contexts = kernel.coder_sparse_contexts(fast, 1, values)
         assert contexts == reference.coder_sparse_contexts(slow, 1, values)
         assert np.count_nonzero(np.frombuffer(contexts, np.uint16) != 0xFFFF) == 3 * taken
