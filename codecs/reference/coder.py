@@ -220,7 +220,7 @@ def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
     if not latent.any():
         return join_group(Group(lanes, model, quality, height, width, 0, b""), coder.sha256)
     if is_better(coder, model, latent):
-        taken = latent.any(0)
+        taken = np.asarray(latent.any(0))
         events, escapes = value_events(coder, code_sparse(coder, model, latent), taken)
         payload = _coded([(0, *event) for event in position_events(coder, model, taken) + events], [0], coder.precision)
         return join_group(
@@ -290,11 +290,11 @@ def coder_cost(coder: Coder, model: int, latent: Int8s) -> float:
     require_group(coder, latent, "latent", np.int8)
     total = 0
     if not coder.adaptive and is_better(coder, model, latent):
-        taken = latent.any(0)
+        taken = np.asarray(latent.any(0))
         for freq, _ in position_events(coder, model, taken):
             total += int(256 * (coder.precision - math.log2(freq)) + 0.5)
-        for channel, _, codes in code_sparse(coder, model, latent):
-            table = np.array(channel.table)[codes.level, codes.bucket]
+        for plain, _, codes in code_sparse(coder, model, latent):
+            table = np.array(plain.table)[codes.level, codes.bucket]
             total += int(coder.cost[table, codes.symbol][taken].sum())
         return total / 256
     for channel, _, codes in (code_rows if coder.adaptive else code_group)(coder, model, latent):
@@ -380,16 +380,18 @@ def coder_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
     coded = (code_rows if coder.adaptive else code_group)(coder, model, latent)
-    return _contexts(coded)
+    return _contexts([codes for _, _, codes in coded])
 
 
 def coder_sparse_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
     """`coder_contexts` of the sparse form; 0xffff at positions that are not taken."""
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
-    contexts = np.frombuffer(_contexts(code_sparse(coder, model, latent)), np.uint16).reshape(latent.shape)
+    contexts = np.frombuffer(
+        _contexts([codes for _, _, codes in code_sparse(coder, model, latent)]), np.uint16
+    ).reshape(latent.shape)
     return np.where(latent.any(0), contexts, np.uint16(0xFFFF)).tobytes()
 
 
-def _contexts(coded: Sequence[tuple[Channel, Ints, Codes]]) -> bytes:
-    return np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()
+def _contexts(coded: Sequence[Codes]) -> bytes:
+    return np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for c in coded]).astype(np.uint16).tobytes()

@@ -44,7 +44,7 @@ class Events(Protocol):
 
 def is_better(coder: Coder, model: int, latent: Int8s) -> bool:
     """Whether a writer takes the sparse form."""
-    return coder.plain[model] and 2 * np.count_nonzero(latent.any(0)) < latent[0].size
+    return coder.plain[model] and 3 * np.count_nonzero(latent.any(0)) < latent[0].size
 
 
 def decode_sparse(coder: Coder, model: int, events: Events, shape: tuple[int, int]) -> Int8s:

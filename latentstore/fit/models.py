@@ -51,7 +51,7 @@ def sparse_tables(tensors: Tensors, parts: Sequence[Sequence[Int8s]], tables: in
     table, freq = tensors["entropy.table"].copy(), tensors["entropy.freq"]
     models, group = table.shape[:2]
     plain = [i for i in range(models) if not tensors["entropy.predicted"][i].any()]
-    chosen = [[x for x in part if 2 * np.count_nonzero(x.any(0)) < x[0].size] or part for part in parts]
+    chosen = [[x for x in part if 3 * np.count_nonzero(x.any(0)) < x[0].size] or part for part in parts]
     empty = np.stack([fit_empty(part, PRECISION) for part in chosen])
     if plain:
         counts = np.stack([sparse_counts(tensors, i, chosen[i]) for i in plain])

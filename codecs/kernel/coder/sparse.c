@@ -90,7 +90,7 @@ int ls_sparse_better(const ls_coder *coder, int model, int height, int width, co
             any |= latent[(size_t)k * area + i];
         taken += any != 0;
     }
-    return 2 * taken < area;
+    return 3 * taken < area;
 }
 
 /* What the states are told, in the order of decoding: freq | start << 16. */

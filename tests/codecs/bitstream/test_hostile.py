@@ -161,7 +161,7 @@ def test_the_last_word_and_the_last_escape_are_missed(backend: ModuleType) -> No
         assert status(backend, coder, forged)[0] in (TRUNCATED, CORRUPT)
 
 
-SPARSE = np.where(np.random.default_rng(4).random((9, 40)) < 0.3, latent(8, "strong", 3, 9, 40), np.int8(0))
+SPARSE = np.where(np.random.default_rng(4).random((9, 40)) < 0.25, latent(8, "strong", 3, 9, 40), np.int8(0))
 
 
 def make_sparse(backend: ModuleType) -> tuple[Any, bytes]:
