@@ -223,7 +223,7 @@ def fit_empty(latents: Sequence[Int8s], precision: int) -> npt.NDArray[np.int32]
     """Frequencies int32 (contexts,), out of 2^precision, of positions where all channels of a latent are zero."""
     counts = np.zeros((NEAR, 2))
     for latent in latents:
-        taken = latent.any(0)
+        taken = np.asarray(latent.any(0))
         both = near_contexts(taken) * 2 + taken
         counts += np.bincount(both.ravel(), minlength=2 * NEAR).reshape(NEAR, 2)
     # a context that was seldom seen is like those with as many of its positions taken

@@ -44,8 +44,12 @@ void ls_sparse_begin(ls_sparse *s, const ls_coder *coder, int model)
     for (int k = 0; k < s->channels; k++)
         bias[k] = (uint16_t)(c[k].bias < 4 ? 4 : c[k].bias);
     memset(s->seen, 0, s->taken);
-    for (size_t i = 0; i < s->places; i++)
-        memcpy(s->context + i * n, bias, n * sizeof *bias);
+    memcpy(s->context, bias, n * sizeof *bias);
+    for (size_t done = 1; done < s->places;) { /* a few large copies */
+        const size_t left = s->places - done, next = left < done ? left : done;
+        memcpy(s->context + done * n, s->context, next * n * sizeof *bias);
+        done += next;
+    }
 }
 
 static size_t row_start(const ls_sparse *s, int y)
