@@ -53,10 +53,10 @@ def sparse_tables(tensors: Tensors, parts: Sequence[Sequence[Int8s]], tables: in
     plain = [i for i in range(models) if not tensors["entropy.predicted"][i].any()]
     chosen = [[x for x in part if 3 * np.count_nonzero(x.any(0)) < x[0].size] or part for part in parts]
     empty = np.stack([fit_empty(part, PRECISION) for part in chosen])
-    if plain:
-        counts = np.stack([sparse_counts(tensors, i, chosen[i]) for i in plain])
-        counts = counts.reshape(len(plain), group, FRACTIONS, BUCKETS, SYMBOLS)[:, :, 1:3]
-        more, more_freq = cluster(counts.reshape(-1, SYMBOLS), tables, PRECISION)
+    counts = [sparse_counts(tensors, i, chosen[i]) for i in plain]
+    if any(count.any() for count in counts):  # else nothing but zeros was seen, and any table will do
+        levels = np.stack(counts).reshape(len(plain), group, FRACTIONS, BUCKETS, SYMBOLS)[:, :, 1:3]
+        more, more_freq = cluster(levels.reshape(-1, SYMBOLS), tables, PRECISION)
         table[plain, :, 1:3] = more.reshape(len(plain), group, 2, BUCKETS) + len(freq)
         freq = np.concatenate([freq, more_freq])
     return {"entropy.table": table, "entropy.freq": freq, "entropy.empty": empty}
