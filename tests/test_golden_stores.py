@@ -36,7 +36,7 @@ def test_golden_stores_are_read(golden: Any, channels: int | None) -> None:
     for i, (key, fields) in enumerate(zip(expected["keys"], expected["fields"], strict=True)):
         sample = ds[i]
         np.testing.assert_array_equal(sample.pop("latent"), ds.modality.shaped(latents[i][:channels]))
-        assert sample == {"key": key, **fields, "mask": bytes.fromhex(fields["mask"])}
+        assert sample == {"key": key, **fields, "thumb": bytes.fromhex(fields["thumb"])}
 
 
 def test_golden_stores_are_whole(golden: Any) -> None:

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.modality import AUDIO, IMAGE, MAX_RATE_HZ
 
-__all__ = ["BUCKETS", "FRACTIONS", "PARTS", "SYMBOLS", "TAPS", "Parts", "Shapes"]
+__all__ = ["BUCKETS", "FRACTIONS", "NEAR", "PARTS", "SYMBOLS", "TAPS", "Parts", "Shapes"]
 
 FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
 TAPS = 14
+NEAR = 1 << 10
+"""Contexts of whether a position holds a value."""
 
 Facts = Mapping[str, Any]
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -51,6 +53,7 @@ def _image_shapes(facts: Facts, models: int) -> Shapes:
         "entropy.predicted": ("uint8", (models, group)),
         "entropy.signed_own": ("int32", (models, group, 4)),
         "entropy.signed_cross": ("int32", (models, group, group, 9)),
+        "entropy.empty": ("int32", (models, NEAR)),
     }
 
 

@@ -15,7 +15,7 @@ from latentstore.codecs.modality import IMAGE, Modality
 __all__ = ["VERSION", "GroupInfo", "at_once", "group_info"]
 
 VERSION = 1
-HAS_ESCAPES, RESERVED = 1, 14
+HAS_ESCAPES, SPARSE, RESERVED = 1, 2, 12
 """Flags of the first byte, below the version."""
 
 
@@ -63,13 +63,16 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None, modality: 
         expected = int.from_bytes(blob[at : at + 4], "little")
         if crc32c(blob[at + 4 :], crc32c(blob[:at], crc32c(sha256))) != expected:
             raise CorruptError("The group blob's CRC-32C does not match: it is damaged, or of another artifact.")
-    unused = blob[0] & HAS_ESCAPES and not escapes
+    unused, sparse = blob[0] & HAS_ESCAPES and not escapes, bool(blob[0] & SPARSE)
     quality, rows = modality.from_group(blob[2], height)
     bad = quality > modality.highest_quality or not modality.fits(rows, width)
+    # planes of one row, and those of nothing but zeros, never have the sparse form
+    bad |= sparse and (modality.axes == 1 or len(blob) == at + 4)
     if blob[0] & RESERVED or unused or bad:
         said = f"planes of {rows} x {width} at quality {quality}, flags {blob[0] & 15}"
         raise CorruptError(f"The group blob claims {said}.")
-    return GroupInfo(VERSION, modality.lanes(rows, width), blob[1], quality, rows, width, escapes, at + 4)
+    lanes = 1 if sparse else modality.lanes(rows, width)
+    return GroupInfo(VERSION, lanes, blob[1], quality, rows, width, escapes, at + 4)
 
 
 def at_once(height: int, width: int) -> int:

@@ -31,7 +31,7 @@ _TRUNCATED, _BAD_VERSION, _WRONG_SHAPE, _BAD_CRC = -2, -5, -7, -8
 PLENTY, LEAN = 1 << 22, 256
 """Bytes of latents, and how many of them for each byte of blobs, from which on headers are read before memory is taken.
 Real latents are some ten times as large as their blobs."""
-TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq")
+TABLES = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross", "table", "freq", "empty")
 
 
 class EntropyCoder:

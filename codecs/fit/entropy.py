@@ -5,14 +5,14 @@ Everything comes out as the integers of docs/format.md section 6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, SYMBOLS
+from latentstore.codecs.artifact.parts import BUCKETS, FRACTIONS, NEAR, SYMBOLS
 from latentstore.codecs.native import backend
 
 Int8s = npt.NDArray[np.int8]
@@ -22,6 +22,9 @@ CONTEXTS = FRACTIONS * BUCKETS
 RADIUS = 31
 # Positions that a regression sees of each image; more changes nothing.
 SAMPLE = 6000
+NO_SYMBOL = 0xFFFF
+# How far up and to the right the positions lie that a `near_contexts` is made of, lowest bit first.
+NEAR_PLACES = [(0, -1), (0, -2), (1, 2), (1, 1), (1, 0), (1, -1), (1, -2), (2, 1), (2, 0), (2, -1)]
 WEIGHTS = ("own", "bias", "cross", "predicted", "signed_own", "signed_cross")
 
 
@@ -181,17 +184,55 @@ def stacked(models: Sequence[Weights]) -> dict[str, npt.NDArray[Any]]:
 
 def context_counts(tensors: dict[str, npt.NDArray[Any]], model: int, latents: Sequence[Int8s]) -> Floats:
     """How often each symbol stands in each context: (c, contexts, symbols)."""
+    return _counts(backend().coder_contexts, tensors, model, latents)
+
+
+def sparse_counts(tensors: dict[str, npt.NDArray[Any]], model: int, latents: Sequence[Int8s]) -> Floats:
+    """The same of the sparse form, whose contexts have levels 1 and 2; of a model without predicted channels."""
+    return _counts(backend().coder_sparse_contexts, tensors, model, latents)
+
+
+def _counts(
+    contexts: Callable[..., bytes], tensors: dict[str, npt.NDArray[Any]], model: int, latents: Sequence[Int8s]
+) -> Floats:
     models, count = tensors["entropy.own"].shape[:2]
     flat = np.zeros((1, SYMBOLS), np.int32)
     flat[0, [0, SYMBOLS - 1]] = 2048
     weights = [tensors[f"entropy.{name}"] for name in WEIGHTS]
-    coder = backend().coder_new(bytes(32), 12, *weights, np.zeros((models, count, FRACTIONS, BUCKETS), np.uint8), flat)
+    table, empty = np.zeros((models, count, FRACTIONS, BUCKETS), np.uint8), np.full((models, NEAR), 2048, np.int32)
+    coder = backend().coder_new(bytes(32), 12, *weights, table, flat, empty)
     counts = np.zeros((count, CONTEXTS * SYMBOLS))
     for latent in latents:
-        codes = np.frombuffer(backend().coder_contexts(coder, model, np.ascontiguousarray(latent)), np.uint16)
+        codes = np.frombuffer(contexts(coder, model, np.ascontiguousarray(latent)), np.uint16)
         for k, plane in enumerate(codes.reshape(count, -1)):
-            counts[k] += np.bincount(plane, minlength=CONTEXTS * SYMBOLS)
+            counts[k] += np.bincount(plane[plane != NO_SYMBOL], minlength=CONTEXTS * SYMBOLS)
     return counts.reshape(count, CONTEXTS, SYMBOLS)
+
+
+def near_contexts(taken: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The context of whether each position of a plane holds a value, from those before it (docs/format.md 6.5)."""
+    height, width = taken.shape
+    wide = np.pad(taken.astype(np.int64), ((2, 0), (2, 2)))
+    total = np.zeros((height, width), np.int64)
+    for bit, (up, right) in enumerate(NEAR_PLACES):
+        total += wide[2 - up : 2 - up + height, 2 + right : 2 + right + width] << bit
+    return total
+
+
+def fit_empty(latents: Sequence[Int8s], precision: int) -> npt.NDArray[np.int32]:
+    """Frequencies int32 (contexts,), out of 2^precision, of positions where all channels of a latent are zero."""
+    counts = np.zeros((NEAR, 2))
+    for latent in latents:
+        taken = np.asarray(latent.any(0))
+        both = near_contexts(taken) * 2 + taken
+        counts += np.bincount(both.ravel(), minlength=2 * NEAR).reshape(NEAR, 2)
+    # a context that was seldom seen is like those with as many of its positions taken
+    size = np.array([i.bit_count() for i in range(NEAR)])
+    alike = np.stack([counts[size == n].sum(0) + np.array([0.6, 0.4]) for n in range(size.max() + 1)])
+    share = (alike / alike.sum(1, keepdims=True))[size]
+    empty = (counts[:, 0] + 4 * share[:, 0]) / (counts.sum(1) + 4)
+    total = 1 << precision
+    return np.clip(np.round(empty * total), 1, total - 1).astype(np.int32)
 
 
 def cluster(counts: Floats, tables: int, precision: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:

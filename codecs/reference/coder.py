@@ -1,5 +1,6 @@
 """The entropy coder of docs/format.md in readable, slow Python: section 5 here, sections 2 and 4 in
-`reference_header`, section 6 in `reference_contexts`, the encoder's choices in `reference_optimise`; what
+`reference_header`, section 6 in `reference_contexts`, the sparse form
+in `sparse`, the encoder's choices in `reference_optimise`; what
 docs/format-audio.md puts in their place in `reference_adaptive`.
 
 It is the oracle of the tests, and what runs where no kernel was built: its functions have the
@@ -8,6 +9,7 @@ names, arguments and results of the kernel's, byte for byte. It knows nothing of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +52,13 @@ from latentstore.codecs.reference.header import (
     parse_group,
 )
 from latentstore.codecs.reference.model import Coder, Int8s, require_group, require_model, require_plane
+from latentstore.codecs.reference.sparse import (
+    code_sparse,
+    decode_sparse,
+    is_better,
+    position_events,
+    value_events,
+)
 
 LOWEST_STATE = 1 << 16
 
@@ -83,23 +92,38 @@ class Reader:
         self.escapes = group.payload[end:]
         self.states = np.frombuffer(group.payload, "<u4", group.lanes).tolist()
         self.next_word = self.next_escape = 0
-        if min(self.states) < LOWEST_STATE:
+        self.sparse = group.sparse
+        if not group.sparse and min(self.states) < LOWEST_STATE:
             raise RefusedError(CORRUPT)
 
     def symbol(self, lane: int, table: int) -> int:
         """The next symbol of a lane."""
-        state, precision = self.states[lane], self.coder.precision
-        slot = state & (1 << precision) - 1
-        symbol = self.coder.symbol_at[table][slot]
-        state = self.coder.freq[table][symbol] * (state >> precision) + slot - self.coder.start[table][symbol]
-        if state < LOWEST_STATE:
-            word = self.words[self.next_word : self.next_word + 2]
-            if not word:
+        symbol = self.coder.symbol_at[table][self._slot(lane)]
+        self._pass(lane, self.coder.freq[table][symbol], self.coder.start[table][symbol])
+        return symbol
+
+    def taken(self, empty: int) -> bool:
+        """Whether the next position of a sparse group is taken; empty: the frequency of those that are not."""
+        taken = self._slot(0) >= empty
+        if taken:
+            self._pass(0, (1 << self.coder.precision) - empty, empty)
+        else:
+            self._pass(0, empty, 0)
+        return taken
+
+    def _slot(self, lane: int) -> int:
+        return self.states[lane] & (1 << self.coder.precision) - 1
+
+    def _pass(self, lane: int, freq: int, start: int) -> None:
+        state = freq * (self.states[lane] >> self.coder.precision) + self._slot(lane) - start
+        at_end = self.next_word == len(self.words)
+        if state < LOWEST_STATE and not (self.sparse and at_end):
+            if at_end:
                 raise RefusedError(TRUNCATED)
+            word = self.words[self.next_word : self.next_word + 2]
             state = state << 16 | int.from_bytes(word, "little")
             self.next_word += 2
         self.states[lane] = state
-        return symbol
 
     def escape(self) -> int:
         """The next value that is spelled out."""
@@ -112,7 +136,8 @@ class Reader:
     def finish(self) -> None:
         """RefusedError unless all is used up and every lane is back where the encoder began."""
         used = self.next_word == len(self.words) and self.next_escape == len(self.escapes)
-        if not used or any(state != LOWEST_STATE for state in self.states):
+        first = 0 if self.sparse else LOWEST_STATE
+        if not used or any(state != first for state in self.states):
             raise RefusedError(CORRUPT)
 
 
@@ -123,6 +148,11 @@ def decode_group(coder: Coder, group: Group) -> Int8s:
         return np.zeros((coder.channels, *shape), np.int8)
     if coder.adaptive:
         return decode_rows(coder.models[group.model], Reader(coder, group), group.width)
+    if group.sparse:
+        sparse_reader = Reader(coder, group)
+        latent = decode_sparse(coder, group.model, sparse_reader, shape)
+        sparse_reader.finish()
+        return latent
     reader, order = Reader(coder, group), coding_order(*shape, group.lanes)
     values: list[Ints] = []
     earlier: list[Ints] = []
@@ -189,6 +219,13 @@ def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
     lanes = 1 if coder.adaptive else coder_lanes(height, width)
     if not latent.any():
         return join_group(Group(lanes, model, quality, height, width, 0, b""), coder.sha256)
+    if is_better(coder, model, latent):
+        taken = np.asarray(latent.any(0))
+        events, escapes = value_events(coder, code_sparse(coder, model, latent), taken)
+        payload = _coded([(0, *event) for event in position_events(coder, model, taken) + events], [0], coder.precision)
+        return join_group(
+            Group(1, model, quality, height, width, len(escapes), payload + escapes, sparse=True), coder.sha256
+        )
     order = np.array(coding_order(height, width, lanes))
     at = (order[:, 1], order[:, 2])
     coded: list[tuple[int, int, int]] = []
@@ -197,16 +234,22 @@ def encode_group(coder: Coder, model: int, quality: int, latent: Int8s) -> bytes
         table = np.array(channel.table)[codes.level, codes.bucket]
         symbol = np.where(coder.freq_array[table, codes.symbol] == 0, ESCAPE, codes.symbol)
         escapes += value[at][symbol[at] == ESCAPE].astype(np.int8).tobytes()
-        coded += zip(order[:, 0].tolist(), table[at].tolist(), symbol[at].tolist(), strict=True)
-    states, words = [LOWEST_STATE] * lanes, []
-    for lane, which, code in reversed(coded):
-        freq, state = coder.freq[which][code], states[lane]
-        if state >= freq << 32 - coder.precision:
+        for lane, t, s in zip(order[:, 0].tolist(), table[at].tolist(), symbol[at].tolist(), strict=True):
+            coded.append((lane, coder.freq[t][s], coder.start[t][s]))
+    payload = _coded(coded, [LOWEST_STATE] * lanes, coder.precision) + escapes
+    return join_group(Group(lanes, model, quality, height, width, len(escapes), payload), coder.sha256)
+
+
+def _coded(events: Sequence[tuple[int, int, int]], states: list[int], precision: int) -> bytes:
+    """States and words of (lane, frequency, start) in the order of decoding; states: those that the lanes end with."""
+    words = []
+    for lane, freq, start in reversed(events):
+        state = states[lane]
+        if state >= freq << 32 - precision:
             words.append(state & 0xFFFF)
             state >>= 16
-        states[lane] = (state // freq << coder.precision) + state % freq + coder.start[which][code]
-    payload = np.array(states, "<u4").tobytes() + np.array(words[::-1], "<u2").tobytes() + escapes
-    return join_group(Group(lanes, model, quality, height, width, len(escapes), payload), coder.sha256)
+        states[lane] = (state // freq << precision) + state % freq + start
+    return np.array(states, "<u4").tobytes() + np.array(words[::-1], "<u2").tobytes()
 
 
 def code_group(coder: Coder, model: int, latent: Int8s) -> list[tuple[Channel, Ints, Codes]]:
@@ -246,6 +289,14 @@ def coder_cost(coder: Coder, model: int, latent: Int8s) -> float:
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
     total = 0
+    if not coder.adaptive and is_better(coder, model, latent):
+        taken = np.asarray(latent.any(0))
+        for freq, _ in position_events(coder, model, taken):
+            total += int(256 * (coder.precision - math.log2(freq)) + 0.5)
+        for plain, _, codes in code_sparse(coder, model, latent):
+            table = np.array(plain.table)[codes.level, codes.bucket]
+            total += int(coder.cost[table, codes.symbol][taken].sum())
+        return total / 256
     for channel, _, codes in (code_rows if coder.adaptive else code_group)(coder, model, latent):
         total += int(coder.cost[np.array(channel.table)[codes.level, codes.bucket], codes.symbol].sum())
     return total / 256
@@ -319,7 +370,7 @@ def _decode(coder: Coder, blobs: list[bytes], parts: list[Int8s]) -> tuple[int, 
 def _expected(coder: Coder, group: Group, shape: tuple[int, ...]) -> Group:
     if (group.height, group.width) != shape:
         raise RefusedError(WRONG_SHAPE)
-    if group.model >= len(coder.models):
+    if group.model >= len(coder.models) or (group.sparse and not coder.plain[group.model]):
         raise RefusedError(CORRUPT)
     return group
 
@@ -329,4 +380,18 @@ def coder_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
     require_model(coder, model)
     require_group(coder, latent, "latent", np.int8)
     coded = (code_rows if coder.adaptive else code_group)(coder, model, latent)
-    return np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for _, _, c in coded]).astype(np.uint16).tobytes()
+    return _contexts([codes for _, _, codes in coded])
+
+
+def coder_sparse_contexts(coder: Coder, model: int, latent: Int8s) -> bytes:
+    """`coder_contexts` of the sparse form; 0xffff at positions that are not taken."""
+    require_model(coder, model)
+    require_group(coder, latent, "latent", np.int8)
+    contexts = np.frombuffer(
+        _contexts([codes for _, _, codes in code_sparse(coder, model, latent)]), np.uint16
+    ).reshape(latent.shape)
+    return np.where(latent.any(0), contexts, np.uint16(0xFFFF)).tobytes()
+
+
+def _contexts(coded: Sequence[Codes]) -> bytes:
+    return np.stack([(c.level << 6 | c.bucket) << 6 | c.symbol for c in coded]).astype(np.uint16).tobytes()

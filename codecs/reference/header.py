@@ -8,7 +8,7 @@ from dataclasses import dataclass
 OK, TRUNCATED, CORRUPT, BAD_VERSION, WRONG_SHAPE, BAD_CRC = 0, -2, -3, -5, -7, -8
 
 VERSION = 1
-HAS_ESCAPES, RESERVED = 1, 14
+HAS_ESCAPES, SPARSE, RESERVED = 1, 2, 12
 MAX_AREA = 1 << 22
 MAX_SIDE = 1 << 16
 MAX_LEVEL = 127
@@ -102,6 +102,7 @@ class Group:
     width: int
     escapes: int
     payload: bytes
+    sparse: bool = False
 
 
 def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
@@ -135,16 +136,20 @@ def parse_group(blob: bytes, sha256: bytes, adaptive: bool = False) -> Group:
     quality = blob[2]
     if adaptive:
         quality, height = quality + 256 * (height - 1), 1
-    lanes = 1 if adaptive else coder_lanes(height, width)
+    sparse = bool(blob[0] & SPARSE)
+    if sparse and (adaptive or not payload):
+        raise RefusedError(CORRUPT)
+    lanes = 1 if adaptive or sparse else coder_lanes(height, width)
     words = len(payload) - 4 * lanes - escapes
     if words < 0 or words % 2 if payload else escapes:
         raise RefusedError(CORRUPT)
-    return Group(lanes, blob[1], quality, height, width, escapes, payload)
+    return Group(lanes, blob[1], quality, height, width, escapes, payload, sparse)
 
 
 def join_group(group: Group, sha256: bytes) -> bytes:
     """The blob of a group."""
-    head = bytes([VERSION << 4 | (HAS_ESCAPES if group.escapes else 0), group.model, group.quality & 255])
+    flags = (HAS_ESCAPES if group.escapes else 0) | (SPARSE if group.sparse else 0)
+    head = bytes([VERSION << 4 | flags, group.model, group.quality & 255])
     head += varint(group.height + (group.quality >> 8)) + varint(group.width)
     if group.escapes:
         head += varint(group.escapes)

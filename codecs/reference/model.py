@@ -16,6 +16,7 @@ Int8s = npt.NDArray[np.int8]
 MAX_AREA = 1 << 22
 MAX_SIDE = 1 << 16
 MAX_MODELS, MAX_GROUP, MAX_TABLES = 256, 32, 128
+NEAR = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Coder:
 
     models: the channels of each, `Channel` or, if adaptive, `reference_adaptive.AdaptiveChannel`; freq, start: per
     table and symbol; symbol_at: per table and slot;
-    cost: int (tables, 64), what the encoder takes a symbol to cost, in 1/256 bit.
+    cost: int (tables, 64), what the encoder takes a symbol to cost, in 1/256 bit; empty: per model and context, of
+    positions where nothing is taken; plain: per model, whether groups may have the sparse form.
     """
 
     sha256: bytes
@@ -37,36 +39,40 @@ class Coder:
     start: list[list[int]]
     symbol_at: list[list[int]]
     cost: npt.NDArray[np.int64]
+    empty: list[list[int]]
+    plain: list[bool]
 
 
 def coder_new(sha256: bytes, precision: int, *tables: npt.NDArray[Any]) -> Coder:
     """A coder from own int32 (m, c, 5), bias int32 (m, c), cross uint8 (m, c, c, 2), predicted uint8 (m, c),
     signed_own int32 (m, c, 4), signed_cross int32 (m, c, c, 9), table uint8 (m, c, 4, 64), freq int32
-    (t, 64).
+    (t, 64), empty int32 (m, 1024).
 
     ValueError if a size, weight or frequency is outside its range.
     """
-    own, bias, cross, _, signed_own, signed_cross, table, freq = tables
+    own, bias, cross, _, signed_own, signed_cross, table, freq, empty = tables
     models, channels = own.shape[:2]
     shapes = [(models, channels, 5), (models, channels), (models, channels, channels, 2), (models, channels)]
     shapes += [(models, channels, 4), (models, channels, channels, 9), (models, channels, LEVELS, BUCKETS)]
     fits = len(sha256) == 32 and 8 <= precision <= 12 and 1 <= models <= MAX_MODELS and 1 <= channels <= MAX_GROUP
     if not fits or not 1 <= len(freq) <= MAX_TABLES:
         raise ValueError("entropy tables have impossible sizes")
-    for array, shape in zip(tables, [*shapes, (len(freq), SYMBOLS)], strict=True):
+    for array, shape in zip(tables, [*shapes, (len(freq), SYMBOLS), (models, NEAR)], strict=True):
         if array.shape != shape:
             raise ValueError(f"an entropy table has shape {array.shape} where {shape} is expected")
     ranges = [(own, 0, 32767), (bias, 0, 65535), (cross, 0, 127)]
+    ranges += [(empty, 1, (1 << precision) - 1)]
     ranges += [(signed_own, -32767, 32767), (signed_cross, -32767, 32767)]
     if any((array < low).any() or (array > high).any() for array, low, high in ranges):
         raise ValueError("entropy tables hold a weight or a frequency outside its range")
     listed = [[_channel(m, k, *tables[:7]) for k in range(channels)] for m in range(models)]
-    return coder_of(sha256, precision, listed, table, freq)
+    return coder_of(sha256, precision, listed, table, freq, empty)
 
 
 def coder_of(
-    sha256: bytes, precision: int, models: list[list[Any]], table: npt.NDArray[Any], freq: npt.NDArray[Any]
-) -> Coder:
+    sha256: bytes, precision: int, models: list[list[Any]], table: npt.NDArray[Any], freq: npt.NDArray[Any],
+    empty: npt.NDArray[Any] | None = None,
+) -> Coder:  # fmt: skip
     """A coder of channels whose own numbers are checked; ValueError for what all kinds of them share."""
     if len(sha256) != 32 or not 8 <= precision <= 12:
         raise ValueError("entropy tables have impossible sizes")
@@ -80,6 +86,8 @@ def coder_of(
     return Coder(
         bytes(sha256), precision, len(models[0]), adaptive, models, freq, freq.tolist(), start.tolist(), symbol_at,
         np.array([_costs(row, precision) for row in freq.tolist()]),
+        [] if empty is None else empty.tolist(),
+        [not adaptive and not any(channel.predicted for channel in listed) for listed in models],
     )  # fmt: skip
 
 

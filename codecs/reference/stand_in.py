@@ -16,6 +16,7 @@ from latentstore.codecs.reference.coder import (
     coder_decode_rows,
     coder_encode,
     coder_encode_many,
+    coder_sparse_contexts,
 )
 from latentstore.codecs.reference.header import coder_lanes, crc32c
 from latentstore.codecs.reference.model import coder_new
@@ -33,6 +34,7 @@ __all__ = [
     "coder_new",
     "coder_optimise",
     "coder_optimise_many",
+    "coder_sparse_contexts",
     "crc32c",
     "image_analysis",
     "image_synthesis",

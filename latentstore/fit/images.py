@@ -17,7 +17,7 @@ from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS
 from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
 from latentstore.codecs.modality import IMAGE, Modality
-from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
+from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables, sparse_tables
 from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
 from latentstore.progress import counted
 from latentstore.sources.images import read_image
@@ -32,7 +32,7 @@ Uint8s = npt.NDArray[np.uint8]
 MODEL_STEPS = (110.0, 50.0, 24.0, 9.0)
 QUALITY_STEPS = ((1, 240.0), (50, 49.0), (90, 20.0), (100, 2.5))
 DEFAULT_QUALITY = 49
-TABLES = 48
+TABLES, SPARSE_TABLES = 48, 24
 PREDICTED = 3
 LAMBDA = 0.12
 ROUNDING = 0.36
@@ -194,7 +194,8 @@ def _entropy_tensors(latents: Sequence[Sequence[Int8s]], shape: ImageShape) -> d
     weights = [fit_weights(part, PREDICTED if i % groups == 0 else 0, SEED) for i, part in enumerate(parts)]
     tensors = stacked(weights)
     counts = [context_counts(tensors, i, part) for i, part in enumerate(parts)]
-    return tensors | shared_tables(counts, shape.group, TABLES)
+    tensors |= shared_tables(counts, shape.group, TABLES)
+    return tensors | sparse_tables(tensors, parts, SPARSE_TABLES)
 
 
 def _delta(

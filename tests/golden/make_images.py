@@ -49,6 +49,7 @@ def tiny_artifact() -> bytes:
         "card": {"licence": "Apache-2.0", "fitted on": "nothing: it is for tests"},
     }  # fmt: skip
     tables = random_tables(3, models=2, channels=GROUP, tables=5, precision=12)
+    tables[TABLES.index("predicted")][:] = [[1], [0]]  # groups of the second model may have the sparse form
     tensors: dict[str, Any] = {f"entropy.{name}": table for name, table in zip(TABLES, tables, strict=True)}
     flat = np.concatenate(rows).astype(np.float32)
     delta = np.array([[0.1, 0.05]] * 6, np.float32)
@@ -61,6 +62,7 @@ def samples(codec: Codec) -> dict[str, tuple[np.ndarray, bytes]]:
     made = {}
     for name, kind, (height, width) in [
         ("one-pixel", "plain", (1, 1)), ("row", "strong", (3, 77)), ("column", "sparse", (90, 8)),
+        ("sparse", "sparse", (200, 264)),
         ("zeros", "zeros", (64, 40)), ("extreme", "extreme", (52, 44)), ("escapes", "strong", (100, 60)),
         ("lanes-2", "sparse", (2600, 31)), ("lanes-4", "sparse", (288, 290)),
         ("lanes-8", "sparse", (1024, 128)), ("lanes-16", "sparse", (256, 1030)),
@@ -111,7 +113,8 @@ def failures(sample: bytes, sha256: bytes) -> dict[str, tuple[str, bytes]]:
         "header/other-size": ("CorruptError", with_header(5, 77)),
         "group/group-version": ("UnsupportedVersionError", with_group(b"\x21" + first[1:])),
         "group/group-crc": ("CorruptError", with_group(first[:-1] + bytes([first[-1] ^ 1]))),
-        "group/reserved-flag": ("CorruptError", forged(flags=first[0] & 15 | 2)),
+        "group/reserved-flag": ("CorruptError", forged(flags=first[0] & 15 | 4)),
+        "group/sparse-and-predicted": ("CorruptError", forged(flags=first[0] & 15 | 2)),
         "group/reserved-quality": ("CorruptError", forged(quality=101)),
         "group/model": ("CorruptError", forged(model=2)),
         "group/a-word-less": ("TruncatedError", forged(payload=payload[: end - 2] + payload[end:])),

@@ -38,8 +38,8 @@ CASES = {  # folder of the golden blobs' artifact, and (height, width) of the sa
 
 
 def fields(i: int) -> dict[str, Any]:
-    """Every kind of field of sample `i`; the mask is bytes, here and in index.json in hexadecimal."""
-    return {"label": i - 1, "txt": f"caption ü {i}", "score": i / 4, "mask": bytes([i]) * i}
+    """Every kind of field of sample `i`; the thumb is bytes, here and in index.json in hexadecimal."""
+    return {"label": i - 1, "txt": f"caption ü {i}", "score": i / 4, "thumb": bytes([i]) * i}
 
 
 def made(codec: Codec, latents: list[np.ndarray], sizes: list[tuple[int, int]]) -> list[Sample]:
@@ -79,7 +79,7 @@ def main() -> None:
                 "latents": name,
                 "modality": codec.modality.name,
                 "keys": KEYS,
-                "fields": [{**s.fields, "mask": fields(i)["mask"].hex()} for i, s in enumerate(samples)],
+                "fields": [{**s.fields, "thumb": fields(i)["thumb"].hex()} for i, s in enumerate(samples)],
                 "sizes": sizes,
                 "classes": spec.classes,
                 "quality": QUALITY,

@@ -22,7 +22,7 @@ def reseal(blob: bytes, sha256: bytes = SHA256, modality: Modality = IMAGE, **ch
     }  # fmt: skip
     new = {**old, **changes}
     if "escapes" in changes and "flags" not in changes:
-        new["flags"] = 1 if new["escapes"] else 0
+        new["flags"] = blob[0] & 2 | (1 if new["escapes"] else 0)
     head = bytes([new["version"] << 4 | new["flags"], new["model"], new["quality"]])
     head += varint(new["height"]) + varint(new["width"])
     if new["flags"] & 1:

@@ -40,6 +40,7 @@ def random_tables(
         integers(-200, 200, *group, channels, 9),
         rng.integers(0, tables, (*group, 4, 64)).astype(np.uint8),
         np.stack([_frequencies(rng, precision) for _ in range(tables)]),
+        rng.integers(1, 1 << precision, (models, 1024)).astype(np.int32),
     ]
 
 

@@ -5,7 +5,8 @@
 
 #define VERSION 1
 #define HAS_ESCAPES 1
-#define RESERVED 14
+#define SPARSE 2
+#define RESERVED 12
 #define CRC_BYTES 4
 
 static int read_varint(const uint8_t **at, const uint8_t *end, uint32_t *value)
@@ -71,9 +72,12 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
         return LS_BAD_CRC;
     if (blob[0] & RESERVED || (blob[0] & HAS_ESCAPES && !escapes) || !ls_plane_fits(group->height, group->width))
         return LS_CORRUPT;
+    group->sparse = (blob[0] & SPARSE) != 0;
+    if (group->sparse && (adaptive || group->payload == end))
+        return LS_CORRUPT;
     if (adaptive ? group->height != 1 : group->quality > LS_MAX_QUALITY)
         return LS_CORRUPT;
-    group->lanes = adaptive ? 1 : ls_lanes(group->height, group->width);
+    group->lanes = adaptive || group->sparse ? 1 : ls_lanes(group->height, group->width);
     if (group->payload_size) {
         size_t states = 4 * (size_t)group->lanes;
         if (group->payload_size < states + escapes || (group->payload_size - states - escapes) % 2)
@@ -88,7 +92,7 @@ int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32])
 {
     uint8_t *at = to;
-    *at++ = VERSION << 4 | (group->escapes ? HAS_ESCAPES : 0);
+    *at++ = VERSION << 4 | (group->sparse ? SPARSE : 0) | (group->escapes ? HAS_ESCAPES : 0);
     *at++ = (uint8_t)group->model;
     *at++ = (uint8_t)group->quality;
     at = write_varint(at, (uint32_t)(group->height + (group->quality >> 8))); /* the level code, of an adaptive coder */

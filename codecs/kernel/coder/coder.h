@@ -27,6 +27,7 @@
 #define LS_TAPS (LS_OWN_TAPS + 3 * LS_SOURCES)
 #define LS_MAX_GAINS 16
 #define LS_STATE_LOW 65536u
+#define LS_NEAR 1024 /* contexts of whether a position holds a value, in the sparse form */
 
 enum { LS_OK = 0, LS_NO_MEMORY = -1, LS_TRUNCATED = -2, LS_CORRUPT = -3, LS_BAD_ARGUMENT = -4 };
 
@@ -63,7 +64,12 @@ typedef struct {
   uint32_t *reciprocal;
   uint32_t *slots;       /* tables << precision: symbol << 24 | freq << 12 | slot - start */
   uint16_t *cost;        /* tables * LS_SYMBOLS: bits * 256 */
+  uint8_t *plain;        /* models: no channel is predicted, so groups may have the sparse form */
+  uint16_t *empty;       /* models * LS_NEAR: frequency of positions that hold no value */
+  uint16_t *later;       /* models * channels * 2 * channels rounded up to 8: what a magnitude of 1 adds to the contexts
+                            of later channels at its position, and around it */
   uint16_t gain[LS_MAX_GAINS * LS_BUCKETS + 1]; /* one more for v_gather16 */
+  uint32_t *zero; /* (models * channels, level 1 or 2, bucket): freq_start of the value 0 in the sparse form */
 } ls_coder;
 
 typedef struct {
@@ -88,6 +94,7 @@ typedef struct {
   const uint8_t *cross, *predicted;
   const int32_t *signed_own, *signed_cross;
   const uint8_t *table;
+  const int32_t *empty;
 } ls_weights;
 
 /* The same of codecs for audio (docs/format-audio.md section S7), which make an adaptive coder. */
@@ -105,6 +112,7 @@ typedef struct {
 int ls_coder_channels(ls_coder *coder, const ls_weights *weights);
 int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *weights);
 int ls_coder_tables(ls_coder *coder, const int32_t *freq);
+uint32_t ls_event_cost(int precision, uint32_t freq);
 
 int ls_plane_fits(int64_t height, int64_t width); /* within the format's limits */
 int ls_lanes(int height, int width);
@@ -178,13 +186,15 @@ extern const ls_path ls_path_neon;
 const ls_path *ls_current_path(void);
 
 /* whole groups */
-int ls_encode_group(const ls_coder *coder, int model, int height, int width, int lanes, const int8_t *latent,
-                    uint8_t **payload, size_t *payload_size, size_t *escapes);
 int ls_cost_group(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits);
 int ls_optimise_group(const ls_coder *coder, int model, int height, int width, const float *coefficients,
                       const float *weight, float lambda, const float *delta, int8_t *latent, double *bits);
 int ls_group_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, int contexts,
                    uint16_t *codes);
+/* contexts of the sparse form, 0xffff where no symbol stands */
+int ls_sparse_codes(const ls_coder *coder, int model, int height, int width, const int8_t *latent, uint16_t *codes);
+/* its ideal length */
+int ls_sparse_cost(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits);
 
 /* Groups of an adaptive coder, (count, channels, 1, width); payloads are malloc'd, those of nothing but zeros empty. */
 typedef struct {
@@ -210,7 +220,7 @@ int ls_row_codes(const ls_coder *coder, int model, int width, const int8_t *late
 /* A group blob taken apart (docs/format.md section 4). quality: of adaptive coders the step code, whose low byte stands
  * in the place of the quality and whose other bits, plus 1, are the level code (docs/format-audio.md section S3). */
 typedef struct {
-  int lanes, model, quality, height, width;
+  int lanes, model, quality, height, width, sparse;
   size_t escapes, header; /* header: bytes before the payload */
   const uint8_t *payload;
   size_t payload_size;
@@ -221,6 +231,13 @@ enum { LS_BAD_VERSION = -5, LS_WRONG_SHAPE = -7, LS_BAD_CRC = -8 };
 /* adaptive: the blob is one of an adaptive coder */
 int ls_group_parse(ls_group *group, const uint8_t *blob, size_t size, const uint8_t sha256[32], int adaptive);
 size_t ls_group_header(uint8_t *to, const ls_group *group, const uint8_t sha256[32]);
+
+/* The payload of a group, malloc'd, with what the header says of it; model, height and width stand in `group`. Nothing
+ * but zeros is an empty payload. */
+int ls_encode_group(const ls_coder *coder, ls_group *group, const int8_t *latent, uint8_t **payload);
+/* the same in the sparse form, and whether a writer takes it */
+int ls_encode_sparse(const ls_coder *coder, ls_group *group, const int8_t *latent, uint8_t **payload);
+int ls_sparse_better(const ls_coder *coder, int model, int height, int width, const int8_t *latent);
 
 /* A blob to decode; `index` is its place in the output. */
 typedef struct {
@@ -235,6 +252,9 @@ typedef struct {
  * zero is about blob `failed`. */
 int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int height, int width,
                    int8_t *out, int *failed);
+
+/* Decodes blobs of the sparse form that have been parsed. */
+int ls_decode_sparse(const ls_coder *coder, ls_job *jobs, int count, int height, int width, int8_t *out, int *failed);
 
 /* The same for an adaptive coder, whose blobs may be of different widths. */
 int ls_decode_rows(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs, int count, int8_t *out, int *failed);

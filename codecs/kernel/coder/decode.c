@@ -16,6 +16,8 @@ typedef struct {
 static int by_model(const void *a, const void *b)
 {
     const ls_job *x = a, *y = b;
+    if (x->group.sparse != y->group.sparse)
+        return x->group.sparse - y->group.sparse;
     if (x->group.model != y->group.model)
         return x->group.model - y->group.model;
     if (x->width != y->width)
@@ -167,14 +169,15 @@ static int parse_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *j
     int kept = 0;
     for (int i = 0; i < *count; i++) {
         ls_job *j = jobs + i;
-        const size_t group_size = (size_t)coder->channels * (size_t)height * (size_t)j->width;
+        const size_t area = (size_t)height * (size_t)j->width, group_size = (size_t)coder->channels * area;
         int status = ls_group_parse(&j->group, j->blob, j->size, sha256, coder->adaptive);
         *failed = j->index;
         if (!status && (j->group.height != height || j->group.width != j->width))
             status = LS_WRONG_SHAPE;
-        /* a symbol takes one word and one escape at most */
+        /* a symbol takes one word and one escape at most, and what says that a position is taken one word */
         if (!status && (j->group.model >= coder->models || j->group.escapes > group_size ||
-                        j->group.payload_size > 4 * (size_t)j->group.lanes + 3 * group_size))
+                        j->group.payload_size > 4 * (size_t)j->group.lanes + 3 * group_size + (j->group.sparse ? 2 * area : 0) ||
+                        (j->group.sparse && !coder->plain[j->group.model])))
             status = LS_CORRUPT;
         if (status)
             return status;
@@ -240,6 +243,14 @@ int ls_decode_jobs(const ls_coder *coder, const uint8_t sha256[32], ls_job *jobs
     if (status || !count)
         return status;
     qsort(jobs, (size_t)count, sizeof *jobs, by_model);
+    int sparse = 0;
+    while (sparse < count && jobs[count - 1 - sparse].group.sparse)
+        sparse++;
+    count -= sparse;
+    if (sparse)
+        status = ls_decode_sparse(coder, jobs + count, sparse, height, width, out, failed);
+    if (status || !count)
+        return status;
     status = ls_geometry_make(&g, height, width, lanes, LS_MAX_LANES);
     if (!status)
         status = ls_work_make(works, coder, &g);

@@ -99,11 +99,11 @@ static int load_values(ls_work *w, const int8_t *latent, int k)
     return any != 0;
 }
 
-/* The payload (states, words, escapes) of one group; *payload is malloc'd. Nothing but zeros is an empty payload. */
-int ls_encode_group(const ls_coder *coder, int model, int height, int width, int lanes, const int8_t *latent,
-                    uint8_t **payload, size_t *payload_size, size_t *escape_count)
+/* states, words, escapes */
+int ls_encode_group(const ls_coder *coder, ls_group *group, const int8_t *latent, uint8_t **payload)
 {
     const ls_path *path = ls_current_path();
+    const int model = group->model, height = group->height, width = group->width, lanes = ls_lanes(height, width);
     const ls_channel *channels = coder->channel + (size_t)model * coder->channels;
     const size_t symbols = (size_t)height * (size_t)width * (size_t)coder->channels;
     uint16_t *codes = NULL;
@@ -113,13 +113,16 @@ int ls_encode_group(const ls_coder *coder, int model, int height, int width, int
     int any = 0;
     ls_geometry g;
     ls_work w = {0};
+    if (ls_sparse_better(coder, model, height, width, latent))
+        return ls_encode_sparse(coder, group, latent, payload);
     *payload = NULL;
-    *payload_size = *escape_count = 0;
+    group->payload_size = group->escapes = 0;
+    group->sparse = 0;
     if (coder->adaptive) {
         const int32_t only = model;
         ls_payload p;
         const int failed = ls_encode_rows(coder, &only, 1, width, latent, &p);
-        *payload = p.bytes, *payload_size = p.size, *escape_count = p.escapes;
+        *payload = p.bytes, group->payload_size = p.size, group->escapes = p.escapes;
         return failed;
     }
     int status = ls_geometry_make(&g, height, width, lanes, lanes);
@@ -159,8 +162,8 @@ int ls_encode_group(const ls_coder *coder, int model, int height, int width, int
         goto done;
     memcpy(*payload, end, head);
     memcpy(*payload + head, escapes, n);
-    *payload_size = head + n;
-    *escape_count = n;
+    group->payload_size = head + n;
+    group->escapes = n;
     status = LS_OK;
 done:
     free(codes);
@@ -197,6 +200,8 @@ int ls_group_codes(const ls_coder *coder, int model, int height, int width, cons
 int ls_cost_group(const ls_coder *coder, int model, int height, int width, const int8_t *latent, double *bits)
 {
     const size_t symbols = (size_t)height * (size_t)width * (size_t)coder->channels;
+    if (ls_sparse_better(coder, model, height, width, latent))
+        return ls_sparse_cost(coder, model, height, width, latent, bits);
     uint16_t *codes = malloc(symbols * 2 + 64);
     uint64_t total = 0;
     int status = codes ? ls_group_codes(coder, model, height, width, latent, 0, codes) : LS_NO_MEMORY;

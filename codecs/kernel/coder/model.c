@@ -16,7 +16,16 @@ void ls_coder_free(ls_coder *coder)
     free(coder->reciprocal);
     free(coder->slots);
     free(coder->cost);
+    free(coder->plain);
+    free(coder->empty);
+    free(coder->later);
+    free(coder->zero);
     free(coder);
+}
+
+static size_t later_stride(int channels)
+{
+    return ((size_t)channels + 7) / 8 * 8;
 }
 
 ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
@@ -36,7 +45,11 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
     coder->reciprocal = calloc(symbols, sizeof *coder->reciprocal);
     coder->slots = calloc((size_t)tables << precision, sizeof *coder->slots);
     coder->cost = calloc(symbols + 1, sizeof *coder->cost); /* one more for v_gather16 */
-    if (!coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
+    coder->plain = calloc((size_t)models, 1);
+    coder->empty = calloc((size_t)models * LS_NEAR, sizeof *coder->empty);
+    coder->later = calloc((size_t)models * (size_t)channels * 2 * later_stride(channels), sizeof *coder->later);
+    coder->zero = calloc((size_t)models * (size_t)channels * 2 * LS_BUCKETS, sizeof *coder->zero);
+    if (!coder->zero || !coder->plain || !coder->empty || !coder->later || !coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
         !coder->cost) {
         ls_coder_free(coder);
         return NULL;
@@ -75,6 +88,29 @@ static int copy_cross(ls_channel *c, const uint8_t *cross, size_t channels)
     return LS_OK;
 }
 
+/* the cross weights of a model by the earlier channel, in the form that the sparse form adds them up */
+static void sort_by_earlier(ls_coder *coder, size_t model)
+{
+    const size_t n = (size_t)coder->channels, stride = later_stride(coder->channels);
+    for (size_t k = 0; k < n; k++)
+        for (size_t p = 0; p < k; p++) {
+            const uint8_t *weights = coder->channel[model * n + k].cross[p];
+            uint16_t *to = coder->later + (model * n + p) * 2 * stride;
+            to[k] = (uint16_t)(4 * weights[0]);
+            to[stride + k] = weights[1];
+        }
+}
+
+static int copy_empty(ls_coder *coder, const int32_t *empty)
+{
+    for (size_t i = 0; i < (size_t)coder->models * LS_NEAR; i++) {
+        if (empty[i] < 1 || empty[i] >= 1 << coder->precision)
+            return LS_CORRUPT;
+        coder->empty[i] = (uint16_t)empty[i];
+    }
+    return LS_OK;
+}
+
 /* The bounds keep every sum within 32 bits: 16 bits of a weight times 8 of a value, 9 * 31 + 4 times. */
 int ls_coder_channels(ls_coder *coder, const ls_weights *w)
 {
@@ -92,7 +128,13 @@ int ls_coder_channels(ls_coder *coder, const ls_weights *w)
             copy_tables(c, w->table + i * LS_FRACTIONS * LS_BUCKETS, coder->tables))
             return LS_CORRUPT;
     }
-    return LS_OK;
+    for (size_t m = 0; m < (size_t)coder->models; m++) {
+        coder->plain[m] = 1;
+        for (size_t k = 0; k < n; k++)
+            coder->plain[m] &= !coder->channel[m * n + k].predicted;
+        sort_by_earlier(coder, m);
+    }
+    return copy_empty(coder, w->empty);
 }
 
 /* Every value is kept: of each channel the next instant needs them, and of those that are a source later ones. */
@@ -122,6 +164,13 @@ int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *w)
             c->filtered |= coder->gain[c->gain_at + b] != 0;
     }
     return LS_OK;
+}
+
+/* of an event of this frequency, in 1/256 bit; no frequency comes nearer to a tie than 1e-4, so every log2 gives the same
+ * integer */
+uint32_t ls_event_cost(int precision, uint32_t freq)
+{
+    return (uint32_t)(256 * (precision - log2(freq)) + 0.5);
 }
 
 /* LS_CORRUPT unless every table's frequencies add up to 2^precision and its escape can be coded */
@@ -156,5 +205,9 @@ int ls_coder_tables(ls_coder *coder, const int32_t *freq)
             coder->cost[first + (size_t)s] = (uint16_t)(256 * bits + 0.5);
         }
     }
+    for (size_t i = 0; i < (size_t)coder->models * (size_t)coder->channels; i++)
+        for (size_t j = 0; j < 2 * LS_BUCKETS; j++)
+            coder->zero[2 * LS_BUCKETS * i + j] =
+                coder->freq_start[(size_t)coder->channel[i].table[1 + j / LS_BUCKETS][j % LS_BUCKETS] << 6 | LS_RADIUS];
     return LS_OK;
 }

@@ -64,41 +64,44 @@ PyObject *raise_status(int status)
 
 static const char coder_new_doc[] =
     "coder_new(sha256, precision, own int32 (m,c,5), bias int32 (m,c), cross uint8 (m,c,c,2), predicted uint8 (m,c),\n"
-    "signed_own int32 (m,c,4), signed_cross int32 (m,c,c,9), table uint8 (m,c,4,64), freq int32 (t,64)) -> capsule";
+    "signed_own int32 (m,c,4), signed_cross int32 (m,c,c,9), table uint8 (m,c,4,64), freq int32 (t,64),\n"
+    "empty int32 (m,1024)) -> capsule";
 
 static PyObject *coder_new(PyObject *self, PyObject *args)
 {
-    static const enum value_type types[8] = {TYPE_INT32, TYPE_INT32, TYPE_UINT8, TYPE_UINT8,
-                                             TYPE_INT32, TYPE_INT32, TYPE_UINT8, TYPE_INT32};
-    static const char *const names[8] = {"own",        "bias",         "cross", "predicted",
-                                         "signed_own", "signed_cross", "table", "freq"};
-    static const int dims[8] = {3, 2, 4, 2, 3, 4, 4, 2};
+    static const enum value_type types[9] = {TYPE_INT32, TYPE_INT32, TYPE_UINT8, TYPE_UINT8, TYPE_INT32,
+                                             TYPE_INT32, TYPE_UINT8, TYPE_INT32, TYPE_INT32};
+    static const char *const names[9] = {"own",          "bias",  "cross", "predicted", "signed_own",
+                                         "signed_cross", "table", "freq",  "empty"};
+    static const int dims[9] = {3, 2, 4, 2, 3, 4, 4, 2, 2};
     const char *sha;
     Py_ssize_t sha_size;
     int precision, status;
-    PyObject *o[8], *result = NULL;
-    Py_buffer v[8];
+    PyObject *o[9], *result = NULL;
+    Py_buffer v[9];
     coder_handle *h = NULL;
     (void)self;
     memset(v, 0, sizeof v);
-    if (!PyArg_ParseTuple(args, "y#iOOOOOOOO", &sha, &sha_size, &precision, &o[0], &o[1], &o[2], &o[3], &o[4], &o[5],
-                          &o[6], &o[7]))
+    if (!PyArg_ParseTuple(args, "y#iOOOOOOOOO", &sha, &sha_size, &precision, &o[0], &o[1], &o[2], &o[3], &o[4],
+                          &o[5], &o[6], &o[7], &o[8]))
         return NULL;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 9; i++)
         if (take_array(o[i], names[i], types[i], dims[i], 0, &v[i]))
             goto done;
     const Py_ssize_t models = v[0].shape[0], channels = v[0].shape[1], tables = v[7].shape[0];
     if (!(h = coder_handle_new(sha, sha_size, precision, models, channels, tables)))
         goto done;
-    const Py_ssize_t expected[8][4] = {{models, channels, 5},         {models, channels},
+    const Py_ssize_t expected[9][4] = {{models, channels, 5},         {models, channels},
                                        {models, channels, channels, 2}, {models, channels},
                                        {models, channels, 4},         {models, channels, channels, 9},
-                                       {models, channels, LS_FRACTIONS, LS_BUCKETS}, {tables, LS_SYMBOLS}};
-    for (int i = 0; i < 8; i++)
+                                       {models, channels, LS_FRACTIONS, LS_BUCKETS}, {tables, LS_SYMBOLS},
+                                       {models, LS_NEAR}};
+    for (int i = 0; i < 9; i++)
         for (int d = 0; d < dims[i]; d++)
             if (check_side(&v[i], names[i], d, expected[i][d]))
                 goto done;
-    const ls_weights weights = {v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf};
+    const ls_weights weights = {v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf,
+                                v[8].buf};
     status = ls_coder_channels(h->tables, &weights);
     if (!status)
         status = ls_coder_tables(h->tables, v[7].buf);
@@ -106,7 +109,7 @@ static PyObject *coder_new(PyObject *self, PyObject *args)
     h = NULL;
 done:
     coder_handle_free(h);
-    release_arrays(v, 8);
+    release_arrays(v, 9);
     return result;
 }
 
@@ -171,12 +174,13 @@ static PyObject *coder_encode(PyObject *self, PyObject *args)
         goto done;
     }
     ls_group group = {.model = model, .quality = quality, .height = (int)v.shape[1], .width = (int)v.shape[2]};
-    ls_payload payload;
+    ls_payload payload = {0};
     int status;
     Py_BEGIN_ALLOW_THREADS
-    status = ls_encode_group(h->tables, model, group.height, group.width, ls_lanes(group.height, group.width), v.buf,
-                             &payload.bytes, &payload.size, &payload.escapes);
+    status = ls_encode_group(h->tables, &group, v.buf, &payload.bytes);
     Py_END_ALLOW_THREADS
+    payload.size = group.payload_size;
+    payload.escapes = group.escapes;
     result = status ? raise_status(status) : join_blob(h, &group, &payload);
     free(payload.bytes);
 done:
@@ -374,13 +378,19 @@ done:
     return result;
 }
 
-static PyObject *coder_contexts(PyObject *self, PyObject *args)
+typedef int contexts_of(const ls_coder *coder, int model, int height, int width, const int8_t *latent, uint16_t *codes);
+
+static int dense_contexts(const ls_coder *coder, int model, int height, int width, const int8_t *latent, uint16_t *codes)
+{
+    return ls_group_codes(coder, model, height, width, latent, 1, codes);
+}
+
+static PyObject *contexts(PyObject *args, contexts_of *codes_of)
 {
     PyObject *capsule, *o, *result = NULL;
     int model, status = LS_NO_MEMORY;
     Py_buffer v = {0};
     coder_handle *h;
-    (void)self;
     if (!PyArg_ParseTuple(args, "OiO", &capsule, &model, &o) || !(h = coder_handle_take(capsule)) ||
         check_model(h, model) || take_group(o, "latent", TYPE_INT8, h, 0, &v))
         goto done;
@@ -388,7 +398,7 @@ static PyObject *coder_contexts(PyObject *self, PyObject *args)
     uint16_t *codes = malloc((size_t)symbols * 2 + 64);
     if (codes) {
         Py_BEGIN_ALLOW_THREADS
-        status = ls_group_codes(h->tables, model, (int)v.shape[1], (int)v.shape[2], v.buf, 1, codes);
+        status = codes_of(h->tables, model, (int)v.shape[1], (int)v.shape[2], v.buf, codes);
         Py_END_ALLOW_THREADS
     }
     result = status ? raise_status(status) : PyBytes_FromStringAndSize((const char *)codes, symbols * 2);
@@ -396,6 +406,18 @@ static PyObject *coder_contexts(PyObject *self, PyObject *args)
 done:
     release_arrays(&v, 1);
     return result;
+}
+
+static PyObject *coder_contexts(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return contexts(args, dense_contexts);
+}
+
+static PyObject *coder_sparse_contexts(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return contexts(args, ls_sparse_codes);
 }
 
 static PyObject *crc32c(PyObject *self, PyObject *args)
@@ -433,6 +455,9 @@ PyMethodDef coder_methods[] = {
     {"coder_optimise", coder_optimise, METH_VARARGS, coder_optimise_doc},
     {"coder_contexts", coder_contexts, METH_VARARGS,
      "coder_contexts(coder, model, latent int8 (c,h,w)) -> uint16 (c,h,w): (fraction level * 64 + bucket) * 64 + symbol"},
+    {"coder_sparse_contexts", coder_sparse_contexts, METH_VARARGS,
+     "coder_sparse_contexts(coder, model, latent int8 (c,h,w)) -> uint16 (c,h,w): the same of the sparse form, of a model "
+     "without predicted channels; 0xffff where no symbol stands"},
     {"coder_lanes", coder_lanes, METH_VARARGS, "coder_lanes(height, width) -> lanes of a plane"},
     {"crc32c", crc32c, METH_VARARGS, "crc32c(data, seed=0) -> int"},
     {NULL, NULL, 0, NULL},

@@ -53,7 +53,7 @@ def test_group_headers_of_other_versions(first: int) -> None:
     "changes",
     [
         {"height": 0}, {"width": 0}, {"height": 1 << 17, "width": 1}, {"height": 1, "width": (1 << 28) - 1},
-        {"height": 1 << 11, "width": (1 << 11) + 1}, {"flags": 2}, {"flags": 9}, {"quality": 101},
+        {"height": 1 << 11, "width": (1 << 11) + 1}, {"flags": 4}, {"flags": 9}, {"quality": 101},
         {"quality": 255},
     ],
 )  # fmt: skip

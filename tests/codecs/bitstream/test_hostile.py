@@ -103,7 +103,7 @@ def test_another_shape(backend: ModuleType) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"flags": 0}, {"flags": 2}, {"flags": 9}, {"flags": 1, "escapes": 0}, {"model": 2},
+        {"flags": 0}, {"flags": 3}, {"flags": 4}, {"flags": 9}, {"flags": 1, "escapes": 0}, {"model": 2},
         {"model": 255}, {"quality": 101}, {"height": 0}, {"height": 1 << 17, "width": 1},
         {"height": 1 << 20, "width": 1 << 20}, {"escapes": 0}, {"escapes": (1 << 28) - 1}, {"payload": b""},
         {"payload": bytes(15)}, {"payload": bytes(999)},
@@ -159,6 +159,53 @@ def test_the_last_word_and_the_last_escape_are_missed(backend: ModuleType) -> No
         reseal(blob, payload=b"\xff\xff\0\0" + payload[4:]),
     ]:
         assert status(backend, coder, forged)[0] in (TRUNCATED, CORRUPT)
+
+
+SPARSE = np.where(np.random.default_rng(4).random((9, 40)) < 0.25, latent(8, "strong", 3, 9, 40), np.int8(0))
+
+
+def make_sparse(backend: ModuleType) -> tuple[Any, bytes]:
+    """A coder, and a blob of the sparse form with escapes."""
+    coder = backend.coder_new(SHA256, 11, *random_tables(2, predicted=0.0))
+    return coder, backend.coder_encode(coder, 1, 63, SPARSE)
+
+
+def test_forged_sparse_payloads(backend: ModuleType) -> None:
+    """No change of the payload harms, and none that leaves or lacks anything is taken: backends agree."""
+    coder, blob = make_sparse(backend)
+    info = group_info(blob)
+    payload = blob[info.header_bytes :]
+    end = len(payload) - info.escapes
+    assert blob[0] & 2 and info.escapes > 1
+    assert status(backend, coder, blob, SPARSE.shape)[0] == 0
+    for forged in [
+        reseal(blob, payload=payload[: end - 2] + payload[end:]),
+        reseal(blob, payload=payload[:end] + b"\0\0" + payload[end:]),
+        reseal(blob, payload=payload[:-1], escapes=info.escapes - 1),
+        reseal(blob, payload=payload + b"\0", escapes=info.escapes + 1),
+        reseal(blob, payload=b"", escapes=0),
+        reseal(blob, flags=blob[0] & 13),
+        reseal(blob, flags=blob[0] & 15 | 4),
+    ]:
+        assert status(backend, coder, forged, SPARSE.shape)[0] in (TRUNCATED, CORRUPT)
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        changed = bytearray(payload)
+        for at in rng.integers(0, len(payload), rng.integers(1, 4)):
+            changed[at] = rng.integers(0, 256)
+        forged = reseal(blob, payload=bytes(changed))
+        result, values = status(backend, coder, forged, SPARSE.shape)
+        for other in BACKENDS:
+            theirs, expected = status(other, make_sparse(other)[0], forged, SPARSE.shape)
+            assert (theirs < 0) == (result < 0)
+            if not result:
+                np.testing.assert_array_equal(values, expected)
+
+
+def test_a_sparse_group_of_predicted_channels_is_refused(backend: ModuleType) -> None:
+    coder = backend.coder_new(SHA256, 11, *random_tables(2, predicted=1.0))
+    _, blob = make_sparse(backend)
+    assert status(backend, coder, blob, SPARSE.shape)[0] == CORRUPT
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 5), (3, 324, 4), (3, 36, 36), (3, 64, 64)])

@@ -117,7 +117,8 @@ def test_optimised_values_are_the_same(seed: int, height: int, width: int, predi
         out = np.empty(coefficients.shape, np.int8)
         assert kernel.coder_optimise(fast, 1, coefficients, weight, trade, delta, out) == bits
         np.testing.assert_array_equal(out, expected)
-    assert reference.coder_cost(slow, 1, expected) == bits
+    if predicted or 3 * np.count_nonzero(expected.any(0)) >= height * width:  # else it is coded in the sparse form
+        assert reference.coder_cost(slow, 1, expected) == bits
     if trade == 0 and not delta.any():
         np.testing.assert_array_equal(expected, np.clip(np.rint(coefficients), -127, 127))
 
@@ -135,6 +136,64 @@ def test_many_blobs_in_one_call(shape: tuple[int, int]) -> None:
             np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], (3, *shape)), values[:count])
     slow = reference.coder_new(SHA256, 11, *tables)
     np.testing.assert_array_equal(decode(reference, slow, blobs[:4], (3, *shape)), values[:4])
+
+
+SPARSE = 2
+"""The bit in the first byte of a blob."""
+
+
+def scattered(seed: int, channels: int, height: int, width: int, share: float) -> np.ndarray:
+    """Values of every size at some positions, zeros at all others."""
+    rng = np.random.default_rng(seed)
+    taken = rng.random((height, width)) < share
+    size = rng.choice([0.3, 2.0, 60.0], (channels, height, width))
+    values = np.clip(np.rint(rng.laplace(0, size)), -128, 127).astype(np.int8)
+    return np.where(taken, values, np.int8(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (1, 40), (40, 1), (3, 3), (32, 32), (37, 29), (64, 65)])
+def test_sparse_form(shape: tuple[int, int]) -> None:
+    """Kernel and reference agree, at and between the numbers of taken positions where the form changes."""
+    tables = random_tables(3, predicted=0.0)
+    slow, fast = (b.coder_new(SHA256, 11, *tables) for b in (reference, kernel))
+    area = shape[0] * shape[1]
+    for seed, share in enumerate([0.0, 0.02, 0.3, 0.5, 1.0]):
+        values = scattered(seed, 3, *shape, share)
+        check_one(values, tables, 11, seed % 2)
+        taken = np.count_nonzero(values.any(0))
+        assert bool(kernel.coder_encode(fast, 0, 0, values)[0] & SPARSE) == (taken > 0 and 3 * taken < area)
+        contexts = kernel.coder_sparse_contexts(fast, 1, values)
+        assert contexts == reference.coder_sparse_contexts(slow, 1, values)
+        assert np.count_nonzero(np.frombuffer(contexts, np.uint16) != 0xFFFF) == 3 * taken
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.integers(1, 17),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    share=st.floats(0, 0.32),
+    strength=st.sampled_from([0.0, 1.0, 100.0]),
+)
+def test_any_sparse_group(seed: int, channels: int, height: int, width: int, share: float, strength: float) -> None:
+    tables = random_tables(seed, 1, channels, 7, 11, 0.0, strength)
+    check_one(scattered(seed, channels, height, width, share), tables, 11, 0)
+
+
+def test_many_sparse_blobs_in_one_call() -> None:
+    """Groups of all sizes, some in the other form and some empty, in numbers that do not fill a run."""
+    fast = kernel.coder_new(SHA256, 11, *random_tables(5, predicted=0.0))
+    values = np.stack([scattered(i, 3, 23, 9, i % 7 / 8) for i in range(23)])
+    blobs = [kernel.coder_encode(fast, i % 2, 0, v) for i, v in enumerate(values)]
+    assert {blob[0] & SPARSE for blob in blobs} == {0, SPARSE}
+    for count in (0, 1, 2, 3, 4, 5, 9, 23):
+        np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], (3, 23, 9)), values[:count])
+
+
+def test_groups_of_predicted_channels_are_never_sparse() -> None:
+    fast = kernel.coder_new(SHA256, 11, *random_tables(0, predicted=1.0))
+    assert not kernel.coder_encode(fast, 0, 0, scattered(0, 3, 9, 9, 0.1))[0] & SPARSE
 
 
 def test_nothing_but_zeros_is_a_bare_header() -> None:
@@ -195,6 +254,7 @@ def test_models_out_of_range_are_refused(backend: Any) -> None:
         (0, (0, 0, 0), -1), (0, (1, 2, 4), 32768), (1, (0, 0), -1), (1, (1, 2), 65536),
         (2, (0, 1, 2, 1), 128), (4, (0, 0, 0), 32768), (4, (0, 0, 0), -32768), (5, (1, 2, 2, 8), -40000),
         (6, (0, 0, 3, 63), 7), (7, (0, 0), -1), (7, (6, 63), 0), (7, (0, 1), 5000),
+        (8, (0, 0), 0), (8, (1, 1023), 2048),
     ]  # fmt: skip
     for change in changes:
         with pytest.raises(ValueError, match="outside its range"):

@@ -43,7 +43,7 @@ def test_examples(backend: ModuleType) -> None:
     tables: list[np.ndarray] = [
         np.zeros((1, 1, 5), zero), np.zeros((1, 1), zero), np.zeros((1, 1, 1, 2), uint8),
         np.zeros((1, 1), uint8), np.zeros((1, 1, 4), zero), np.zeros((1, 1, 1, 9), zero),
-        np.zeros((1, 1, 4, 64), uint8), np.full((1, 64), 4, np.int32),
+        np.zeros((1, 1, 4, 64), uint8), np.full((1, 64), 4, np.int32), np.full((1, 1024), 128, np.int32),
     ]  # fmt: skip
     coder = backend.coder_new(sha256, 8, *tables)
     values = np.array([[[0, 1, -1], [2, -40, 3]]], np.int8)

@@ -68,14 +68,15 @@ static ls_coder *new_coder(const family *f)
     ls_weights w = {weights(5 * n, 0, 5000, 32767, f->strength),     weights(n, 0, 3000, 65535, f->strength),
                     bytes(2 * pairs, f->strength > 1 ? 127 : 60),    bytes(n, 99),
                     weights(4 * n, -600, 700, 32767, f->strength),   weights(9 * pairs, -200, 200, 32767, f->strength),
-                    bytes(n * LS_FRACTIONS * LS_BUCKETS, f->tables - 1)};
+                    bytes(n * LS_FRACTIONS * LS_BUCKETS, f->tables - 1),
+                    weights((size_t)f->models * LS_NEAR, 1, (1 << f->precision) - 1, (1 << f->precision) - 1, 1)};
     int32_t *freq = frequencies(f->tables, f->precision);
     for (size_t i = 0; i < n; i++)
         ((uint8_t *)w.predicted)[i] = w.predicted[i] < f->share_predicted;
     ls_coder *coder = ls_coder_new(f->models, f->channels, f->tables, f->precision);
     expect("a coder", coder && !ls_coder_channels(coder, &w) && !ls_coder_tables(coder, freq));
-    const void *given[8] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table, freq};
-    for (int i = 0; i < 8; i++)
+    const void *given[9] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table, w.empty, freq};
+    for (int i = 0; i < 9; i++)
         free((void *)given[i]);
     same("costs", coder->cost, (size_t)f->tables * LS_SYMBOLS * sizeof *coder->cost);
     return coder;
@@ -150,8 +151,7 @@ static sample encode(const ls_coder *coder, int height, int width, int kind)
     double bits;
     sample s = {take(size), {.lanes = lanes, .model = model, .quality = 7, .height = height, .width = width}, 0, 0, 0};
     fill(s.latent, size, kind);
-    expect("encoding", !ls_encode_group(coder, model, height, width, lanes, s.latent, &s.payload, &s.group.payload_size,
-                                        &s.group.escapes));
+    expect("encoding", !ls_encode_group(coder, &s.group, s.latent, &s.payload));
     s.group.payload = s.payload;
     join(&s);
     same("a blob", s.blob, s.size);

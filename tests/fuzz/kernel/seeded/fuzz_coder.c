@@ -73,10 +73,11 @@ static int fill_still(ls_coder *coder)
                           bytes(n, one_in(3) ? 0 : 1),
                           weights(4 * n, -32767, 32767),
                           weights(9 * pairs, -32767, 32767),
-                          bytes(n * LS_FRACTIONS * LS_BUCKETS, coder->tables - 1)};
+                          bytes(n * LS_FRACTIONS * LS_BUCKETS, coder->tables - 1),
+                          weights((size_t)coder->models * LS_NEAR, 16, (1 << coder->precision) - 1)};
     const int status = ls_coder_channels(coder, &w);
-    const void *given[7] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table};
-    for (int i = 0; i < 7; i++)
+    const void *given[8] = {w.own, w.bias, w.cross, w.predicted, w.signed_own, w.signed_cross, w.table, w.empty};
+    for (int i = 0; i < 8; i++)
         free((void *)given[i]);
     return status;
 }
@@ -153,8 +154,7 @@ static blob encode(const ls_coder *coder, int height, int width, const int8_t *l
                       .height = height,
                       .width = width};
     uint8_t *payload;
-    EXPECT(!ls_encode_group(coder, group.model, height, width, group.lanes, latent, &payload, &group.payload_size,
-                            &group.escapes));
+    EXPECT(!ls_encode_group(coder, &group, latent, &payload));
     group.payload = payload;
     blob b = join(&group, sha256);
     free(payload);

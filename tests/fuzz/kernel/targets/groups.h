@@ -149,8 +149,7 @@ static void again(const ls_coder *coder, const blobs *b, const int8_t *values)
                       .height = height,
                       .width = width};
     uint8_t *payload, header[32];
-    EXPECT(!ls_encode_group(coder, group.model, height, width, group.lanes, values, &payload, &group.payload_size,
-                            &group.escapes));
+    EXPECT(!ls_encode_group(coder, &group, values, &payload));
     group.payload = payload;
     const size_t size = ls_group_header(header, &group, any_sha256);
     uint8_t *blob = take(size + group.payload_size);

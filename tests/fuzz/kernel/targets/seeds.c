@@ -23,8 +23,7 @@ static void write_blob(FILE *file, const ls_coder *coder, int height, int width,
     for (size_t i = 0; i < symbols; i++)
         latent[i] = (int8_t)(one_in(30) ? between(-128, 127) : between(-high, high));
     uint8_t *payload, header[32];
-    EXPECT(!ls_encode_group(coder, group.model, height, width, group.lanes, latent, &payload, &group.payload_size,
-                            &group.escapes));
+    EXPECT(!ls_encode_group(coder, &group, latent, &payload));
     group.payload = payload;
     const size_t size = ls_group_header(header, &group, any_sha256), all = size + group.payload_size;
     put(file, (unsigned)all);

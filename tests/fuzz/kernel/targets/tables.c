@@ -82,8 +82,10 @@ static int fill(ls_coder *coder, input *in, unsigned flags, int gains)
         int32_t *signed_own = numbers(in, flags, 4 * n, -32767, 32767);
         int32_t *signed_cross = numbers(in, flags, 9 * pairs, -32767, 32767);
         table = small(in, flags, n * LS_FRACTIONS * LS_BUCKETS, coder->tables);
-        const ls_weights w = {own, bias, cross, predicted, signed_own, signed_cross, table};
+        int32_t *empty = numbers(in, flags, (size_t)coder->models * LS_NEAR, 1, (1 << coder->precision) - 1);
+        const ls_weights w = {own, bias, cross, predicted, signed_own, signed_cross, table, empty};
         status = ls_coder_channels(coder, &w);
+        free(empty);
         free(predicted);
         free(signed_own);
         free(signed_cross);
@@ -101,8 +103,7 @@ static void code(const ls_coder *coder, int height, const int8_t *latent, size_t
     ls_group group = {.lanes = 1, .model = coder->models - 1, .height = height, .width = WIDTH};
     uint8_t *payload, header[32];
     double bits;
-    EXPECT(!ls_encode_group(coder, group.model, height, WIDTH, 1, latent, &payload, &group.payload_size,
-                            &group.escapes));
+    EXPECT(!ls_encode_group(coder, &group, latent, &payload));
     group.payload = payload;
     const size_t size = ls_group_header(header, &group, sha256);
     uint8_t *blob = take(size + group.payload_size);
