@@ -57,7 +57,7 @@ def test_nothing_is_lost_or_repeated(way: str, shuffle: Any, seed: int) -> None:
                 loader.load_state_dict(state)
             it = iter(loader)
             plan = loader._plan(0)
-            share = loader._share(plan, loader._course.upcoming)
+            share = loader._share(plan, loader._course.upcoming, loader._found())
             for _ in range(min(2, plan.batches(share.count - share.begin) - 1)):  # the last batch ends the epoch
                 seen.update(flat([next(it)]))
             states.append(json.loads(json.dumps(loader.state_dict())))
