@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from latentstore.cli.status import DONE, Commands
+from latentstore.cli.shared.status import DONE, Commands
 from latentstore.progress import Progress
 
 __all__ = ["add", "run"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from latentstore.cli.status import DONE, Commands
+from latentstore.cli.shared.status import DONE, Commands
 
 __all__ = ["add", "run"]
 

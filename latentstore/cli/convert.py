@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
+from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.codecs.arguments import EFFORTS
 from latentstore.codecs.errors import Remedy
 from latentstore.conversion.quarantine import ON_ERROR

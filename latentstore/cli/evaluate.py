@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from latentstore.cli.decoder import add_decoder, chosen_decoder
-from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
+from latentstore.cli.shared.decoder import add_decoder, chosen_decoder
+from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.codecs.errors import ArgumentError
 from latentstore.progress import counted
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from latentstore.cli.decoder import add_decoder, chosen_decoder
-from latentstore.cli.status import DONE, INCOMPLETE, Commands, say
+from latentstore.cli.shared.decoder import add_decoder, chosen_decoder
+from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
-from latentstore.cli.status import FAILED, INTERRUPTED, USAGE, say
+from latentstore.cli.shared.status import FAILED, INTERRUPTED, USAGE, say
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.version import __version__
 

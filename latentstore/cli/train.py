@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from latentstore.cli.status import DONE, Commands
+from latentstore.cli.shared.status import DONE, Commands
 from latentstore.progress import megabytes
 
 __all__ = ["add", "run"]

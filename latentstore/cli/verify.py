@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from latentstore.cli.status import DONE, FAILED, Commands
+from latentstore.cli.shared.status import DONE, FAILED, Commands
 from latentstore.progress import Progress, printable
 
 __all__ = ["add", "run"]
