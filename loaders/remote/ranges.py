@@ -15,6 +15,7 @@ MERGE_GAP_BYTES = 512 << 10
 
 # A request for more is made in parts of at least this, so that they come side by side, and one that fails costs little.
 PART_BYTES = 8 << 20
+MOST_PARTS = 4096
 
 # (name of an object, first byte, byte after the last). An end of None is the end of the object; then a negative
 # start counts from that end.
@@ -83,9 +84,12 @@ def _furthest(ends: np.ndarray, changes: np.ndarray) -> np.ndarray:
 
 
 def split_range(item: tuple[str, int, int]) -> list[Range]:
-    """A range in parts of `PART_BYTES` to twice as much; one part if it is smaller than two of them."""
+    """A range in parts of `PART_BYTES` to twice as much; one part if it is smaller than two of them.
+
+    The ends may be those of a forged index, so there is a limit to the number of parts; they are larger then.
+    """
     name, start, end = item
-    count = max(1, (end - start) // PART_BYTES)
+    count = max(1, min((end - start) // PART_BYTES, MOST_PARTS))
     cuts = [start + (end - start) * i // count for i in range(count + 1)]
     return [(name, a, b) for a, b in itertools.pairwise(cuts)]
 

@@ -80,7 +80,7 @@ def test_only_so_many_are_skipped(made: Any) -> None:
     assert len(loader.skipped) == 5
     loader = LatentLoader(latentstore.open(made.url), 4, on_error="skip", max_skipped=6)
     assert [batch["key"] for batch in loader] == [made.keys[6:8]] + [made.keys[i : i + 4] for i in range(8, 20, 4)]
-    assert loader.epoch == 1 and loader.state_dict()["position"] == 0
+    assert loader.epoch == 1 and loader.state_dict()["read"] == []
 
 
 @pytest.mark.parametrize("layout", ["zarr-fixed", "wds-fixed"])
@@ -111,7 +111,7 @@ def test_arguments(make_store: Any, tmp_path: Path) -> None:
 def test_what_is_no_fault_of_a_sample_is_raised(error: LatentstoreError) -> None:
     calls = []
 
-    def collate(indices: np.ndarray) -> Any:
+    def collate(indices: np.ndarray, epoch: int) -> Any:
         calls.append(len(indices))
         if len(calls) > 1:
             raise error

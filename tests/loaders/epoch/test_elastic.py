@@ -11,6 +11,9 @@ import pytest
 from memory_store import Memory, flat
 
 import latentstore
+
+pytest.importorskip("torch")
+
 from latentstore.loaders import LatentLoader
 
 WAYS = ("plain", "shapes", "budget", "mixed", "separate")

@@ -14,6 +14,8 @@ import pytest
 from memory_store import Memory, keys
 from paths import TESTS
 
+pytest.importorskip("torch")
+
 from latentstore.loaders import LatentLoader
 
 SAMPLES, BATCH, STEP = 30, 4, 3
@@ -41,7 +43,6 @@ def epochs(rank: int, world_size: int) -> list[list[list[str]]]:
 
 def test_two_processes_of_lightning(tmp_path: Path) -> None:
     """A loader as it is and a DataLoader of it: whole epochs, limited ones, and on from a checkpoint."""
-    pytest.importorskip("torch")
     for rank, found in enumerate(read("lightning", 2, tmp_path)):
         first, second = epochs(rank, 2)
         for kind in ("loader", "dataloader"):
@@ -52,7 +53,6 @@ def test_two_processes_of_lightning(tmp_path: Path) -> None:
 
 def test_accelerate(tmp_path: Path) -> None:
     """It takes a loader as it is, with its states, and a DataLoader of it, epoch after epoch."""
-    pytest.importorskip("torch")
     (found,) = read("accelerate", 1, tmp_path)
     first, second = epochs(0, 1)
     assert found["seen"] == first[:STEP] and found["rest"] == first[STEP:]
