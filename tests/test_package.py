@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -34,7 +35,9 @@ def test_codecs_and_listing_load_no_torch() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    for name in latentstore.__all__:
+    # batches of a mixture are torch tensors
+    needs_torch = set() if importlib.util.find_spec("torch") else {"mix"}
+    for name in set(latentstore.__all__) - needs_torch:
         assert getattr(latentstore, name) is not None
     assert set(latentstore.__all__) <= set(dir(latentstore))
     assert callable(latentstore.open)
