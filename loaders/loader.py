@@ -298,24 +298,19 @@ class LatentLoader:
 
     def _begin(self, place: Place) -> tuple[Batches, Share]:
         """(the batches from `place` on, the part of this rank)."""
-        ranks = self._found()
-        made = self._made(place, ranks, slice(None), pinned=True)
-        return self._delivery.deliver(self._counted(made)), self._part(place, ranks)[1]
+        plan, share = self._part(place, self._found())
+        batches = self._read(plan, share, plan.jobs(share), place.epoch, pinned=True)
+        return self._delivery.deliver(self._counted(batches)), share
 
-    def _jobs_of(self, place: Place, ranks: tuple[int, int]) -> Iterator[Job]:
-        """What batches a rank makes from `place` on."""
+    def _made(self, place: Place, ranks: tuple[int, int], part: slice) -> Batches:
+        """Of the batches of a rank from `place` on, those of `part`; None in place of one without samples."""
         plan, share = self._part(place, ranks)
-        return plan.jobs(share)
+        return self._read(plan, share, islice(plan.jobs(share), part.start, part.stop, part.step), place.epoch)
 
-    def _made(self, place: Place, ranks: tuple[int, int], part: slice, pinned: bool = False) -> Batches:
-        """The batches of a rank from `place` on; of them, those of `part`. pinned: whether pinning is done here."""
-        plan, share = self._part(place, ranks)
-        jobs = islice(plan.jobs(share), part.start, part.stop, part.step)
-        return self._read(plan, share, jobs, partial(self._load, epoch=place.epoch, pinned=pinned))
-
-    def _read(self, plan: Plan, share: Share, jobs: Iterator[Job], load: Callable[..., Any]) -> Batches:
+    def _read(self, plan: Plan, share: Share, jobs: Iterator[Job], epoch: int, pinned: bool = False) -> Batches:
+        """The batches of `jobs`. pinned: whether pinning is done here."""
         shards = self._source.ahead(plan.order, plan.spans(share), self.num_workers > 0, self._memory)
-        load = partial(load, shards=shards)
+        load = partial(self._load, shards=shards, epoch=epoch, pinned=pinned)
         batches = self._ahead(jobs, shards, load) if self.num_workers else ((job, load(job)) for job in jobs)
         try:
             for job, batch in batches:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ EQUAL = 0.05
 SHOWN_NAME = 40
 
 _SCORERS: Mapping[str, type[Scorer]] = {"image": ImageScorer, "audio": AudioScorer}
+# Those that can measure curves too.
+_CURVES: Mapping[str, Callable[[Setting], Scorer]] = {"image": partial(ImageScorer, curves=True)}
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,11 @@ def evaluate(
 
 
 def _scorer(modality: Modality, setting: Setting, curves: bool) -> Scorer:
-    if curves and modality.name == "image":
-        return ImageScorer(setting, curves=True)
-    if curves:
+    if not curves:
+        return _SCORERS[modality.name](setting)
+    if modality.name not in _CURVES:
         raise ArgumentError(f"curves are measured of images; {setting.codec.name} is a codec of {modality.name}")
-    return _SCORERS[modality.name](setting)
+    return _CURVES[modality.name](setting)
 
 
 def _curve_rows(curves: list[Curve]) -> list[list[str]]:

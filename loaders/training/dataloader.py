@@ -14,6 +14,7 @@ from latentstore.loaders.epoch.place import Place
 
 if TYPE_CHECKING:
     from latentstore.loaders.epoch.passes import Pass
+    from latentstore.loaders.epoch.plan import Job
     from latentstore.loaders.epoch.share import Share
     from latentstore.loaders.loader import Batches, LatentLoader
 
@@ -164,13 +165,14 @@ class BatchLoader(DataLoader[dict[str, Any]]):
         if self.persistent_workers:
             self._next = task.next_epoch
         self.dataset.give(task)
-        batches = self.loader._counted(self._handed(task))
-        return self.loader._delivery.deliver(batches), self.loader._part(place, task.ranks)[1]
+        plan, share = self.loader._part(place, task.ranks)
+        batches = self.loader._counted(self._handed(plan.jobs(share)))
+        return self.loader._delivery.deliver(batches), share
 
-    def _handed(self, task: Task) -> Batches:
+    def _handed(self, jobs: Iterator[Job]) -> Batches:
         """The batches that processes made, with what they are of."""
         batches: Iterator[dict[str, Any]] = super().__iter__()
-        yield from zip(self.loader._jobs_of(task.place, task.ranks), batches, strict=True)
+        yield from zip(jobs, batches, strict=True)
 
     def set_epoch(self, epoch: int) -> None:
         """See `LatentLoader.set_epoch`."""
