@@ -37,7 +37,7 @@ from latentstore.loaders.mixture import Mixture
 from latentstore.loaders.remote.amounts import require_bytes
 from latentstore.loaders.remote.readahead import MEMORY
 from latentstore.loaders.skipping import MOST_SKIPPED, Skipping, is_of_sample
-from latentstore.loaders.source import Ahead, OneStore, Source
+from latentstore.loaders.source import Ahead, OneStore, Source, Wanted
 from latentstore.loaders.training.augment import Augment
 from latentstore.loaders.training.device import Delivery
 
@@ -159,11 +159,8 @@ class LatentLoader:
             raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
         if collate is not None and not callable(collate):
             raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
-        self._collate = Skipping(
-            self._source.collate(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed),
-            on_error,
-            max_skipped,
-        )
+        wanted = Wanted(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed)
+        self._collate = Skipping(self._source.collate(wanted), on_error, max_skipped)
         self._hook = collate
         self._delivery = Delivery(require_flag(pin_memory, "pin_memory"), device)
         self._windows: Windows | None = None

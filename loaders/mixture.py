@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,8 @@ from latentstore.loaders.batch import Collate
 from latentstore.loaders.dataset import LatentDataset, open
 from latentstore.loaders.epoch.schedule import STOPS, MixedEpoch, MixedOrder, whole_weights
 from latentstore.loaders.remote.readahead import ReadAhead
-from latentstore.loaders.source import Ahead, BatchMaker, OneStore, Source, shard_sizes
+from latentstore.loaders.source import Ahead, BatchMaker, OneStore, Source, Wanted, shard_sizes
 from latentstore.loaders.stats import Stats
-
-if TYPE_CHECKING:
-    from latentstore.codecs.neural.decoder import Decoder
-    from latentstore.loaders.training.augment import Augment
 
 STORE = "store"
 """The entry of a batch that says which store each sample is from."""
@@ -103,22 +99,10 @@ class Mixture(Source):
         slot = batch_size if self.separate else 1
         return MixedOrder.of(sizes, kind, seed, whole_weights(self.weights), self.stop, slot)
 
-    def collate(
-        self,
-        output: str,
-        dtype: torch.dtype | None,
-        decoder: str | Decoder,
-        one_shape: bool,
-        augment: Augment | None,
-        seed: int,
-    ) -> BatchMaker:
+    def collate(self, wanted: Wanted) -> BatchMaker:
         """See `Source.collate`. The fields of a mixed batch are those that all stores have."""
         stats = None if self.separate else self._stats()
-        own = []
-        for number, ds in enumerate(self.stores):
-            # samples of two stores with the same number are not changed alike
-            changes = None if augment is None else augment.on(ds, (seed + number) % (1 << 64))
-            own.append(Collate(ds, output, dtype, decoder, changes, one_shape, stats))
+        own = [wanted.collate(ds, number, stats) for number, ds in enumerate(self.stores)]
         return MixedCollate(self.stores, own, self._starts, self.separate)
 
     def _stats(self) -> Stats:

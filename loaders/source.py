@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from latentstore.loaders.batch import Collate
 from latentstore.loaders.epoch.order import EpochOrder, SampleOrder
 from latentstore.loaders.epoch.schedule import MixedOrder
 from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.stats import Stats
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,24 @@ class BatchMaker(Protocol):
     def __call__(self, indices: np.ndarray, epoch: int) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What batches are to hold; see `LatentLoader`. one_shape: see `Collate`. seed: of random changes."""
+
+    output: str
+    dtype: torch.dtype | None
+    decoder: str | Decoder
+    one_shape: bool
+    augment: Augment | None
+    seed: int
+
+    def collate(self, ds: LatentDataset, number: int = 0, stats: Stats | None = None) -> Collate:
+        """What makes such batches of one store. number: of the store among several: samples of two stores that have
+        the same number are not changed alike. stats: see `Collate`."""
+        changes = None if self.augment is None else self.augment.on(ds, (self.seed + number) % (1 << 64))
+        return Collate(ds, self.output, self.dtype, self.decoder, changes, self.one_shape, stats)
+
+
 class Source(ABC):
     """What a loader reads. Samples have numbers, from 0 on.
 
@@ -52,16 +72,8 @@ class Source(ABC):
         """The order of samples; kind: one of `loaders.epoch.order.ORDERS`."""
 
     @abstractmethod
-    def collate(
-        self,
-        output: str,
-        dtype: torch.dtype | None,
-        decoder: str | Decoder,
-        one_shape: bool,
-        augment: Augment | None,
-        seed: int,
-    ) -> BatchMaker:
-        """What makes batches; see `Collate`. seed: of random changes."""
+    def collate(self, wanted: Wanted) -> BatchMaker:
+        """What makes batches; see `Collate`."""
 
     @abstractmethod
     def sizes(self, indices: np.ndarray) -> np.ndarray:
@@ -89,18 +101,9 @@ class OneStore(Source):
         """See `Source.order`."""
         return SampleOrder(shard_sizes(self.ds), kind, seed)
 
-    def collate(
-        self,
-        output: str,
-        dtype: torch.dtype | None,
-        decoder: str | Decoder,
-        one_shape: bool,
-        augment: Augment | None,
-        seed: int,
-    ) -> BatchMaker:
+    def collate(self, wanted: Wanted) -> Collate:
         """See `Source.collate`."""
-        changes = None if augment is None else augment.on(self.ds, seed)
-        return Collate(self.ds, output, dtype, decoder, changes, one_shape)
+        return wanted.collate(self.ds)
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Source.sizes`."""

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from latentstore.codecs.arguments import require_number
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.epoch.place import Place
+from latentstore.loaders.loader import Batches, LatentLoader
 
 if TYPE_CHECKING:
     from latentstore.loaders.epoch.passes import Pass
     from latentstore.loaders.epoch.plan import Job
     from latentstore.loaders.epoch.share import Share
-    from latentstore.loaders.loader import Batches, LatentLoader
 
 # Arguments of DataLoader that decide what `as_dataloader` or the loader decides.
 _SETTLED = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "dataset", "pin_memory"}
@@ -32,8 +32,10 @@ def as_dataloader(loader: LatentLoader, num_workers: int = 0, **options: Any) ->
     It shares its place with `loader`: epochs, `state_dict`, `load_state_dict` and `set_epoch` are those of `loader`.
     They count the batches that were handed out. A run may go on with another number of processes, or with the loader.
 
-    ArgumentError: an option is one that `loader` has settled already.
+    ArgumentError: an option is one that `loader` has settled already, or `loader` is something else.
     """
+    if not isinstance(loader, LatentLoader):
+        raise ArgumentError(f"loader is a {type(loader).__name__}; as_dataloader takes a LatentLoader.")
     settled = sorted(_SETTLED & set(options))
     if settled:
         raise ArgumentError(f"{settled[0]} is an argument of LatentLoader, or settled by it; leave it out here.")

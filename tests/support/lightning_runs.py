@@ -28,7 +28,7 @@ class Model(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], number: int) -> torch.Tensor:
         self.seen.append(batch["key"])
-        return torch.nn.functional.cross_entropy(self.layer(batch["latent"].flatten(1)), batch["label"])
+        return torch.nn.functional.cross_entropy(self.layer(batch["latent"].flatten(1).float()), batch["label"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 1e-3)

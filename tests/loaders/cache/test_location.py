@@ -15,7 +15,6 @@ from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders.cache import settings
 from latentstore.loaders.cache.folder import CacheFolder
 from latentstore.loaders.cache.settings import chosen_cache
-from latentstore.loaders.remote.client import Client
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range
 from latentstore.stores.verify import verify
@@ -29,20 +28,6 @@ def remote(make_store: Any, layout: str, tmp_path: Path) -> Any:
     folder = f"memory://cache-{tmp_path.name}"
     yield make_store(folder, layout)
     Location(folder).remove()
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Range]:
-    """The ranges that are read of the store itself."""
-    found: list[Range] = []
-    plain = Client.ranges
-
-    def noting(self: Client, ranges: Any) -> Any:
-        found.extend(ranges)
-        return plain(self, ranges)
-
-    monkeypatch.setattr(Client, "ranges", noting)
-    return found
 
 
 def read_all(ds: Any, store: Any) -> None:

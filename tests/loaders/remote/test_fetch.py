@@ -17,7 +17,7 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.remote import ranges
-from latentstore.loaders.remote.client import Client, MissingError
+from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.fetch import Fetcher
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range
@@ -109,20 +109,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     if request.param == "memory":
         return Location(f"memory://fetch {next(_numbers)}")
     return Location(f"s3://bucket/fetch {next(_numbers)}", request.getfixturevalue("s3_server"))
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Range]:
-    """All ranges that are read from now on, after they are merged."""
-    found: list[Range] = []
-    plain = Client.ranges
-
-    def noting(self: Client, ranges: Any) -> Any:
-        found.extend(ranges)
-        return plain(self, ranges)
-
-    monkeypatch.setattr(Client, "ranges", noting)
-    return found
 
 
 # Whole objects, and objects that cut some blobs. Smaller ones are in `test_any_cut_any_order`.

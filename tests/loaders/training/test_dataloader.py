@@ -113,6 +113,11 @@ def test_what_the_loader_settles_is_refused(name: str) -> None:
         as_dataloader(loader(), **{name: 1})
 
 
+def test_what_is_no_loader() -> None:
+    with pytest.raises(ArgumentError, match="loader is a Memory; as_dataloader takes a LatentLoader"):
+        as_dataloader(Memory(8))  # type: ignore[arg-type]
+
+
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata calls it
 def test_states_of_torchdata() -> None:
     """In the middle of an epoch, with as many processes: nothing is lost, nothing comes twice."""

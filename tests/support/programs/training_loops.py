@@ -32,19 +32,7 @@ def passes(kind: str) -> Any:
 
 def run_lightning(folder: Path) -> None:
     import lightning
-
-    class Model(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = torch.nn.Linear(12, 5)
-            self.seen: list[list[str]] = []
-
-        def training_step(self, batch: dict[str, Any], number: int) -> torch.Tensor:
-            self.seen.append(batch["key"])
-            return torch.nn.functional.cross_entropy(self.layer(batch["latent"].flatten(1).float()), batch["label"])
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), 1e-3)
+    from lightning_runs import Model
 
     class Saves(lightning.pytorch.callbacks.Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
