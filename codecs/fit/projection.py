@@ -79,11 +79,17 @@ def _paths(plane: npt.NDArray[np.int32], colours: int) -> tuple[npt.NDArray[np.i
     return vertical, horizontal
 
 
+def plane_norms(colours: int) -> Floats:
+    """L2 norms of the 2-D synthesis functions of all planes, float64 (64 * colours,)."""
+    norms = path_norms()
+    vertical, horizontal = _paths(np.arange(4**LEVELS * colours, dtype=np.int32), colours)
+    return norms[vertical] * norms[horizontal]
+
+
 def entry_scale(basis: Basis, colours: int) -> Floats:
     """What makes entries orthonormal coefficients: norms of their bands, and the root of 1/2 for pairs."""
-    norms = path_norms()
-    vertical, horizontal = _paths(basis.entries[:, 0], colours)
-    return norms[vertical] * norms[horizontal] * np.where(basis.entries[:, 1] >= 0, np.sqrt(0.5), 1.0)
+    norms = plane_norms(colours)[basis.entries[:, 0]]
+    return norms * np.where(basis.entries[:, 1] >= 0, np.sqrt(0.5), 1.0)
 
 
 def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, channels: int, group: int) -> Projection:

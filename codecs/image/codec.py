@@ -192,11 +192,12 @@ class ImageCodec(Codec):
         """
         values = projection.dequantised(latent, self.scale(quality), *self._deltas())
         kept, height, width = values.shape
-        planes = self._matrix[:, :kept] @ values.reshape(kept, height * width)
+        planes = self.matrix[:, :kept] @ values.reshape(kept, height * width)
         return planes.reshape(-1, height, width)
 
     @cached_property
-    def _matrix(self) -> Floats:
+    def matrix(self) -> Floats:
+        """What one unit of each channel adds to each plane: float32 (64 * colours, channels)."""
         return projection.synthesis_matrix(self._synthesis, self.channels)
 
     # images and blobs

@@ -44,6 +44,7 @@ __all__ = [
     "check_classes",
     "plane_index",
     "signed_permutation",
+    "signed_planes",
     "symmetric_basis",
     "transform_image",
     "transform_latent",
@@ -207,15 +208,7 @@ def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.Arr
     moved = signed_permutation(symmetry, given)
     if latent.dtype == np.int8 and latent.size and latent.min() == -128:
         raise ArgumentError("A latent holds -128, which no quantiser here gives and which cannot be negated.")
-    if moved.transpose:
-        latent = np.swapaxes(latent, -1, -2)[..., moved.source, :, :]
-    if moved.flip_v:
-        latent = latent[..., ::-1, :]
-    if moved.flip_h:
-        latent = latent[..., ::-1]
-    result = np.array(latent, order="C")
-    result[..., moved.negative, :, :] *= -1
-    return result
+    return _moved(latent, moved)
 
 
 def signed_permutation(symmetry: str, classes: npt.ArrayLike) -> SignedPermutation:
@@ -243,19 +236,27 @@ def transform_planes(planes: npt.NDArray[Array], symmetry: str) -> npt.NDArray[A
 
     Exact if the sides of the image are multiples of 8. Integers must not hold the least value of their type.
     """
+    return _moved(planes, signed_planes(symmetry, len(planes) // 64))
+
+
+def signed_planes(symmetry: str, colours: int) -> SignedPermutation:
+    """What a symmetry does to the bands of an image of so many colours."""
     transpose, flip_v, flip_h = _steps(symmetry)
-    swapped, odd_vertical, odd_horizontal = _plane_symmetry(len(planes) // 64)
-    negative = np.zeros(len(planes), bool)
-    if transpose:
-        planes = np.swapaxes(planes, -1, -2)[swapped]
-    if flip_v:
-        planes = planes[:, ::-1]
-        negative ^= odd_vertical
-    if flip_h:
-        planes = planes[:, :, ::-1]
-        negative ^= odd_horizontal
+    swapped, odd_vertical, odd_horizontal = _plane_symmetry(colours)
+    negative = (odd_vertical & flip_v) ^ (odd_horizontal & flip_h)
+    return SignedPermutation(transpose, flip_v, flip_h, swapped if transpose else np.arange(len(swapped)), negative)
+
+
+def _moved(planes: npt.NDArray[Array], moved: SignedPermutation) -> npt.NDArray[Array]:
+    """Planes (..., c, h, w) after a symmetry, a new array."""
+    if moved.transpose:
+        planes = np.swapaxes(planes, -1, -2)[..., moved.source, :, :]
+    if moved.flip_v:
+        planes = planes[..., ::-1, :]
+    if moved.flip_h:
+        planes = planes[..., ::-1]
     result = np.array(planes, order="C")
-    result[negative] *= -1
+    result[..., moved.negative, :, :] *= -1
     return result
 
 

@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from latentstore.codecs.artifact.decoder import NetworkShape, read_decoder
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.image.codec import ImageCodec
@@ -80,7 +78,7 @@ class _Run:
         images = read_images(recipe.images, self.codec.mode, least, self.say)
         watched = [Folder(recipe.watch, 1.0)] if recipe.watch else []
         self.watched = read_images(watched, self.codec.mode, 1, self.say)
-        crops = Crops(self.codec, images, self.prefixes, self.qualities)
+        crops = Crops(self.codec, images, self.prefixes, self.qualities, recipe.threads)
         self.crops_said = f"{counted(len(images), 'image')}, {crops.pixels / 1e6:.1f} megapixels"
         self.say(f"{self.crops_said}; {self.shape.operations / 64:,.0f} multiplications a pixel")
         del images
@@ -99,6 +97,7 @@ class _Run:
             try:
                 self._loop(training, shown)
             except KeyboardInterrupt:
+                self._note_gain(training)
                 self._save(training)
                 raise
         return self._finish(training)
@@ -106,23 +105,23 @@ class _Run:
     def _loop(self, training: Training, shown: Progress) -> None:
         recipe, before = self.recipe, self.seconds
         began = logged = saved = time.monotonic()
-        gained: list[float] = []
         while True:
             now = time.monotonic()
             self.seconds = before + now - began
             done = training.step / recipe.steps if recipe.steps else self.seconds / (60 * (recipe.minutes or 1))
-            if gained and (done >= 1 or now - logged >= LOG_SECONDS):
-                self._note(training, train_gain=round(float(np.mean(gained)), 4))
-                gained, logged = [], now
+            if done >= 1 or now - logged >= LOG_SECONDS:
+                self._note_gain(training)
+                logged = now
             if done >= 1:
                 return
             if now - saved >= 60 * recipe.save_minutes:
+                self._note_gain(training)  # which raises if the weights are not worth saving
                 self._watch(training)
                 self._save(training)
                 # neither watching nor writing is training
                 spent = time.monotonic() - now
                 began, logged, saved = began + spent, logged + spent, now + spent
-            gained.append(training.advance(done))
+            training.advance(done)
             shown.advance(1)
 
     def _note(self, training: Training, **figures: Any) -> None:
@@ -130,6 +129,11 @@ class _Run:
         line = {"step": training.step, "minutes": round(self.seconds / 60, 2), **figures}
         self.log.append(line)
         self.say(json.dumps(line))
+
+    def _note_gain(self, training: Training) -> None:
+        gain = training.gain()
+        if gain is not None:
+            self._note(training, train_gain=round(gain, 4))
 
     def _watch(self, training: Training) -> None:
         """Measures the decoder as it is on the watched images."""

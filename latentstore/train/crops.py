@@ -1,10 +1,9 @@
-"""Crops to train on: codes, and what the linear synthesis lacks. No torch here."""
+"""The images that are trained on, encoded, and which crops of them are drawn. No torch here."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from latentstore.codecs.errors import ArgumentError, ImageError
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.image.projection import image_planes
-from latentstore.codecs.image.symmetry import SYMMETRIES, transform_latent, transform_planes
+from latentstore.codecs.image.symmetry import SYMMETRIES
 from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted, printable
@@ -22,29 +21,13 @@ from latentstore.sources.folder import list_folder
 from latentstore.sources.images import read_image
 from latentstore.train.recipe import Folder
 
-__all__ = ["Batch", "Crops", "read_images"]
+__all__ = ["UNIT", "Crops", "read_images"]
 
 # Planes are kept as int16 in this unit of a pixel value: they reach +-1,024.
 UNIT = 16
 
-Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """n crops of side x side positions.
-
-    codes: float32 (n, channels, side, side), zero past the kept channels. lacking: float32 (n, planes, side, side),
-    what must be added to the planes of the linear synthesis, in units of the step. kept: float32 (n,), channels.
-    told: float32 (n,), the logarithm to base 2 of the step over that of the default quality. step: float32 (n,).
-    """
-
-    codes: Floats
-    lacking: Floats
-    kept: Floats
-    told: Floats
-    step: Floats
 
 
 def read_images(folders: Sequence[Folder], mode: str, least: int, say: Callable[[str], None]) -> list[Uint8s]:
@@ -88,61 +71,66 @@ def _reduced(image: Uint8s, share: float) -> Uint8s:
 
 
 class Crops:
-    """The training images, encoded at every quality, from which batches are cut.
+    """The training images, encoded at every quality, from which crops are drawn. No torch here.
 
     shares: how often each number of channels, and each quality, is drawn.
+    codes: int8 (qualities, positions, channels). planes: int16 (positions, planes), in 1 / UNIT of a pixel value.
+    The positions of all images follow each other, row by row.
     """
 
     def __init__(
-        self, codec: ImageCodec, images: Sequence[Uint8s], prefixes: Mapping[int, float], qualities: Mapping[int, float]
+        self,
+        codec: ImageCodec,
+        images: Sequence[Uint8s],
+        prefixes: Mapping[int, float],
+        qualities: Mapping[int, float],
+        threads: int = 1,
     ) -> None:
         self.codec = codec
-        self.prefixes, self.prefix_shares = _shares(prefixes)
-        self.qualities, self.quality_shares = _shares(qualities)
-        self.steps = [codec.step(int(q)) for q in self.qualities]
-        self._images: list[tuple[list[npt.NDArray[np.int8]], npt.NDArray[np.int16]]] = []
-        for image in images:
-            height, width = (side // REDUCTION * REDUCTION for side in image.shape[:2])
-            whole = np.ascontiguousarray(image[:height, :width])
-            latents = [codec.encode(whole[None], int(q))[0] for q in self.qualities]
-            planes = np.rint(image_planes(whole) * UNIT).clip(-(1 << 15) + 1, (1 << 15) - 1).astype(np.int16)
-            self._images.append((latents, planes))
-        area = np.array([planes[0].size for _, planes in self._images], float)
-        self._shares = area / area.sum()
-        self.pixels = int(area.sum()) * REDUCTION * REDUCTION
+        self.prefixes, self._prefix_shares = _shares(prefixes)
+        self.qualities, self._quality_shares = _shares(qualities)
+        self._sides = np.array([[side // REDUCTION for side in image.shape[:2]] for image in images])
+        area = self._sides.prod(1)
+        self._starts = np.concatenate([[0], np.cumsum(area)])
+        self._image_shares = area / area.sum()
+        total = int(area.sum())
+        self.pixels = total * REDUCTION * REDUCTION
+        self.codes = np.empty((len(self.qualities), total, codec.channels), np.int8)
+        self.planes = np.empty((total, 64 * codec.in_channels), np.int16)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(self._encode, range(len(images)), images))
 
-    def batch(self, rng: np.random.Generator, count: int, side: int) -> Batch:
-        """A batch of `count` crops; `rng` draws image, place, symmetry, quality and number of channels of each."""
-        planes = self._images[0][1].shape[0]
-        made = Batch(
-            np.zeros((count, self.codec.channels, side, side), np.float32),
-            np.empty((count, planes, side, side), np.float32),
-            rng.choice(self.prefixes, count, p=self.prefix_shares).astype(np.float32),
-            np.empty(count, np.float32),
-            np.empty(count, np.float32),
+    def _encode(self, number: int, image: Uint8s) -> None:
+        height, width = self._sides[number] * REDUCTION
+        whole = np.ascontiguousarray(image[:height, :width])
+        here = slice(self._starts[number], self._starts[number + 1])
+        for codes, quality in zip(self.codes, self.qualities, strict=True):
+            codes[here] = _rows(self.codec.encode(whole[None], int(quality))[0])
+        self.planes[here] = np.rint(_rows(image_planes(whole)) * UNIT).clip(-(1 << 15) + 1, (1 << 15) - 1)
+
+    def draw(self, rng: np.random.Generator, count: int, side: int) -> Integers:
+        """`count` crops of side x side positions, int64 (count, 5): where the crop starts among the positions, how far
+        apart its rows are, which symmetry it is seen in, which quality, and how many channels are kept."""
+        image = rng.choice(len(self._sides), count, p=self._image_shares)
+        y, x = (rng.random((2, count)) * (self._sides[image] - side + 1).T).astype(np.int64)
+        width = self._sides[image, 1]
+        return np.stack(
+            [
+                self._starts[image] + y * width + x,
+                width,
+                rng.integers(len(SYMMETRIES), size=count),
+                rng.choice(len(self.qualities), count, p=self._quality_shares),
+                rng.choice(self.prefixes, count, p=self._prefix_shares),
+            ],
+            1,
         )
-        drawn = rng.choice(len(self.qualities), count, p=self.quality_shares)
-        for i, chosen in enumerate(rng.choice(len(self._images), count, p=self._shares)):
-            latents, whole = self._images[chosen]
-            y, x = (int(rng.integers(length - side + 1)) for length in whole.shape[1:])
-            symmetry, kept = SYMMETRIES[rng.integers(8)], int(made.kept[i])
-            latent = latents[drawn[i]][:, y : y + side, x : x + side]
-            latent = transform_latent(latent, symmetry, self.codec.classes)[:kept]
-            target = transform_planes(whole[:, y : y + side, x : x + side], symmetry).astype(np.float32) / UNIT
-            step = self.steps[drawn[i]]
-            made.codes[i, :kept] = latent
-            made.lacking[i] = (target - self.codec.planes(latent, int(self.qualities[drawn[i]]))) / np.float32(step)
-            made.told[i], made.step[i] = math.log2(step / self.codec.step()), step
-        return made
-
-    def deviations(self, rng: np.random.Generator, side: int) -> tuple[Floats, Floats]:
-        """Standard deviations of the codes, (channels,), at least a half; of what is lacking, (planes,)."""
-        batch = self.batch(rng, 256, side)
-        square = np.square(batch.lacking).mean((0, 2, 3))
-        codes = np.concatenate([latents[0].reshape(self.codec.channels, -1)[:, ::7] for latents, _ in self._images], 1)
-        return np.maximum(codes.std(1), 0.5).astype(np.float32), np.maximum(np.sqrt(square), 1e-6).astype(np.float32)
 
 
-def _shares(shares: Mapping[int, float]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+def _rows(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(n, h, w) as (h * w, n)."""
+    return planes.reshape(len(planes), -1).T
+
+
+def _shares(shares: Mapping[int, float]) -> tuple[Integers, npt.NDArray[np.float64]]:
     numbers, weights = np.array(list(shares), np.int64), np.array(list(shares.values()))
     return numbers, weights / weights.sum()

@@ -26,9 +26,9 @@ POLYNOMIALS = (
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of two axes or more. rate: how far each update goes, in singular values."""
+    """For weights of two axes or more. rate: how far each update goes, in singular values; a tensor of one number."""
 
-    def __init__(self, weights: Iterable[torch.nn.Parameter], rate: float) -> None:
+    def __init__(self, weights: Iterable[torch.nn.Parameter], rate: torch.Tensor) -> None:
         super().__init__(weights, {"lr": rate})
 
     @torch.no_grad()
@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
                 updates = orthogonal(torch.stack([ahead for _, ahead in pairs]))
                 for (weight, _), update in zip(pairs, updates, strict=True):
                     weight.mul_(1 - group["lr"] * DECAY)
-                    weight.add_(update.reshape(weight.shape), alpha=-group["lr"])
+                    weight.sub_(update.reshape(weight.shape) * group["lr"])
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

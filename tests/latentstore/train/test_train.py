@@ -19,6 +19,7 @@ from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreErro
 from latentstore.codecs.neural.decoder import load_decoder
 from latentstore.train import api, checkpoint
 from latentstore.train.api import train
+from latentstore.train.batches import Batches
 from latentstore.train.checkpoint import read_checkpoint
 from latentstore.train.training import Training
 
@@ -76,10 +77,10 @@ def test_a_resumed_training_gives_the_same_bytes(folder: Path, monkeypatch: pyte
         path.unlink()
     advance = Training.advance
 
-    def stopped(self: Training, done: float) -> float:
+    def stopped(self: Training, done: float) -> None:
         if self.step == 3:
             raise KeyboardInterrupt
-        return advance(self, done)
+        advance(self, done)
 
     monkeypatch.setattr(Training, "advance", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -107,19 +108,17 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "recipe.toml").write_text(TINY + "steps = 8\nsave_minutes = 1e-9\n")
-    from latentstore.train.crops import Crops
+    batch, calls = Batches.batch, []
 
-    batch, calls = Crops.batch, []
-
-    def spoiled(self: Crops, *arguments: Any) -> Any:
+    def spoiled(self: Batches, *arguments: Any) -> Any:
         made = batch(self, *arguments)
         calls.append(None)
-        if len(calls) == 5:  # one is for the deviations
+        if len(calls) == 12:  # eight are for the deviations
             made.lacking[0, 0, 0, 0] = np.nan
         return made
 
-    monkeypatch.setattr(Crops, "batch", spoiled)
-    with pytest.raises(LatentstoreError, match=r"not finite at step 4: a lower rate than 0.008"):
+    monkeypatch.setattr(Batches, "batch", spoiled)
+    with pytest.raises(LatentstoreError, match=r"not finite at step 4 or shortly before: a lower rate than 0.008"):
         train(folder / "recipe.toml")
     state = read_checkpoint(folder / "work" / "checkpoint.pt", shape(), api.load_codec("rgb-f8c48").sha256)
     assert state is not None and state["step"] == 3
