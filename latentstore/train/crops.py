@@ -15,7 +15,6 @@ from latentstore.codecs.errors import ArgumentError, ImageError
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.image.projection import image_planes
 from latentstore.codecs.image.symmetry import SYMMETRIES, transform_latent, transform_planes
-from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted, printable
 from latentstore.sources.folder import list_folder
@@ -24,8 +23,8 @@ from latentstore.train.recipe import Folder
 
 __all__ = ["Batch", "Crops", "read_images"]
 
-# Planes are kept as int16 in this unit of a pixel value: they reach +-1,024.
-UNIT = 16
+# Planes reach about +-128 * 2**levels pixel values. They are kept as int16, in a unit that makes this:
+REACH = 1 << 14
 
 Floats = npt.NDArray[np.float32]
 Uint8s = npt.NDArray[np.uint8]
@@ -100,16 +99,17 @@ class Crops:
         self.prefixes, self.prefix_shares = _shares(prefixes)
         self.qualities, self.quality_shares = _shares(qualities)
         self.steps = [codec.step(int(q)) for q in self.qualities]
+        self._unit = REACH // (128 << codec.levels)
         self._images: list[tuple[list[npt.NDArray[np.int8]], npt.NDArray[np.int16]]] = []
         for image in images:
-            height, width = (side // REDUCTION * REDUCTION for side in image.shape[:2])
+            height, width = (side // codec.reduction * codec.reduction for side in image.shape[:2])
             whole = np.ascontiguousarray(image[:height, :width])
             latents = [codec.encode(whole[None], int(q))[0] for q in self.qualities]
-            planes = np.rint(image_planes(whole) * UNIT).clip(-(1 << 15) + 1, (1 << 15) - 1).astype(np.int16)
+            planes = np.rint(image_planes(whole, codec.levels) * self._unit).clip(-(1 << 15) + 1, (1 << 15) - 1).astype(np.int16)
             self._images.append((latents, planes))
         area = np.array([planes[0].size for _, planes in self._images], float)
         self._shares = area / area.sum()
-        self.pixels = int(area.sum()) * REDUCTION * REDUCTION
+        self.pixels = int(area.sum()) * codec.reduction**2
 
     def batch(self, rng: np.random.Generator, count: int, side: int) -> Batch:
         """A batch of `count` crops; `rng` draws image, place, symmetry, quality and number of channels of each."""
@@ -128,7 +128,8 @@ class Crops:
             symmetry, kept = SYMMETRIES[rng.integers(8)], int(made.kept[i])
             latent = latents[drawn[i]][:, y : y + side, x : x + side]
             latent = transform_latent(latent, symmetry, self.codec.classes)[:kept]
-            target = transform_planes(whole[:, y : y + side, x : x + side], symmetry).astype(np.float32) / UNIT
+            cut = whole[:, y : y + side, x : x + side]
+            target = transform_planes(cut, symmetry, self.codec.levels).astype(np.float32) / self._unit
             step = self.steps[drawn[i]]
             made.codes[i, :kept] = latent
             made.lacking[i] = (target - self.codec.planes(latent, int(self.qualities[drawn[i]]))) / np.float32(step)
