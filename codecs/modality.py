@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError, AudioError, CorruptError, ImageError, SignalError
 
-__all__ = ["AUDIO", "IMAGE", "MAX_AREA", "MODALITIES", "REDUCTION", "Modality", "Nouns", "modality_of"]
+__all__ = ["AUDIO", "IMAGE", "MAX_AREA", "MODALITIES", "Modality", "Nouns", "modality_of"]
 
-REDUCTION = 8
-"""Pixels of an image's side per latent position."""
+LEAST_REDUCTION = 8
+"""Pixels of an image's side per latent position, of the codec that has the most positions."""
 MAX_PIXELS = 1 << 28
 """No image, its sides rounded up to multiples of 8, has more pixels: a bound on the memory that a forged header can
 ask for. Neither side of its latent is beyond MAX_SIDE: narrow planes cost more memory than their area."""
-MAX_AREA = MAX_PIXELS // REDUCTION**2
+MAX_AREA = MAX_PIXELS // LEAST_REDUCTION**2
 """Positions of a latent plane at most; instants of audio at most."""
 MAX_SIDE = 1 << 16
 MAX_SAMPLES = (1 << 35) - 1
@@ -153,10 +153,10 @@ class _Image(Modality):
     axes = 2
 
     def check(self, width: int, height: int, rate: int = 0) -> None:
-        if not self.fits(-(-height // REDUCTION), -(-width // REDUCTION)):
+        if not self.fits(-(-height // LEAST_REDUCTION), -(-width // LEAST_REDUCTION)):
             raise ArgumentError(
                 f"An image of {width} x {height} pixels cannot be coded: it has 1 to {MAX_PIXELS} pixels, and at most "
-                f"{MAX_SIDE * REDUCTION} on a side; cut it into tiles."
+                f"{MAX_SIDE * LEAST_REDUCTION} on a side; cut it into tiles."
             )
 
     def fits(self, height: int, width: int) -> bool:
@@ -173,7 +173,7 @@ class _Image(Modality):
         return width, height
 
     def from_header(self, first: int, second: int) -> tuple[int, int, int]:
-        if not self.fits(-(-second // REDUCTION), -(-first // REDUCTION)):
+        if not self.fits(-(-second // LEAST_REDUCTION), -(-first // LEAST_REDUCTION)):
             raise CorruptError(f"The sample blob claims an image of {first} x {second} pixels.")
         return first, second, 0
 

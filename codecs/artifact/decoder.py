@@ -24,12 +24,12 @@ __all__ = ["DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
 DECODER_VERSION = 1
 METADATA_KEY = "latentstore_decoder"
 # Bounds of what a file may ask for, far above what is trained.
-MOST = {"channels": 1024, "planes": 192, "width": 512, "blocks": 32, "head": 512}
+MOST = {"channels": 1024, "planes": 768, "width": 512, "blocks": 32, "head": 512}
 
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """channels: of the latent. planes: 64 for every colour. width, blocks, head: see `codecs.neural.network`."""
+    """channels: of the latent. planes: 4**levels for every colour. width, blocks, head: see `neural.network`."""
 
     channels: int
     planes: int
@@ -50,7 +50,7 @@ class NetworkShape:
 
     @property
     def operations(self) -> int:
-        """Multiplications with addition for one position of the latent, 8 x 8 pixels."""
+        """Multiplications with addition for one position of the latent."""
         return sum(int(np.prod(shape)) for name, shape in self.tensors().items() if name.endswith(".weight"))
 
 

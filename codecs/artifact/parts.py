@@ -15,7 +15,7 @@ import numpy.typing as npt
 from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.modality import AUDIO, IMAGE, MAX_RATE_HZ
 
-__all__ = ["BUCKETS", "FRACTIONS", "NEAR", "PARTS", "SYMBOLS", "TAPS", "Parts", "Shapes"]
+__all__ = ["BUCKETS", "FRACTIONS", "NEAR", "PARTS", "SYMBOLS", "TAPS", "Parts", "Shapes", "image_levels"]
 
 FRACTIONS, BUCKETS, SYMBOLS = 4, 64, 64
 TAPS = 14
@@ -40,7 +40,14 @@ class Parts:
     values: Callable[[Facts, Tensors], str | None]
 
 
-def _no_more_facts(facts: Facts) -> str | None:
+def image_levels(facts: Facts) -> int:
+    """Levels of the transform of an image codec: 3 where its artifact does not say it."""
+    return int(facts.get("levels", 3))
+
+
+def _image_facts(facts: Facts) -> str | None:
+    if not whole(facts.get("levels", 3), 3, 4):
+        return f"levels is {short(facts['levels'])}, not 3 or 4"
     return None
 
 
@@ -95,6 +102,6 @@ def _audio_values(facts: Facts, tensors: Tensors) -> str | None:
 
 
 PARTS = {
-    IMAGE.name: Parts(_no_more_facts, _image_shapes, _image_values),
+    IMAGE.name: Parts(_image_facts, _image_shapes, _image_values),
     AUDIO.name: Parts(_audio_facts, _audio_shapes, _audio_values),
 }

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.image.symmetry import Basis, SymmetryClass, symmetric_basis
-from latentstore.codecs.image.wavelet import LEVELS, analysis_1d, synthesis_1d
+from latentstore.codecs.image.wavelet import analysis_1d, synthesis_1d
 
 Floats = npt.NDArray[np.float64]
 ALONE = (SymmetryClass.EE_SYM, SymmetryClass.EE_ANTI, SymmetryClass.OO_SYM, SymmetryClass.OO_ANTI)
@@ -35,15 +35,14 @@ class Projection:
 class Covariances:
     """Second moments of the classes' entries, gathered image by image."""
 
-    def __init__(self, colours: int) -> None:
-        self.basis: Basis = symmetric_basis(colours)
-        self.colours = colours
-        self._scale = entry_scale(self.basis, colours)
+    def __init__(self, colours: int, levels: int) -> None:
+        self.basis: Basis = symmetric_basis(colours, levels)
+        self._scale = entry_scale(self.basis)
         self._sums = [np.zeros((count, count)) for _, count in self.basis.runs]
         self._count = 0
 
     def add(self, planes: npt.NDArray[np.float32]) -> None:
-        """planes: float32 (64 * colours, h, w), of `projection.image_planes`."""
+        """planes: float32 (planes, h, w), of `projection.image_planes`."""
         flat = planes.reshape(len(planes), -1)
         self._count += flat.shape[1]
         for (start, count), total in zip(self.basis.runs, self._sums, strict=True):
@@ -59,42 +58,50 @@ class Covariances:
         return [*sums[: SymmetryClass.EO], mixed, mixed]
 
 
-def path_norms() -> Floats:
+def path_norms(levels: int) -> Floats:
     """L2 norms of the 1-D synthesis functions, by path (first split the highest bit)."""
     norms = []
-    for path in range(2**LEVELS):
-        bands = np.zeros((2**LEVELS, 16), np.float32)
+    for path in range(2**levels):
+        bands = np.zeros((2**levels, 16), np.float32)
         bands[path, 8] = 1
-        norms.append(float(np.linalg.norm(synthesis_1d(bands, 16 * 2**LEVELS))))
+        norms.append(float(np.linalg.norm(synthesis_1d(bands, 16 * 2**levels))))
     return np.array(norms)
 
 
-def _paths(plane: npt.NDArray[np.int32], colours: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _paths(plane: npt.NDArray[np.int32], basis: Basis) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Vertical and horizontal path of planes."""
-    band = plane // colours
+    band = plane // basis.colours
     vertical, horizontal = np.zeros(len(band), np.int64), np.zeros(len(band), np.int64)
-    for level in range(LEVELS):
-        quad = band >> (2 * (LEVELS - 1 - level)) & 3
+    for level in range(basis.levels):
+        quad = band >> (2 * (basis.levels - 1 - level)) & 3
         vertical, horizontal = vertical * 2 + (quad >> 1), horizontal * 2 + (quad & 1)
     return vertical, horizontal
 
 
-def plane_norms(colours: int) -> Floats:
-    """L2 norms of the 2-D synthesis functions of all planes, float64 (64 * colours,)."""
-    norms = path_norms()
-    vertical, horizontal = _paths(np.arange(4**LEVELS * colours, dtype=np.int32), colours)
+def plane_norms(colours: int, levels: int) -> Floats:
+    """L2 norms of the 2-D synthesis functions of all planes, float64 (4**levels * colours,)."""
+    return _norms(np.arange(4**levels * colours, dtype=np.int32), symmetric_basis(colours, levels))
+
+
+def entry_scale(basis: Basis) -> Floats:
+    """What makes entries orthonormal coefficients: norms of their bands, and the root of 1/2 for pairs."""
+    return _norms(basis.entries[:, 0], basis) * np.where(basis.entries[:, 1] >= 0, np.sqrt(0.5), 1.0)
+
+
+def _norms(planes: npt.NDArray[np.int32], basis: Basis) -> Floats:
+    norms = path_norms(basis.levels)
+    vertical, horizontal = _paths(planes, basis)
     return norms[vertical] * norms[horizontal]
 
 
-def entry_scale(basis: Basis, colours: int) -> Floats:
-    """What makes entries orthonormal coefficients: norms of their bands, and the root of 1/2 for pairs."""
-    norms = plane_norms(colours)[basis.entries[:, 0]]
-    return norms * np.where(basis.entries[:, 1] >= 0, np.sqrt(0.5), 1.0)
+def fit_projection(
+    planes: Iterable[npt.NDArray[np.float32]], colours: int, levels: int, channels: int, group: int
+) -> Projection:
+    """The `channels` strongest directions of the images' bands, in order; pairs never straddle a group's end.
 
-
-def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, channels: int, group: int) -> Projection:
-    """The `channels` strongest directions of the images' bands, in order; pairs never straddle a group's end."""
-    gathered = Covariances(colours)
+    planes: of images of so many colours, split so many times; see `projection.image_planes`.
+    """
+    gathered = Covariances(colours, levels)
     for image in planes:
         gathered.add(image)
     covariances = gathered.averaged()
@@ -124,23 +131,23 @@ def fit_projection(planes: Iterable[npt.NDArray[np.float32]], colours: int, chan
     # a pair's scale holds the root of 1/2 once for the sum; the way back divides by the norm and takes it again
     columns = [vector / scale[kind] * halves[kind] for _, kind, vector in chosen]
     classes = np.array([kind for _, kind, _ in chosen], np.int8)
-    bound = _bounds(gathered.basis, colours, classes, rows)
+    bound = _bounds(gathered.basis, classes, rows)
     return Projection(classes, rows, columns, bound, np.sqrt(np.array([max(v, 0.0) for v, _, _ in chosen])))
 
 
-def _bounds(basis: Basis, colours: int, classes: npt.NDArray[np.int8], rows: list[Floats]) -> Floats:
+def _bounds(basis: Basis, classes: npt.NDArray[np.int8], rows: list[Floats]) -> Floats:
     """Largest magnitude of each channel over images in [-128, 127]: 128 times its weights' L1 norm over pixels."""
-    size = 16 * 2**LEVELS
-    responses = analysis_1d(np.eye(size, dtype=np.float32), LEVELS)  # pixel, path, position
+    size = 16 * 2**basis.levels
+    responses = analysis_1d(np.eye(size, dtype=np.float32), basis.levels)  # pixel, path, position
     taps = responses[:, :, 8].T.astype(np.float64)
     bounds = []
     for kind, row in zip(classes, rows, strict=True):
         start, count = basis.runs[kind]
-        total = np.zeros((colours, size, size))
+        total = np.zeros((basis.colours, size, size))
         for (a, b, sign), weight in zip(basis.entries[start : start + count], row, strict=True):
             for plane, w in ((a, weight), (b, weight * sign)):
                 if plane >= 0:
-                    (v,), (h,) = _paths(np.array([plane], np.int32), colours)
-                    total[plane % colours] += w * np.outer(taps[v], taps[h])
+                    (v,), (h,) = _paths(np.array([plane], np.int32), basis)
+                    total[plane % basis.colours] += w * np.outer(taps[v], taps[h])
         bounds.append(128 * np.abs(total).sum())
     return np.array(bounds)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.arguments import whole_number
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.modality import IMAGE, REDUCTION
+from latentstore.codecs.modality import IMAGE
 
 __all__ = ["COLOURS", "require_image", "require_size"]
 
@@ -31,17 +31,17 @@ def require_image(image: npt.ArrayLike, mode: str, codec: str) -> npt.NDArray[np
     return image
 
 
-def require_size(size: tuple[int, int] | None, latent: tuple[int, int]) -> tuple[int, int]:
+def require_size(size: tuple[int, int] | None, latent: tuple[int, int], reduction: int) -> tuple[int, int]:
     """Height and width of the image whose latent has planes of this height and width."""
     height, width = latent
     if size is None:
-        return height * REDUCTION, width * REDUCTION
+        return height * reduction, width * reduction
     sides = [whole_number(side) for side in size] if isinstance(size, tuple | list) else []
     # checked before an image of that size is allocated
-    if [side and -(-side // REDUCTION) for side in sides] != [height, width]:
+    if [side and -(-side // reduction) for side in sides] != [height, width]:
         raise ArgumentError(
             f"size is {size!r}; a latent of {height} x {width} is of an image (height, width) from "
-            f"({height * REDUCTION - REDUCTION + 1}, {width * REDUCTION - REDUCTION + 1}) "
-            f"to ({height * REDUCTION}, {width * REDUCTION})."
+            f"({height * reduction - reduction + 1}, {width * reduction - reduction + 1}) "
+            f"to ({height * reduction}, {width * reduction})."
         )
     return operator.index(size[0]), operator.index(size[1])

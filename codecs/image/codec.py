@@ -18,6 +18,7 @@ from latentstore.codecs.arguments import (
     require_quality,
 )
 from latentstore.codecs.artifact.file import Artifact
+from latentstore.codecs.artifact.parts import image_levels
 from latentstore.codecs.bitstream.group import group_info
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.codec import Codec, Compressed
@@ -34,7 +35,6 @@ from latentstore.codecs.image.symmetry import (
     symmetric_basis,
     transform_latent,
 )
-from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.modality import IMAGE
 from latentstore.codecs.neural.decoder import LINEAR, Decoder
 
@@ -44,12 +44,15 @@ Floats = npt.NDArray[np.float32]
 
 
 class ImageCodec(Codec):
-    """A codec of 8-bit images. Its mode is "RGB" or "L" (gray)."""
+    """A codec of 8-bit images. Its mode is "RGB" or "L" (gray).
 
-    reduction = REDUCTION
+    levels: of its packet transform; `reduction` is 2**levels.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
+        self.levels = image_levels(artifact.facts)
+        self.reduction = 1 << self.levels
         self.entropy = EntropyCoder(artifact)
         self.classes = artifact.tensors["classes"]
         self._analysis, self._synthesis = self._projection()
@@ -59,7 +62,7 @@ class ImageCodec(Codec):
         return COLOURS[self.mode]
 
     def _projection(self) -> tuple[projection.AnalysisTables, projection.SynthesisTables]:
-        basis = symmetric_basis(self.in_channels)
+        basis = symmetric_basis(self.in_channels, self.levels)
         try:
             check_classes(self.classes)
             ends = np.cumsum([basis.runs[kind][1] for kind in self.classes])
@@ -89,10 +92,10 @@ class ImageCodec(Codec):
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(channels, h, w): the shape of the latent of an image of this size in pixels."""
-        return self.channels, projection.latent_side(height), projection.latent_side(width)
+        return self.channels, *(projection.latent_side(side, self.levels) for side in (height, width))
 
     def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
-        """Encodes images uint8 (N, H, W, C) to latents int8 (N, channels, ceil(H / 8), ceil(W / 8)).
+        """Encodes images uint8 (N, H, W, C) to latents int8 (N, channels, h, w), see `latent_shape`.
 
         quality: 1 to 100; None is the codec's default.
         effort: "default" optimises rate and distortion against the tables of the entropy coder. "fast" rounds
@@ -129,7 +132,7 @@ class ImageCodec(Codec):
 
         channels: how many of the first channels are used; None is all that are given.
         quality: the one at which the latents were encoded.
-        size: (H, W) of the images. It is needed where their sides are not multiples of 8.
+        size: (H, W) of the images. It is needed where their sides are not multiples of `reduction`.
         decoder: "linear", the name of a trained decoder ("small" or "large"), or what `load_decoder` gives. A trained
             one is slower, and its last bits depend on the machine. The latents are the same for all.
         """
@@ -138,7 +141,7 @@ class ImageCodec(Codec):
             raise ArgumentError(
                 f"latents are {codes.dtype} {codes.shape}; int8 (N, 1 to {self.channels}, h, w) is expected."
             )
-        height, width = require_size(size, (codes.shape[2], codes.shape[3]))
+        height, width = require_size(size, (codes.shape[2], codes.shape[3]), self.reduction)
         kept = require_prefix(channels, codes.shape[1])
         q, chosen = require_quality(quality, self.default_quality), self.decoder(decoder)
         out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
@@ -166,7 +169,7 @@ class ImageCodec(Codec):
 
         latent: int8 (..., c, h, w), or only its first channels.
         symmetry: one of `symmetry.SYMMETRIES`, which have the names of NumPy's functions.
-        The result is exact where both sides of the image are multiples of 8; see `symmetry.transform_latent`.
+        The result is exact where both sides of the image are multiples of `reduction`; see `symmetry.transform_latent`.
         """
         codes = np.asarray(latent)
         if codes.ndim < 3 or codes.dtype != np.int8 or not 1 <= codes.shape[-3] <= self.channels:
@@ -186,9 +189,9 @@ class ImageCodec(Codec):
         return signed_permutation(name, kept)
 
     def planes(self, latent: Int8s, quality: int | None = None) -> Floats:
-        """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (64 * colours, h, w).
+        """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (planes, h, w).
 
-        latent: all channels, or the first c. Plane = band * colours + colour, as in `projection.image_planes`.
+        latent: all channels, or the first c. There are 4**levels * colours planes, as in `projection.image_planes`.
         """
         values = projection.dequantised(latent, self.scale(quality), *self._deltas())
         kept, height, width = values.shape
@@ -228,7 +231,8 @@ class ImageCodec(Codec):
             models that code them in fewest bits are searched for.
         """
         codes = self._require_latent(latent)
-        IMAGE.check(codes.shape[2] * REDUCTION, codes.shape[1] * REDUCTION)
+        # the smallest image with such a latent
+        IMAGE.check(*((side - 1) * self.reduction + 1 for side in codes.shape[:0:-1]))
         n = self.group_channels
         q = None if quality is None else require_quality(quality, self.default_quality)
         band = None if q is None else self._band(q)
@@ -303,9 +307,9 @@ class ImageCodec(Codec):
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
             return self._to_image(latent, quality, size)
-        planes = refinement(decoder, latent, self.step(quality), self.classes)
+        planes = refinement(decoder, latent, self.step(quality), self.classes, self.levels)
         planes += self.planes(latent, quality)
-        return projection.planes_to_image(planes, size)
+        return projection.planes_to_image(planes, size, self.levels)
 
     def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:
         return projection.latent_to_image(latent, self._synthesis, self.scale(quality), *self._deltas(), size, out)

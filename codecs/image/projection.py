@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.symmetry import Basis, check_classes
-from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.codecs.native import backend
 
 __all__ = [
@@ -41,11 +40,12 @@ Rows = Sequence[npt.ArrayLike]
 class AnalysisTables:
     """Channels as weighted sums of basis entries.
 
-    basis: int32 (entries, 3), as in symmetry.Basis.entries.
+    levels: of the packet transform. basis: int32 (entries, 3), as in symmetry.Basis.entries.
     runs: int32 (channels, 2): start and count of the entries that a channel sums.
     weights: float32, the channels' weights one after another.
     """
 
+    levels: int
     basis: Integers
     runs: Integers
     weights: Floats
@@ -55,11 +55,13 @@ class AnalysisTables:
 class SynthesisTables:
     """Basis entries as weighted sums of channels, and planes from them.
 
+    levels: of the packet transform.
     starts: int32 (entries + 1,): entry j sums channel_list[starts[j]:starts[j + 1]], ascending.
     channel_list: int32; weights: float32, as long.
     assembly: int32 (planes, 3), as in symmetry.Basis.assembly.
     """
 
+    levels: int
     starts: Integers
     channel_list: Integers
     weights: Floats
@@ -73,7 +75,7 @@ def analysis_tables(basis: Basis, classes: npt.ArrayLike, rows: Rows) -> Analysi
     """
     given = _check_rows(basis, classes, rows)
     runs = np.array([basis.runs[kind] for kind in given], np.int32).reshape(-1, 2)
-    return AnalysisTables(basis.entries, runs, _joined(rows))
+    return AnalysisTables(basis.levels, basis.entries, runs, _joined(rows))
 
 
 def synthesis_tables(basis: Basis, classes: npt.ArrayLike, columns: Rows) -> SynthesisTables:
@@ -92,6 +94,7 @@ def synthesis_tables(basis: Basis, classes: npt.ArrayLike, columns: Rows) -> Syn
             weights.append([vectors[k][entry] for k in channels[kind]])
             starts.append(starts[-1] + len(channels[kind]))
     return SynthesisTables(
+        basis.levels,
         np.array(starts, np.int32),
         np.concatenate(listed).astype(np.int32),
         _joined(weights),
@@ -116,16 +119,17 @@ def _joined(rows: Rows) -> Floats:
     return np.concatenate([np.zeros(0, np.float32), *(np.asarray(row, np.float32) for row in rows)])
 
 
-def latent_side(pixels: int) -> int:
+def latent_side(pixels: int, levels: int) -> int:
     """Latent positions along a side of so many pixels."""
-    return -(-pixels // REDUCTION)
+    return -(-pixels >> levels)
 
 
-def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """All bands of an image: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour."""
+def image_planes(pixels: npt.NDArray[np.uint8], levels: int) -> Floats:
+    """All bands of an image: uint8 (H, W, C) to float32 (4**levels * C, h, w), plane = band * C + colour."""
     _check_image(pixels)
-    out = np.empty((64 * pixels.shape[2], latent_side(pixels.shape[0]), latent_side(pixels.shape[1])), np.float32)
-    backend().image_analysis(np.ascontiguousarray(pixels), out)
+    height, width, colours = pixels.shape
+    out = np.empty((4**levels * colours, latent_side(height, levels), latent_side(width, levels)), np.float32)
+    backend().image_analysis(levels, np.ascontiguousarray(pixels), out)
     return out
 
 
@@ -133,7 +137,8 @@ def image_to_coefs(pixels: npt.NDArray[np.uint8], tables: AnalysisTables, inv_st
     """Channels in units of their steps: uint8 (H, W, C) to float32 (K, h, w). inv_step: float32 (K,)."""
     _check_image(pixels)
     out = np.empty(_latent_shape(pixels, tables), np.float32)
-    backend().image_to_coefs(np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out)
+    arrays = np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, out
+    backend().image_to_coefs(tables.levels, *arrays)
     return out
 
 
@@ -147,10 +152,8 @@ def image_to_latent(
     """
     _check_image(pixels)
     out = np.empty(_latent_shape(pixels, tables), np.int8)
-    outside = backend().image_to_latent(
-        np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, rounding, out
-    )
-    return out, outside
+    arrays = np.ascontiguousarray(pixels), tables.basis, tables.runs, tables.weights, inv_step, rounding, out
+    return out, backend().image_to_latent(tables.levels, *arrays)
 
 
 def latent_to_image(
@@ -168,13 +171,13 @@ def latent_to_image(
     all three are float32 (K,). size: (H, W). out: where to put it, C-contiguous; it is returned.
     """
     height, width = size
-    if height < 1 or width < 1 or latent.shape[1:] != (latent_side(height), latent_side(width)):
+    if height < 1 or width < 1 or latent.shape[1:] != _latent_sides(size, tables.levels):
         raise ArgumentError(f"An image of {height} by {width} pixels has no latent of shape {latent.shape}.")
-    colours = len(tables.assembly) // 64
+    colours = len(tables.assembly) // 4**tables.levels
     arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
     if out is None:
         out = np.empty((height, width, colours), np.uint8)
-    backend().latent_to_image(np.ascontiguousarray(latent), *arrays, out)
+    backend().latent_to_image(tables.levels, np.ascontiguousarray(latent), *arrays, out)
     return out
 
 
@@ -195,14 +198,14 @@ def dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delt
     return np.copysign(size, latent) * step[:given, None, None] * (latent != 0)
 
 
-def planes_to_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The inverse of `image_planes`, to the nearest pixel value: float32 (64 * C, h, w) to uint8 (H, W, C)."""
+def planes_to_image(planes: Floats, size: tuple[int, int], levels: int) -> npt.NDArray[np.uint8]:
+    """The inverse of `image_planes`, to the nearest pixel value: float32 (4**levels * C, h, w) to uint8 (H, W, C)."""
     height, width = size
-    colours, rest = divmod(len(planes), 64)
-    if height < 1 or width < 1 or rest or planes.shape[1:] != (latent_side(height), latent_side(width)):
+    colours, rest = divmod(len(planes), 4**levels)
+    if height < 1 or width < 1 or rest or planes.shape[1:] != _latent_sides(size, levels):
         raise ArgumentError(f"An image of {height} by {width} pixels has no planes of shape {planes.shape}.")
     out = np.empty((height, width, colours), np.uint8)
-    backend().image_synthesis(np.ascontiguousarray(planes), out)
+    backend().image_synthesis(levels, np.ascontiguousarray(planes), out)
     return out
 
 
@@ -212,4 +215,8 @@ def _check_image(pixels: npt.NDArray[np.uint8]) -> None:
 
 
 def _latent_shape(pixels: npt.NDArray[np.uint8], tables: AnalysisTables) -> tuple[int, int, int]:
-    return len(tables.runs), latent_side(pixels.shape[0]), latent_side(pixels.shape[1])
+    return len(tables.runs), *_latent_sides((pixels.shape[0], pixels.shape[1]), tables.levels)
+
+
+def _latent_sides(size: tuple[int, int], levels: int) -> tuple[int, int]:
+    return latent_side(size[0], levels), latent_side(size[1], levels)

@@ -21,10 +21,13 @@ Floats = npt.NDArray[np.float32]
 _INVERSE = {"rot90": "rot270", "rot270": "rot90"}
 
 
-def refinement(decoder: Decoder, latent: npt.NDArray[np.int8], step: float, classes: npt.NDArray[np.integer]) -> Floats:
+def refinement(
+    decoder: Decoder, latent: npt.NDArray[np.int8], step: float, classes: npt.NDArray[np.integer], levels: int
+) -> Floats:
     """What to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
 
     latent: the first c channels. step: the quantisation step. classes: of all channels of the codec.
+    levels: of its transform.
     """
     if not decoder.averages:
         return decoder.refinement(latent, step)
@@ -35,6 +38,6 @@ def refinement(decoder: Decoder, latent: npt.NDArray[np.int8], step: float, clas
     total = np.zeros((decoder.file.shape.planes, *latent.shape[1:]), np.float32)
     for symmetry in SYMMETRIES:
         planes = decoder.refinement(transform_latent(whole, symmetry, classes)[:kept], step)
-        total += transform_planes(planes, _INVERSE.get(symmetry, symmetry))
+        total += transform_planes(planes, _INVERSE.get(symmetry, symmetry), levels)
     total /= len(SYMMETRIES)
     return total

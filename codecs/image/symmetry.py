@@ -1,6 +1,6 @@
 """The eight symmetries of the square, on bands and on latents.
 
-A band of the packet transform has a vertical and a horizontal path, three bits each (1: high), and is even or
+A band of the packet transform has a vertical and a horizontal path, one bit a level (1: high), and is even or
 odd in a direction as its path has an even or odd number of ones. A flip of the image flips the band and
 negates it if it is odd in that direction; transposition of the image transposes the band and swaps its two
 paths. Sums and differences of bands with swapped paths therefore fall into six classes, and a channel that
@@ -34,7 +34,6 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.image.wavelet import LEVELS
 
 __all__ = [
     "SYMMETRIES",
@@ -90,7 +89,7 @@ class Basis:
     """Combinations of planes that the symmetries map to plus or minus each other, in the kernel's terms.
 
     entries: int32 (n, 3): plane a, plane b or -1, sign; entry = x[a] or x[a] + sign * x[b].
-        There are as many entries as planes, 64 * colours.
+        There are as many entries as planes, 4**levels * colours.
     assembly: int32 (planes, 3): plane = entry p, plus sign * entry q unless q is -1. From the entries of the
         analysis this gives twice a plane that is in a sum and a difference: the synthesis weights hold the
         half.
@@ -98,6 +97,7 @@ class Basis:
     """
 
     colours: int
+    levels: int
     entries: npt.NDArray[np.int32]
     assembly: npt.NDArray[np.int32]
     runs: tuple[tuple[int, int], ...]
@@ -122,40 +122,40 @@ class SignedPermutation:
     negative: npt.NDArray[np.bool_]
 
 
-def plane_index(vertical: int, horizontal: int, colour: int, colours: int) -> int:
+def plane_index(vertical: int, horizontal: int, colour: int, colours: int, levels: int) -> int:
     """The plane of a band given by its two paths (bits, the first split the highest) in one colour."""
     band = 0
-    for bit in reversed(range(LEVELS)):
+    for bit in reversed(range(levels)):
         band = band * 4 + 2 * (vertical >> bit & 1) + (horizontal >> bit & 1)
     return band * colours + colour
 
 
-def symmetric_basis(colours: int) -> Basis:
-    """The basis of all classes, one after another in the order of SymmetryClass."""
+def symmetric_basis(colours: int, levels: int) -> Basis:
+    """The basis of all classes, one after another in the order of SymmetryClass. levels: of the packet transform."""
     if colours < 1:
         raise ArgumentError(f"An image has at least one colour, not {colours}.")
-    even = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 0]
-    odd = [path for path in range(2**LEVELS) if path.bit_count() % 2 == 1]
+    even = [path for path in range(2**levels) if path.bit_count() % 2 == 0]
+    odd = [path for path in range(2**levels) if path.bit_count() % 2 == 1]
     classes: list[list[tuple[int, int, int]]] = []
     for paths in (even, odd):
         pairs = [(i, j) for i in paths for j in paths if i <= j]
-        classes.append(_combined(pairs, 1, colours))
-        classes.append(_combined([(i, j) for i, j in pairs if i < j], -1, colours))
+        classes.append(_combined(pairs, 1, colours, levels))
+        classes.append(_combined([(i, j) for i, j in pairs if i < j], -1, colours, levels))
     mixed = [(i, j) for i in even for j in odd]
-    classes.append([(plane_index(i, j, k, colours), -1, 0) for i, j in mixed for k in range(colours)])
-    classes.append([(plane_index(j, i, k, colours), -1, 0) for i, j in mixed for k in range(colours)])
+    classes.append([(plane_index(i, j, k, colours, levels), -1, 0) for i, j in mixed for k in range(colours)])
+    classes.append([(plane_index(j, i, k, colours, levels), -1, 0) for i, j in mixed for k in range(colours)])
 
     counts = [len(entries) for entries in classes]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     entries = np.array([entry for of_class in classes for entry in of_class], np.int32)
-    return Basis(colours, entries, _assembly(entries), tuple(zip(starts.tolist(), counts, strict=True)))
+    return Basis(colours, levels, entries, _assembly(entries), tuple(zip(starts.tolist(), counts, strict=True)))
 
 
-def _combined(pairs: list[tuple[int, int]], sign: int, colours: int) -> list[tuple[int, int, int]]:
+def _combined(pairs: list[tuple[int, int]], sign: int, colours: int, levels: int) -> list[tuple[int, int, int]]:
     entries = []
     for i, j in pairs:
         for k in range(colours):
-            a, b = plane_index(i, j, k, colours), plane_index(j, i, k, colours)
+            a, b = plane_index(i, j, k, colours, levels), plane_index(j, i, k, colours, levels)
             entries.append((a, -1, 0) if i == j else (a, b, sign))
     return entries
 
@@ -192,7 +192,8 @@ def check_classes(classes: npt.ArrayLike) -> npt.NDArray[np.int8]:
 def transform_latent(latent: npt.NDArray[Array], symmetry: str, classes: npt.ArrayLike) -> npt.NDArray[Array]:
     """The latent of the flipped or turned image, from the latent of the image.
 
-    latent: (..., c, h, w), int8 or float. The result is exact if the sides of the image are multiples of 8.
+    latent: (..., c, h, w), int8 or float. The result is exact if the sides of the image are multiples of the
+        codec's reduction.
     symmetry: one of SYMMETRIES.
     classes: the class of each of the c channels. They may be those of a prefix, but a prefix must not end inside
         a pair if the symmetry swaps pairs.
@@ -231,18 +232,18 @@ def signed_permutation(symmetry: str, classes: npt.ArrayLike) -> SignedPermutati
     return SignedPermutation(transpose, flip_v, flip_h, source, negative)
 
 
-def transform_planes(planes: npt.NDArray[Array], symmetry: str) -> npt.NDArray[Array]:
-    """The bands of the flipped or turned image, from those of the image: (64 * colours, h, w), a new array.
+def transform_planes(planes: npt.NDArray[Array], symmetry: str, levels: int) -> npt.NDArray[Array]:
+    """The bands of the flipped or turned image, from those of the image: (4**levels * colours, h, w), a new array.
 
-    Exact if the sides of the image are multiples of 8. Integers must not hold the least value of their type.
+    Exact if the sides of the image are multiples of 2**levels. Integers must not hold the least value of their type.
     """
-    return _moved(planes, signed_planes(symmetry, len(planes) // 64))
+    return _moved(planes, signed_planes(symmetry, len(planes) // 4**levels, levels))
 
 
-def signed_planes(symmetry: str, colours: int) -> SignedPermutation:
-    """What a symmetry does to the bands of an image of so many colours."""
+def signed_planes(symmetry: str, colours: int, levels: int) -> SignedPermutation:
+    """What a symmetry does to the bands of an image of so many colours, split so many times."""
     transpose, flip_v, flip_h = _steps(symmetry)
-    swapped, odd_vertical, odd_horizontal = _plane_symmetry(colours)
+    swapped, odd_vertical, odd_horizontal = _plane_symmetry(colours, levels)
     negative = (odd_vertical & flip_v) ^ (odd_horizontal & flip_h)
     return SignedPermutation(transpose, flip_v, flip_h, swapped if transpose else np.arange(len(swapped)), negative)
 
@@ -261,13 +262,15 @@ def _moved(planes: npt.NDArray[Array], moved: SignedPermutation) -> npt.NDArray[
 
 
 @lru_cache(maxsize=4)
-def _plane_symmetry(colours: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _plane_symmetry(
+    colours: int, levels: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """For every plane: the one with swapped paths; whether it is odd vertically; whether horizontally."""
-    swapped = np.empty(64 * colours, np.intp)
-    odd = np.zeros((2, 64 * colours), bool)
-    for vertical, horizontal, colour in product(range(2**LEVELS), range(2**LEVELS), range(colours)):
-        plane = plane_index(vertical, horizontal, colour, colours)
-        swapped[plane] = plane_index(horizontal, vertical, colour, colours)
+    swapped = np.empty(4**levels * colours, np.intp)
+    odd = np.zeros((2, 4**levels * colours), bool)
+    for vertical, horizontal, colour in product(range(2**levels), range(2**levels), range(colours)):
+        plane = plane_index(vertical, horizontal, colour, colours, levels)
+        swapped[plane] = plane_index(horizontal, vertical, colour, colours, levels)
         odd[:, plane] = vertical.bit_count() % 2, horizontal.bit_count() % 2
     return swapped, odd[0], odd[1]
 

@@ -53,9 +53,6 @@ Floats = npt.NDArray[np.float32]
 Taps = npt.NDArray[np.float64]
 
 FILTERS = ("sym6-10", "bior4.4")
-LEVELS = 3
-"""Depth of the image codecs."""
-REDUCTION = 1 << LEVELS
 
 
 def analysis_2d(x: npt.ArrayLike, levels: int, filters: str = "sym6-10", mode: str | None = None) -> Floats:

@@ -13,21 +13,21 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 
 
-def image_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """All bands: uint8 (H, W, C) to float32 (64 * C, h, w), plane = band * C + colour, of pixel - 128."""
+def image_planes(levels: int, pixels: npt.NDArray[np.uint8]) -> Floats:
+    """All bands: uint8 (H, W, C) to float32 (4**levels * C, h, w), plane = band * C + colour, of pixel - 128."""
     planar = np.moveaxis(pixels, -1, 0).astype(np.float32) - np.float32(128)
-    bands = bands_of(planar)  # (64, C, h, w)
+    bands = bands_of(planar, levels)
     return np.ascontiguousarray(bands.reshape(-1, *bands.shape[-2:]))
 
 
-def planes_image(planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The inverse, to the nearest pixel value: float32 (64 * C, h, w) to uint8 (H, W, C)."""
-    planar = planes_of(planes.reshape(64, -1, *planes.shape[-2:]), size) + np.float32(128.5)
+def planes_image(levels: int, planes: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The inverse, to the nearest pixel value: float32 (4**levels * C, h, w) to uint8 (H, W, C)."""
+    planar = planes_of(planes.reshape(4**levels, -1, *planes.shape[-2:]), size) + np.float32(128.5)
     return np.ascontiguousarray(np.moveaxis(np.clip(planar, 0, 255).astype(np.uint8), 0, -1))
 
 
-def _channels(pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats) -> Floats:
-    planes = image_planes(pixels)
+def _channels(levels: int, pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats) -> Floats:
+    planes = image_planes(levels, pixels)
     entries = []
     for a, b, sign in basis.tolist():
         if b < 0:
@@ -44,13 +44,14 @@ def _channels(pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, we
 
 
 def image_to_coefs(
-    pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats, inv_step: Floats
+    levels: int, pixels: npt.NDArray[np.uint8], basis: Integers, runs: Integers, weights: Floats, inv_step: Floats
 ) -> Floats:
     """Channels in units of their steps, float32 (K, h, w)."""
-    return _channels(pixels, basis, runs, weights) * inv_step[:, None, None]
+    return _channels(levels, pixels, basis, runs, weights) * inv_step[:, None, None]
 
 
 def image_to_latent(
+    levels: int,
     pixels: npt.NDArray[np.uint8],
     basis: Integers,
     runs: Integers,
@@ -59,7 +60,7 @@ def image_to_latent(
     rounding: Floats,
 ) -> tuple[npt.NDArray[np.int8], int]:
     """Quantised channels, int8 (K, h, w), and how many values were limited to +-127."""
-    channels = _channels(pixels, basis, runs, weights)
+    channels = _channels(levels, pixels, basis, runs, weights)
     size = np.abs(channels) * inv_step[:, None, None] + rounding[:, None, None]
     fits = size < 128
     symbols = np.where(fits, size, 127).astype(np.int8)
@@ -67,6 +68,7 @@ def image_to_latent(
 
 
 def latent_to_image(
+    levels: int,
     latent: npt.NDArray[np.int8],
     starts: Integers,
     channel_list: Integers,
@@ -90,7 +92,7 @@ def latent_to_image(
             plane[...] = entries[p]
         else:
             plane[...] = entries[p] + entries[q] if sign > 0 else entries[p] - entries[q]
-    return planes_image(planes, size)
+    return planes_image(levels, planes, size)
 
 
 def _dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delta2: Floats) -> Floats:

@@ -51,33 +51,33 @@ Integers = npt.NDArray[np.int32]
 Latent = npt.NDArray[np.int8]
 
 
-def image_analysis(pixels: npt.NDArray[np.uint8], out: Floats) -> None:
+def image_analysis(levels: int, pixels: npt.NDArray[np.uint8], out: Floats) -> None:
     """See `reference.projection.image_planes`."""
-    out[...] = projection.image_planes(pixels)
+    out[...] = projection.image_planes(levels, pixels)
 
 
-def image_synthesis(planes: Floats, out: npt.NDArray[np.uint8]) -> None:
+def image_synthesis(levels: int, planes: Floats, out: npt.NDArray[np.uint8]) -> None:
     """See `reference.projection.planes_image`."""
-    out[...] = projection.planes_image(planes, out.shape[:2])
+    out[...] = projection.planes_image(levels, planes, out.shape[:2])
 
 
-def image_to_coefs(pixels: npt.NDArray[np.uint8], *arrays: Any) -> None:
+def image_to_coefs(levels: int, *arrays: Any) -> None:
     """See `reference.projection`; the last argument is where the result goes."""
-    *tables, out = arrays
-    out[...] = projection.image_to_coefs(pixels, *tables)
+    *given, out = arrays
+    out[...] = projection.image_to_coefs(levels, *given)
 
 
-def image_to_latent(pixels: npt.NDArray[np.uint8], *arrays: Any) -> int:
+def image_to_latent(levels: int, *arrays: Any) -> int:
     """See `reference.projection`; the last argument is where the result goes. Returns how many values were limited."""
-    *tables, out = arrays
-    out[...], outside = projection.image_to_latent(pixels, *tables)
+    *given, out = arrays
+    out[...], outside = projection.image_to_latent(levels, *given)
     return outside
 
 
-def latent_to_image(latent: Latent, *arrays: Any) -> None:
+def latent_to_image(levels: int, *arrays: Any) -> None:
     """See `reference.projection`; the last argument, uint8 (H, W, C), is where the result goes."""
-    *tables, out = arrays
-    out[...] = projection.latent_to_image(latent, *tables, out.shape[:2])  # type: ignore[call-arg]
+    *given, out = arrays
+    out[...] = projection.latent_to_image(levels, *given, out.shape[:2])
 
 
 def lapped_coefs(

@@ -1,6 +1,6 @@
 """The packet transform of images in NumPy: docs/format.md section 8.5 and, before it, the way there.
 
-Three levels of the 6/10 pair with half-sample symmetric extension. Both directions of a level are taken together, in
+Levels of the 6/10 pair with half-sample symmetric extension. Both directions of a level are taken together, in
 float32; the order of the operations is part of the format.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEVELS", "bands_of", "planes_of"]
-
-LEVELS = 3
+__all__ = ["bands_of", "planes_of"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -20,22 +18,25 @@ LOW, HIGH = np.float32(-7 / 64), np.float32(-9 / 64)
 HALF = np.float32(0.5)
 
 
-def bands_of(planes: Floats) -> Floats:
-    """Planes (C, H, W) to their bands (4**LEVELS, C, ceil(H / 8), ceil(W / 8)); sides are extended by reflection."""
-    side = 1 << LEVELS
+def bands_of(planes: Floats, levels: int) -> Floats:
+    """Planes (C, H, W) to their bands (4**levels, C, h, w), h = ceil(H / 2**levels) and w likewise.
+
+    Sides are extended by reflection.
+    """
+    side = 1 << levels
     bands = planes[None]
     for axis in (2, 3):
         n = bands.shape[axis]
         places = np.arange(n + -n % side) % (2 * n)
         bands = np.take(bands, np.minimum(places, 2 * n - 1 - places), axis)
-    for _ in range(LEVELS):
+    for _ in range(levels):
         bands = np.concatenate([np.stack(_split(band)) for band in bands])
     return bands
 
 
 def planes_of(bands: Floats, size: tuple[int, int]) -> Floats:
-    """The inverse: bands (4**LEVELS, C, h, w) to planes (C, H, W) of this size."""
-    for _ in range(LEVELS):
+    """The inverse: bands (4**levels, C, h, w) to planes (C, H, W) of this size."""
+    while len(bands) > 1:
         bands = np.stack([_merge(bands[i : i + 4]) for i in range(0, len(bands), 4)])
     return bands[0, :, : size[0], : size[1]]
 

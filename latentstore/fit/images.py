@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.artifact.file import make_artifact
+from latentstore.codecs.artifact.parts import image_levels
 from latentstore.codecs.codec import Codec
 from latentstore.codecs.fit.entropy import context_counts, fit_weights, stacked
 from latentstore.codecs.fit.projection import Projection, fit_projection
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS
-from latentstore.codecs.image.symmetry import SymmetryClass, symmetric_basis
+from latentstore.codecs.image.symmetry import Basis, SymmetryClass, symmetric_basis
 from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables, sparse_tables
 from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
@@ -73,11 +74,12 @@ def fit_images(
     """The bytes of an artifact fitted on images uint8 (H, W, C); arguments as `fit.api.fit` has them."""
     say(f"{counted(len(images), 'image')}, {sum(p.shape[0] * p.shape[1] for p in images) / 1e6:.1f} megapixels")
     colours = COLOURS[shape.mode]
-    found = fit_projection((projection.image_planes(p) for p in images), colours, shape.channels, shape.group)
+    planes = (projection.image_planes(p, shape.levels) for p in images)
+    found = fit_projection(planes, colours, shape.levels, shape.channels, shape.group)
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
     # tables are fitted at full and at half size: small images have finer detail per pixel
     scaled = [*images, *(_halved(p) for p in images if min(p.shape[:2]) > 1)]
-    facts = _facts(name, shape, found, _floor(images, found, colours), len(images), licence)
+    facts = _facts(name, shape, found, _floor(images, found, shape), len(images), licence)
     tensors = _projection_tensors(found)
     latents = [_rounded(scaled, facts, tensors, step) for step in shape.model_steps]
     codec = _refitted(scaled, facts, tensors, latents, shape)
@@ -110,13 +112,13 @@ def _halved(image: Uint8s) -> Uint8s:
     return ((quads.sum((1, 3)) + 2) // 4).astype(np.uint8)
 
 
-def _floor(images: Sequence[Uint8s], found: Projection, colours: int) -> list[float]:
+def _floor(images: Sequence[Uint8s], found: Projection, shape: ImageShape) -> list[float]:
     """The finest step of each channel.
 
     It is coarse enough that a coefficient of seven standard deviations, or the largest possible one, fits int8: images
     unlike those of the fit must not be limited sooner.
     """
-    tables = projection.analysis_tables(symmetric_basis(colours), found.classes, found.rows)
+    tables = projection.analysis_tables(_basis(shape.mode, shape.levels), found.classes, found.rows)
     unit = np.ones(len(found.bound), np.float32)
     coefficients = (projection.image_to_coefs(image, tables, unit).reshape(len(unit), -1) for image in images)
     floor = []
@@ -164,8 +166,12 @@ def _projection_tensors(found: Projection) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+def _basis(mode: str, levels: int) -> Basis:
+    return symmetric_basis(COLOURS[mode], levels)
+
+
 def _analysis(facts: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> projection.AnalysisTables:
-    basis = symmetric_basis(COLOURS[facts["mode"]])
+    basis = _basis(facts["mode"], image_levels(facts))
     ends = np.cumsum([basis.runs[kind][1] for kind in tensors["classes"]])
     return projection.analysis_tables(basis, tensors["classes"], np.split(tensors["analysis"], ends[:-1]))
 
@@ -219,7 +225,7 @@ def _summary(codec: Codec, latents: Sequence[Sequence[Int8s]]) -> str:
     for step, band in zip(codec.artifact.facts["model_steps"], latents, strict=True):
         quality, some = quality_of(codec, step), band[:: max(1, len(band) // 8)]
         size = sum(len(b) for x in some for b in codec.encode_latent_groups(x, quality))
-        parts.append(f"step {step:.0f}: {size * 8 / sum(x[0].size * 64 for x in some):.3f} bits/pixel")
+        parts.append(f"step {step:.0f}: {size * 8 / sum(x[0].size * codec.reduction**2 for x in some):.3f} bits/pixel")
     return ", ".join(parts)
 
 

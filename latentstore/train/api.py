@@ -53,7 +53,9 @@ class _Run:
         if not recipe.out.parent.is_dir():
             raise ArgumentError(f"{recipe.out.parent} is not a folder: make it first, the decoder is written there.")
         self.recipe, self.codec, self.say = recipe, codec, say
-        self.shape = NetworkShape(codec.channels, 64 * codec.in_channels, recipe.width, recipe.blocks, recipe.head)
+        self.shape = NetworkShape(
+            codec.channels, 4**codec.levels * codec.in_channels, recipe.width, recipe.blocks, recipe.head
+        )
         whole = range(codec.group_channels, codec.channels + 1, codec.group_channels)
         self.prefixes = dict(recipe.prefixes) or dict.fromkeys(whole, 1.0)
         self.qualities = dict(recipe.qualities) or QUALITIES
@@ -80,7 +82,7 @@ class _Run:
         self.watched = read_images(watched, self.codec.mode, 1, self.say)
         crops = Crops(self.codec, images, self.prefixes, self.qualities, recipe.threads)
         self.crops_said = f"{counted(len(images), 'image')}, {crops.pixels / 1e6:.1f} megapixels"
-        self.say(f"{self.crops_said}; {self.shape.operations / 64:,.0f} multiplications a pixel")
+        self.say(f"{self.crops_said}; {self.shape.operations / self.codec.reduction**2:,.0f} multiplications a pixel")
         del images
         training = Training(recipe, self.shape, crops)
         if found is not None:

@@ -13,7 +13,7 @@ import torch
 
 from latentstore.codecs.fit.projection import plane_norms
 from latentstore.codecs.image.symmetry import SYMMETRIES, SignedPermutation, signed_permutation, signed_planes
-from latentstore.train.crops import UNIT, Crops
+from latentstore.train.crops import Crops
 
 __all__ = ["Batch", "Batches"]
 
@@ -44,11 +44,11 @@ class Batches:
     def __init__(self, crops: Crops, side: int, device: torch.device) -> None:
         codec = crops.codec
         self.side, self.channels = side, codec.channels
-        self.positions = len(crops.planes)
+        self.positions, self._unit = len(crops.planes), crops.unit
         self._codes = torch.from_numpy(crops.codes).to(device).flatten(0, 1)
         self._planes = torch.from_numpy(crops.planes).to(device)
         channels = [signed_permutation(name, codec.classes) for name in SYMMETRIES]
-        planes = [signed_planes(name, codec.in_channels) for name in SYMMETRIES]
+        planes = [signed_planes(name, codec.in_channels, codec.levels) for name in SYMMETRIES]
         self._channel_tables = _tables(channels, device)
         self._plane_tables = _tables(planes, device)
         places = np.moveaxis(np.mgrid[:side, :side], 0, -1)
@@ -65,12 +65,14 @@ class Batches:
         self._scales = torch.from_numpy(scales).to(device)
         self._deltas = torch.from_numpy(np.ascontiguousarray(codec.artifact.tensors["delta"])).to(device)
         self._synthesis = torch.from_numpy(np.ascontiguousarray(codec.matrix.T)).to(device)
-        self.weights = torch.from_numpy(plane_norms(codec.in_channels).astype(np.float32)).to(device).square()
+        self.weights = (
+            torch.from_numpy(plane_norms(codec.in_channels, codec.levels).astype(np.float32)).to(device).square()
+        )
 
     def originals(self, picked: torch.Tensor) -> torch.Tensor:
         """The planes of the crops: float32 (n, side * side, planes)."""
         flat = self._planes[self._at(picked)].view(len(picked), self.side * self.side, -1)
-        return _moved(flat, self._plane_tables, picked[:, 2]) / UNIT
+        return _moved(flat, self._plane_tables, picked[:, 2]) / self._unit
 
     def batch(self, picked: torch.Tensor) -> Batch:
         """picked: int64 (n, 5), of `Crops.draw`, on the device."""

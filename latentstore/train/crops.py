@@ -14,17 +14,16 @@ from latentstore.codecs.errors import ArgumentError, ImageError
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.image.projection import image_planes
 from latentstore.codecs.image.symmetry import SYMMETRIES
-from latentstore.codecs.image.wavelet import REDUCTION
 from latentstore.loaders.remote.location import Location
 from latentstore.progress import counted, printable
 from latentstore.sources.folder import list_folder
 from latentstore.sources.images import read_image
 from latentstore.train.recipe import Folder
 
-__all__ = ["UNIT", "Crops", "read_images"]
+__all__ = ["Crops", "read_images"]
 
-# Planes are kept as int16 in this unit of a pixel value: they reach +-1,024.
-UNIT = 16
+# Planes reach about +-128 * 2**levels pixel values. They are kept as int16, in a unit that makes this:
+REACH = 1 << 14
 
 Integers = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
@@ -74,7 +73,7 @@ class Crops:
     """The training images, encoded at every quality, from which crops are drawn. No torch here.
 
     shares: how often each number of channels, and each quality, is drawn.
-    codes: int8 (qualities, positions, channels). planes: int16 (positions, planes), in 1 / UNIT of a pixel value.
+    codes: int8 (qualities, positions, channels). planes: int16 (positions, planes), in 1 / unit of a pixel value.
     The positions of all images follow each other, row by row.
     """
 
@@ -89,24 +88,27 @@ class Crops:
         self.codec = codec
         self.prefixes, self._prefix_shares = _shares(prefixes)
         self.qualities, self._quality_shares = _shares(qualities)
-        self._sides = np.array([[side // REDUCTION for side in image.shape[:2]] for image in images])
+        self._sides = np.array([[side // codec.reduction for side in image.shape[:2]] for image in images])
         area = self._sides.prod(1)
         self._starts = np.concatenate([[0], np.cumsum(area)])
         self._image_shares = area / area.sum()
         total = int(area.sum())
-        self.pixels = total * REDUCTION * REDUCTION
+        self.pixels = total * codec.reduction**2
         self.codes = np.empty((len(self.qualities), total, codec.channels), np.int8)
-        self.planes = np.empty((total, 64 * codec.in_channels), np.int16)
+        self.unit = REACH // (128 << codec.levels)
+        self.planes = np.empty((total, 4**codec.levels * codec.in_channels), np.int16)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(self._encode, range(len(images)), images))
 
     def _encode(self, number: int, image: Uint8s) -> None:
-        height, width = self._sides[number] * REDUCTION
+        height, width = self._sides[number] * self.codec.reduction
         whole = np.ascontiguousarray(image[:height, :width])
         here = slice(self._starts[number], self._starts[number + 1])
         for codes, quality in zip(self.codes, self.qualities, strict=True):
             codes[here] = _rows(self.codec.encode(whole[None], int(quality))[0])
-        self.planes[here] = np.rint(_rows(image_planes(whole)) * UNIT).clip(-(1 << 15) + 1, (1 << 15) - 1)
+        self.planes[here] = np.rint(_rows(image_planes(whole, self.codec.levels)) * self.unit).clip(
+            -(1 << 15) + 1, (1 << 15) - 1
+        )
 
     def draw(self, rng: np.random.Generator, count: int, side: int) -> Integers:
         """`count` crops of side x side positions, int64 (count, 5): where the crop starts among the positions, how far

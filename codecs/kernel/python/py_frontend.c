@@ -7,7 +7,26 @@
 
 #include <string.h>
 
-static int take_size(const Py_buffer *image, struct image_size *size)
+/* Takes a call's arguments: the levels of the transform, then the arrays. What was taken is to be released even after
+ * -1. */
+static int take_call(PyObject *args, int *levels, const struct argument *arguments, Py_ssize_t count, Py_buffer *views)
+{
+    memset(views, 0, (size_t)count * sizeof *views);
+    PyObject *first = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL;
+    const long given = first != NULL && PyLong_Check(first) ? PyLong_AsLong(first) : 0;
+    if (given < 1 || given > MAX_LEVELS) {
+        PyErr_Clear(); /* there is an error already where the number is too large for a long */
+        PyErr_Format(PyExc_ValueError, "levels must be a whole number from 1 to %d", MAX_LEVELS);
+        return -1;
+    }
+    *levels = (int)given;
+    PyObject *arrays = PyTuple_GetSlice(args, 1, PyTuple_Size(args));
+    const int status = arrays == NULL ? -1 : take_arguments(arrays, arguments, count, views);
+    Py_XDECREF(arrays);
+    return status;
+}
+
+static int take_size(const Py_buffer *image, int levels, struct image_size *size)
 {
     const Py_ssize_t *shape = image->shape;
     if (shape[0] < 1 || shape[1] < 1 || shape[2] < 1 || shape[2] > MAX_COLOURS) {
@@ -16,16 +35,21 @@ static int take_size(const Py_buffer *image, struct image_size *size)
                      MAX_COLOURS, shape[0], shape[1], shape[2]);
         return -1;
     }
-    *size = (struct image_size){(size_t)shape[0], (size_t)shape[1], (int)shape[2]};
+    *size = (struct image_size){(size_t)shape[0], (size_t)shape[1], (int)shape[2], levels};
     return 0;
+}
+
+static Py_ssize_t plane_count(struct image_size size)
+{
+    return (Py_ssize_t)band_count(size.levels) * size.colours;
 }
 
 /* A (channels, h, w) array that goes with an image of this size. */
 static int check_latent_shape(const Py_buffer *view, const char *name, struct image_size size)
 {
-    if (check_side(view, name, 1, (Py_ssize_t)latent_side(size.height)) < 0)
+    if (check_side(view, name, 1, (Py_ssize_t)latent_side(size.height, size.levels)) < 0)
         return -1;
-    return check_side(view, name, 2, (Py_ssize_t)latent_side(size.width));
+    return check_side(view, name, 2, (Py_ssize_t)latent_side(size.width, size.levels));
 }
 
 static int raise_status(int status)
@@ -43,9 +67,10 @@ static PyObject *py_image_analysis(PyObject *module, PyObject *args)
     static const struct argument arguments[] = {{"image", TYPE_UINT8, 3, 0}, {"out", TYPE_FLOAT32, 3, 1}};
     Py_buffer views[2];
     struct image_size size;
+    int levels;
     PyObject *result = NULL;
-    if (take_arguments(args, arguments, 2, views) == 0 && take_size(&views[0], &size) == 0 &&
-        check_side(&views[1], "out", 0, BANDS * size.colours) == 0 && check_latent_shape(&views[1], "out", size) == 0) {
+    if (take_call(args, &levels, arguments, 2, views) == 0 && take_size(&views[0], levels, &size) == 0 &&
+        check_side(&views[1], "out", 0, plane_count(size)) == 0 && check_latent_shape(&views[1], "out", size) == 0) {
         int status;
         Py_BEGIN_ALLOW_THREADS
         status = image_analysis(views[0].buf, size, views[1].buf);
@@ -63,9 +88,10 @@ static PyObject *py_image_synthesis(PyObject *module, PyObject *args)
     static const struct argument arguments[] = {{"planes", TYPE_FLOAT32, 3, 0}, {"out", TYPE_UINT8, 3, 1}};
     Py_buffer views[2];
     struct image_size size;
+    int levels;
     PyObject *result = NULL;
-    if (take_arguments(args, arguments, 2, views) == 0 && take_size(&views[1], &size) == 0 &&
-        check_side(&views[0], "planes", 0, BANDS * size.colours) == 0 &&
+    if (take_call(args, &levels, arguments, 2, views) == 0 && take_size(&views[1], levels, &size) == 0 &&
+        check_side(&views[0], "planes", 0, plane_count(size)) == 0 &&
         check_latent_shape(&views[0], "planes", size) == 0) {
         int status;
         Py_BEGIN_ALLOW_THREADS
@@ -79,7 +105,7 @@ static PyObject *py_image_synthesis(PyObject *module, PyObject *args)
 }
 
 /* Views 1 to 3: basis (entries, 3), runs (channels, 2), weights (n). */
-static int take_analysis_tables(const Py_buffer *views, int colours, struct analysis_tables *tables)
+static int take_analysis_tables(const Py_buffer *views, struct image_size size, struct analysis_tables *tables)
 {
     if (check_side(&views[1], "basis", 1, 3) < 0 || check_side(&views[2], "runs", 1, 2) < 0)
         return -1;
@@ -87,7 +113,7 @@ static int take_analysis_tables(const Py_buffer *views, int colours, struct anal
         PyErr_SetString(PyExc_ValueError, "basis has too many entries");
         return -1;
     }
-    *tables = (struct analysis_tables){.planes = (size_t)(BANDS * colours),
+    *tables = (struct analysis_tables){.planes = (size_t)plane_count(size),
                                        .entries = (size_t)views[1].shape[0],
                                        .channels = (size_t)views[2].shape[0],
                                        .weight_count = (size_t)views[3].shape[0],
@@ -106,9 +132,10 @@ static PyObject *py_image_to_coefs(PyObject *module, PyObject *args)
     Py_buffer views[6];
     struct image_size size;
     struct analysis_tables tables;
+    int levels;
     PyObject *result = NULL;
-    if (take_arguments(args, arguments, 6, views) == 0 && take_size(&views[0], &size) == 0 &&
-        take_analysis_tables(views, size.colours, &tables) == 0 &&
+    if (take_call(args, &levels, arguments, 6, views) == 0 && take_size(&views[0], levels, &size) == 0 &&
+        take_analysis_tables(views, size, &tables) == 0 &&
         check_side(&views[4], "inv_step", 0, views[2].shape[0]) == 0 &&
         check_side(&views[5], "out", 0, views[2].shape[0]) == 0 && check_latent_shape(&views[5], "out", size) == 0) {
         int status;
@@ -132,9 +159,10 @@ static PyObject *py_image_to_latent(PyObject *module, PyObject *args)
     Py_buffer views[7];
     struct image_size size;
     struct analysis_tables tables;
+    int levels;
     PyObject *result = NULL;
-    if (take_arguments(args, arguments, 7, views) == 0 && take_size(&views[0], &size) == 0 &&
-        take_analysis_tables(views, size.colours, &tables) == 0 &&
+    if (take_call(args, &levels, arguments, 7, views) == 0 && take_size(&views[0], levels, &size) == 0 &&
+        take_analysis_tables(views, size, &tables) == 0 &&
         check_side(&views[4], "inv_step", 0, views[2].shape[0]) == 0 &&
         check_side(&views[5], "rounding", 0, views[2].shape[0]) == 0 &&
         check_side(&views[6], "out", 0, views[2].shape[0]) == 0 && check_latent_shape(&views[6], "out", size) == 0) {
@@ -160,10 +188,11 @@ static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
         {"delta1", TYPE_FLOAT32, 1, 0},  {"delta2", TYPE_FLOAT32, 1, 0}, {"out", TYPE_UINT8, 3, 1}};
     Py_buffer views[COUNT];
     struct image_size size;
+    int levels;
     PyObject *result = NULL;
-    if (take_arguments(args, arguments, COUNT, views) < 0 || take_size(&views[OUT], &size) < 0 ||
+    if (take_call(args, &levels, arguments, COUNT, views) < 0 || take_size(&views[OUT], levels, &size) < 0 ||
         check_latent_shape(&views[LATENT], "latent", size) < 0 ||
-        check_side(&views[ASSEMBLY], "assembly", 0, BANDS * size.colours) < 0 ||
+        check_side(&views[ASSEMBLY], "assembly", 0, plane_count(size)) < 0 ||
         check_side(&views[ASSEMBLY], "assembly", 1, 3) < 0 ||
         check_side(&views[WEIGHTS], "weights", 0, views[LIST].shape[0]) < 0 ||
         check_side(&views[DELTA1], "delta1", 0, views[STEP].shape[0]) < 0 ||
@@ -178,7 +207,7 @@ static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
                      views[STEP].shape[0]);
         goto done;
     }
-    const struct synthesis_tables tables = {.planes = (size_t)(BANDS * size.colours),
+    const struct synthesis_tables tables = {.planes = (size_t)plane_count(size),
                                             .entries = (size_t)views[STARTS].shape[0] - 1,
                                             .channels = (size_t)views[STEP].shape[0],
                                             .list_count = (size_t)views[LIST].shape[0],
@@ -239,17 +268,18 @@ static PyObject *py_force_path(PyObject *module, PyObject *args)
 
 PyMethodDef frontend_methods[] = {
     {"image_analysis", py_image_analysis, METH_VARARGS,
-     "image_analysis(image, out): packet transform of uint8 (H, W, C) into float32 (64*C, h, w)."},
+     "image_analysis(levels, image, out): packet transform of uint8 (H, W, C) into float32 (4**levels * C, h, w)."},
     {"image_synthesis", py_image_synthesis, METH_VARARGS,
-     "image_synthesis(planes, out): the inverse of image_analysis, float32 (64*C, h, w) into uint8 (H, W, C)."},
+     "image_synthesis(levels, planes, out): the inverse of image_analysis, float32 (4**levels * C, h, w) into uint8 "
+     "(H, W, C)."},
     {"image_to_coefs", py_image_to_coefs, METH_VARARGS,
-     "image_to_coefs(image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
+     "image_to_coefs(levels, image, basis, runs, weights, inv_step, out): channels / step as float32 (K, h, w)."},
     {"image_to_latent", py_image_to_latent, METH_VARARGS,
-     "image_to_latent(image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as int8 "
-     "(K, h, w); returns how many values were outside +-127 and limited."},
+     "image_to_latent(levels, image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as "
+     "int8 (K, h, w); returns how many values were outside +-127 and limited."},
     {"latent_to_image", py_latent_to_image, METH_VARARGS,
-     "latent_to_image(latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 (H, W, C) "
-     "from int8 (K' <= K, h, w)."},
+     "latent_to_image(levels, latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 "
+     "(H, W, C) from int8 (K' <= K, h, w)."},
     {"kernel_path", py_kernel_path, METH_NOARGS, "kernel_path() -> str: the vector path in use."},
     {"kernel_paths", py_kernel_paths, METH_NOARGS, "kernel_paths() -> list of str: the paths this machine can run."},
     {"force_path", py_force_path, METH_VARARGS,

@@ -1,4 +1,4 @@
-/* The wavelet packet transform of images, three levels, streamed in rows.
+/* The wavelet packet transform of images, of a few levels, streamed in rows.
  *
  * An image goes through in column tiles, so work memory does not depend on its size: a tile carries HALO latent columns
  * of its neighbours on either side, more than what the edge of a tile spoils. Within a tile, rows stream through the
@@ -11,13 +11,12 @@
 
 #include "wavelet/rows.h"
 
-#define LEVELS 3
-#define REDUCTION 8 /* 2^LEVELS: pixels per latent position, in either direction */
-#define BANDS 64    /* 4^LEVELS */
+#define MAX_LEVELS 4
 #define MAX_COLOURS 4
 #define TILE 128 /* most latent columns of a tile, without its halo */
 
-/* A lifting step spoils two samples of its level at a false edge: 2 * 2 + 2 * 4 + 2 * 8 = 28 pixels, under 4 * 8. */
+/* A lifting step spoils two samples of its level at a false edge: 2 * (2 + 4 + ... + 2^levels) pixels, which is less
+ * than four latent columns of 2^levels pixels, however many levels there are. */
 #define HALO 4
 
 enum front_status { FRONT_OK, FRONT_NO_MEMORY, FRONT_BAD_TABLE };
@@ -25,18 +24,25 @@ enum front_status { FRONT_OK, FRONT_NO_MEMORY, FRONT_BAD_TABLE };
 struct image_size {
     size_t height, width; /* pixels */
     int colours;
+    int levels; /* of the transform, 1 to MAX_LEVELS: a latent position is 2^levels pixels high and wide */
 };
 
-static inline size_t latent_side(size_t pixels)
+static inline size_t latent_side(size_t pixels, int levels)
 {
-    return (pixels + REDUCTION - 1) / REDUCTION;
+    return (pixels + ((size_t)1 << levels) - 1) >> levels;
+}
+
+/* Bands of each colour. */
+static inline size_t band_count(int levels)
+{
+    return (size_t)1 << (2 * levels);
 }
 
 /* Takes row `row` of the bands at latent columns [column, column + count). Plane p = band * colours + colour starts at
  * planes + p * stride and may be read up to CHUNK values past its end. */
 typedef void (*band_sink)(void *context, size_t row, size_t column, size_t count, const float *planes, size_t stride);
 
-/* Bands of an image. Sides that are no multiple of REDUCTION are extended by reflection. */
+/* Bands of an image. Sides that are no multiple of 2^levels are extended by reflection. */
 int image_bands(const uint8_t *pixels, struct image_size size, band_sink sink, void *context);
 
 /* Fills row `row` of the bands at latent columns [column, column + count). Plane p is to be written at planes[p]; it has

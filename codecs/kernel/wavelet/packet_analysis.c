@@ -17,11 +17,11 @@ struct level {
 
 struct analysis {
     const struct row_ops *ops;
-    struct level level[LEVELS];
-    float *planes; /* BANDS * colours x plane_rows: rows of the result, a ring */
+    struct level level[MAX_LEVELS];
+    float *planes; /* bands * colours x plane_rows: rows of the result, a ring */
     size_t planes_stride, plane_rows;
     struct tile tile;
-    int colours;
+    int colours, levels;
     band_sink sink;
     void *context;
 };
@@ -64,7 +64,7 @@ static float *input_row(const struct level *v, size_t node, size_t row)
 /* Row r of a finished band goes to the input of its node one level down, or to the result. */
 static float *destination(struct analysis *s, int l, size_t band_node, size_t row)
 {
-    if (l + 1 == LEVELS)
+    if (l + 1 == s->levels)
         return s->planes + (band_node * s->plane_rows + row % s->plane_rows) * s->planes_stride;
     return input_row(&s->level[l + 1], band_node, row);
 }
@@ -115,7 +115,7 @@ static void advance(struct analysis *s, int l, size_t end)
         for (size_t m = begin; m < end; m++)
             advance_node(s, l, node, m);
     v->next = end;
-    if (l + 1 < LEVELS) {
+    if (l + 1 < s->levels) {
         const size_t ready = done == v->rows ? done / 2 + 2 : done / 2;
         if (ready > s->level[l + 1].next)
             advance(s, l + 1, ready);
@@ -129,7 +129,7 @@ static void advance(struct analysis *s, int l, size_t end)
 
 static void load_row(const struct analysis *s, const uint8_t *pixels, struct image_size size, float *rows)
 {
-    const size_t left = s->tile.first * REDUCTION, end = left + s->tile.columns * REDUCTION;
+    const size_t left = s->tile.first << s->levels, end = left + (s->tile.columns << s->levels);
     const size_t real_end = end < size.width ? end : size.width, stride = s->level[0].input_rows * s->level[0].input_stride;
     s->ops->load_pixels(pixels + left * (size_t)size.colours, real_end - left, size.colours, rows, stride);
     for (int colour = 0; colour < size.colours; colour++)
@@ -142,8 +142,8 @@ static void run_tile(struct analysis *s, const uint8_t *pixels, struct image_siz
 {
     const size_t row_bytes = size.width * (size_t)size.colours;
     struct level *top = &s->level[0];
-    for (int l = 0; l < LEVELS; l++) {
-        s->level[l].n = s->tile.columns << (LEVELS - 1 - l);
+    for (int l = 0; l < s->levels; l++) {
+        s->level[l].n = s->tile.columns << (s->levels - 1 - l);
         s->level[l].next = 0;
     }
     for (size_t row = 0; row < 2 * top->rows; row++) {
@@ -159,14 +159,14 @@ static void run_tile(struct analysis *s, const uint8_t *pixels, struct image_siz
 static size_t lay_out(struct analysis *s, size_t columns, size_t latent_rows, float *arena)
 {
     size_t used = 0, input_rows = 2 * BATCH;
-    for (int l = 0; l < LEVELS; l++) {
+    for (int l = 0; l < s->levels; l++) {
         struct level *v = &s->level[l];
         v->nodes = (size_t)s->colours << (2 * l);
-        v->rows = latent_rows << (LEVELS - 1 - l);
-        v->stride = aligned(columns << (LEVELS - 1 - l)) + 2 * MARGIN;
+        v->rows = latent_rows << (s->levels - 1 - l);
+        v->stride = aligned(columns << (s->levels - 1 - l)) + 2 * MARGIN;
         v->input_rows = input_rows;
         input_rows = (input_rows / 2 + 2 + 1 + 1) / 2 * 2; /* rows made at once, two at the end, one that waits; even */
-        v->input_stride = 2 * aligned(columns << (LEVELS - 1 - l));
+        v->input_stride = 2 * aligned(columns << (s->levels - 1 - l));
         float **const buffers[] = {&v->haar, &v->low, &v->input};
         const size_t sizes[] = {v->nodes * 12 * v->stride, v->nodes * 12 * v->stride, v->nodes * v->input_rows * v->input_stride};
         for (int i = 0; i < 3; i++) {
@@ -177,14 +177,15 @@ static size_t lay_out(struct analysis *s, size_t columns, size_t latent_rows, fl
     s->planes_stride = aligned(columns) + 2 * MARGIN;
     s->plane_rows = input_rows;
     s->planes = arena ? arena + used : NULL;
-    return used + BANDS * (size_t)s->colours * s->plane_rows * s->planes_stride + CHUNK;
+    return used + band_count(s->levels) * (size_t)s->colours * s->plane_rows * s->planes_stride + CHUNK;
 }
 
 int image_bands(const uint8_t *pixels, struct image_size size, band_sink sink, void *context)
 {
-    const size_t rows = latent_side(size.height), width = latent_side(size.width);
+    const size_t rows = latent_side(size.height, size.levels), width = latent_side(size.width, size.levels);
     const size_t columns = width < TILE + 2 * HALO ? width : TILE + 2 * HALO;
-    struct analysis s = {.ops = row_ops(), .colours = size.colours, .sink = sink, .context = context};
+    struct analysis s = {
+        .ops = row_ops(), .colours = size.colours, .levels = size.levels, .sink = sink, .context = context};
     float *arena = calloc(lay_out(&s, columns, rows, NULL) + ROW_ALIGN, sizeof(float));
     if (arena == NULL)
         return FRONT_NO_MEMORY;

@@ -17,7 +17,7 @@ struct level {
 
 struct synthesis {
     const struct row_ops *ops;
-    struct level level[LEVELS];
+    struct level level[MAX_LEVELS];
     float *quad;   /* 4 bands: after both steps are undone */
     float *output; /* colours x output_rows: rows of the image, a ring */
     size_t output_stride, output_rows;
@@ -83,8 +83,8 @@ static void advance_node(struct synthesis *s, int l, size_t node, size_t m)
 /* Stores the wanted columns of a row of the image. */
 static void store_row(struct synthesis *s, size_t row)
 {
-    const size_t colours = (size_t)s->size.colours, left = s->tile.column * REDUCTION;
-    const size_t skip = left - s->tile.first * REDUCTION, end = left + s->tile.count * REDUCTION;
+    const size_t colours = (size_t)s->size.colours, left = s->tile.column << s->size.levels;
+    const size_t skip = left - (s->tile.first << s->size.levels), end = left + (s->tile.count << s->size.levels);
     const size_t count = (end < s->size.width ? end : s->size.width) - left;
     s->ops->store_pixels(s->output + row % s->output_rows * s->output_stride + skip, s->output_rows * s->output_stride,
                          count, s->size.colours, s->scratch);
@@ -113,36 +113,38 @@ static void advance(struct synthesis *s, int l, size_t end)
 
 static void run_tile(struct synthesis *s, band_source source, void *context)
 {
-    const struct level *deepest = &s->level[LEVELS - 1];
-    const size_t colours = (size_t)s->size.colours;
-    float *planes[BANDS * MAX_COLOURS];
-    for (int l = 0; l < LEVELS; l++) {
-        s->level[l].n = s->tile.columns << (LEVELS - 1 - l);
+    const int levels = s->size.levels;
+    const struct level *deepest = &s->level[levels - 1];
+    const size_t colours = (size_t)s->size.colours, count = band_count(levels) * colours;
+    float *planes[MAX_COLOURS << 2 * MAX_LEVELS];
+    for (int l = 0; l < levels; l++) {
+        s->level[l].n = s->tile.columns << (levels - 1 - l);
         s->level[l].next = 0;
     }
     for (size_t row = 0; row < deepest->rows; row++) {
-        for (size_t plane = 0; plane < BANDS * colours; plane++) {
+        for (size_t plane = 0; plane < count; plane++) {
             const size_t band = plane / colours, node = band / 4 * colours + plane % colours;
             planes[plane] = bands_row(deepest, node, row) + band % 4 * deepest->stride;
         }
         source(context, row, s->tile.first, s->tile.columns, planes);
         if (row + 1 == deepest->rows)
-            advance(s, LEVELS - 1, deepest->rows + 2);
+            advance(s, levels - 1, deepest->rows + 2);
         else if ((row + 1) % BATCH == 0)
-            advance(s, LEVELS - 1, row + 1);
+            advance(s, levels - 1, row + 1);
     }
 }
 
 static size_t lay_out(struct synthesis *s, size_t columns, size_t latent_rows, float *arena)
 {
+    const int levels = s->size.levels;
     size_t used = 0, at_once = BATCH;
-    for (int l = LEVELS - 1; l >= 0; l--) {
+    for (int l = levels - 1; l >= 0; l--) {
         struct level *v = &s->level[l];
         v->nodes = (size_t)s->size.colours << (2 * l);
-        v->rows = latent_rows << (LEVELS - 1 - l);
+        v->rows = latent_rows << (levels - 1 - l);
         v->ring = at_once + 3;        /* two rows from before, and a reflected one after the last */
         at_once = 2 * (at_once + 2); /* the last time, two more than were new */
-        v->n = columns << (LEVELS - 1 - l);
+        v->n = columns << (levels - 1 - l);
         v->stride = aligned(v->n) + 2 * MARGIN;
         v->bands = arena ? arena + used : NULL;
         used += v->nodes * v->ring * 4 * v->stride;
@@ -161,7 +163,7 @@ static size_t lay_out(struct synthesis *s, size_t columns, size_t latent_rows, f
 
 int bands_image(uint8_t *pixels, struct image_size size, band_source source, void *context)
 {
-    const size_t rows = latent_side(size.height), width = latent_side(size.width);
+    const size_t rows = latent_side(size.height, size.levels), width = latent_side(size.width, size.levels);
     const size_t columns = width < TILE + 2 * HALO ? width : TILE + 2 * HALO;
     struct synthesis s = {.ops = row_ops(), .size = size, .pixels = pixels};
     float *arena = calloc(lay_out(&s, columns, rows, NULL) + ROW_ALIGN, sizeof(float));

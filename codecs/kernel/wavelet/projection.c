@@ -28,8 +28,8 @@ static void write_planes(void *context, size_t row, size_t column, size_t count,
 
 int image_analysis(const uint8_t *pixels, struct image_size size, float *planes)
 {
-    struct plane_writer writer = {planes, latent_side(size.height), latent_side(size.width),
-                                  BANDS * (size_t)size.colours};
+    struct plane_writer writer = {planes, latent_side(size.height, size.levels), latent_side(size.width, size.levels),
+                                  band_count(size.levels) * (size_t)size.colours};
     return image_bands(pixels, size, write_planes, &writer);
 }
 
@@ -47,8 +47,8 @@ static void read_planes(void *context, size_t row, size_t column, size_t count, 
 
 int image_synthesis(const float *planes, uint8_t *pixels, struct image_size size)
 {
-    struct plane_reader reader = {planes, latent_side(size.height), latent_side(size.width),
-                                  BANDS * (size_t)size.colours};
+    struct plane_reader reader = {planes, latent_side(size.height, size.levels), latent_side(size.width, size.levels),
+                                  band_count(size.levels) * (size_t)size.colours};
     return bands_image(pixels, size, read_planes, &reader);
 }
 
@@ -105,8 +105,8 @@ static void project_row(void *context, size_t row, size_t column, size_t count, 
 static int project_image(const uint8_t *pixels, struct image_size size, struct projector *p)
 {
     p->ops = row_ops();
-    p->height = latent_side(size.height);
-    p->width = latent_side(size.width);
+    p->height = latent_side(size.height, size.levels);
+    p->width = latent_side(size.width, size.levels);
     int status = analysis_blocks(p->tables, &p->blocks);
     if (status == FRONT_OK) {
         p->entries = malloc((p->tables->entries * CHUNK + 1) * sizeof(float));
@@ -186,8 +186,8 @@ int latent_to_image(const int8_t *latent, size_t given, const struct synthesis_t
                           .delta2 = delta2,
                           .latent = latent,
                           .given = given,
-                          .height = latent_side(size.height),
-                          .width = latent_side(size.width)};
+                          .height = latent_side(size.height, size.levels),
+                          .width = latent_side(size.width, size.levels)};
     int status = synthesis_blocks(tables, given, &a.blocks);
     if (status == FRONT_OK) {
         a.values = malloc((given + tables->entries + 1) * CHUNK * sizeof(float));

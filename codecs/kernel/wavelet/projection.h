@@ -23,7 +23,7 @@ struct synthesis_tables {
     const int32_t *assembly; /* planes x (p, q, sign) */
 };
 
-/* All 64 * colours planes (planes, h, w), plane = band * colours + colour. */
+/* All 4^levels * colours planes (planes, h, w), plane = band * colours + colour. */
 int image_analysis(const uint8_t *pixels, struct image_size size, float *planes);
 
 /* The image of all planes, to the nearest pixel value. */

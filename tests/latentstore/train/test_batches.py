@@ -12,7 +12,7 @@ from drawn_images import drawn
 from latentstore.codecs.image.projection import image_planes
 from latentstore.codecs.image.symmetry import SYMMETRIES, transform_image
 from latentstore.train.batches import Batches
-from latentstore.train.crops import UNIT, Crops
+from latentstore.train.crops import Crops
 
 torch = torch_or_skip.torch
 
@@ -39,7 +39,7 @@ def test_a_crop_is_what_the_codec_says(codec: Any, crops: Crops, symmetry: int) 
     step = codec.step(20)
     whole = made.lacking[0].numpy() * step + codec.planes(turned[:12], 20)
     if symmetry == 0:
-        np.testing.assert_allclose(whole, image_planes(image)[:, :SIDE, :SIDE], atol=1 / UNIT)
+        np.testing.assert_allclose(whole, image_planes(image, codec.levels)[:, :SIDE, :SIDE], atol=1 / crops.unit)
     assert float(made.step[0]) == np.float32(step)
     assert float(made.kept[0]) == 12
     np.testing.assert_allclose(float(made.told[0]), np.log2(step / codec.step()), rtol=1e-6)
@@ -51,8 +51,8 @@ def test_the_bands_are_those_of_the_turned_image(crops: Crops, symmetry: int) ->
     image = drawn("photo", side, 61, 3, 2)[:, :side]
     whole = Crops(crops.codec, [image], {48: 1}, {49: 1})
     found = Batches(whole, SIDE, torch.device("cpu")).originals(torch.tensor([[0, SIDE, symmetry, 0, 48]]))
-    expected = image_planes(np.ascontiguousarray(transform_image(image, SYMMETRIES[symmetry])))
-    np.testing.assert_allclose(found[0].T.reshape(expected.shape), expected, atol=1 / UNIT)
+    expected = image_planes(np.ascontiguousarray(transform_image(image, SYMMETRIES[symmetry])), 3)
+    np.testing.assert_allclose(found[0].T.reshape(expected.shape), expected, atol=1 / crops.unit)
 
 
 def test_draws_stay_inside_their_image(crops: Crops) -> None:
