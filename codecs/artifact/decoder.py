@@ -29,7 +29,10 @@ MOST = {"channels": 1024, "planes": 768, "width": 512, "blocks": 32, "head": 512
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """channels: of the latent. planes: of the codec's bands, 4**levels for every colour. width, blocks, head: see `codecs.neural.network`."""
+    """channels: of the latent. planes: 4**levels for every colour, levels being those of the codec.
+
+    width, blocks, head: see `codecs.neural.network`.
+    """
 
     channels: int
     planes: int

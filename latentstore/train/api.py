@@ -55,7 +55,9 @@ class _Run:
         if not recipe.out.parent.is_dir():
             raise ArgumentError(f"{recipe.out.parent} is not a folder: make it first, the decoder is written there.")
         self.recipe, self.codec, self.say = recipe, codec, say
-        self.shape = NetworkShape(codec.channels, 4**codec.levels * codec.in_channels, recipe.width, recipe.blocks, recipe.head)
+        self.shape = NetworkShape(
+            codec.channels, 4**codec.levels * codec.in_channels, recipe.width, recipe.blocks, recipe.head
+        )
         whole = range(codec.group_channels, codec.channels + 1, codec.group_channels)
         self.prefixes = dict(recipe.prefixes) or dict.fromkeys(whole, 1.0)
         self.qualities = dict(recipe.qualities) or QUALITIES

@@ -105,7 +105,11 @@ class Crops:
             height, width = (side // codec.reduction * codec.reduction for side in image.shape[:2])
             whole = np.ascontiguousarray(image[:height, :width])
             latents = [codec.encode(whole[None], int(q))[0] for q in self.qualities]
-            planes = np.rint(image_planes(whole, codec.levels) * self._unit).clip(-(1 << 15) + 1, (1 << 15) - 1).astype(np.int16)
+            planes = (
+                np.rint(image_planes(whole, codec.levels) * self._unit)
+                .clip(-(1 << 15) + 1, (1 << 15) - 1)
+                .astype(np.int16)
+            )
             self._images.append((latents, planes))
         area = np.array([planes[0].size for _, planes in self._images], float)
         self._shares = area / area.sum()
