@@ -34,7 +34,7 @@ def main() -> None:
     decoders = shipped_decoders(codec.sha256)
     for name, decoder in decoders.items():
         passes = 8 if decoder.averages else 1
-        multiplications = passes * decoder.file.shape.operations / 64
+        multiplications = passes * decoder.file.shape.operations / codec.reduction**2
         print(f"{name}: {multiplications:,.0f} multiplications a pixel, {decoder.card['trained on']}")
     names = ["linear", *decoders]
 

@@ -26,7 +26,11 @@ def main() -> None:
     codec = load_codec(CODEC)
     files = sorted(common.data("images", "train").iterdir())
     found = fit_projection(
-        (image_planes(read_image(file, "L")) for file in files), 1, codec.channels, codec.group_channels
+        (image_planes(read_image(file, "L"), codec.levels) for file in files),
+        1,
+        codec.levels,
+        codec.channels,
+        codec.group_channels,
     )
     shipped, bound = codec.artifact.tensors, codec.artifact.facts["bound"]
     bars = common.Bars()

@@ -38,7 +38,7 @@ GROUP = 3
 def tiny_artifact() -> bytes:
     """A gray codec of two groups of three channels, with weights without meaning."""
     rng = np.random.default_rng(1)
-    basis = symmetric_basis(1)
+    basis = symmetric_basis(1, 3)
     rows = [rng.normal(0, 1, basis.runs[kind][1]) / 4 for kind in CLASSES]
     rows[2] = rows[1]
     facts = {

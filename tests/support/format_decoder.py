@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 f32 = np.float32
-E, O = (0, 3, 5, 6), (1, 2, 4, 7)  # noqa: E741
 
 
 def read_artifact(content: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -51,8 +50,10 @@ def values(latent: npt.NDArray[np.int8], delta: Floats, step: Floats) -> Floats:
     return out
 
 
-def entry_list(colours: int) -> dict[int, list[tuple[int, int, int]]]:
+def entry_list(colours: int, R: int) -> dict[int, list[tuple[int, int, int]]]:
     """8.3: (i, j, colour) of the entries of each class."""
+    E = [path for path in range(R) if f"{path:b}".count("1") % 2 == 0]
+    O = [path for path in range(R) if path not in E]  # noqa: E741
     of = {
         0: [(i, j) for i in E for j in E if j >= i],
         1: [(i, j) for i in E for j in E if j > i],
@@ -64,9 +65,9 @@ def entry_list(colours: int) -> dict[int, list[tuple[int, int, int]]]:
     return {kind: [(i, j, k) for i, j in pairs for k in range(colours)] for kind, pairs in of.items()}
 
 
-def bands(v: Floats, tensors: dict[str, npt.NDArray[Any]], colours: int) -> npt.NDArray[np.float32]:
+def bands(v: Floats, tensors: dict[str, npt.NDArray[Any]], colours: int, R: int) -> npt.NDArray[np.float32]:
     """8.3, 8.4: X[v][u][colour]."""
-    entries = entry_list(colours)
+    entries = entry_list(colours, R)
     rebuilt = {(kind, e): np.zeros(v.shape[1:], np.float32) for kind in entries for e in entries[kind]}
     used = 0
     for k, kind in enumerate(tensors["classes"].tolist()):
@@ -74,7 +75,7 @@ def bands(v: Floats, tensors: dict[str, npt.NDArray[Any]], colours: int) -> npt.
             if k < len(v):
                 rebuilt[kind, e] += tensors["synthesis"][used] * v[k]
             used += 1
-    X = np.zeros((8, 8, colours, *v.shape[1:]), np.float32)
+    X = np.zeros((R, R, colours, *v.shape[1:]), np.float32)
     for plus, minus in ((0, 1), (2, 3)):
         for i, j, k in entries[plus]:
             S = rebuilt[plus, (i, j, k)]
@@ -124,11 +125,13 @@ def image(content: bytes, latent: npt.NDArray[np.int8], quality: int, H: int, W:
     """All of section 8: uint8 (H, W, colours)."""
     facts, tensors = read_artifact(content)
     colours = 3 if facts["mode"] == "RGB" else 1
-    X = bands(values(latent, tensors["delta"], scale(facts, quality)), tensors, colours)
+    R = 2 ** facts.get("levels", 3)
+    X = bands(values(latent, tensors["delta"], scale(facts, quality)), tensors, colours, R)
     out = np.zeros((H, W, colours), np.uint8)
     for k in range(colours):
-        planes = {(v, u): X[v, u, k] for v in range(8) for u in range(8)}
-        for n in (4, 2, 1):  # paths lose their lowest bit
+        planes = {(v, u): X[v, u, k] for v in range(R) for u in range(R)}
+        n = R
+        while n := n // 2:  # paths lose their lowest bit
             planes = {
                 (v, u): merged(*(planes[2 * v + dv, 2 * u + du] for dv in (0, 1) for du in (0, 1)))
                 for v in range(n)

@@ -17,9 +17,9 @@ def image(height: int, width: int, colours: int = 3, seed: int = 0) -> np.ndarra
     return (np.clip(smooth % 256 + noise, 0, 255)).astype(np.uint8)
 
 
-def random_rows(colours: int, seed: int = 0) -> list[np.ndarray]:
+def random_rows(colours: int, levels: int = 3, seed: int = 0) -> list[np.ndarray]:
     """Weights for CLASSES, the same for both channels of a pair."""
-    basis = symmetric_basis(colours)
+    basis = symmetric_basis(colours, levels)
     rng = np.random.default_rng(seed)
     rows: list[np.ndarray] = []
     for kind in CLASSES:
@@ -28,11 +28,11 @@ def random_rows(colours: int, seed: int = 0) -> list[np.ndarray]:
     return rows
 
 
-def tables(colours: int) -> tuple[AnalysisTables, SynthesisTables]:
-    basis = symmetric_basis(colours)
+def tables(colours: int, levels: int = 3) -> tuple[AnalysisTables, SynthesisTables]:
+    basis = symmetric_basis(colours, levels)
     return (
-        analysis_tables(basis, CLASSES, random_rows(colours, 1)),
-        synthesis_tables(basis, CLASSES, random_rows(colours, 2)),
+        analysis_tables(basis, CLASSES, random_rows(colours, levels, 1)),
+        synthesis_tables(basis, CLASSES, random_rows(colours, levels, 2)),
     )
 
 

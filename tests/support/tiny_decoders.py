@@ -11,7 +11,7 @@ from latentstore.codecs.artifact.decoder import NetworkShape
 
 def tiny_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The facts and tensors of a decoder for this codec. changes: of the facts."""
-    shape = NetworkShape(codec.channels, 64 * codec.in_channels, 8, 1, 6)
+    shape = NetworkShape(codec.channels, 4**codec.levels * codec.in_channels, 8, 1, 6)
     rng = np.random.default_rng(seed)
     tensors = {
         name: (rng.normal(size=size) / np.sqrt(np.prod(size[1:]))).astype(np.float16)

@@ -238,6 +238,6 @@ def test_values_out_of_range(make: Callable[[], bytes]) -> None:
 def test_weights_of_a_pair_must_be_alike() -> None:
     from latentstore.codecs.image.symmetry import symmetric_basis
 
-    counts = [symmetric_basis(3).runs[kind][1] for kind in TENSORS["classes"]]
+    counts = [symmetric_basis(3, 3).runs[kind][1] for kind in TENSORS["classes"]]
     for name in ("analysis", "synthesis"):
         refused(with_value(name, sum(counts[:PAIR]), 0.125)(), f"Channels {PAIR} and {PAIR + 1} are a pair")

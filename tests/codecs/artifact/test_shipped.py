@@ -17,7 +17,7 @@ from latentstore.codecs.load import _SHIPPED as FOLDER
 
 
 def test_names() -> None:
-    assert shipped() == ["gray-f8c16", "mono-f32c32", "rgb-f8c48", "stereo-f256c108"]
+    assert shipped() == ["gray-f8c16", "mono-f32c32", "rgb-f16c48", "rgb-f8c48", "stereo-f256c108"]
     for name in shipped():
         codec = load_codec(name)
         assert codec.name == name

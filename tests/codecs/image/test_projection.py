@@ -26,8 +26,9 @@ from latentstore.codecs.reference import projection as reference
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="the native kernel was not built")
 
-# Sides around multiples of 8 and of the vector widths, and images wider than one tile of the kernel.
+# Sides around multiples of 8, 16 and the vector widths, and images wider than one tile of the kernel.
 SHAPES = [(1, 1), (1, 9), (7, 3), (8, 8), (16, 129), (65, 40), (33, 257), (9, 1030), (17, 2113), (130, 24)]
+DEPTHS = [(3, shape) for shape in SHAPES] + [(4, shape) for shape in [*SHAPES, (16, 16), (33, 4300)]]
 
 
 @pytest.fixture(params=kernel.kernel_paths() if kernel else [])
@@ -43,72 +44,81 @@ def same_bits(a, b):
     np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("levels", "shape"), DEPTHS)
 @pytest.mark.parametrize("colours", [1, 3])
-def test_planes(path, shape, colours):
+def test_planes(path, levels, shape, colours):
     pixels = image(*shape, colours)
-    planes = image_planes(pixels)
-    same_bits(planes, reference.image_planes(pixels))
-    same_bits(planes_to_image(planes, shape), pixels)
+    planes = image_planes(pixels, levels)
+    assert len(planes) == 4**levels * colours
+    same_bits(planes, reference.image_planes(levels, pixels))
+    same_bits(planes_to_image(planes, shape, levels), pixels)
     planes += np.random.default_rng(3).normal(0, 60, planes.shape).astype(np.float32)
-    same_bits(planes_to_image(planes, shape), reference.planes_image(planes, shape))
+    same_bits(planes_to_image(planes, shape, levels), reference.planes_image(levels, planes, shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("levels", "shape"), DEPTHS)
 @pytest.mark.parametrize("colours", [1, 3])
-def test_coefs_and_latents(path, shape, colours):
+def test_coefs_and_latents(path, levels, shape, colours):
     pixels = image(*shape, colours)
-    analysis, _ = tables(colours)
+    analysis, _ = tables(colours, levels)
     arrays = (analysis.basis, analysis.runs, analysis.weights)
     inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
-    same_bits(image_to_coefs(pixels, analysis, inv_step), reference.image_to_coefs(pixels, *arrays, inv_step))
+    expected = reference.image_to_coefs(levels, pixels, *arrays, inv_step)
+    same_bits(image_to_coefs(pixels, analysis, inv_step), expected)
     latent, outside = image_to_latent(pixels, analysis, inv_step, rounding)
-    expected, expected_outside = reference.image_to_latent(pixels, *arrays, inv_step, rounding)
+    expected, expected_outside = reference.image_to_latent(levels, pixels, *arrays, inv_step, rounding)
     same_bits(latent, expected)
     assert outside == expected_outside
     assert latent.min() >= -127
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("levels", "shape"), DEPTHS)
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("given_channels", [0, 1, 2, 5, 10])
-def test_images(path, shape, colours, given_channels):
-    _, synthesis = tables(colours)
+def test_images(path, levels, shape, colours, given_channels):
+    _, synthesis = tables(colours, levels)
     rng = np.random.default_rng(5)
-    side = [-(-n // 8) for n in shape]
+    side = [-(-n // 2**levels) for n in shape]
     latent = rng.choice(np.array([0, 0, 0, 0, 1, -1, 2, -3, 127, -127], np.int8), (given_channels, *side))
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
     arrays = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly)
     same_bits(
         latent_to_image(latent, synthesis, *steps, shape),
-        reference.latent_to_image(latent, *arrays, *steps, shape),
+        reference.latent_to_image(levels, latent, *arrays, *steps, shape),
     )
 
 
+@pytest.mark.parametrize(("levels", "size"), [(3, (29, 37)), (4, (61, 65))])
 @pytest.mark.parametrize("given_channels", [0, 1, 5, 10])
-def test_planes_of_a_latent_are_those_of_its_image(given_channels):
-    _, synthesis = tables(3)
+def test_planes_of_a_latent_are_those_of_its_image(levels, size, given_channels):
+    _, synthesis = tables(3, levels)
     latent = np.random.default_rng(5).choice(np.array([0, 0, 1, -1, 2, -3], np.int8), (given_channels, 4, 5))
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
     values = dequantised(latent, *steps).reshape(given_channels, 20)
-    planes = (synthesis_matrix(synthesis, len(CLASSES))[:, :given_channels] @ values).reshape(192, 4, 5)
-    image = latent_to_image(latent, synthesis, *steps, (29, 37))
-    assert np.abs(planes_to_image(planes, (29, 37)).astype(int) - image).max() <= 1  # sums in another order
+    planes = (synthesis_matrix(synthesis, len(CLASSES))[:, :given_channels] @ values).reshape(-1, 4, 5)
+    image = latent_to_image(latent, synthesis, *steps, size)
+    assert np.abs(planes_to_image(planes, size, levels).astype(int) - image).max() <= 1  # sums in another order
 
 
-@pytest.mark.parametrize(("shape", "size"), [((192, 4, 5), (33, 37)), ((192, 4, 5), (0, 37)), ((100, 4, 5), (29, 37))])
-def test_planes_of_another_size_are_refused(shape, size):
+@pytest.mark.parametrize(
+    ("levels", "shape", "size"),
+    [
+        (3, (192, 4, 5), (33, 37)), (3, (192, 4, 5), (0, 37)), (3, (100, 4, 5), (29, 37)),
+        (4, (768, 4, 5), (29, 37)), (4, (192, 4, 5), (61, 65)),
+    ],
+)  # fmt: skip
+def test_planes_of_another_size_are_refused(levels, shape, size):
     with pytest.raises(ArgumentError, match="planes"):
-        planes_to_image(np.zeros(shape, np.float32), size)
+        planes_to_image(np.zeros(shape, np.float32), size, levels)
 
 
 @settings(deadline=None, max_examples=25)
-@given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99))
-def test_any_size(height, width, seed):
+@given(height=st.integers(1, 70), width=st.integers(1, 70), levels=st.integers(1, 4), seed=st.integers(0, 99))
+def test_any_size(height, width, levels, seed):
     pixels = image(height, width, 3, seed)
-    same_bits(image_planes(pixels), reference.image_planes(pixels))
-    back = reference.planes_image(image_planes(pixels), (height, width))
-    same_bits(back, pixels)
+    planes = image_planes(pixels, levels)
+    same_bits(planes, reference.image_planes(levels, pixels))
+    same_bits(reference.planes_image(levels, planes, (height, width)), pixels)
 
 
 def test_values_outside_int8_are_counted():
@@ -119,9 +129,10 @@ def test_values_outside_int8_are_counted():
     assert outside == np.count_nonzero(np.abs(latent) == 127) > 0
 
 
-def test_whole_projection_is_the_identity():
+@pytest.mark.parametrize("levels", [3, 4])
+def test_whole_projection_is_the_identity(levels):
     """All entries as channels, and half the sums and differences back: the image itself, at a fine step."""
-    basis = symmetric_basis(3)
+    basis = symmetric_basis(3, levels)
     classes, rows, columns = [], [], []
     for kind, (_, count) in enumerate(basis.runs[:4]):
         for j in range(count):
@@ -168,6 +179,7 @@ def kernel_call(**changes):
     """image_to_latent with one argument changed."""
     analysis, _ = tables(3)
     arguments = {
+        "levels": 3,
         "image": image(16, 24),
         "basis": analysis.basis,
         "runs": analysis.runs,
@@ -203,6 +215,13 @@ def changed(array, index, value):
         lambda a: {"out": np.zeros((len(CLASSES), 2, 2), np.int8)},
         lambda a: {"out": np.zeros((3, 2, 3), np.int8)},
         lambda a: {"out": np.zeros((len(CLASSES), 2, 3), np.uint8)},
+        lambda a: {"levels": 0},
+        lambda a: {"levels": 4},
+        lambda a: {"levels": 5},
+        lambda a: {"levels": -1},
+        lambda a: {"levels": 2**80},
+        lambda a: {"levels": 3.0},
+        lambda a: {"levels": a.basis},
         lambda a: {"image": np.zeros((16, 24), np.uint8)},
         lambda a: {"image": np.zeros((0, 24, 3), np.uint8)},
         lambda a: {"image": np.zeros((16, 24, 9), np.uint8)},
@@ -244,10 +263,14 @@ def test_kernel_refuses_synthesis_tables_that_contradict_themselves(table, index
     arrays = {name: getattr(synthesis, name) for name in ("starts", "channel_list", "weights", "assembly")}
     steps = (vectors(1, 2), vectors(0, 0.2), vectors(0, 0.1))
     latent, out = np.zeros((10, 2, 3), np.int8), np.zeros((16, 24, 3), np.uint8)
-    kernel.latent_to_image(latent, *arrays.values(), *steps, out)
+    kernel.latent_to_image(3, latent, *arrays.values(), *steps, out)
+    with pytest.raises(ValueError, match="expected"):
+        kernel.latent_to_image(4, latent, *arrays.values(), *steps, out)
+    with pytest.raises(ValueError, match="levels must be a whole number from 1 to 4"):
+        kernel.latent_to_image()
     arrays[table] = changed(arrays[table], index, value)
     with pytest.raises(ValueError):
-        kernel.latent_to_image(latent, *arrays.values(), *steps, out)
+        kernel.latent_to_image(3, latent, *arrays.values(), *steps, out)
 
 
 def test_unknown_vector_path():
@@ -257,11 +280,11 @@ def test_unknown_vector_path():
 
 def test_arguments_that_cannot_be_meant():
     analysis, synthesis = tables(3)
-    basis = symmetric_basis(3)
+    basis = symmetric_basis(3, 3)
     with pytest.raises(ArgumentError):
         image_to_coefs(np.zeros((8, 8, 3), np.float32), analysis, vectors(1, 2))
     with pytest.raises(ArgumentError):
-        image_planes(np.zeros((8, 0, 3), np.uint8))
+        image_planes(np.zeros((8, 0, 3), np.uint8), 3)
     with pytest.raises(ArgumentError):
         latent_to_image(np.zeros((10, 2, 2), np.int8), synthesis, *[vectors(1, 2)] * 3, (17, 8))
     with pytest.raises(ArgumentError):

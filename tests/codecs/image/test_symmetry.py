@@ -18,21 +18,23 @@ from latentstore.codecs.image.symmetry import (
     transform_planes,
 )
 
-multiples = st.integers(1, 9).map(lambda n: 8 * n)
+positions = st.integers(1, 9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(
-    height=multiples,
-    width=multiples,
+    levels=st.sampled_from([3, 4]),
+    height=positions,
+    width=positions,
     colours=st.sampled_from([1, 3]),
     name=st.sampled_from(SYMMETRIES),
     seed=st.integers(0, 99),
 )
-def test_latents_turn_as_images_do(height, width, colours, name, seed):
+def test_latents_turn_as_images_do(levels, height, width, colours, name, seed):
+    height, width = height << levels, width << levels
     pixels = image(height, width, colours, seed)
     turned = transform_image(pixels, name)
-    analysis, synthesis = tables(colours)
+    analysis, synthesis = tables(colours, levels)
     inv_step, rounding = vectors(0.01, 0.3), vectors(0.1, 0.5)
 
     coefs = image_to_coefs(pixels, analysis, inv_step)
@@ -92,19 +94,20 @@ def test_the_given_latent_is_not_changed():
 
 @pytest.mark.parametrize("name", SYMMETRIES)
 @pytest.mark.parametrize("colours", [1, 3])
-def test_planes_turn_as_images_do(name, colours):
-    pixels = image(24, 40, colours)
-    planes = image_planes(pixels)
-    turned = image_planes(np.ascontiguousarray(transform_image(pixels, name)))
-    np.testing.assert_array_equal(transform_planes(planes, name), turned)
+@pytest.mark.parametrize("levels", [3, 4])
+def test_planes_turn_as_images_do(name, colours, levels):
+    pixels = image(3 << levels, 5 << levels, colours)
+    planes = image_planes(pixels, levels)
+    turned = image_planes(np.ascontiguousarray(transform_image(pixels, name)), levels)
+    np.testing.assert_array_equal(transform_planes(planes, name, levels), turned)
 
 
 @pytest.mark.parametrize("colours", [1, 2, 3])
-def test_every_plane_comes_back_from_the_basis(colours):
-    basis = symmetric_basis(colours)
-    assert len(basis.entries) == len(basis.assembly) == 64 * colours
-    assert len(basis.classes()) == 64 * colours
-    planes = np.random.default_rng(0).integers(-99, 99, 64 * colours)
+@pytest.mark.parametrize("levels", [3, 4])
+def test_every_plane_comes_back_from_the_basis(colours, levels):
+    basis, count = symmetric_basis(colours, levels), 4**levels * colours
+    assert len(basis.entries) == len(basis.assembly) == len(basis.classes()) == count
+    planes = np.random.default_rng(0).integers(-99, 99, count)
     a, b, sign = basis.entries.T
     entries = np.where(b < 0, 2 * planes[a], planes[a] + sign * planes[b])
     p, q, sign = basis.assembly.T
@@ -119,7 +122,7 @@ def test_every_plane_comes_back_from_the_basis(colours):
         lambda: check_classes([4, 4, 5, 5]),
         lambda: check_classes([6]),
         lambda: check_classes([[0]]),
-        lambda: symmetric_basis(0),
+        lambda: symmetric_basis(0, 3),
         lambda: transform_latent(np.zeros((1, 2, 2), np.int8), "rot45", [0]),
         lambda: transform_latent(np.zeros((1, 2, 2), np.int8), "rot90", [0, 0]),
         lambda: transform_latent(np.zeros((2, 2), np.int8), "rot90", [0, 0]),

@@ -30,8 +30,8 @@ def calls(codec: Any) -> dict[str, Callable[[], Any]]:
     scale = codec.scale(60)
     analysis, synthesis = codec._analysis, codec._synthesis
     coefficients = np.empty(codec.latent_shape(2048, 2048), np.float32)
-    tables = (analysis.basis, analysis.runs, analysis.weights, (1 / scale).astype(np.float32))
-    kernel.image_to_coefs(x, *tables, coefficients)
+    tables = (analysis.levels, x, analysis.basis, analysis.runs, analysis.weights, (1 / scale).astype(np.float32))
+    kernel.image_to_coefs(*tables, coefficients)
     latent = np.clip(np.rint(coefficients), -127, 127).astype(np.int8)
     group = np.ascontiguousarray(latent[:12])
     blob = kernel.coder_encode(codec.entropy._coder, 0, 60, group)
@@ -42,11 +42,11 @@ def calls(codec: Any) -> dict[str, Callable[[], Any]]:
     first = np.ascontiguousarray(coefficients[:12])
     coder = codec.entropy._coder
     return {
-        "image_to_coefs": lambda: kernel.image_to_coefs(x, *tables, coefficients),
+        "image_to_coefs": lambda: kernel.image_to_coefs(*tables, coefficients),
         "coder_optimise": lambda: kernel.coder_optimise(coder, 0, first, weight, 0.1, deltas, np.empty_like(group)),
         "coder_encode": lambda: kernel.coder_encode(coder, 0, 60, group),
         "coder_decode": lambda: kernel.coder_decode(coder, [blob], none.astype(np.int32), none, length, place),
-        "latent_to_image": lambda: kernel.latent_to_image(latent, *back, x),
+        "latent_to_image": lambda: kernel.latent_to_image(synthesis.levels, latent, *back, x),
     }
 
 

@@ -89,11 +89,11 @@ def test_the_mean_over_orientations_turns_with_the_image(codec: Any, tiny: Decod
 def test_the_mean_takes_a_prefix_that_ends_inside_a_pair(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
     kept = int(np.flatnonzero(codec.classes[13:] == SymmetryClass.EO)[0]) + 14
     latent = codec.encode(image[None])[0, :kept]
-    planes = refinement(Decoder(tiny.file, averages=True), latent, codec.step(), codec.classes)
+    planes = refinement(Decoder(tiny.file, averages=True), latent, codec.step(), codec.classes, 3)
     flat = latent[:, ::-1]  # by hand, one of the eight
     flat = np.where(np.isin(codec.classes[:kept], (2, 3, 5))[:, None, None], -flat, flat)
-    again = refinement(Decoder(tiny.file, averages=True), flat, codec.step(), codec.classes)
-    np.testing.assert_allclose(transform_planes(again, "flip_v"), planes, rtol=0, atol=1e-3)
+    again = refinement(Decoder(tiny.file, averages=True), flat, codec.step(), codec.classes, 3)
+    np.testing.assert_allclose(transform_planes(again, "flip_v", 3), planes, rtol=0, atol=1e-3)
 
 
 def test_gray_images_have_decoders_too(image: np.ndarray) -> None:

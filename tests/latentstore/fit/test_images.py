@@ -36,7 +36,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["rgb-f8c48", "gray-f8c16"])
+@pytest.fixture(scope="module", params=["rgb-f8c48", "gray-f8c16", "rgb-f16c48"])
 def like(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -132,7 +132,10 @@ def test_flat_and_tiny_images(value: int, size: tuple[int, int], tmp_path: Path)
         ({"folder": "file.png"}, "file.png is not a folder"),
         ({"name": "My Codec"}, "lower-case letters"),
         ({"name": ""}, "lower-case letters"),
-        ({"like": "rgb-f16c100"}, "like is 'rgb-f16c100'; it is one of gray-f8c16, mono-f32c32, rgb-f8c48, stereo"),
+        (
+            {"like": "rgb-f16c100"},
+            "like is 'rgb-f16c100'; it is one of gray-f8c16, mono-f32c32, rgb-f16c48, rgb-f8c48, stereo",
+        ),
         ({"out": "mine"}, r"must have a name in \.safetensors"),
         ({"out": "folder.safetensors"}, "no folder"),
         ({"out": "nowhere/mine.safetensors"}, "nowhere is not a folder"),
@@ -170,7 +173,8 @@ def test_shipped_artifacts_are_of_these_settings() -> None:
         codec = load_codec(name)
         facts = codec.artifact.facts
         assert (codec.mode, codec.channels, codec.group_channels) == (shape.mode, shape.channels, shape.group)
+        assert facts.get("levels", 3) == shape.levels
         assert facts["model_steps"] == shape.model_steps
-        assert facts["quality_steps"] == [[q, round(s * shape.unit, 6)] for q, s in fit_images.QUALITY_STEPS]
+        assert facts["quality_steps"] == [[q, round(s * shape.unit, 6)] for q, s in shape.steps.qualities]
         assert (facts["lambda"], facts["rounding"]) == (fit_images.LAMBDA, fit_images.ROUNDING)
-        assert (facts["default_quality"], facts["precision"]) == (fit_images.DEFAULT_QUALITY, fit_images.PRECISION)
+        assert (facts["default_quality"], facts["precision"]) == (shape.steps.default_quality, fit_images.PRECISION)

@@ -20,7 +20,7 @@ static int32_t *combinations(size_t count, size_t limit)
 
 static void analyse(const uint8_t *pixels, struct image_size size, size_t positions)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = 50, channels = 11;
+    const size_t planes = band_count(size.levels) * (size_t)size.colours, entries = 50, channels = 11;
     int32_t runs[2 * 11];
     size_t used = 0, outside;
     for (size_t k = 0; k < channels; k++) {
@@ -58,7 +58,7 @@ static void analyse(const uint8_t *pixels, struct image_size size, size_t positi
 /* factor: from images of ordinary contrast to sums that overflow, which must end as the same pixels too */
 static void synthesise(struct image_size size, size_t positions, float factor)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = 50, channels = 11, given = (size_t)between(0, 11);
+    const size_t planes = band_count(size.levels) * (size_t)size.colours, entries = 50, channels = 11, given = (size_t)between(0, 11);
     const size_t area = size.height * size.width * (size_t)size.colours;
     int32_t starts[51], list[50 * 11];
     size_t count = 0;
@@ -93,13 +93,13 @@ void check_front(void)
 {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int colours = 1; colours <= MAX_COLOURS; colours++) {
-            const struct image_size size = {sizes[i][0], sizes[i][1], colours};
+            const struct image_size size = {sizes[i][0], sizes[i][1], colours, 3 + (int)i % 2};
             const size_t area = size.height * size.width * (size_t)colours;
-            const size_t positions = latent_side(size.height) * latent_side(size.width);
+            const size_t positions = latent_side(size.height, size.levels) * latent_side(size.width, size.levels);
             uint8_t *pixels = take(area);
             for (size_t j = 0; j < area; j++)
                 pixels[j] = (uint8_t)between(0, 255);
-            doing("an image of %zux%zux%d", size.height, size.width, colours);
+            doing("an image of %zux%zux%d, %d levels", size.height, size.width, colours, size.levels);
             analyse(pixels, size, positions);
             synthesise(size, positions, 1.0f);
             synthesise(size, positions, 3e37f);

@@ -32,7 +32,7 @@ static int32_t *combinations(size_t count, int64_t limit, int wild)
 
 static void analyse(const uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
+    const size_t planes = band_count(size.levels) * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
     const size_t channels = (size_t)between(0, at_most(12, 3));
     int32_t *runs = take(2 * channels * sizeof *runs);
     size_t used = 0, outside;
@@ -67,7 +67,7 @@ static void analyse(const uint8_t *pixels, struct image_size size, size_t positi
 
 static void synthesise(uint8_t *pixels, struct image_size size, size_t positions, int wild)
 {
-    const size_t planes = BANDS * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
+    const size_t planes = band_count(size.levels) * (size_t)size.colours, entries = (size_t)between(1, at_most(40, 5));
     const size_t channels = (size_t)between(1, at_most(12, 3)), given = (size_t)between(0, (int64_t)channels);
     int32_t *starts = take((entries + 1) * sizeof *starts), *list = take(entries * channels * sizeof *list);
     size_t count = 0;
@@ -105,11 +105,11 @@ static void synthesise(uint8_t *pixels, struct image_size size, size_t positions
 void fuzz_front(void)
 {
     struct image_size size = {(size_t)between(1, at_most(40, 9)), (size_t)between(1, at_most(40, 9)),
-                              (int)between(1, at_most(MAX_COLOURS, 1))};
+                              (int)between(1, at_most(MAX_COLOURS, 1)), (int)between(1, MAX_LEVELS)};
     if (one_in(10))
         size.width = (size_t)between(1, at_most(2600, 40));
     const size_t area = size.height * size.width * (size_t)size.colours;
-    const size_t positions = latent_side(size.height) * latent_side(size.width);
+    const size_t positions = latent_side(size.height, size.levels) * latent_side(size.width, size.levels);
     uint8_t *pixels = take(area);
     const int wild = one_in(2);
     for (size_t i = 0; i < area; i++)
@@ -120,10 +120,10 @@ void fuzz_front(void)
         synthesise(pixels, size, positions, wild);
     }
     if (one_in(8)) {
-        float *planes = take(BANDS * (size_t)size.colours * positions * sizeof *planes);
+        float *planes = take(band_count(size.levels) * (size_t)size.colours * positions * sizeof *planes);
         EXPECT(image_analysis(pixels, size, planes) == FRONT_OK);
         if (wild)
-            for (size_t i = 0; i < BANDS * (size_t)size.colours * positions; i++)
+            for (size_t i = 0; i < band_count(size.levels) * (size_t)size.colours * positions; i++)
                 planes[i] *= one_in(3) ? 1e38f : 1.0f;
         EXPECT(image_synthesis(planes, pixels, size) == FRONT_OK);
         free(planes);
