@@ -35,7 +35,7 @@ from latentstore.codecs.image.symmetry import (
     symmetric_basis,
     transform_latent,
 )
-from latentstore.codecs.modality import IMAGE
+from latentstore.codecs.modality import IMAGE, LEAST_REDUCTION
 from latentstore.codecs.neural.decoder import LINEAR, Decoder
 
 Uint8s = npt.NDArray[np.uint8]
@@ -230,8 +230,9 @@ class ImageCodec(Codec):
             models that code them in fewest bits are searched for.
         """
         codes = self._require_latent(latent)
-        # the smallest image with such a latent
-        IMAGE.check(*((side - 1) * self.reduction + 1 for side in codes.shape[:0:-1]))
+        # of the smallest images with such a latent, the sides rounded up as the bound on pixels is meant
+        spare = self.reduction - LEAST_REDUCTION
+        IMAGE.check(*(max(side * self.reduction - spare, 0) for side in codes.shape[:0:-1]))
         n = self.group_channels
         q = None if quality is None else require_quality(quality, self.default_quality)
         band = None if q is None else self._band(q)

@@ -4,7 +4,8 @@
 
 The second folder is of a codec of four levels, and has none of what must fail. They are made once, by the release
 that froze the format, and never again: tests only read them, and a file that is missing or changed fails them. So this
-leaves a folder that exists as it is; a new format version gets a new folder. index.json says of every file what it must decode to, or the error that it must raise.
+leaves a folder that exists as it is; a new format version gets a new folder.
+index.json says of every file what it must decode to, or the error that it must raise.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def tiny_artifact(levels: int) -> bytes:
     rows = [rng.normal(0, 1, basis.runs[kind][1]) / 4 for kind in CLASSES]
     rows[2] = rows[1]
     facts = {
-        "name": f"golden-l-f{2**levels}c6", "mode": "L", **({} if levels == 3 else {"levels": levels}), "channels": len(CLASSES), "group_channels": GROUP,
+        "name": f"golden-l-f{2**levels}c6", "mode": "L",
+        **({} if levels == 3 else {"levels": levels}), "channels": len(CLASSES), "group_channels": GROUP,
         "precision": 12, "default_quality": 40, "quality_steps": [[1, 60.0], [40, 16.0], [100, 2.0]],
         "floor": [4.0, 3, 3, 3, 2, 2], "model_steps": [16.0], "bound": [2000.0] * 6, "lambda": 0.1,
         "rounding": 0.4,
