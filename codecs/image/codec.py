@@ -92,7 +92,7 @@ class ImageCodec(Codec):
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(channels, h, w): the shape of the latent of an image of this size in pixels."""
-        return self.channels, *(projection.latent_side(side, self.levels) for side in (height, width))
+        return self.channels, projection.latent_side(height, self.levels), projection.latent_side(width, self.levels)
 
     def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
         """Encodes images uint8 (N, H, W, C) to latents int8 (N, channels, h, w), see `latent_shape`.
