@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError, AudioError, CorruptError, ImageError, SignalError
 
-__all__ = ["AUDIO", "IMAGE", "MAX_AREA", "MODALITIES", "Modality", "Nouns", "modality_of"]
+__all__ = ["AUDIO", "IMAGE", "LEAST_REDUCTION", "MAX_AREA", "MODALITIES", "Modality", "Nouns", "modality_of"]
 
 LEAST_REDUCTION = 8
 """Pixels of an image's side per latent position, of the codec that has the most positions."""

@@ -17,7 +17,7 @@ from latentstore.codecs.arrays.options import LATENT
 from latentstore.codecs.bitstream.group import at_once
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.modality import IMAGE
+from latentstore.codecs.modality import IMAGE, LEAST_REDUCTION
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -78,7 +78,7 @@ def check_latents(shape: tuple[int, ...], codec: Codec | None) -> None:
     if len(shape) != 4 or 0 in shape[1:]:
         raise ArgumentError(f"codec {LATENT!r} stores non-empty latents (sample, channel, y, x), not shape {shape}")
     check_size(shape)
-    IMAGE.check(shape[3] * 8, shape[2] * 8)
+    IMAGE.check(shape[3] * LEAST_REDUCTION, shape[2] * LEAST_REDUCTION)
     if codec and shape[1] > codec.channels:
         raise ArgumentError(
             f"codec {LATENT!r}: a chunk of shape {shape} has {shape[1]} channels, latents of {codec.name} "

@@ -35,7 +35,7 @@ from latentstore.codecs.image.symmetry import (
     symmetric_basis,
     transform_latent,
 )
-from latentstore.codecs.modality import IMAGE
+from latentstore.codecs.modality import IMAGE, LEAST_REDUCTION
 from latentstore.codecs.neural.decoder import LINEAR, Decoder
 
 Uint8s = npt.NDArray[np.uint8]
@@ -92,7 +92,7 @@ class ImageCodec(Codec):
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(channels, h, w): the shape of the latent of an image of this size in pixels."""
-        return self.channels, *(projection.latent_side(side, self.levels) for side in (height, width))
+        return self.channels, projection.latent_side(height, self.levels), projection.latent_side(width, self.levels)
 
     def encode(self, images: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> Int8s:
         """Encodes images uint8 (N, H, W, C) to latents int8 (N, channels, h, w), see `latent_shape`.
@@ -231,8 +231,9 @@ class ImageCodec(Codec):
             models that code them in fewest bits are searched for.
         """
         codes = self._require_latent(latent)
-        # the smallest image with such a latent
-        IMAGE.check(*((side - 1) * self.reduction + 1 for side in codes.shape[:0:-1]))
+        # of the smallest images with such a latent, the sides rounded up as the bound on pixels is meant
+        spare = self.reduction - LEAST_REDUCTION
+        IMAGE.check(*(max(side * self.reduction - spare, 0) for side in codes.shape[:0:-1]))
         n = self.group_channels
         q = None if quality is None else require_quality(quality, self.default_quality)
         band = None if q is None else self._band(q)

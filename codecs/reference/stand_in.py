@@ -77,7 +77,7 @@ def image_to_latent(levels: int, *arrays: Any) -> int:
 def latent_to_image(levels: int, *arrays: Any) -> None:
     """See `reference.projection`; the last argument, uint8 (H, W, C), is where the result goes."""
     *given, out = arrays
-    out[...] = projection.latent_to_image(levels, *given, out.shape[:2])
+    out[...] = projection.latent_to_image(levels, *given, out.shape[:2])  # type: ignore[call-arg]
 
 
 def lapped_coefs(

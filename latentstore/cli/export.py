@@ -28,7 +28,8 @@ def add(commands: Commands) -> None:
         "--channels",
         type=int,
         metavar="K",
-        help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48 (default: all)",
+        help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48, with rgb-f16c48, 24 or 48 "
+        "(default: all)",
     )
     add_decoder(option)
 

@@ -1,6 +1,6 @@
 """The refinement network in torch, as `codecs.neural.network` is in NumPy, for training.
 
-It works on the positions of the latent, 8 x 8 pixels each, and answers in the planes of the packet transform. Those
+It works on the positions of the latent and answers in the planes of the packet transform. Those
 overlap and are smooth, so blocks do not show, and the last layer needs no neighbours.
 """
 

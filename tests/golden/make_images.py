@@ -1,10 +1,11 @@
-"""Makes the golden files of format version 1, in the folder `images/v1` beside this file:
+"""Makes the golden files of format version 1, in the folders `images/v1` and `images/v1-levels-4` beside this file:
 
     python tests/golden/make_images.py
 
-They are made once, by the release that froze the format, and never again: tests only read them, and a file
-that is missing or changed fails them. So this refuses to run where the folder exists; a new format version
-gets a new folder. index.json says of every file what it must decode to, or the error that it must raise.
+The second folder is of a codec of four levels, and has none of what must fail. They are made once, by the release
+that froze the format, and never again: tests only read them, and a file that is missing or changed fails them. So this
+leaves a folder that exists as it is; a new format version gets a new folder.
+index.json says of every file what it must decode to, or the error that it must raise.
 """
 
 from __future__ import annotations
@@ -30,19 +31,20 @@ from latentstore.codecs.bitstream.varint import varint
 from latentstore.codecs.entropy.coder import TABLES
 from latentstore.codecs.image.symmetry import symmetric_basis
 
-FOLDER = Path(__file__).parent / "images" / "v1"
+FOLDERS = {3: Path(__file__).parent / "images" / "v1", 4: Path(__file__).parent / "images" / "v1-levels-4"}
 CLASSES = [0, 4, 5, 0, 2, 3]
 GROUP = 3
 
 
-def tiny_artifact() -> bytes:
+def tiny_artifact(levels: int) -> bytes:
     """A gray codec of two groups of three channels, with weights without meaning."""
     rng = np.random.default_rng(1)
-    basis = symmetric_basis(1, 3)
+    basis = symmetric_basis(1, levels)
     rows = [rng.normal(0, 1, basis.runs[kind][1]) / 4 for kind in CLASSES]
     rows[2] = rows[1]
     facts = {
-        "name": "golden-l-f8c6", "mode": "L", "channels": len(CLASSES), "group_channels": GROUP,
+        "name": f"golden-l-f{2**levels}c6", "mode": "L",
+        **({} if levels == 3 else {"levels": levels}), "channels": len(CLASSES), "group_channels": GROUP,
         "precision": 12, "default_quality": 40, "quality_steps": [[1, 60.0], [40, 16.0], [100, 2.0]],
         "floor": [4.0, 3, 3, 3, 2, 2], "model_steps": [16.0], "bound": [2000.0] * 6, "lambda": 0.1,
         "rounding": 0.4,
@@ -122,31 +124,38 @@ def failures(sample: bytes, sha256: bytes) -> dict[str, tuple[str, bytes]]:
     }
 
 
-def write(name: str, content: bytes) -> None:
-    file = FOLDER / name
+def write(folder: Path, name: str, content: bytes) -> None:
+    file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
 
 
 def main() -> None:
-    if FOLDER.exists():
-        raise SystemExit(f"{FOLDER} exists: golden files of a version that was frozen are never made again.")
-    artifact = tiny_artifact()
+    missing = {levels: folder for levels, folder in FOLDERS.items() if not folder.exists()}
+    if not missing:
+        raise SystemExit("All folders exist: golden files of a version that was frozen are never made again.")
+    for levels, folder in missing.items():
+        make(folder, levels)
+
+
+def make(folder: Path, levels: int) -> None:
+    artifact = tiny_artifact(levels)
     codec = codec_from_bytes(artifact)
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "artifact.safetensors").write_bytes(artifact)
+    folder.mkdir(parents=True)
+    (folder / "artifact.safetensors").write_bytes(artifact)
     index: dict[str, dict[str, Any]] = {"decodes": {}, "fails": {}}
     for name, (values, blob) in samples(codec).items():
-        write(f"decodes/{name}.bin", blob)
+        write(folder, f"decodes/{name}.bin", blob)
         index["decodes"][f"decodes/{name}.bin"] = {
             "latent_shape": values.shape,
             "latent_sha256": hashlib.sha256(values.tobytes()).hexdigest(),
             "pixels_sha256": hashlib.sha256(codec.decompress(blob).tobytes()).hexdigest(),
         }
-    for name, (error, blob) in failures(samples(codec)["escapes"][1], bytes.fromhex(codec.sha256)).items():
-        write(f"fails/{name}.bin", blob)
+    forged = failures(samples(codec)["escapes"][1], bytes.fromhex(codec.sha256)) if levels == 3 else {}
+    for name, (error, blob) in forged.items():
+        write(folder, f"fails/{name}.bin", blob)
         index["fails"][f"fails/{name}.bin"] = error
-    (FOLDER / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 if __name__ == "__main__":

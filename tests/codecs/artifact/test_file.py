@@ -180,6 +180,8 @@ def test_facts_missing_or_wrong(name: str) -> None:
         {"quality_steps": [[2, 9], [100, 8]]}, {"quality_steps": [[1, 9], [99, 8]]},
         {"quality_steps": [[1, 9]]},
         {"quality_steps": [[1, 9, 9], [100, 8, 8]]}, {"quality_steps": [[1, 9], [100, -8]]},
+        {"levels": 2}, {"levels": 4}, {"levels": 5}, {"levels": 3.0}, {"levels": "3"}, {"levels": None},
+        {"levels": True},
         {"quality_steps": [[1, 1e300], [100, 8]]}, {"quality_steps": [[1, 9], [100]]},
     ],
     ids=str,
@@ -233,6 +235,10 @@ PAIR = int(np.flatnonzero(TENSORS["classes"] == 4)[0])
 )  # fmt: skip
 def test_values_out_of_range(make: Callable[[], bytes]) -> None:
     refused(make(), "contradicts itself|cannot be used")
+
+
+def test_three_levels_may_be_said() -> None:
+    assert codec_from_bytes(rebuilt({**FACTS, "levels": 3})).reduction == 8
 
 
 def test_weights_of_a_pair_must_be_alike() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from latentstore.codecs import Codec, OutlierWarning, load_codec
 from latentstore.codecs.image.projection import image_to_coefs
 
-NAMES = ("gray-f8c16", "rgb-f8c48")
+NAMES = ("gray-f8c16", "rgb-f16c48", "rgb-f8c48")
 QUALITIES = [*range(1, 100, 9), 100]
 
 
@@ -48,12 +49,12 @@ def test_more_quality_is_more_bytes_and_more_psnr(codec: Codec, effort: Any) -> 
 
 @pytest.mark.filterwarnings("ignore::latentstore.codecs.OutlierWarning")
 def test_the_knob_is_wide(codec: Codec) -> None:
-    """At least eight-fold in bytes and, in colour, eight decibels, on every photograph."""
+    """At least eight-fold in bytes, and some decibels: as many as the channels can hold, on every photograph."""
     for image in photos(codec):
         low, high = codec.compress(image, 1), codec.compress(image, 100)
         assert len(high) > 8 * len(low)
         gain = psnr(codec.decompress(high), image) - psnr(codec.decompress(low), image)
-        assert gain > (8 if codec.mode == "RGB" else 4)
+        assert gain > {"rgb-f8c48": 8, "rgb-f16c48": 4, "gray-f8c16": 4}[codec.name]
 
 
 def test_default_quality_is_what_is_left_out(codec: Codec) -> None:
@@ -95,22 +96,23 @@ def test_blobs_carry_their_quality(codec: Codec) -> None:
     for quality in (1, 37, 80):
         latent = codec.encode(image[None], quality)
         np.testing.assert_array_equal(
-            codec.decompress(codec.compress(image, quality)), codec.decode(latent, quality=quality)[0]
+            codec.decompress(codec.compress(image, quality)), codec.decode(latent, quality=quality, size=(24, 32))[0]
         )
 
 
 # values that int8 does not hold
 
 
+@lru_cache(maxsize=len(NAMES))
 def responses(codec: Codec) -> np.ndarray:
-    """(channels, 80, 80, C): what one more in a pixel adds to each channel at the middle."""
-    blocks, one = 10, np.ones(codec.channels, np.float32)
-    found = np.zeros((codec.channels, 8 * blocks, 8 * blocks, codec.in_channels))
-    empty = np.zeros((16 * blocks, 16 * blocks, codec.in_channels), np.uint8)
+    """(channels, 10 r, 10 r, C), r being the reduction: what one more in a pixel adds to each channel at the middle."""
+    blocks, r, one = 10, codec.reduction, np.ones(codec.channels, np.float32)
+    found = np.zeros((codec.channels, r * blocks, r * blocks, codec.in_channels))
+    empty = np.zeros((2 * r * blocks, 2 * r * blocks, codec.in_channels), np.uint8)
     nothing = image_to_coefs(empty, codec._analysis, one)
-    for dy, dx, colour in np.ndindex(8, 8, codec.in_channels):
+    for dy, dx, colour in np.ndindex(r, r, codec.in_channels):
         impulse = empty.copy()
-        impulse[8 * blocks + dy, 8 * blocks + dx, colour] = 128
+        impulse[r * blocks + dy, r * blocks + dx, colour] = 128
         planes = (image_to_coefs(impulse, codec._analysis, one) - nothing) / 128
         # the answer n positions before the impulse is what the impulse n positions on gives here
         near = planes[
@@ -118,7 +120,7 @@ def responses(codec: Codec) -> np.ndarray:
             blocks - blocks // 2 + 1 : blocks + blocks // 2 + 1,
             blocks - blocks // 2 + 1 : blocks + blocks // 2 + 1,
         ]
-        found[:, dy::8, dx::8, colour] = near[:, ::-1, ::-1]
+        found[:, dy::r, dx::r, colour] = near[:, ::-1, ::-1]
     return found
 
 

@@ -96,11 +96,19 @@ def test_the_mean_takes_a_prefix_that_ends_inside_a_pair(codec: Any, tiny: Decod
     np.testing.assert_allclose(transform_planes(again, "flip_v", 3), planes, rtol=0, atol=1e-3)
 
 
-def test_gray_images_have_decoders_too(image: np.ndarray) -> None:
-    gray = latentstore.load_codec("gray-f8c16")
-    own = Decoder(module.read_decoder(make_decoder(*tiny_parts(gray))))
-    blob = gray.compress(image[..., :1])
-    assert (gray.decompress(blob, decoder=own) != gray.decompress(blob)).any()
+@pytest.mark.parametrize("name", ["gray-f8c16", "rgb-f16c48"])
+def test_other_codecs_have_decoders_too(name: str, image: np.ndarray) -> None:
+    other = latentstore.load_codec(name)
+    own = Decoder(module.read_decoder(make_decoder(*tiny_parts(other))))
+    given = image[..., : other.in_channels]
+    blob = other.compress(given)
+    refined = other.decompress(blob, decoder=own)
+    assert refined.shape == given.shape
+    assert (refined != other.decompress(blob)).any()
+    mean = Decoder(own.file, averages=True)
+    latent = other.encode(np.ascontiguousarray(given[None, :96, :128]))
+    first, second = (other.decode(one, decoder=mean)[0] for one in (latent, other.transform(latent, "rot90")))
+    assert np.abs(transform_image(first, "rot90").astype(int) - second).max() <= 1
 
 
 def test_the_shipped_decoder_gains(codec: Any) -> None:

@@ -24,7 +24,7 @@ from latentstore.codecs.reference import stand_in as reference
 TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 BACKENDS = [b for b in (reference, kernel) if b is not None]
 GOLDEN = GOLDEN_FILES / "images"
-VERSIONS = ("v1",)
+VERSIONS = ("v1", "v1-levels-4")
 
 
 # the text

@@ -232,10 +232,18 @@ def test_from_and_to_an_object_store(images: Path) -> None:
         memory.rm("/x.zarr", recursive=True)
 
 
-def test_codec_for_gray(images: Path, tmp_path: Path) -> None:
-    report = convert(images, tmp_path / "x.zarr", codec="gray-f8c16")
+@pytest.mark.parametrize(("name", "channels", "reduction"), [("gray-f8c16", 16, 8), ("rgb-f16c48", 48, 16)])
+@pytest.mark.parametrize("format", ["zarr", "wds"])
+def test_other_codecs(images: Path, tmp_path: Path, name: str, channels: int, reduction: int, format: str) -> None:
+    report = convert(images, tmp_path / "x", codec=name, format=format)
     ds = latentstore.open(report.url)
-    assert ds[0]["latent"].shape == (16, SIZE // 8, SIZE // 8)
+    side = -(-SIZE // reduction)
+    assert ds[0]["latent"].shape == (channels, side, side)
+    assert ds.codec.name == name
+    latents = ds.read_latents(np.arange(3))
+    np.testing.assert_array_equal(latents[1], ds[1]["latent"])
+    pixels = ds.decode(latents, (SIZE, SIZE))
+    assert pixels.shape == (3, SIZE, SIZE, ds.codec.in_channels)
 
 
 def test_quarantine_lines_hold_any_name(tmp_path: Path) -> None:
