@@ -33,8 +33,7 @@ def main() -> None:
     images = common.kodak()
     decoders = shipped_decoders(codec.sha256)
     for name, decoder in decoders.items():
-        passes = 8 if decoder.averages else 1
-        multiplications = passes * decoder.file.shape.operations / codec.reduction**2
+        multiplications = decoder.file.shape.operations / codec.reduction**2
         print(f"{name}: {multiplications:,.0f} multiplications a pixel, {decoder.card['trained on']}")
     names = ["linear", *decoders]
 

@@ -19,9 +19,12 @@ from latentstore.codecs.artifact.container import Array, pack, unpack
 from latentstore.codecs.artifact.file import is_name
 from latentstore.codecs.errors import ArtifactError
 
-__all__ = ["DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
+__all__ = ["CODE", "DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
 
 DECODER_VERSION = 1
+CODE = 8191
+"""The largest magnitude of what goes from a layer to the next, as an integer."""
+LARGEST = 1e6
 METADATA_KEY = "latentstore_decoder"
 # Bounds of what a file may ask for, far above what is trained.
 MOST = {"channels": 1024, "planes": 768, "width": 512, "blocks": 32, "head": 512}
@@ -37,21 +40,34 @@ class NetworkShape:
     blocks: int
     head: int
 
-    def tensors(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the network's tensors by name."""
-        found: dict[str, tuple[int, ...]] = {"sigma": (self.channels,), "deviation": (self.planes,)}
-        layers = {"first": (self.width, 2 * self.channels + 2, 3)}
+    def layers(self) -> dict[str, tuple[int, int, int]]:
+        """Outputs, inputs and the side of the window of each convolution, in their order."""
+        found = {"first": (self.width, 2 * self.channels + 2, 3)}
         for block in range(self.blocks):
-            layers |= {f"blocks.{block}.{part}": (self.width, self.width, 3) for part in "ab"}
-        layers |= {"head": (self.head, self.width, 3), "last": (self.planes, self.head, 1)}
+            found |= {f"blocks.{block}.{part}": (self.width, self.width, 3) for part in "ab"}
+        return found | {"head": (self.head, self.width, 3), "last": (self.planes, self.head, 1)}
+
+    def tensors(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """The shapes and dtypes of a file's tensors by name.
+
+        A weight is an integer times the `scale` of its output. ranges: the largest magnitude of what goes from each
+        layer to the next; see `codecs.neural.network`.
+        """
+        layers = self.layers()
+        found: dict[str, tuple[tuple[int, ...], Any]] = {
+            "sigma": ((self.channels,), np.float32),
+            "deviation": ((self.planes,), np.float32),
+            "ranges": ((len(layers) - 1,), np.float32),
+        }
         for name, (outputs, inputs, side) in layers.items():
-            found |= {f"{name}.weight": (outputs, inputs, side, side), f"{name}.bias": (outputs,)}
+            found[f"{name}.weight"] = (outputs, inputs, side, side), np.int8
+            found |= {f"{name}.{part}": ((outputs,), np.float32) for part in ("scale", "bias")}
         return found
 
     @property
     def operations(self) -> int:
         """Multiplications with addition for one position of the latent."""
-        return sum(int(np.prod(shape)) for name, shape in self.tensors().items() if name.endswith(".weight"))
+        return sum(outputs * inputs * side * side for outputs, inputs, side in self.layers().values())
 
 
 @dataclass(frozen=True)
@@ -121,10 +137,16 @@ def _problem_of_tensors(shape: NetworkShape, tensors: dict[str, Array]) -> str |
     shapes = shape.tensors()
     if set(tensors) != set(shapes):
         return f"tensors are missing or not expected: {short(sorted(set(tensors) ^ set(shapes)))}"
-    for name, expected in shapes.items():
+    for name, (expected, dtype) in shapes.items():
         tensor = tensors[name]
-        if tensor.dtype not in (np.float16, np.float32) or tensor.shape != expected:
-            return f"{name} is {tensor.dtype} {tensor.shape}, not float16 or float32 {expected}"
-        if not np.isfinite(tensor).all():
-            return f"{name} holds values that are not finite"
-    return "sigma is not positive" if (tensors["sigma"] <= 0).any() else None
+        if tensor.dtype != dtype or tensor.shape != expected:
+            return f"{name} is {tensor.dtype} {tensor.shape}, not {np.dtype(dtype)} {expected}"
+        if dtype == np.float32 and not (np.abs(tensor) <= LARGEST).all():
+            return f"{name} holds values that are not finite, or above {LARGEST:g}"
+        if name in ("sigma", "ranges") and not (tensor >= 1 / LARGEST).all():
+            return f"{name} is not positive"
+    for name in shape.layers():
+        total = np.abs(tensors[f"{name}.weight"].astype(np.int64)).sum((1, 2, 3)).max()
+        if total * CODE >= 1 << 31:
+            return f"the sums of the layer {name} do not fit 32 bits"
+    return None

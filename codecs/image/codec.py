@@ -26,7 +26,6 @@ from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS, require_image, require_size
-from latentstore.codecs.image.refined import refinement
 from latentstore.codecs.image.symmetry import (
     SignedPermutation,
     SymmetryClass,
@@ -134,7 +133,7 @@ class ImageCodec(Codec):
         quality: the one at which the latents were encoded.
         size: (H, W) of the images. It is needed where their sides are not multiples of `reduction`.
         decoder: "linear", the name of a trained decoder ("small" or "large"), or what `load_decoder` gives. A trained
-            one is slower, and its last bits depend on the machine. The latents are the same for all.
+            one is slower. The latents are the same for all.
         """
         codes = np.asarray(latents)
         if codes.ndim != 4 or codes.dtype != np.int8 or not 1 <= codes.shape[1] <= self.channels:
@@ -187,16 +186,6 @@ class ImageCodec(Codec):
                 f"them with the channel after it. Use {channels - 1} or {channels + 1} channels."
             )
         return signed_permutation(name, kept)
-
-    def planes(self, latent: Int8s, quality: int | None = None) -> Floats:
-        """The bands that the linear synthesis makes an image of: int8 (c, h, w) to float32 (planes, h, w).
-
-        latent: all channels, or the first c. There are 4**levels * colours planes, as in `projection.image_planes`.
-        """
-        values = projection.dequantised(latent, self.scale(quality), *self._deltas())
-        kept, height, width = values.shape
-        planes = self.matrix[:, :kept] @ values.reshape(kept, height * width)
-        return planes.reshape(-1, height, width)
 
     @cached_property
     def matrix(self) -> Floats:
@@ -308,12 +297,18 @@ class ImageCodec(Codec):
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
             return self._to_image(latent, quality, size)
-        planes = refinement(decoder, latent, self.step(quality), self.classes, self.levels)
-        planes += self.planes(latent, quality)
-        return projection.planes_to_image(planes, size, self.levels)
+        return self._to_image(latent, quality, size, added=decoder.refinement(latent, self.step(quality)))
 
-    def _to_image(self, latent: Int8s, quality: int, size: tuple[int, int], out: Uint8s | None = None) -> Uint8s:
-        return projection.latent_to_image(latent, self._synthesis, self.scale(quality), *self._deltas(), size, out)
+    def _to_image(
+        self,
+        latent: Int8s,
+        quality: int,
+        size: tuple[int, int],
+        out: Uint8s | None = None,
+        added: Floats | None = None,
+    ) -> Uint8s:
+        scale, deltas = self.scale(quality), self._deltas()
+        return projection.latent_to_image(latent, self._synthesis, scale, *deltas, size, out, added)
 
     def _deltas(self) -> tuple[Floats, Floats]:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))

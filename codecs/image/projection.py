@@ -20,7 +20,6 @@ __all__ = [
     "AnalysisTables",
     "SynthesisTables",
     "analysis_tables",
-    "dequantised",
     "image_planes",
     "image_to_coefs",
     "image_to_latent",
@@ -164,11 +163,13 @@ def latent_to_image(
     delta2: Floats,
     size: tuple[int, int],
     out: npt.NDArray[np.uint8] | None = None,
+    added: Floats | None = None,
 ) -> npt.NDArray[np.uint8]:
     """An image from a latent or its first channels: int8 (K' <= K, h, w) to uint8 (H, W, C).
 
     A value q stands for sign(q) * (|q| - delta) * step, where delta is delta1 for |q| = 1 and delta2 beyond;
-    all three are float32 (K,). size: (H, W). out: where to put it, C-contiguous; it is returned.
+    all three are float32 (K,). size: (H, W). out: where to put it, C-contiguous; it is returned. added: float32
+    (planes, h, w), what is added to the bands before they become an image.
     """
     height, width = size
     if height < 1 or width < 1 or latent.shape[1:] != _latent_sides(size, tables.levels):
@@ -177,7 +178,9 @@ def latent_to_image(
     arrays = (tables.starts, tables.channel_list, tables.weights, tables.assembly, step, delta1, delta2)
     if out is None:
         out = np.empty((height, width, colours), np.uint8)
-    backend().latent_to_image(tables.levels, np.ascontiguousarray(latent), *arrays, out)
+    if added is None:
+        added = np.zeros((0, *latent.shape[1:]), np.float32)
+    backend().latent_to_image(tables.levels, np.ascontiguousarray(latent), *arrays, np.ascontiguousarray(added), out)
     return out
 
 
@@ -188,14 +191,6 @@ def synthesis_matrix(tables: SynthesisTables, channels: int) -> Floats:
         entries[entry, tables.channel_list[start:end]] = tables.weights[start:end]
     first, second, sign = tables.assembly.T
     return entries[first] + np.where(second >= 0, sign, 0)[:, None].astype(np.float32) * entries[second]
-
-
-def dequantised(latent: npt.NDArray[np.int8], step: Floats, delta1: Floats, delta2: Floats) -> Floats:
-    """What the values of a latent stand for, as in `latent_to_image`: int8 (K' <= K, h, w) to float32 (K', h, w)."""
-    given = len(latent)
-    size = np.abs(latent.astype(np.float32))
-    size -= np.where(size == 1, delta1[:given, None, None], delta2[:given, None, None])
-    return np.copysign(size, latent) * step[:given, None, None] * (latent != 0)
 
 
 def planes_to_image(planes: Floats, size: tuple[int, int], levels: int) -> npt.NDArray[np.uint8]:

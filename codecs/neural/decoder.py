@@ -16,12 +16,10 @@ from latentstore.codecs.artifact.decoder import DecoderFile, read_decoder
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.network import Network
 
-__all__ = ["LARGE", "LINEAR", "SMALL", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
+__all__ = ["LINEAR", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
 
 LINEAR = "linear"
 """The name of the codec's own synthesis, which is no network."""
-SMALL, LARGE = "small", "large"
-"""One pass of a network; and the mean of its eight passes over the image in every orientation."""
 SUFFIX = ".safetensors"
 # Positions of a latent along a side that are refined at once: bounds the memory, and changes no value.
 TILE = 128
@@ -36,14 +34,12 @@ class Decoder:
 
     name, sha256 (hexadecimal), card: which decoder it is, and what it says of itself. codec, codec_sha256: the name
     and the SHA-256 of the artifact that it belongs to. prefixes: the fewest and the most channels with which it is
-    used. qualities: the lowest and the highest. Outside of these the linear synthesis decodes. averages: whether the
-    answers for the eight flips and turns of the image are averaged, which takes eight times as long.
+    used. qualities: the lowest and the highest. Outside of these the linear synthesis decodes.
     """
 
-    def __init__(self, file: DecoderFile, averages: bool = False) -> None:
+    def __init__(self, file: DecoderFile) -> None:
         facts = file.facts
-        self.file, self.averages = file, averages
-        self.name, self.sha256 = LARGE if averages else file.name, file.sha256
+        self.file, self.name, self.sha256 = file, file.name, file.sha256
         self.codec, self.codec_sha256 = str(facts["codec"]), str(facts["codec_sha256"])
         self.prefixes: tuple[int, int] = tuple(facts["prefixes"])
         self.qualities: tuple[int, int] = tuple(facts["qualities"])
@@ -53,7 +49,7 @@ class Decoder:
         return f"<{type(self).__name__} {self.name} of {self.codec} {self.sha256[:12]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.file.content, self.averages)
+        return _again, (self.file.content,)
 
     def serves(self, channels: int, quality: int) -> bool:
         """Whether it is used with so many channels, at this quality."""
@@ -82,9 +78,9 @@ class Decoder:
         return Network(self.file)
 
 
-def _again(content: bytes, averages: bool) -> Decoder:
+def _again(content: bytes) -> Decoder:
     """Unpickles a decoder."""
-    return Decoder(read_decoder(content), averages)
+    return Decoder(read_decoder(content))
 
 
 def _spans(length: int) -> Iterator[tuple[int, int]]:
@@ -97,14 +93,8 @@ def load_decoder(path: str | Path) -> Decoder:
 
 
 def shipped_decoders(codec_sha256: str) -> dict[str, Decoder]:
-    """The decoders of a codec that come with the package, by name. codec_sha256: of the codec's artifact.
-
-    Where no other "large" is among them, it is "small" averaged over the orientations of the image.
-    """
-    found = {one.name: one for one in _all_shipped() if one.codec_sha256 == codec_sha256}
-    if SMALL in found:
-        found.setdefault(LARGE, Decoder(found[SMALL].file, averages=True))
-    return found
+    """The decoders of a codec that come with the package, by name. codec_sha256: of the codec's artifact."""
+    return {one.name: one for one in _all_shipped() if one.codec_sha256 == codec_sha256}
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,9 @@
-"""The refinement network in NumPy: from codes to what the linear synthesis lacks (docs/learned/decoders.md).
+"""The refinement network: from codes to what the linear synthesis lacks (docs/learned/decoders.md).
 
 A plane of positions is kept as rows of all its channels, with a row of zeros above and below it and one zero at the
-end of each row, which is also what stands before the next row. A convolution of 3 x 3 is then one product: the three
-neighbours in a row of the image follow each other in memory.
+end of each row, which is also what stands before the next row. The neighbours of a position then lie at fixed
+distances. All convolutions are of integers, and what is between them is float32 in a fixed order, so the answer is the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -12,24 +13,37 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from latentstore.codecs.artifact.decoder import DecoderFile
+from latentstore.codecs.artifact.decoder import CODE, DecoderFile
+from latentstore.codecs.native import backend
 
 __all__ = ["LIMIT", "Network"]
 
 LIMIT = 4.0
 """Where large codes are limited, in standard deviations."""
-# Positions of one product: what it reads and writes stays in the cache.
-CHUNK = 1024
+# Codes of the input in one unit: it reaches from -2 to 2.
+INPUT_UNIT = CODE // 2
+# Outputs that the kernel computes at a time.
+PANEL = 16
 
 Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int16]
+Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """weight: (9 * inputs, outputs) of a convolution, row by row of its window. bias: (outputs,)."""
+    """One convolution as the kernel takes it; see codecs/kernel/network/layer.h.
 
-    weight: Floats
+    side: 3, or 1 for the positions themselves. outputs: as many as it has, and one more if they are odd. unit: codes
+    in one unit of its result; float32 (1,).
+    """
+
+    side: int
+    outputs: int
+    weight: Codes
+    scale: Floats
     bias: Floats
+    unit: Floats
 
 
 @dataclass(frozen=True)
@@ -51,29 +65,36 @@ class _Frame:
     def count(self) -> int:
         return self.height * self.stride
 
-    def empty(self, channels: int) -> Floats:
-        return np.zeros(((self.height + 2) * self.stride + 2, channels), np.float32)
+    @property
+    def rows(self) -> int:
+        return (self.height + 2) * self.stride + 2
 
-    def inner(self, x: Floats) -> Floats:
-        """The positions as (h, w + 1, channels), a view; the last column is padding."""
-        return x[self.first : self.first + self.count].reshape(self.height, self.stride, -1)
+    def offsets(self, side: int) -> Integers:
+        """How far away the neighbours of a position lie, row by row."""
+        reach = side // 2
+        found = [y * self.stride + x for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+        return np.array(found, np.int32)
+
+    def cleared(self, x: npt.NDArray[np.generic]) -> None:
+        """Sets the padding at the end of the rows to zero."""
+        x[self.first : self.first + self.count].reshape(self.height, self.stride, -1)[:, self.width :] = 0
 
 
 class Network:
     """The network of one decoder file. It can be used by several threads at once."""
 
     def __init__(self, file: DecoderFile) -> None:
-        tensors = {name: np.asarray(value, np.float32) for name, value in file.tensors.items()}
         self.shape = file.shape
-        self._inverse = 1 / tensors["sigma"]
+        tensors = file.tensors
+        ranges = np.asarray(tensors["ranges"], np.float32)
+        units = np.concatenate([np.float32([INPUT_UNIT]), np.float32(CODE) / ranges])
+        names = file.shape.layers()
         self._layers = {
-            name: _Layer(_window_rows(tensors[f"{name}.weight"]), tensors[f"{name}.bias"])
-            for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight"))
-            if name != "last"
+            name: _layer(tensors, name, units[i], units[i + 1] if i + 1 < len(units) else np.float32(1))
+            for i, name in enumerate(names)
         }
-        deviation = tensors["deviation"]
-        self._last = tensors["last.weight"][:, :, 0, 0] * deviation[:, None]
-        self._last_bias = tensors["last.bias"] * deviation
+        self._deviation = np.asarray(tensors["deviation"], np.float32)
+        self._table = _input_table(np.asarray(tensors["sigma"], np.float32))
 
     @property
     def reach(self) -> int:
@@ -87,82 +108,74 @@ class Network:
         step: the quantisation step.
         """
         frame = _Frame(*latent.shape[1:])
-        x = self._convolved(self._input(latent, told, frame), "first", frame)
+        stream = np.empty((frame.rows, self._layers["first"].outputs), np.float32)
+        x = self._applied("first", frame, self._input(latent, told, frame), stream)
         for block in range(self.shape.blocks):
-            inner = self._convolved(x, f"blocks.{block}.a", frame, bent=True)
-            x = self._convolved(inner, f"blocks.{block}.b", frame, added=x)
-        x = self._convolved(x, "head", frame, bent=True)
-        flat = x[frame.first : frame.first + frame.count]
-        planes: Floats = np.matmul(self._last * np.float32(step), flat.T, dtype=np.float32)
-        planes += (self._last_bias * np.float32(step))[:, None]
-        whole: Floats = planes.reshape(-1, frame.height, frame.stride)
+            inner = self._applied(f"blocks.{block}.a", frame, x, None, bent=True)
+            x = self._applied(f"blocks.{block}.b", frame, inner, stream, added=True)
+        x = self._applied("head", frame, x, None, bent=True)
+        planes = np.empty((frame.rows, self._layers["last"].outputs), np.float32)
+        self._applied("last", frame, x, planes, codes=False)
+        flat = planes[frame.first : frame.first + frame.count, : self.shape.planes].T
+        factor = (self._deviation * np.float32(step))[:, None]
+        whole: Floats = (flat * factor).reshape(-1, frame.height, frame.stride)
         return whole[:, :, : frame.width]
 
-    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: _Frame) -> Floats:
+    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: _Frame) -> Codes:
         kept, channels = len(latent), self.shape.channels
-        z = np.moveaxis(latent, 0, -1) * self._inverse[:kept]
-        x = frame.empty(2 * channels + 2)
-        inner = frame.inner(x)[:, : frame.width]
-        inner[..., :kept] = np.tanh(z)
-        inner[..., channels : channels + kept] = np.clip(z, -LIMIT, LIMIT) / 2
-        inner[..., 2 * channels] = kept / channels
-        inner[..., 2 * channels + 1] = told / 2
+        x = np.zeros((frame.rows, 2 * channels + 2), np.int16)
+        inner = x[frame.first : frame.first + frame.count].reshape(frame.height, frame.stride, -1)[:, : frame.width]
+        for k, plane in enumerate(latent.view(np.uint8)):
+            pair = self._table[k].take(plane, axis=0)
+            inner[..., k], inner[..., channels + k] = pair[..., 0], pair[..., 1]
+        inner[..., 2 * channels] = round(INPUT_UNIT * kept / channels)
+        inner[..., 2 * channels + 1] = round(INPUT_UNIT * min(max(told / 2, -2.0), 2.0))
         return x
 
-    def _convolved(
-        self, x: Floats, name: str, frame: _Frame, bent: bool = False, added: Floats | None = None
-    ) -> Floats:
-        """A convolution of 3 x 3. bent: through GELU. added: what is added at the end."""
-        layer, inputs = self._layers[name], x.shape[1]
-        outputs = layer.weight.shape[1]
-        out = frame.empty(outputs)
-        windows = np.empty((CHUNK, 9 * inputs), np.float32)
-        spare = np.empty((3, CHUNK, outputs), np.float32)
-        for start in range(frame.first, frame.first + frame.count, CHUNK):
-            count = min(CHUNK, frame.first + frame.count - start)
-            for row in range(3):
-                # three neighbours of each position, which overlap
-                begin = start + (row - 1) * frame.stride - 1
-                neighbours = np.lib.stride_tricks.as_strided(
-                    x[begin:], (count, 3 * inputs), (x.strides[0], x.strides[1]), writeable=False
-                )
-                windows[:count, 3 * inputs * row : 3 * inputs * (row + 1)] = neighbours
-            here = out[start : start + count]
-            np.matmul(windows[:count], layer.weight, out=here)
-            here += layer.bias
-            if bent:
-                _gelu(here, *spare[:, :count])
-            if added is not None:
-                here += added[start : start + count]
-        frame.inner(out)[:, frame.width :] = 0
+    def _applied(
+        self,
+        name: str,
+        frame: _Frame,
+        x: Codes,
+        stream: Floats | None,
+        added: bool = False,
+        bent: bool = False,
+        codes: bool = True,
+    ) -> Codes:
+        """The codes that a layer makes of the codes x, and what it does to the stream."""
+        layer = self._layers[name]
+        out = np.zeros((frame.rows if codes else 0, layer.outputs), np.int16)
+        backend().network_layer(
+            np.array([frame.first, frame.count, added, bent], np.int32),
+            layer.unit,
+            x,
+            frame.offsets(layer.side),
+            layer.weight,
+            layer.scale,
+            layer.bias,
+            np.zeros((0, layer.outputs), np.float32) if stream is None else stream,
+            out,
+        )
+        if codes:
+            frame.cleared(out)
         return out
 
 
-def _window_rows(weight: Floats) -> Floats:
-    """A convolution's weight (outputs, inputs, 3, 3) as (9 * inputs, outputs)."""
-    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0]))
+def _layer(tensors: dict[str, npt.NDArray[np.generic]], name: str, unit_in: np.float32, unit: np.float32) -> _Layer:
+    weight = np.asarray(tensors[f"{name}.weight"], np.int16)
+    outputs, inputs, side, _ = weight.shape
+    even, pairs, panels = outputs + outputs % 2, (inputs + 1) // 2, -(-outputs // PANEL)
+    wide = np.zeros((panels * PANEL, 2 * pairs, side * side), np.int16)
+    wide[:outputs, :inputs] = weight.reshape(outputs, inputs, side * side)
+    packed = wide.reshape(panels, PANEL, pairs, 2, side * side).transpose(0, 4, 2, 1, 3)
+    scale, bias = (np.zeros(panels * PANEL, np.float32) for _ in range(2))
+    scale[:outputs] = np.asarray(tensors[f"{name}.scale"], np.float32) / unit_in
+    bias[:outputs] = np.asarray(tensors[f"{name}.bias"], np.float32)
+    return _Layer(side, even, np.ascontiguousarray(packed), scale, bias, np.array([unit], np.float32))
 
 
-def _gelu(x: Floats, z: Floats, t: Floats, p: Floats) -> None:
-    """x times the normal distribution function of x, in place, to 1e-6. z, t, p: room for as many values.
-
-    The error function is Abramowitz and Stegun's approximation 7.1.26.
-    """
-    np.multiply(x, np.float32(0.5**0.5), out=z)
-    np.abs(z, out=t)
-    t *= np.float32(0.3275911)
-    t += 1
-    np.reciprocal(t, out=t)
-    np.multiply(t, np.float32(1.061405429), out=p)
-    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        p += np.float32(coefficient)
-        p *= t
-    np.multiply(z, z, out=t)
-    np.negative(t, out=t)
-    np.exp(t, out=t)
-    p *= t
-    np.subtract(1, p, out=p)
-    np.copysign(p, z, out=p)
-    p += 1
-    p *= np.float32(0.5)
-    x *= p
+def _input_table(sigma: Floats) -> Codes:
+    """int16 (channels, 256, 2): what each value of an int8, seen as a uint8, is as input: bent, and limited."""
+    value = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float64) / sigma[:, None].astype(np.float64)
+    both = np.stack([np.tanh(value), np.clip(value, -LIMIT, LIMIT) / 2], -1)
+    return np.rint(both * INPUT_UNIT).astype(np.int16)

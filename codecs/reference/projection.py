@@ -77,9 +77,10 @@ def latent_to_image(
     step: Floats,
     delta1: Floats,
     delta2: Floats,
+    added: Floats,
     size: tuple[int, int],
 ) -> npt.NDArray[np.uint8]:
-    """uint8 (H, W, C) from int8 (K' <= K, h, w)."""
+    """uint8 (H, W, C) from int8 (K' <= K, h, w). added: float32 (planes, h, w), or of no planes."""
     values = _dequantised(latent, step, delta1, delta2)
     entries = np.zeros((len(starts) - 1, *latent.shape[1:]), np.float32)
     for j, entry in enumerate(entries):
@@ -92,6 +93,8 @@ def latent_to_image(
             plane[...] = entries[p]
         else:
             plane[...] = entries[p] + entries[q] if sign > 0 else entries[p] - entries[q]
+    if len(added):
+        planes += added
     return planes_image(levels, planes, size)
 
 

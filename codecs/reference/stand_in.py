@@ -20,6 +20,7 @@ from latentstore.codecs.reference.coder import (
 )
 from latentstore.codecs.reference.header import coder_lanes, crc32c
 from latentstore.codecs.reference.model import coder_new
+from latentstore.codecs.reference.network import network_layer
 from latentstore.codecs.reference.optimise import coder_optimise
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "lapped_latent",
     "lapped_samples",
     "latent_to_image",
+    "network_layer",
 ]
 
 Floats = npt.NDArray[np.float32]

@@ -179,6 +179,7 @@ class _Run:
             self.recipe.name,
             self.shape,
             training.average,
+            training.ranges(),
             list(self.prefixes),
             list(self.qualities),
             card,

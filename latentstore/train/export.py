@@ -21,13 +21,15 @@ def decoder_bytes(
     name: str,
     shape: NetworkShape,
     weights: Mapping[str, torch.Tensor],
+    ranges: torch.Tensor,
     prefixes: Sequence[int],
     qualities: Sequence[int],
     card: dict[str, Any],
 ) -> bytes:
-    """The bytes of a decoder file. Weights are stored in 16 bits, biases and deviations in 32.
+    """The bytes of a decoder file. Weights are rounded to 8 bits in a scale for each output.
 
-    prefixes, qualities: the numbers of channels and the qualities that it was trained on.
+    weights: of a `Refinement`. ranges: see `Refinement.ranges`. prefixes, qualities: the numbers of channels and the
+    qualities that it was trained on.
     """
     facts = {
         "name": name,
@@ -39,10 +41,16 @@ def decoder_bytes(
         "default_step": codec.step(),
         "card": card,
     }
-    tensors = {}
+    tensors = {"ranges": ranges.float().cpu().numpy()}
     for key, value in weights.items():
-        array = value.detach().cpu().contiguous().numpy()
-        tensors[key] = array.astype(np.float16 if key.endswith(".weight") else np.float32)
+        array = value.detach().float().cpu().contiguous().numpy()
+        if key.endswith(".weight"):
+            largest = np.abs(array).max((1, 2, 3), keepdims=True)
+            scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+            tensors[key] = np.rint(array / scale).astype(np.int8)
+            tensors[key.removesuffix("weight") + "scale"] = scale.ravel()
+        else:
+            tensors[key] = array
     return make_decoder(facts, tensors)
 
 

@@ -24,9 +24,6 @@ class _Block(nn.Module):
         self.a = nn.Conv2d(width, width, 3, padding=1)
         self.b = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.b(functional.gelu(self.a(x)))
-
 
 class Refinement(nn.Module):
     """A convolution to `width`, `blocks` residual blocks, a convolution to `head`, and a linear map to the planes.
@@ -39,7 +36,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.channels = shape.channels
         self.first = nn.Conv2d(2 * shape.channels + 2, shape.width, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Block(shape.width) for _ in range(shape.blocks)))
+        self.blocks = nn.ModuleList(_Block(shape.width) for _ in range(shape.blocks))
         self.head = nn.Conv2d(shape.width, shape.head, 3, padding=1)
         self.last = nn.Conv2d(shape.head, shape.planes, 1)
         self.sigma: torch.Tensor
@@ -57,10 +54,24 @@ class Refinement(nn.Module):
         codes: float (n, channels, h, w), zero from channel `kept` on. kept: float (n,), how many channels are used.
         step: float (n,), the logarithm to base 2 of the step over the step at the default quality.
         """
+        return self._stages(codes, kept, step)[-1]
+
+    @torch.no_grad()
+    def ranges(self, codes: torch.Tensor, kept: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """The largest magnitude of what goes from each layer to the next, float32 (layers - 1,); as `forward`."""
+        return torch.stack([stage.abs().max() for stage in self._stages(codes, kept, step)[:-1]]).float()
+
+    def _stages(self, codes: torch.Tensor, kept: torch.Tensor, step: torch.Tensor) -> list[torch.Tensor]:
+        """What goes from each layer to the next, and the answer."""
         z = codes / self.sigma[:, None, None]
         n, _, h, w = z.shape
         told = torch.stack([kept / self.channels, step / 2], 1)[:, :, None, None].expand(n, 2, h, w)
         x = torch.cat([torch.tanh(z), z.clamp(-LIMIT, LIMIT) / 2, told], 1)
         x = self.first(x.contiguous(memory_format=torch.channels_last))
-        x = functional.gelu(self.head(self.blocks(x)))
-        return self.last(x) * self.deviation[:, None, None]
+        stages = [x]
+        for block in self.blocks:
+            inner = functional.gelu(block.a(x))
+            x = x + block.b(inner)
+            stages += [inner, x]
+        stages.append(functional.gelu(self.head(x)))
+        return [*stages, self.last(stages[-1]) * self.deviation[:, None, None]]

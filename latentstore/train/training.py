@@ -29,6 +29,8 @@ LEAST_ERROR = 0.5
 # The draws of the deviations and of each step are of one seed each, so that a resumed training draws the same.
 DEVIATIONS = -1
 DEVIATION_CROPS = 256
+# What goes from layer to layer may be so much larger than was seen, before it is limited.
+ROOM = 1.5
 
 
 class Training:
@@ -110,6 +112,17 @@ class Training:
         """The mean squared error of each crop in pixel values, (n,)."""
         weights = self.batches.weights[:, None, None]
         return (lacking.square() * weights).mean((1, 2, 3)) * step.square()
+
+    def ranges(self) -> torch.Tensor:
+        """How far what goes from layer to layer reaches in the average network, with room to spare."""
+        network = Refinement(self.shape).to(self.device)
+        network.load_state_dict(self.average)
+        found = torch.zeros(len(self.shape.layers()) - 1, device=self.device)
+        picked = self.crops.draw(self._draws(DEVIATIONS), DEVIATION_CROPS, self.recipe.side)
+        for some in np.split(picked, 8):
+            batch = self.batches.batch(torch.from_numpy(some).to(self.device))
+            found = torch.maximum(found, network.ranges(batch.codes, batch.kept, batch.told))
+        return found.clamp_min(1e-3) * ROOM
 
     def gain(self) -> float | None:
         """The mean gain over the linear synthesis on the crops since the last call, in dB; None if there were none.

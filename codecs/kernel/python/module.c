@@ -6,12 +6,13 @@ extern PyMethodDef frontend_methods[];
 extern PyMethodDef coder_methods[];
 extern PyMethodDef lapped_methods[];
 extern PyMethodDef adaptive_methods[];
+extern PyMethodDef network_methods[];
 
 static int add_functions(PyObject *module)
 {
     if (PyModule_AddFunctions(module, frontend_methods) < 0 || PyModule_AddFunctions(module, lapped_methods) < 0)
         return -1;
-    if (PyModule_AddFunctions(module, coder_methods) < 0)
+    if (PyModule_AddFunctions(module, coder_methods) < 0 || PyModule_AddFunctions(module, network_methods) < 0)
         return -1;
     return PyModule_AddFunctions(module, adaptive_methods);
 }

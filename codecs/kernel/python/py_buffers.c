@@ -9,6 +9,7 @@ static const struct {
 } types[] = {
     [TYPE_UINT8] = {"uint8", "B", 1},
     [TYPE_INT8] = {"int8", "b", 1},
+    [TYPE_INT16] = {"int16", "h", 2},
     [TYPE_INT32] = {"int32", "il", 4},
     [TYPE_INT64] = {"int64", "lq", 8},
     [TYPE_FLOAT32] = {"float32", "f", 4},

@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-enum value_type { TYPE_UINT8, TYPE_INT8, TYPE_INT32, TYPE_INT64, TYPE_FLOAT32 };
+enum value_type { TYPE_UINT8, TYPE_INT8, TYPE_INT16, TYPE_INT32, TYPE_INT64, TYPE_FLOAT32 };
 
 /* Takes a C-contiguous view of `object` with `ndim` dimensions; 0, or -1 with a Python error that names `name`. */
 int take_array(PyObject *object, const char *name, enum value_type type, int ndim, int writable, Py_buffer *view);

@@ -181,11 +181,12 @@ static PyObject *py_image_to_latent(PyObject *module, PyObject *args)
 static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
 {
     (void)module;
-    enum { LATENT, STARTS, LIST, WEIGHTS, ASSEMBLY, STEP, DELTA1, DELTA2, OUT, COUNT };
+    enum { LATENT, STARTS, LIST, WEIGHTS, ASSEMBLY, STEP, DELTA1, DELTA2, ADDED, OUT, COUNT };
     static const struct argument arguments[COUNT] = {
         {"latent", TYPE_INT8, 3, 0},     {"starts", TYPE_INT32, 1, 0},   {"channel_list", TYPE_INT32, 1, 0},
         {"weights", TYPE_FLOAT32, 1, 0}, {"assembly", TYPE_INT32, 2, 0}, {"step", TYPE_FLOAT32, 1, 0},
-        {"delta1", TYPE_FLOAT32, 1, 0},  {"delta2", TYPE_FLOAT32, 1, 0}, {"out", TYPE_UINT8, 3, 1}};
+        {"delta1", TYPE_FLOAT32, 1, 0},  {"delta2", TYPE_FLOAT32, 1, 0}, {"added", TYPE_FLOAT32, 3, 0},
+        {"out", TYPE_UINT8, 3, 1}};
     Py_buffer views[COUNT];
     struct image_size size;
     int levels;
@@ -197,6 +198,10 @@ static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
         check_side(&views[WEIGHTS], "weights", 0, views[LIST].shape[0]) < 0 ||
         check_side(&views[DELTA1], "delta1", 0, views[STEP].shape[0]) < 0 ||
         check_side(&views[DELTA2], "delta2", 0, views[STEP].shape[0]) < 0)
+        goto done;
+    const int is_added = views[ADDED].shape[0] > 0;
+    if (is_added && (check_latent_shape(&views[ADDED], "added", size) < 0 ||
+                     check_side(&views[ADDED], "added", 0, plane_count(size)) < 0))
         goto done;
     if (views[STARTS].shape[0] < 1 || views[STARTS].shape[0] > INT32_MAX || views[LIST].shape[0] > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "starts must hold one number more than there are basis entries");
@@ -218,7 +223,7 @@ static PyObject *py_latent_to_image(PyObject *module, PyObject *args)
     int status;
     Py_BEGIN_ALLOW_THREADS
     status = latent_to_image(views[LATENT].buf, (size_t)views[LATENT].shape[0], &tables, views[STEP].buf,
-                               views[DELTA1].buf, views[DELTA2].buf, views[OUT].buf, size);
+                               views[DELTA1].buf, views[DELTA2].buf, is_added ? views[ADDED].buf : NULL, views[OUT].buf, size);
     Py_END_ALLOW_THREADS
     if (raise_status(status) == 0)
         result = Py_NewRef(Py_None);
@@ -278,8 +283,9 @@ PyMethodDef frontend_methods[] = {
      "image_to_latent(levels, image, basis, runs, weights, inv_step, rounding, out) -> int: quantised channels as "
      "int8 (K, h, w); returns how many values were outside +-127 and limited."},
     {"latent_to_image", py_latent_to_image, METH_VARARGS,
-     "latent_to_image(levels, latent, starts, channel_list, weights, assembly, step, delta1, delta2, out): uint8 "
-     "(H, W, C) from int8 (K' <= K, h, w)."},
+     "latent_to_image(levels, latent, starts, channel_list, weights, assembly, step, delta1, delta2, added, "
+     "out): uint8 (H, W, C) from int8 (K' <= K, h, w). added, float32 (planes, h, w) or of no planes, is added to the "
+     "planes."},
     {"kernel_path", py_kernel_path, METH_NOARGS, "kernel_path() -> str: the vector path in use."},
     {"kernel_paths", py_kernel_paths, METH_NOARGS, "kernel_paths() -> list of str: the paths this machine can run."},
     {"force_path", py_force_path, METH_VARARGS,

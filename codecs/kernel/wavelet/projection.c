@@ -139,7 +139,7 @@ struct assembler {
     const struct row_ops *ops;
     const struct synthesis_tables *tables;
     struct blocks blocks;
-    const float *step, *delta1, *delta2;
+    const float *step, *delta1, *delta2, *added;
     const int8_t *latent;
     size_t given, height, width;
     float *values;  /* given x CHUNK: dequantised channels */
@@ -172,18 +172,25 @@ static void assemble_row(void *context, size_t row, size_t column, size_t count,
             const int32_t *parts = tables->assembly + 3 * p;
             a->ops->combine(a->entries + (size_t)parts[0] * CHUNK,
                             parts[1] < 0 ? NULL : a->entries + (size_t)parts[1] * CHUNK, parts[2], planes[p] + x);
+            if (a->added != NULL) {
+                const float *added = a->added + (p * a->height + row) * a->width + column + x;
+                for (size_t i = 0; i < at_most(count - x, CHUNK); i++)
+                    planes[p][x + i] += added[i];
+            }
         }
     }
 }
 
 int latent_to_image(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
-                      const float *delta1, const float *delta2, uint8_t *pixels, struct image_size size)
+                      const float *delta1, const float *delta2, const float *added, uint8_t *pixels,
+                      struct image_size size)
 {
     struct assembler a = {.ops = row_ops(),
                           .tables = tables,
                           .step = step,
                           .delta1 = delta1,
                           .delta2 = delta2,
+                          .added = added,
                           .latent = latent,
                           .given = given,
                           .height = latent_side(size.height, size.levels),

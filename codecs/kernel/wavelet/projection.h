@@ -38,8 +38,10 @@ int image_to_coefs(const uint8_t *pixels, struct image_size size, const struct a
 int image_to_latent(const uint8_t *pixels, struct image_size size, const struct analysis_tables *tables,
                       const float *inv_step, const float *rounding, int8_t *latent, size_t *outside);
 
-/* An image from the first `given` channels of a latent (given, h, w), the others taken as zero. */
+/* An image from the first `given` channels of a latent (given, h, w), the others taken as zero. added: float32
+ * (planes, h, w), what is added to the planes, or NULL. */
 int latent_to_image(const int8_t *latent, size_t given, const struct synthesis_tables *tables, const float *step,
-                      const float *delta1, const float *delta2, uint8_t *pixels, struct image_size size);
+                      const float *delta1, const float *delta2, const float *added, uint8_t *pixels,
+                      struct image_size size);
 
 #endif

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.image.projection import (
     analysis_tables,
-    dequantised,
     image_planes,
     image_to_coefs,
     image_to_latent,
@@ -75,16 +74,18 @@ def test_coefs_and_latents(path, levels, shape, colours):
 @pytest.mark.parametrize(("levels", "shape"), DEPTHS)
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("given_channels", [0, 1, 2, 5, 10])
-def test_images(path, levels, shape, colours, given_channels):
+@pytest.mark.parametrize("is_added", [False, True])
+def test_images(path, levels, shape, colours, given_channels, is_added):
     _, synthesis = tables(colours, levels)
     rng = np.random.default_rng(5)
     side = [-(-n // 2**levels) for n in shape]
     latent = rng.choice(np.array([0, 0, 0, 0, 1, -1, 2, -3, 127, -127], np.int8), (given_channels, *side))
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
     arrays = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly)
+    added = rng.normal(0, 20, (4**levels * colours * is_added, *side)).astype(np.float32)
     same_bits(
-        latent_to_image(latent, synthesis, *steps, shape),
-        reference.latent_to_image(levels, latent, *arrays, *steps, shape),
+        latent_to_image(latent, synthesis, *steps, shape, added=added if is_added else None),
+        reference.latent_to_image(levels, latent, *arrays, *steps, added, shape),
     )
 
 
@@ -94,7 +95,10 @@ def test_planes_of_a_latent_are_those_of_its_image(levels, size, given_channels)
     _, synthesis = tables(3, levels)
     latent = np.random.default_rng(5).choice(np.array([0, 0, 1, -1, 2, -3], np.int8), (given_channels, 4, 5))
     steps = (vectors(1, 20), vectors(0, 0.2), vectors(0, 0.1))
-    values = dequantised(latent, *steps).reshape(given_channels, 20)
+    step, *deltas = (each[:given_channels, None, None] for each in steps)
+    size_of = np.abs(latent.astype(np.float32))
+    values = np.sign(latent) * (size_of - np.where(size_of == 1, *deltas)) * step
+    values = values.reshape(given_channels, 20)
     planes = (synthesis_matrix(synthesis, len(CLASSES))[:, :given_channels] @ values).reshape(-1, 4, 5)
     image = latent_to_image(latent, synthesis, *steps, size)
     assert np.abs(planes_to_image(planes, size, levels).astype(int) - image).max() <= 1  # sums in another order
@@ -263,14 +267,15 @@ def test_kernel_refuses_synthesis_tables_that_contradict_themselves(table, index
     arrays = {name: getattr(synthesis, name) for name in ("starts", "channel_list", "weights", "assembly")}
     steps = (vectors(1, 2), vectors(0, 0.2), vectors(0, 0.1))
     latent, out = np.zeros((10, 2, 3), np.int8), np.zeros((16, 24, 3), np.uint8)
-    kernel.latent_to_image(3, latent, *arrays.values(), *steps, out)
+    none = np.zeros((0, 2, 3), np.float32)
+    kernel.latent_to_image(3, latent, *arrays.values(), *steps, none, out)
     with pytest.raises(ValueError, match="expected"):
-        kernel.latent_to_image(4, latent, *arrays.values(), *steps, out)
+        kernel.latent_to_image(4, latent, *arrays.values(), *steps, none, out)
     with pytest.raises(ValueError, match="levels must be a whole number from 1 to 4"):
         kernel.latent_to_image()
     arrays[table] = changed(arrays[table], index, value)
     with pytest.raises(ValueError):
-        kernel.latent_to_image(3, latent, *arrays.values(), *steps, out)
+        kernel.latent_to_image(3, latent, *arrays.values(), *steps, none, out)
 
 
 def test_unknown_vector_path():
