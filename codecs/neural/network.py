@@ -87,7 +87,7 @@ class Network:
         self.shape = file.shape
         tensors = file.tensors
         ranges = np.asarray(tensors["ranges"], np.float32)
-        units = np.concatenate([np.float32([INPUT_UNIT]), np.float32(CODE) / ranges])
+        units = np.concatenate([np.array([INPUT_UNIT], np.float32), np.float32(CODE) / ranges])
         names = file.shape.layers()
         self._layers = {
             name: _layer(tensors, name, units[i], units[i + 1] if i + 1 < len(units) else np.float32(1))

@@ -24,6 +24,11 @@ class _Block(nn.Module):
         self.a = nn.Conv2d(width, width, 3, padding=1)
         self.b = nn.Conv2d(width, width, 3, padding=1)
 
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What goes between the two, and the sum."""
+        inner = functional.gelu(self.a(x))
+        return inner, x + self.b(inner)
+
 
 class Refinement(nn.Module):
     """A convolution to `width`, `blocks` residual blocks, a convolution to `head`, and a linear map to the planes.
@@ -70,8 +75,7 @@ class Refinement(nn.Module):
         x = self.first(x.contiguous(memory_format=torch.channels_last))
         stages = [x]
         for block in self.blocks:
-            inner = functional.gelu(block.a(x))
-            x = x + block.b(inner)
+            inner, x = block(x)
             stages += [inner, x]
         stages.append(functional.gelu(self.head(x)))
         return [*stages, self.last(stages[-1]) * self.deviation[:, None, None]]

@@ -38,7 +38,8 @@ def calls(codec: Any) -> dict[str, Callable[[], Any]]:
     place, none, length = np.empty_like(group)[None], np.zeros(1, np.int64), np.array([len(blob)])
     weight, deltas = np.ones(12, np.float32), np.ascontiguousarray(codec._delta[:12])
     steps = [np.ascontiguousarray(codec._delta[:, i]) for i in (0, 1)]
-    back = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly, scale, *steps)
+    nothing = np.zeros((0, *latent.shape[1:]), np.float32)
+    back = (synthesis.starts, synthesis.channel_list, synthesis.weights, synthesis.assembly, scale, *steps, nothing)
     first = np.ascontiguousarray(coefficients[:12])
     coder = codec.entropy._coder
     return {
