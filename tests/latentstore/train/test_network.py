@@ -34,7 +34,7 @@ def test_both_answer_alike(codec: Any, size: tuple[int, int], kept: int) -> None
         expected = trained(*given)[0] * 40
     assert (trained.ranges(*given).numpy() <= file.tensors["ranges"]).all()
     found = Network(file).answer(latent, 0.7, 40)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-2 * float(expected.std()))
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=2e-2 * float(expected.std()))
 
 
 def test_a_new_network_answers_zero(codec: Any) -> None:
