@@ -19,8 +19,10 @@ from benchmarks.learning.views import Views
 
 RATES = (0.001, 0.003, 0.01)
 DECAYS = (0.1, 1.0)
+TURNS = (2, 8)
 WIDTHS = (64, 128)
-"""The grid: step sizes, weight decays, and channels after the stem."""
+"""The grid: step sizes; weight decays; how many of the eight symmetries are drawn (two: the image as it is, and flipped
+left-right); channels after the stem."""
 BATCH, SMOOTHING, WARM = 100, 0.1, 0.1
 _AT_ONCE = 200
 _MEASURED = 500
@@ -30,19 +32,27 @@ _MEASURED = 500
 @dataclass(frozen=True)
 class Plan:
     """How much is trained. folds: of the training images, each in turn for validation, of five; 0 takes the middle of
-    the grid. seeds: networks that are tested. turns: how many of the eight symmetries are drawn."""
+    the grid. seeds: networks that are tested."""
 
     epochs: int
     folds: int
     seeds: int
-    turns: int
 
 
 @dataclass(frozen=True)
 class Choice:
     rate: float
     decay: float
+    turns: int
     width: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network: its seed, and how it is trained."""
+
+    seed: int
+    choice: Choice
 
 
 Made = Callable[[int], Networks]
@@ -57,41 +67,31 @@ def tuned(made: Made, begun: Begun, views: Views, data: Labelled, plan: Plan) ->
     A single network's accuracy on 220 images says little: the mean over the other parts of the grid says more.
     """
     if not plan.folds:
-        return Choice(RATES[1], DECAYS[0], WIDTHS[0]), {}
+        return Choice(RATES[1], DECAYS[0], TURNS[0], WIDTHS[0]), {}
     folds = [data.fold(number) for number in range(plan.folds)]
-    grid = list(itertools.product(RATES, DECAYS, range(plan.folds)))
-    found = np.empty((len(WIDTHS), len(RATES), len(DECAYS)))
-    for i, width in enumerate(WIDTHS):
+    grid = list(itertools.product(RATES, DECAYS, TURNS, range(plan.folds)))
+    found = []
+    for width in WIDTHS:
         right = _scored(
-            made(width), begun, views, data, plan,
-            seeds=[100 + fold for _, _, fold in grid],
-            rates=[rate for rate, _, _ in grid],
-            decays=[decay for _, decay, _ in grid],
-            training=[np.flatnonzero(data.training & ~folds[fold]) for _, _, fold in grid],
-            scored=[np.flatnonzero(folds[fold]) for _, _, fold in grid],
+            made(width), begun, views, data, plan.epochs,
+            [Run(100 + fold, Choice(rate, decay, turns, width)) for rate, decay, turns, fold in grid],
+            training=[np.flatnonzero(data.training & ~folds[fold]) for *_, fold in grid],
+            scored=[np.flatnonzero(folds[fold]) for *_, fold in grid],
         )  # fmt: skip
-        found[i] = right.mean(1).reshape(len(RATES), len(DECAYS), plan.folds).mean(2)
-    means = found.mean((1, 2)), found.mean((0, 2)), found.mean((0, 1))
-    choice = Choice(RATES[means[1].argmax()], DECAYS[means[2].argmax()], WIDTHS[means[0].argmax()])
-    return choice, dict(zip(("width", "rate", "decay"), (each.tolist() for each in means), strict=True))
+        found.append(right.mean(1).reshape(len(RATES), len(DECAYS), len(TURNS), plan.folds))
+    each = np.stack(found, 3)  # rate, decay, turns, width, fold
+    means = [np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1).mean(1) for axis in range(4)]
+    parts = (RATES, DECAYS, TURNS, WIDTHS)
+    best = [part[mean.argmax()] for part, mean in zip(parts, means, strict=True)]
+    named = zip(("rate", "decay", "turns", "width"), (mean.tolist() for mean in means), strict=True)
+    return Choice(best[0], best[1], int(best[2]), int(best[3])), dict(named)
 
 
 def tested(made: Made, begun: Begun, views: Views, data: Labelled, plan: Plan, choice: Choice) -> np.ndarray:
     """Which test images each seed's network gets right, bool (seeds, images); trained on all training images."""
     each, test = np.flatnonzero(data.training), np.flatnonzero(~data.training)
-    n = plan.seeds
-    return _scored(
-        made(choice.width),
-        begun,
-        views,
-        data,
-        plan,
-        list(range(n)),
-        [choice.rate] * n,
-        [choice.decay] * n,
-        [each] * n,
-        [test] * n,
-    )
+    runs = [Run(seed, choice) for seed in range(plan.seeds)]
+    return _scored(made(choice.width), begun, views, data, plan.epochs, runs, [each] * plan.seeds, [test] * plan.seeds)
 
 
 def _scored(
@@ -99,20 +99,18 @@ def _scored(
     begun: Begun,
     views: Views,
     data: Labelled,
-    plan: Plan,
-    seeds: Sequence[int],
-    rates: Sequence[float],
-    decays: Sequence[float],
+    epochs: int,
+    runs: Sequence[Run],
     training: Sequence[np.ndarray],
     scored: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """bool (networks, images): right on the images `scored`, after training on `training`, both (networks) rows."""
-    weights = networks.start(seeds)
+    """bool (networks, images): right on the images `scored`, after training on `training`: rows for each network."""
+    weights = networks.start([run.seed for run in runs])
     begun(weights)
     device = views.device
     weights, labels = weights.to(device), torch.from_numpy(data.labels).to(device)
     rows = torch.from_numpy(np.stack(training)).to(device)
-    _train(networks, weights, views, rows, labels, seeds, torch.tensor(rates), torch.tensor(decays), plan)
+    _train(networks, weights, views, rows, labels, runs, epochs)
     asked = torch.from_numpy(np.stack(scored)).to(device)
     with torch.no_grad():
         statistics = Statistics()
@@ -128,17 +126,17 @@ def _train(
     views: Views,
     rows: Tensor,
     labels: Tensor,
-    seeds: Sequence[int],
-    rates: Tensor,
-    decays: Tensor,
-    plan: Plan,
+    runs: Sequence[Run],
+    epochs: int,
 ) -> None:
-    """AdamW, a rate and a decay for each network; the step size rises, then falls to zero in a straight line."""
+    """AdamW, as each network's choice has it; the step size rises, then falls to zero in a straight line."""
     n = rows.shape[1]
     batches = max(1, n // BATCH)
-    steps, device = plan.epochs * batches, weights.device
-    order, offsets, turns = (torch.from_numpy(each).to(device) for each in _draws(seeds, n, batches, plan))
-    rates, decays = rates.to(device)[:, None], decays.to(device)[:, None] * networks.decayed().to(device)
+    steps, device = epochs * batches, weights.device
+    draws = [_draws(run, n, batches, epochs) for run in runs]
+    order, offsets, turns = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*draws, strict=True))
+    rates = torch.tensor([[run.choice.rate] for run in runs], device=device)
+    decays = torch.tensor([[run.choice.decay] for run in runs], device=device) * networks.decayed().to(device)
     first, second = torch.zeros_like(weights), torch.zeros_like(weights)
     torch.manual_seed(0)
     for step in range(steps):
@@ -159,13 +157,8 @@ def _train(
         weights.mul_(1 - pace * decays).sub_(pace * (mean / spread))
 
 
-def _draws(seeds: Sequence[int], n: int, batches: int, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all steps, (networks, steps, images ...): which images, where they are cut out, how they are turned."""
-    size = n // batches
-    found = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        order = np.concatenate([rng.permutation(n)[: batches * size] for _ in range(plan.epochs)]).reshape(-1, size)
-        found.append((order, rng.integers(0, MARGIN + 1, (*order.shape, 2)), rng.integers(0, plan.turns, order.shape)))
-    order, offsets, turns = (np.stack(each) for each in zip(*found, strict=True))
-    return order, offsets, turns
+def _draws(run: Run, n: int, batches: int, epochs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all steps of one network, (steps, images ...): which images, where they are cut out, how they are turned."""
+    rng, size = np.random.default_rng(run.seed), n // batches
+    order = np.concatenate([rng.permutation(n)[: batches * size] for _ in range(epochs)]).reshape(-1, size)
+    return order, rng.integers(0, MARGIN + 1, (*order.shape, 2)), rng.integers(0, run.choice.turns, order.shape)
