@@ -33,9 +33,8 @@ SCRIPTS = (
     "stores.audio_loader",
     "streaming.object_clients",
     "streaming.object_storage",
-    "learning.compressed_learning",
+    "learning.audio",
 )
-ARGUMENTS = {"learning.compressed_learning": ["--audio"]}
 REPOSITORY = Path(__file__).resolve().parent.parent
 TARGET = REPOSITORY / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
@@ -54,7 +53,7 @@ def main() -> None:
     for name in chosen or SCRIPTS:
         print(f"... {name}", file=sys.stderr, flush=True)
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *ARGUMENTS.get(name, [])],
+            [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}"],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,8 +61,7 @@ def main() -> None:
         )
         print(done.stdout, flush=True)
         title, _, rest = done.stdout.partition("\n")
-        shown = " ".join([f"python -m benchmarks.{name}", *ARGUMENTS.get(name, [])])
-        sections[name] = f"#{title}\n\n`{shown}`\n\n```text\n{rest.strip()}\n```\n"
+        sections[name] = f"#{title}\n\n`python -m benchmarks.{name}`\n\n```text\n{rest.strip()}\n```\n"
         # a script that broke, or was stopped half-way, leaves the page as it was
         if done.returncode not in (0, 1) or not rest:
             sys.exit(f"broken: {name}")
