@@ -10,8 +10,9 @@ sees is cut out at whole positions of the latent, and flipped or turned, which i
   networks got the same ones: its interval says how much another 400 images might change it.
 - "Magnitudes" are log(1 + 2 |x|) beside the values: the sign of a band turns with the phase of an edge.
 
-`--device cuda` trains in bfloat16. Results are written as they come (`--json`). `--pack FILE.zip` writes the images
-small, for a machine that has them not, and `--images FILE.zip` reads that.
+`--device cuda` trains in bfloat16. Results are written as they come (`--json FILE`), and rows that the file holds
+already are not measured again. `--pack FILE.zip` writes the images' squares, small, for a machine that does not have the images;
+`--images FILE.zip` reads them.
 """
 
 from __future__ import annotations
@@ -79,8 +80,13 @@ def measured(folder: Path, name: str, data: Labelled, setting: Setting, plan: Pl
             for group, of in data.groups().items()
         },
         "right": right.mean(0).round(3).tolist(),
+        "device": device_name(device),
         "seconds": round(time.perf_counter() - begin, 2),
     }
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores"
 
 
 def array_name(data: str, setting: Setting) -> str:
@@ -191,7 +197,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no row begins after so many")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results are written")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="results, written as they come; its rows are not measured again"
+    )
     return parser.parse_args()
 
 
@@ -204,7 +212,9 @@ def main() -> None:
     common.header("Learning from latents: photographs", "torch")
     chosen = chosen_rows(given.data, given.only)
     plan = Plan(given.epochs, given.folds, given.seeds)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
+    done = {(row["data"], row["name"]) for row in rows}
+    chosen = [(name, setting) for name, setting in chosen if (name, setting.name) not in done]
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -226,20 +236,17 @@ def main() -> None:
                 f"{time.perf_counter() - begin:5.0f} s: {names[run]}: {np.mean(rows[-1]['accuracy']):.1f} %", flush=True
             )
             if given.json:
-                given.json.write_text(json.dumps({"device": device(given.device), "rows": rows}))
+                given.json.write_text(json.dumps(rows))
             if time.perf_counter() - begin > given.seconds:
                 for other in names:
                     other.cancel()
         pool.shutdown()
-    print(f"{len(rows)} of {len(chosen)} rows; {time.perf_counter() - begin:.0f} s on {device(given.device)}")
+    on = ", ".join(sorted({row["device"] for row in rows}))
+    print(f"{len(rows)} of {len(done) + len(chosen)} rows, on {on}; {time.perf_counter() - begin:.0f} s")
     tables(rows)
     if broken:
         sys.exit("\n".join(["broken:", *broken]))
     bars(rows)
-
-
-def device(kind: str) -> str:
-    return torch.cuda.get_device_name() if kind == "cuda" else f"{os.cpu_count()} CPU cores"
 
 
 if __name__ == "__main__":
