@@ -11,8 +11,8 @@ sees is cut out at whole positions of the latent, and flipped or turned, which i
 - "Magnitudes" are log(1 + 2 |x|) beside the values: the sign of a band turns with the phase of an edge.
 
 `--device cuda` trains in bfloat16. Results are written as they come (`--json FILE`), and rows that the file holds
-already are not measured again. `--pack FILE.zip` writes the images' squares, small, for a machine that does not have the images;
-`--images FILE.zip` reads them.
+already are not measured again. `--pack FILE.zip` writes the squares of the images, for a machine that does not have the
+images, and `--images FILE.zip` reads them.
 """
 
 from __future__ import annotations
