@@ -59,6 +59,17 @@ def test_loading(photos: Path) -> None:
         assert main(command) == 0, command
 
 
+def test_learning(photos: Path) -> None:
+    pytest.importorskip("torch")
+    latentstore.convert("photos", "photos.zarr", size=64)
+    names: dict[str, Any] = {}
+    assert (
+        run_page("learned/learning.md", names, {"LatentLoader(ds, 100": "LatentLoader(ds, 10", "(16, 16)": "(6, 6)"})
+        == 1
+    )
+    assert names["seen"].shape == (10, 23, 6, 6)
+
+
 def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     import foreign_checkpoints

@@ -24,7 +24,7 @@ def tiny_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any
             tensors[name] = rng.normal(size=size).astype(np.float32) / 5
     tensors["sigma"] = np.ones(codec.channels, np.float32)
     tensors["deviation"] = np.full(shape.planes, 0.5, np.float32)
-    tensors["ranges"] = np.full(tensors["ranges"].shape, 16, np.float32)
+    tensors["ranges"] = np.full(tensors["ranges"].shape, 32, np.float32)
     facts = {
         "name": "tiny",
         "codec": codec.name,

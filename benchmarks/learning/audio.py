@@ -1,4 +1,4 @@
-"""Does a model learn as well from latents? Spoken digits (--audio): latents against a waveform of as many inputs.
+"""Does a model learn as well from latents? Spoken digits: latents against a waveform of as many inputs.
 
 A small convolutional network tells ten digits apart, from clips of a speaker whom it has not heard: six speakers are
 held out in turn, each with five seeds. All inputs are 4096 numbers a clip, of 8192 samples, and the network is the
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from benchmarks.support import common  # isort: skip  (before numpy)
 
-import argparse
 import multiprocessing
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -134,7 +133,7 @@ def pcm(ds: latentstore.loaders.LatentDataset) -> float:
     return float(2 * ds.sizes()[:, 1].mean())
 
 
-def audio() -> None:
+def main() -> None:
     common.header("Learning from latents: spoken digits, speakers held out in turn", "torch", "soxr", "soundfile")
     files = recordings.digits()  # in the order of a store of them
     clips = [soundfile.read(file, dtype="float32")[0] for file in files]
@@ -176,13 +175,6 @@ def audio() -> None:
     what = "accuracy from latents over that from the waveform, the better input of each, %"
     bars.at_least(what, max(means[2:4]), max(means[:2]))
     bars.end()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--audio", action="store_true", required=True, help="spoken digits: what there is so far")
-    parser.parse_args()
-    audio()
 
 
 if __name__ == "__main__":
