@@ -117,9 +117,9 @@ def pack(images: Path, target: Path, names: dict[str, tuple[int, int]]) -> None:
 
 def undoing(channels: int) -> npt.NDArray[np.float32]:
     """The codec's synthesis of the first channels: (channels, 192), from codes to the bands of the three colours."""
-    each = np.zeros((channels, 1, channels), np.int8)
-    each[np.arange(channels), 0, np.arange(channels)] = 64
-    return _codec().planes(each)[:, 0].T / 64
+    codec = _codec()
+    synthesis: npt.NDArray[np.float32] = (codec.matrix[:, :channels] * codec.scale()[:channels]).T
+    return synthesis
 
 
 def symmetries(one: Input) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Int8s]:
