@@ -49,6 +49,9 @@ def test_a_refused_run_leaves_nothing(codec: Any, make_samples: Any, tmp_path: P
 # ---- overwriting on object stores
 
 
+MANY = 1_000_000
+
+
 class Stop(BaseException):
     """What a kill looks like from inside."""
 
@@ -76,18 +79,28 @@ def test_overwriting_is_cut_off_anywhere(
 
     for name in change:
         monkeypatch.setattr(Location, name, counted(name))
-    stop, seen_old = 0, 0
-    while True:
-        Location(old).remove()
-        Location(f"{old}.partial").remove()
+
+    def restored(stop: int) -> None:
+        """The old store as it was, and a stop after so many changes."""
+        nonlocal left
+        left = -1
+        for url in (old, f"{old}.partial"):
+            Location(url).remove()
         for name, data in before.items():
             Location(old).write(name, data)
         left = stop
-        try:
+
+    restored(MANY)
+    fill(begin(codec, old, layout, 9, overwrite=True), make_samples, layout)
+    changes = MANY - left
+    # every change of the end, where the stores change places, and some of those before
+    end = range(max(changes - 24, 0), changes)
+    stops, seen_old = sorted({*range(0, changes, max(changes // 24, 1)), *end}), 0
+    for stop in stops:
+        restored(stop)
+        with pytest.raises(Stop):
             fill(begin(codec, old, layout, 9, overwrite=True), make_samples, layout)
-            break
-        except Stop:
-            left = -1
+        left = -1
         # Here, where the writer that was stopped is forgotten: as long as somebody has it, its lock is held.
         try:
             count = len(latentstore.open(old))
@@ -102,9 +115,7 @@ def test_overwriting_is_cut_off_anywhere(
         if not writer.published:
             fill(writer, make_samples, layout)
         assert tree(old) == after and not Location(f"{old}.partial").list(), stop
-        stop += 1
-    assert tree(old) == after
-    assert 5 < seen_old < stop
+    assert 5 < seen_old < len(stops)
 
 
 def test_overwriting_on_s3(codec: Any, make_samples: Any, layout: str, s3_server: Any) -> None:
