@@ -17,6 +17,7 @@ import numpy as np
 from latentstore.codecs.artifact.checks import number, short, whole
 from latentstore.codecs.artifact.container import Array, pack, unpack
 from latentstore.codecs.artifact.file import is_name
+from latentstore.codecs.artifact.folded import FoldedShape, problem_of_folded
 from latentstore.codecs.errors import ArtifactError
 
 __all__ = ["DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
@@ -72,7 +73,18 @@ class DecoderFile:
 
     @property
     def shape(self) -> NetworkShape:
+        """Of a decoder of images."""
         return NetworkShape(**self.facts["network"])
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether it is a decoder of audio."""
+        return _is_folded(self.facts["network"])
+
+    @property
+    def folded(self) -> FoldedShape:
+        """Of a decoder of audio."""
+        return FoldedShape.of(self.facts["network"])
 
 
 def make_decoder(facts: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
@@ -89,7 +101,7 @@ def read_decoder(content: bytes, where: str = "the decoder") -> DecoderFile:
     """
     content = bytes(content)
     facts, tensors = unpack(content, where, METADATA_KEY, DECODER_VERSION, "decoder")
-    problem = _problem_of_facts(facts) or _problem_of_tensors(NetworkShape(**facts["network"]), tensors)
+    problem = _problem_of_facts(facts) or _problem_of_tensors(_tensors_of(facts["network"]), tensors)
     if problem:
         raise ArtifactError(f"{where} contradicts itself: {problem}; fetch it again or train it anew.")
     return DecoderFile(content, hashlib.sha256(content).hexdigest(), facts, tensors)
@@ -101,13 +113,10 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     if not is_name(facts.get("codec")) or not re.fullmatch("[0-9a-f]{64}", str(facts.get("codec_sha256"))):
         return "it does not say the name and the SHA-256 of its codec"
     network = facts.get("network")
-    if not isinstance(network, dict) or set(network) != set(MOST):
-        return f"network is {short(network)}, not an object of {', '.join(MOST)}"
-    for key, most in MOST.items():
-        if not whole(network[key], 0 if key == "blocks" else 1, most):
-            return f"{key} of its network is {short(network[key])}, not a whole number to {most}"
-    if network["planes"] % 64:
-        return f"{network['planes']} planes are no multiple of 64"
+    problem = problem_of_folded(network) if _is_folded(network) else _problem_of_network(network)
+    if problem:
+        return problem
+    assert isinstance(network, dict)
     for key, most in (("prefixes", network["channels"]), ("qualities", 100)):
         pair = facts.get(key)
         if not isinstance(pair, list) or len(pair) != 2 or not all(whole(one, 1, most) for one in pair):
@@ -117,8 +126,24 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     return None if isinstance(facts.get("card"), dict) else "it has no card"
 
 
-def _problem_of_tensors(shape: NetworkShape, tensors: dict[str, Array]) -> str | None:
-    shapes = shape.tensors()
+def _is_folded(network: Any) -> bool:
+    return isinstance(network, dict) and "bands" in network
+
+
+def _tensors_of(network: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return FoldedShape.of(network).tensors() if _is_folded(network) else NetworkShape(**network).tensors()
+
+
+def _problem_of_network(network: Any) -> str | None:
+    if not isinstance(network, dict) or set(network) != set(MOST):
+        return f"network is {short(network)}, not an object of {', '.join(MOST)}"
+    for key, most in MOST.items():
+        if not whole(network[key], 0 if key == "blocks" else 1, most):
+            return f"{key} of its network is {short(network[key])}, not a whole number to {most}"
+    return f"{network['planes']} planes are no multiple of 64" if network["planes"] % 64 else None
+
+
+def _problem_of_tensors(shapes: dict[str, tuple[int, ...]], tensors: dict[str, Array]) -> str | None:
     if set(tensors) != set(shapes):
         return f"tensors are missing or not expected: {short(sorted(set(tensors) ^ set(shapes)))}"
     for name, expected in shapes.items():
@@ -127,4 +152,4 @@ def _problem_of_tensors(shape: NetworkShape, tensors: dict[str, Array]) -> str |
             return f"{name} is {tensor.dtype} {tensor.shape}, not float16 or float32 {expected}"
         if not np.isfinite(tensor).all():
             return f"{name} holds values that are not finite"
-    return "sigma is not positive" if (tensors["sigma"] <= 0).any() else None
+    return "sigma is not positive" if "sigma" in tensors and (tensors["sigma"] <= 0).any() else None

@@ -32,12 +32,12 @@ Floats = npt.NDArray[np.float32]
 
 
 class Decoder:
-    """A network that refines the images of one codec. `load_decoder` makes one. Several threads may use it at once.
+    """A network that refines what one codec decodes. `load_decoder` makes one. Several threads may use it at once.
 
     name, sha256 (hexadecimal), card: which decoder it is, and what it says of itself. codec, codec_sha256: the name
     and the SHA-256 of the artifact that it belongs to. prefixes: the fewest and the most channels with which it is
-    used. qualities: the lowest and the highest. Outside of these the linear synthesis decodes. averages: whether the
-    answers for the eight flips and turns of the image are averaged, which takes eight times as long.
+    used. qualities: the lowest and the highest, of images. Outside of these the linear synthesis decodes. averages:
+    whether the answers for the eight flips and turns of the image are averaged, which takes eight times as long.
     """
 
     def __init__(self, file: DecoderFile, averages: bool = False) -> None:
@@ -60,7 +60,7 @@ class Decoder:
         return self.prefixes[0] <= channels <= self.prefixes[1] and self.qualities[0] <= quality <= self.qualities[1]
 
     def refinement(self, latent: npt.NDArray[np.int8], step: float) -> Floats:
-        """What to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
+        """Of images, what to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
 
         latent: the first c channels. step: the quantisation step of the quality at which it was encoded.
         """
@@ -99,10 +99,10 @@ def load_decoder(path: str | Path) -> Decoder:
 def shipped_decoders(codec_sha256: str) -> dict[str, Decoder]:
     """The decoders of a codec that come with the package, by name. codec_sha256: of the codec's artifact.
 
-    Where no other "large" is among them, it is "small" averaged over the orientations of the image.
+    Of images, where no other "large" is among them, it is "small" averaged over the orientations of the image.
     """
     found = {one.name: one for one in _all_shipped() if one.codec_sha256 == codec_sha256}
-    if SMALL in found:
+    if SMALL in found and not found[SMALL].file.is_folded:
         found.setdefault(LARGE, Decoder(found[SMALL].file, averages=True))
     return found
 

@@ -7,6 +7,7 @@ neighbours in a row of the image follow each other in memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.artifact.decoder import DecoderFile
 
-__all__ = ["LIMIT", "Network"]
+__all__ = ["LIMIT", "Frame", "Layer", "Network", "convolved", "gelu", "layers_of"]
 
 LIMIT = 4.0
 """Where large codes are limited, in standard deviations."""
@@ -25,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """weight: (9 * inputs, outputs) of a convolution, row by row of its window. bias: (outputs,)."""
 
     weight: Floats
@@ -33,7 +34,7 @@ class _Layer:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Where the positions of a plane of h x w lie among its rows, and which of them are padding."""
 
     height: int
@@ -66,11 +67,7 @@ class Network:
         tensors = {name: np.asarray(value, np.float32) for name, value in file.tensors.items()}
         self.shape = file.shape
         self._inverse = 1 / tensors["sigma"]
-        self._layers = {
-            name: _Layer(_window_rows(tensors[f"{name}.weight"]), tensors[f"{name}.bias"])
-            for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight"))
-            if name != "last"
-        }
+        self._layers = layers_of(tensors)
         deviation = tensors["deviation"]
         self._last = tensors["last.weight"][:, :, 0, 0] * deviation[:, None]
         self._last_bias = tensors["last.bias"] * deviation
@@ -86,19 +83,20 @@ class Network:
         latent: the first c channels. told: the logarithm to base 2 of the step over that of the default quality.
         step: the quantisation step.
         """
-        frame = _Frame(*latent.shape[1:])
-        x = self._convolved(self._input(latent, told, frame), "first", frame)
+        frame = Frame(*latent.shape[1:])
+        layers = self._layers
+        x = convolved(layers["first"], self._input(latent, told, frame), frame)
         for block in range(self.shape.blocks):
-            inner = self._convolved(x, f"blocks.{block}.a", frame, bent=True)
-            x = self._convolved(inner, f"blocks.{block}.b", frame, added=x)
-        x = self._convolved(x, "head", frame, bent=True)
+            inner = convolved(layers[f"blocks.{block}.a"], x, frame, bent=True)
+            x = convolved(layers[f"blocks.{block}.b"], inner, frame, added=x)
+        x = convolved(layers["head"], x, frame, bent=True)
         flat = x[frame.first : frame.first + frame.count]
         planes: Floats = np.matmul(self._last * np.float32(step), flat.T, dtype=np.float32)
         planes += (self._last_bias * np.float32(step))[:, None]
         whole: Floats = planes.reshape(-1, frame.height, frame.stride)
         return whole[:, :, : frame.width]
 
-    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: _Frame) -> Floats:
+    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: Frame) -> Floats:
         kept, channels = len(latent), self.shape.channels
         z = np.moveaxis(latent, 0, -1) * self._inverse[:kept]
         x = frame.empty(2 * channels + 2)
@@ -109,33 +107,41 @@ class Network:
         inner[..., 2 * channels + 1] = told / 2
         return x
 
-    def _convolved(
-        self, x: Floats, name: str, frame: _Frame, bent: bool = False, added: Floats | None = None
-    ) -> Floats:
-        """A convolution of 3 x 3. bent: through GELU. added: what is added at the end."""
-        layer, inputs = self._layers[name], x.shape[1]
-        outputs = layer.weight.shape[1]
-        out = frame.empty(outputs)
-        windows = np.empty((CHUNK, 9 * inputs), np.float32)
-        spare = np.empty((3, CHUNK, outputs), np.float32)
-        for start in range(frame.first, frame.first + frame.count, CHUNK):
-            count = min(CHUNK, frame.first + frame.count - start)
-            for row in range(3):
-                # three neighbours of each position, which overlap
-                begin = start + (row - 1) * frame.stride - 1
-                neighbours = np.lib.stride_tricks.as_strided(
-                    x[begin:], (count, 3 * inputs), (x.strides[0], x.strides[1]), writeable=False
-                )
-                windows[:count, 3 * inputs * row : 3 * inputs * (row + 1)] = neighbours
-            here = out[start : start + count]
-            np.matmul(windows[:count], layer.weight, out=here)
-            here += layer.bias
-            if bent:
-                _gelu(here, *spare[:, :count])
-            if added is not None:
-                here += added[start : start + count]
-        frame.inner(out)[:, frame.width :] = 0
-        return out
+
+def layers_of(tensors: Mapping[str, Floats]) -> dict[str, Layer]:
+    """The convolutions of 3 x 3 by name: all layers but "last"."""
+    names = (key.removesuffix(".weight") for key in tensors if key.endswith(".weight"))
+    return {
+        name: Layer(_window_rows(tensors[f"{name}.weight"]), tensors[f"{name}.bias"])
+        for name in names
+        if name != "last"
+    }
+
+
+def convolved(layer: Layer, x: Floats, frame: Frame, bent: bool = False, added: Floats | None = None) -> Floats:
+    """A convolution of 3 x 3. bent: through GELU. added: what is added at the end."""
+    inputs, outputs = x.shape[1], layer.weight.shape[1]
+    out = frame.empty(outputs)
+    windows = np.empty((CHUNK, 9 * inputs), np.float32)
+    spare = np.empty((3, CHUNK, outputs), np.float32)
+    for start in range(frame.first, frame.first + frame.count, CHUNK):
+        count = min(CHUNK, frame.first + frame.count - start)
+        for row in range(3):
+            # three neighbours of each position, which overlap
+            begin = start + (row - 1) * frame.stride - 1
+            neighbours = np.lib.stride_tricks.as_strided(
+                x[begin:], (count, 3 * inputs), (x.strides[0], x.strides[1]), writeable=False
+            )
+            windows[:count, 3 * inputs * row : 3 * inputs * (row + 1)] = neighbours
+        here = out[start : start + count]
+        np.matmul(windows[:count], layer.weight, out=here)
+        here += layer.bias
+        if bent:
+            gelu(here, *spare[:, :count])
+        if added is not None:
+            here += added[start : start + count]
+    frame.inner(out)[:, frame.width :] = 0
+    return out
 
 
 def _window_rows(weight: Floats) -> Floats:
@@ -143,7 +149,7 @@ def _window_rows(weight: Floats) -> Floats:
     return np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0]))
 
 
-def _gelu(x: Floats, z: Floats, t: Floats, p: Floats) -> None:
+def gelu(x: Floats, z: Floats, t: Floats, p: Floats) -> None:
     """x times the normal distribution function of x, in place, to 1e-6. z, t, p: room for as many values.
 
     The error function is Abramowitz and Stegun's approximation 7.1.26.
