@@ -113,10 +113,11 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     if not is_name(facts.get("codec")) or not re.fullmatch("[0-9a-f]{64}", str(facts.get("codec_sha256"))):
         return "it does not say the name and the SHA-256 of its codec"
     network = facts.get("network")
+    if not isinstance(network, dict):
+        return f"network is {short(network)}, not an object"
     problem = problem_of_folded(network) if _is_folded(network) else _problem_of_network(network)
     if problem:
         return problem
-    assert isinstance(network, dict)
     for key, most in (("prefixes", network["channels"]), ("qualities", 100)):
         pair = facts.get(key)
         if not isinstance(pair, list) or len(pair) != 2 or not all(whole(one, 1, most) for one in pair):
@@ -126,16 +127,16 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     return None if isinstance(facts.get("card"), dict) else "it has no card"
 
 
-def _is_folded(network: Any) -> bool:
-    return isinstance(network, dict) and "bands" in network
+def _is_folded(network: Mapping[str, Any]) -> bool:
+    return "bands" in network
 
 
 def _tensors_of(network: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return FoldedShape.of(network).tensors() if _is_folded(network) else NetworkShape(**network).tensors()
 
 
-def _problem_of_network(network: Any) -> str | None:
-    if not isinstance(network, dict) or set(network) != set(MOST):
+def _problem_of_network(network: dict[str, Any]) -> str | None:
+    if set(network) != set(MOST):
         return f"network is {short(network)}, not an object of {', '.join(MOST)}"
     for key, most in MOST.items():
         if not whole(network[key], 0 if key == "blocks" else 1, most):
