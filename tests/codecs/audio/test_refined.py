@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from tiny_decoders import tiny_audio_parts, tiny_parts
 
 import latentstore
+from latentstore.cli.main import main
 from latentstore.codecs.artifact.decoder import make_decoder, read_decoder
 from latentstore.codecs.audio import refined
 from latentstore.codecs.audio.lapped import mdct_basis
 from latentstore.codecs.audio.refined import Bands
 from latentstore.codecs.errors import ArgumentError, ArtifactError
-from latentstore.codecs.neural.decoder import Decoder
+from latentstore.codecs.neural.decoder import Decoder, shipped_decoders
 
 CODECS = ("mono-f32c32", "stereo-f256c108")
 
@@ -23,11 +25,11 @@ def decoder_of(codec: Any, **changes: Any) -> Decoder:
     return Decoder(read_decoder(make_decoder(*tiny_audio_parts(codec, **changes))))
 
 
-def tones(codec: Any, samples: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
+def tones(codec: Any, samples: int, noise: float = 0.01) -> np.ndarray:
+    rng = np.random.default_rng(0)
     time = np.arange(samples)[:, None] / codec.rate
     waves = sum(np.sin(2 * np.pi * (200 + 300 * i) * time + rng.normal()) / (i + 1) for i in range(4))
-    return (0.1 * waves + rng.normal(0, 0.01, (samples, codec.in_channels))).astype(np.float32)
+    return (0.1 * waves + rng.normal(0, noise, (samples, codec.in_channels))).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=CODECS)
@@ -90,12 +92,49 @@ def test_outside_its_channels_the_linear_one_decodes(codec: Any) -> None:
     np.testing.assert_array_equal(codec.decompress(blob, 8, decoder=tiny), codec.decompress(blob, 8))
 
 
+@pytest.mark.parametrize(("name", "channels"), [("mono-f32c32", (8, 16, 32)), ("stereo-f256c108", (27, 54, 108))])
+def test_the_shipped_decoders_gain(name: str, channels: tuple[int, ...]) -> None:
+    """On tones, which they have never heard."""
+    shipped = shipped_decoders(latentstore.load_codec(name).sha256)
+    assert sorted(shipped) == ["small"]
+    assert {"trained on", "licence", "measured"} <= set(shipped["small"].card)
+    assert len(shipped["small"].file.content) < 1_000_000
+    codec: Any = latentstore.load_codec(name)
+    signal = tones(codec, codec.rate, 1e-3)
+    blob = codec.compress(signal)
+    for kept in channels:
+        errors = [
+            np.square(signal - codec.decompress(blob, kept, decoder=which), dtype=np.float64).sum()
+            for which in ("linear", "small")
+        ]
+        assert errors[1] < 0.98 * errors[0]
+
+
+def test_a_store_is_exported_by_it(codec: Any, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    (tmp_path / "clips").mkdir()
+    signal = tones(codec, 9 * codec.reduction)
+    soundfile.write(tmp_path / "clips" / "a.wav", signal, codec.rate)
+    latentstore.convert(tmp_path / "clips", tmp_path / "x.zarr", codec=codec.name, progress=False)
+    assert main(["export", str(tmp_path / "x.zarr"), str(tmp_path / "out"), "--decoder", "small"]) == 0
+    found = soundfile.read(tmp_path / "out" / "a.wav", dtype="float32", always_2d=True)[0]
+    ds = latentstore.open(tmp_path / "x.zarr")
+    steps = ds.step_codes(ds.fields([0]))
+    linear, small = (
+        ds.decode(ds.read_latents([0]), (1, len(signal)), steps, which)[0] for which in ("linear", "small")
+    )
+    np.testing.assert_allclose(found, small, rtol=0, atol=1e-4)
+    assert np.abs(linear - small).max() > 1e-3
+
+
 def test_decoders_that_do_not_fit(codec: Any) -> None:
-    image = Decoder(read_decoder(make_decoder(*tiny_parts(codec))))
+    photos = latentstore.load_codec("rgb-f8c48")
+    facts, tensors = tiny_parts(photos)
+    facts |= {"codec": codec.name, "codec_sha256": codec.sha256}
+    image = Decoder(read_decoder(make_decoder(facts, tensors)))
     blob = codec.compress(tones(codec, 20 * codec.reduction))
     with pytest.raises(ArgumentError, match=f"'tiny' is not of recordings; {codec.name} is"):
         codec.decompress(blob, decoder=image)
-    photos = latentstore.load_codec("rgb-f8c48")
     facts, tensors = tiny_audio_parts(codec)
     facts |= {"codec": photos.name, "codec_sha256": photos.sha256}
     with pytest.raises(ArgumentError, match="'tiny' is not of images; rgb-f8c48 is"):
