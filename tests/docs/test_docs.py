@@ -149,8 +149,9 @@ def test_decoders(photos: Path) -> None:
         make_decoder(*tiny_parts(latentstore.load_codec("rgb-f8c48"), card={"measured": "-"}))
     )
     names: dict[str, Any] = {}
-    assert run_page("learned/decoders.md", names) == 2
+    assert run_page("learned/decoders.md", names) == 3
     assert names["refined"].shape == names["image"].shape
+    assert names["clearer"].shape == names["speech"].shape
 
 
 def test_training_speaks_of_every_key() -> None:
