@@ -97,6 +97,10 @@ class AudioCodec(Codec):
         """
         return bandwidth(self.lapped, self.rate if rate is None else rate)
 
+    def bands(self, counts: tuple[int, ...]) -> Bands:
+        """The lowest bands of each mixed signal, so many of each, as trained decoders work on them."""
+        return Bands(self.lapped, counts, self.steps, self._delta, self.step())
+
     # steps
 
     def step_code(self, level: float, quality: int | None = None) -> int:
@@ -415,8 +419,7 @@ class AudioCodec(Codec):
     def _refiner(self, decoder: Decoder) -> Refiner:
         found = self._refiners.get(decoder.sha256)
         if found is None:
-            bands = Bands(self.lapped, decoder.file.folded.bands, self.steps, self._delta, self.step())
-            found = self._refiners[decoder.sha256] = Refiner(decoder.file, bands)
+            found = self._refiners[decoder.sha256] = Refiner(decoder.file, self.bands(decoder.file.folded.bands))
         return found
 
 
