@@ -30,6 +30,7 @@ SCRIPTS = (
     "audio.rate",
     "audio.speech",
     "audio.speed",
+    "audio.decoders",
     "stores.audio_loader",
     "streaming.object_clients",
     "streaming.object_storage",

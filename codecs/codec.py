@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,9 @@ class Codec(ABC):
 
     reduction: int
     entropy: EntropyCoder
+
+    folds_bands: ClassVar[bool] = False
+    """Whether its decoders are those of `codecs.neural.folded`."""
 
     def __init__(self, artifact: Artifact) -> None:
         facts = artifact.facts
@@ -144,7 +147,10 @@ class Codec(ABC):
 
         ArgumentError if this codec has no such decoder.
         """
-        return require_decoder(wanted, self.name, self.sha256)
+        chosen = require_decoder(wanted, self.name, self.sha256)
+        if chosen is not None and chosen.file.is_folded != self.folds_bands:
+            raise ArgumentError(f"The decoder {chosen.name!r} is not of {self.modality.nouns.many}; {self.name} is.")
+        return chosen
 
     @abstractmethod
     def decode_samples(

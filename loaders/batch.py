@@ -55,8 +55,10 @@ class Collate:
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
             )
         chosen = ds.codec.decoder(decoder)
-        if chosen is not None and output != "pixels":
-            raise ArgumentError(f"decoder {chosen.name!r} with output {output!r}: only 'pixels' are decoded by one")
+        if chosen is not None and output != outputs[-1]:
+            raise ArgumentError(
+                f"decoder {chosen.name!r} with output {output!r}: only {outputs[-1]!r} are decoded by one"
+            )
         own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
         if ds.modality.pads and ds.size is None:
             own |= PADDED
@@ -70,7 +72,7 @@ class Collate:
             )
         self.ds = ds
         self.output = output
-        self.decoder = chosen or LINEAR
+        self.chosen, self.decoder = chosen, chosen or LINEAR
         self.one_shape = one_shape
         self.normalise = Normalise(ds, stats or ds.stats, dtype or torch.float32) if output == "latents" else None
         self.augment = augment
@@ -141,7 +143,7 @@ class Collate:
             return {"latent": self._values(codes[:, :, 0], steps, kept)}
         assert self.ds.size is not None
         codes = codes if kept is None else dropped(codes, kept)
-        return {"waveform": torch.from_numpy(self.ds.decode(codes.numpy(), self.ds.size, steps))}
+        return {"waveform": torch.from_numpy(self.ds.decode(codes.numpy(), self.ds.size, steps, self.decoder))}
 
     def _many_lengths(self, indices: np.ndarray, steps: np.ndarray, kept: np.ndarray | None) -> dict[str, Any]:
         """Recordings padded with zeros to the longest; ``lengths`` says where each ends, ``mask`` is True before."""
@@ -151,7 +153,7 @@ class Collate:
             return self._padded_latents(rows, max(row.shape[1] for row in rows), steps, kept)
         sizes = self.ds.reader.sizes(indices).tolist()
         signals = [
-            self.ds.decode(latent[None, :count], (height, width), steps[i : i + 1])[0]
+            self.ds.decode(latent[None, :count], (height, width), steps[i : i + 1], self.decoder)[0]
             for i, ((latent, count), (height, width)) in enumerate(zip(_each(latents, kept), sizes, strict=True))
         ]
         return _padded_waveforms(signals, max(map(len, signals)))
@@ -166,7 +168,7 @@ class Collate:
         assert steps is not None
         first = augment.starts(window.lengths(samples), indices, epoch)
         if self.output == "waveforms":
-            signals = window.waveforms(indices, samples, first, steps, kept)
+            signals = window.waveforms(indices, samples, first, steps, kept, self.chosen)
             batch = _padded_waveforms(signals, window.instants * window.reduction)
         else:
             batch = self._padded_latents(window.latents(indices, samples, first), window.instants, steps, kept)

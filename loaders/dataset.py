@@ -190,8 +190,8 @@ class LatentDataset:
         """Latents of one size to images, uint8 (n, H, W, C), or to audio, float32 (n, samples, inputs).
 
         latents: int8 (n, channels, h, w). size: (height, width) of each, (1, samples) of audio. steps: for audio, the
-        step codes that `step_codes` gives, int64 (n,). decoder: of images, "linear", the name of a trained decoder of
-        the store's codec such as "small", or what `load_decoder` gives. ArgumentError if one of them is something else.
+        step codes that `step_codes` gives, int64 (n,). decoder: "linear", the name of a trained decoder of the
+        store's codec such as "small", or what `load_decoder` gives. ArgumentError if one of them is something else.
         """
         if steps is not None and (np.ndim(steps) != 1 or np.asarray(steps).dtype.kind not in "iu"):
             raise ArgumentError(f"steps are {np.asarray(steps).dtype} {np.shape(steps)}; int64 (n,) is expected")

@@ -17,6 +17,7 @@ import numpy as np
 from latentstore.codecs.artifact.checks import number, short, whole
 from latentstore.codecs.artifact.container import Array, pack, unpack
 from latentstore.codecs.artifact.file import is_name
+from latentstore.codecs.artifact.folded import FoldedShape, problem_of_floats, problem_of_folded
 from latentstore.codecs.errors import ArtifactError
 
 __all__ = ["CODE", "DecoderFile", "NetworkShape", "make_decoder", "read_decoder"]
@@ -88,7 +89,18 @@ class DecoderFile:
 
     @property
     def shape(self) -> NetworkShape:
+        """Of a decoder of images."""
         return NetworkShape(**self.facts["network"])
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether it is a decoder of audio."""
+        return _is_folded(self.facts["network"])
+
+    @property
+    def folded(self) -> FoldedShape:
+        """Of a decoder of audio."""
+        return FoldedShape.of(self.facts["network"])
 
 
 def make_decoder(facts: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
@@ -105,7 +117,7 @@ def read_decoder(content: bytes, where: str = "the decoder") -> DecoderFile:
     """
     content = bytes(content)
     facts, tensors = unpack(content, where, METADATA_KEY, DECODER_VERSION, "decoder")
-    problem = _problem_of_facts(facts) or _problem_of_tensors(NetworkShape(**facts["network"]), tensors)
+    problem = _problem_of_facts(facts) or _problem_of_tensors(facts["network"], tensors)
     if problem:
         raise ArtifactError(f"{where} contradicts itself: {problem}; fetch it again or train it anew.")
     return DecoderFile(content, hashlib.sha256(content).hexdigest(), facts, tensors)
@@ -117,13 +129,11 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     if not is_name(facts.get("codec")) or not re.fullmatch("[0-9a-f]{64}", str(facts.get("codec_sha256"))):
         return "it does not say the name and the SHA-256 of its codec"
     network = facts.get("network")
-    if not isinstance(network, dict) or set(network) != set(MOST):
-        return f"network is {short(network)}, not an object of {', '.join(MOST)}"
-    for key, most in MOST.items():
-        if not whole(network[key], 0 if key == "blocks" else 1, most):
-            return f"{key} of its network is {short(network[key])}, not a whole number to {most}"
-    if network["planes"] % 64:
-        return f"{network['planes']} planes are no multiple of 64"
+    if not isinstance(network, dict):
+        return f"network is {short(network)}, not an object"
+    problem = problem_of_folded(network) if _is_folded(network) else _problem_of_network(network)
+    if problem:
+        return problem
     for key, most in (("prefixes", network["channels"]), ("qualities", 100)):
         pair = facts.get(key)
         if not isinstance(pair, list) or len(pair) != 2 or not all(whole(one, 1, most) for one in pair):
@@ -133,11 +143,29 @@ def _problem_of_facts(facts: dict[str, Any]) -> str | None:
     return None if isinstance(facts.get("card"), dict) else "it has no card"
 
 
-def _problem_of_tensors(shape: NetworkShape, tensors: dict[str, Array]) -> str | None:
-    shapes = shape.tensors()
-    if set(tensors) != set(shapes):
-        return f"tensors are missing or not expected: {short(sorted(set(tensors) ^ set(shapes)))}"
-    for name, (expected, dtype) in shapes.items():
+def _is_folded(network: Mapping[str, Any]) -> bool:
+    return "bands" in network
+
+
+def _problem_of_network(network: dict[str, Any]) -> str | None:
+    if set(network) != set(MOST):
+        return f"network is {short(network)}, not an object of {', '.join(MOST)}"
+    for key, most in MOST.items():
+        if not whole(network[key], 0 if key == "blocks" else 1, most):
+            return f"{key} of its network is {short(network[key])}, not a whole number to {most}"
+    return f"{network['planes']} planes are no multiple of 64" if network["planes"] % 64 else None
+
+
+def _problem_of_tensors(network: dict[str, Any], tensors: dict[str, Array]) -> str | None:
+    shape = FoldedShape.of(network) if _is_folded(network) else NetworkShape(**network)
+    differing = set(tensors) ^ set(shape.tensors())
+    if differing:
+        return f"tensors are missing or not expected: {short(sorted(differing))}"
+    return problem_of_floats(shape, tensors) if isinstance(shape, FoldedShape) else _problem_of_integers(shape, tensors)
+
+
+def _problem_of_integers(shape: NetworkShape, tensors: dict[str, Array]) -> str | None:
+    for name, (expected, dtype) in shape.tensors().items():
         tensor = tensors[name]
         if tensor.dtype != dtype or tensor.shape != expected:
             return f"{name} is {tensor.dtype} {tensor.shape}, not {np.dtype(dtype)} {expected}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from latentstore.codecs.audio.arguments import require_audio
 from latentstore.codecs.audio.bandwidth import bandwidth
 from latentstore.codecs.audio.lapped import LappedTransform
 from latentstore.codecs.audio.passes import Blocks, Passes
+from latentstore.codecs.audio.refined import Bands, Refiner
 from latentstore.codecs.audio.steps import Spread, StepCodes, step_of
 from latentstore.codecs.bitstream.sample import SampleInfo, join_sample
 from latentstore.codecs.bitstream.segments import SEGMENT, step_code_of
@@ -67,6 +68,8 @@ class AudioCodec(Codec):
     reduction: samples per instant.
     """
 
+    folds_bands: ClassVar[bool] = True
+
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
         facts, tensors = artifact.facts, artifact.tensors
@@ -80,6 +83,8 @@ class AudioCodec(Codec):
             self.lapped = LappedTransform(self.reduction, tensors["mix"], self.sources, tensors["basis"])
         except ArgumentError as error:
             raise ArtifactError(f"Artifact {self.name} contradicts itself: {error}") from error
+        # by the SHA-256 of decoders; a second thread that makes the same one makes an equal one
+        self._refiners: dict[str, Refiner] = {}
 
     @property
     def in_channels(self) -> int:
@@ -91,6 +96,10 @@ class AudioCodec(Codec):
         rate: of the audio; None is the codec's. Frequencies go with it.
         """
         return bandwidth(self.lapped, self.rate if rate is None else rate)
+
+    def bands(self, counts: tuple[int, ...]) -> Bands:
+        """The lowest bands of each mixed signal, so many of each, as trained decoders work on them."""
+        return Bands(self.lapped, counts, self.steps, self._delta, self.step())
 
     # steps
 
@@ -145,14 +154,17 @@ class AudioCodec(Codec):
         quality: int | None = None,
         size: int | None = None,
         codes: npt.ArrayLike | None = None,
+        decoder: str | Decoder = LINEAR,
     ) -> Floats:
         """Decodes latents int8 (N, c, 1, t), or only their first channels, to signals float32 (N, n, in_channels).
 
         quality: is not needed: the step codes say all.
         codes: (N,), the step codes of the signals; they must be given.
         size: n, where it is not t times the reduction.
+        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one
+            refines what the linear one makes, where it was trained for so many channels (docs/learned/decoders.md).
         """
-        given = np.asarray(latents)
+        given, chosen = np.asarray(latents), self.decoder(decoder)
         if given.ndim != 4 or given.dtype != np.int8 or given.shape[2] != 1 or not 1 <= given.shape[1] <= self.channels:
             raise ArgumentError(
                 f"latents are {given.dtype} {given.shape}; int8 (N, 1 to {self.channels}, 1, t) is expected."
@@ -166,7 +178,7 @@ class AudioCodec(Codec):
         steps = np.asarray(codes).tolist()
         out = np.empty((len(given), n, self.in_channels), np.float32)
         for signal, latent, code in zip(out, given, steps, strict=True):
-            signal[...] = self._to_signal(latent[:kept], code, n)
+            signal[...] = self._decoded(latent[:kept, 0], 0, t, 0, n, code, chosen)
         return out
 
     def decode_samples(
@@ -177,10 +189,8 @@ class AudioCodec(Codec):
         steps: npt.NDArray[np.int64] | None,
         decoder: str | Decoder = LINEAR,
     ) -> Floats:
-        """See `Codec.decode_samples`: float32 (N, samples, in_channels). There is no decoder but the linear one."""
-        if self.decoder(decoder) is not None:
-            raise ArgumentError(f"decoder is {decoder!r}; for audio it is {LINEAR!r}.")
-        return self.decode(latents, quality=quality, size=size[1], codes=steps)
+        """See `Codec.decode_samples`: float32 (N, samples, in_channels)."""
+        return self.decode(latents, quality=quality, size=size[1], codes=steps, decoder=decoder)
 
     # signals and blobs
 
@@ -265,22 +275,30 @@ class AudioCodec(Codec):
         """Joins the group blobs that `compress_groups` made of `width` samples to a sample blob; height is 1."""
         return join_sample(groups, width, height, self.mode, self.fingerprint, self.rate if rate is None else rate)
 
-    def decompress(self, blob: Buffer, channels: int | None = None, start: int = 0, stop: int | None = None) -> Floats:
+    def decompress(
+        self,
+        blob: Buffer,
+        channels: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        decoder: str | Decoder = LINEAR,
+    ) -> Floats:
         """Decompresses a sample blob, or its beginning that holds the first channels, to a signal float32 (n,
         in_channels).
 
         start, stop: only the samples from `start` to before `stop`, as in a slice. No more of a long signal is
             decoded than they need.
+        decoder: as in `decode`.
         Raises ArgumentError if the blob does not say its step, because `encode_latent_groups` was not told the code.
         """
-        data = require_blob(blob)
+        data, chosen = require_blob(blob), self.decoder(decoder)
         info = self.info(data)
         begin, end, _ = slice(start, stop).indices(info.width)
         if end <= begin:
             return np.zeros((0, self.in_channels), np.float32)
         kept = require_prefix(channels, self.channels)
         t = self._size_of(info)[1]
-        first, last = self.lapped.needed(begin, end, t)
+        first, last = self.needed(begin, end, t, chosen)
         count = -(-kept // self.group_channels)
         self._check_end(data, info, count, "the blob", None)
         groups = [data[info.starts[g] : info.ends[g]] for g in range(count)]
@@ -292,7 +310,7 @@ class AudioCodec(Codec):
             raise ArgumentError("The blob does not say its step: read its latent, and decode that with its codes.")
         joined = latent.reshape(-1, latent.shape[3])
         part = np.ascontiguousarray(joined[:kept, first - at : last - at])
-        return self.lapped.latent_to_samples(part, first, t, begin, end, self.scale_of(code), self._delta)
+        return self._decoded(part, first, t, begin, end, code, chosen)
 
     def sample_fields(self, groups: Sequence[bytes]) -> dict[str, int]:
         """The step code."""
@@ -329,16 +347,28 @@ class AudioCodec(Codec):
         parts = self.entropy.decode_windows(blobs, whole, begin, end)
         return [np.concatenate(parts[at : at + groups])[:, None] for at in range(0, len(parts), groups)]
 
+    def needed(self, start: int, stop: int, instants: int, decoder: Decoder | None = None) -> tuple[int, int]:
+        """The instants [first, last), of so many, that `decode_window` makes samples [start, stop) from."""
+        first, last = self.lapped.needed(start, stop, instants)
+        reach = 0 if decoder is None or start == stop else self._refiner(decoder).reach
+        return max(first - reach, 0), min(last + reach, instants)
+
     def decode_window(
-        self, latent: Int8s, first: int, instants: int, start: int, stop: int, code: int
+        self,
+        latent: Int8s,
+        first: int,
+        instants: int,
+        start: int,
+        stop: int,
+        code: int,
+        decoder: Decoder | None = None,
     ) -> npt.NDArray[np.float32]:
         """Samples `start` to before `stop` of what `decode` makes of a whole latent, float32 (stop - start, inputs).
 
-        latent: int8 (c, 1, k), its instants from `first` on, of `instants` in all. They must hold those that
-        `lapped.needed` names. code: the step code.
+        latent: int8 (c, 1, k), its instants from `first` on, of `instants` in all. They must hold those that `needed`
+        names. code: the step code. decoder: a trained one, or None.
         """
-        part = np.ascontiguousarray(latent[:, 0])
-        return self.lapped.latent_to_samples(part, first, instants, start, stop, self.scale_of(code), self._delta)
+        return self._decoded(latent[:, 0], first, instants, start, stop, code, decoder)
 
     def info(self, blob: Buffer) -> SampleInfo:
         """The header of a sample blob: `width` is the number of samples, `rate` their rate in hertz.
@@ -376,8 +406,21 @@ class AudioCodec(Codec):
             spread.add(coefficients)
         return self.steps.best(spread, code)
 
-    def _to_signal(self, latent: Int8s, code: int, n: int) -> Floats:
-        return self.lapped.latent_to_signal(np.ascontiguousarray(latent[:, 0]), n, self.scale_of(code), self._delta)
+    def _decoded(
+        self, latent: Int8s, first: int, t: int, start: int, stop: int, code: int, decoder: Decoder | None
+    ) -> Floats:
+        """`decode_window` of int8 (c, k), by the linear synthesis, or by a decoder where that was trained for it."""
+        part = np.ascontiguousarray(latent)
+        signal = self.lapped.latent_to_samples(part, first, t, start, stop, self.scale_of(code), self._delta)
+        if decoder is not None and decoder.prefixes[0] <= len(part) <= decoder.prefixes[1] and start < stop:
+            signal += self._refiner(decoder).samples(part, first, t, start, stop, code)
+        return signal
+
+    def _refiner(self, decoder: Decoder) -> Refiner:
+        found = self._refiners.get(decoder.sha256)
+        if found is None:
+            found = self._refiners[decoder.sha256] = Refiner(decoder.file, self.bands(decoder.file.folded.bands))
+        return found
 
 
 def _gathered(parts: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:

@@ -30,11 +30,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class Decoder:
-    """A network that refines the images of one codec. `load_decoder` makes one. Several threads may use it at once.
+    """A network that refines what one codec decodes. `load_decoder` makes one. Several threads may use it at once.
 
     name, sha256 (hexadecimal), card: which decoder it is, and what it says of itself. codec, codec_sha256: the name
     and the SHA-256 of the artifact that it belongs to. prefixes: the fewest and the most channels with which it is
-    used. qualities: the lowest and the highest. Outside of these the linear synthesis decodes.
+    used. qualities: the lowest and the highest, of images. Outside of these the linear synthesis decodes.
     """
 
     def __init__(self, file: DecoderFile) -> None:
@@ -56,7 +56,7 @@ class Decoder:
         return self.prefixes[0] <= channels <= self.prefixes[1] and self.qualities[0] <= quality <= self.qualities[1]
 
     def refinement(self, latent: npt.NDArray[np.int8], step: float) -> Floats:
-        """What to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
+        """Of images, what to add to the planes of the linear synthesis: int8 (c, h, w) to float32 (planes, h, w).
 
         latent: the first c channels. step: the quantisation step of the quality at which it was encoded.
         """

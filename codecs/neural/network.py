@@ -1,9 +1,7 @@
 """The refinement network: from codes to what the linear synthesis lacks (docs/learned/decoders.md).
 
-A plane of positions is kept as rows of all its channels, with a row of zeros above and below it and one zero at the
-end of each row, which is also what stands before the next row. The neighbours of a position then lie at fixed
-distances. All convolutions are of integers, and what is between them is float32 in a fixed order, so the answer is the
-same on every machine.
+All convolutions are of integers, and what is between them is float32 in a fixed order, so the answer is the same on
+every machine. `Frame` says how planes lie in memory.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.artifact.decoder import CODE, DecoderFile
 from latentstore.codecs.native import backend
+from latentstore.codecs.neural.frame import Frame
 
 __all__ = ["LIMIT", "Network"]
 
@@ -27,7 +26,6 @@ PANEL = 16
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int16]
-Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -44,40 +42,6 @@ class _Layer:
     scale: Floats
     bias: Floats
     unit: Floats
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Where the positions of a plane of h x w lie among its rows, and which of them are padding."""
-
-    height: int
-    width: int
-
-    @property
-    def stride(self) -> int:
-        return self.width + 1
-
-    @property
-    def first(self) -> int:
-        return self.stride + 1
-
-    @property
-    def count(self) -> int:
-        return self.height * self.stride
-
-    @property
-    def rows(self) -> int:
-        return (self.height + 2) * self.stride + 2
-
-    def offsets(self, side: int) -> Integers:
-        """How far away the neighbours of a position lie, row by row."""
-        reach = side // 2
-        found = [y * self.stride + x for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-        return np.array(found, np.int32)
-
-    def cleared(self, x: npt.NDArray[np.generic]) -> None:
-        """Sets the padding at the end of the rows to zero."""
-        x[self.first : self.first + self.count].reshape(self.height, self.stride, -1)[:, self.width :] = 0
 
 
 class Network:
@@ -107,7 +71,7 @@ class Network:
         latent: the first c channels. told: the logarithm to base 2 of the step over that of the default quality.
         step: the quantisation step.
         """
-        frame = _Frame(*latent.shape[1:])
+        frame = Frame(*latent.shape[1:])
         stream = np.empty((frame.rows, self._layers["first"].outputs), np.float32)
         x = self._applied("first", frame, self._input(latent, told, frame), stream)
         for block in range(self.shape.blocks):
@@ -121,10 +85,10 @@ class Network:
         whole: Floats = (flat * factor).reshape(-1, frame.height, frame.stride)
         return whole[:, :, : frame.width]
 
-    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: _Frame) -> Codes:
+    def _input(self, latent: npt.NDArray[np.int8], told: float, frame: Frame) -> Codes:
         kept, channels = len(latent), self.shape.channels
         x = np.zeros((frame.rows, 2 * channels + 2), np.int16)
-        inner = x[frame.first : frame.first + frame.count].reshape(frame.height, frame.stride, -1)[:, : frame.width]
+        inner = frame.inner(x)[:, : frame.width]
         for k, plane in enumerate(latent.view(np.uint8)):
             pair = self._table[k].take(plane, axis=0)
             inner[..., k], inner[..., channels + k] = pair[..., 0], pair[..., 1]
@@ -135,7 +99,7 @@ class Network:
     def _applied(
         self,
         name: str,
-        frame: _Frame,
+        frame: Frame,
         x: Codes,
         stream: Floats | None,
         added: bool = False,
@@ -157,7 +121,7 @@ class Network:
             out,
         )
         if codes:
-            frame.cleared(out)
+            frame.clear(out)
         return out
 
 

@@ -19,7 +19,9 @@ def add(commands: Commands) -> None:
         "of the curves in the recipe's folder `work`. When it was stopped, the same command goes on.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("recipe", metavar="RECIPE.toml", help="what to train, on which images, and for how long")
+    parser.add_argument(
+        "recipe", metavar="RECIPE.toml", help="what to train, on which images or recordings, and for how long"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

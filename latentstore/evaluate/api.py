@@ -141,7 +141,7 @@ def evaluate(
 
     source: a path or fsspec URL. codec: the name of a shipped codec, or the path or URL of an artifact; None chooses a
     shipped one by what the source holds. quality: 1 to 100; None is the codec's default. channels: decode the first so
-    many only, and count the bytes of their groups. decoder: of images, "linear", the name of a trained one such as
+    many only, and count the bytes of their groups. decoder: "linear", the name of a trained one such as
     "small", or what `load_decoder` gives. curves: of images, measure every codec at several settings too, and keep
     crops. progress: as in `convert`.
 

@@ -57,7 +57,7 @@ def export(
     """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
-    only those; None is all. decoder: of images, "linear", the name of a trained one such as "small", or what
+    only those; None is all. decoder: "linear", the name of a trained one such as "small", or what
     `load_decoder` gives. The folder must be new or empty. Images have the size that is stored. Audio has the stored
     rate and length, without the zeros that fill up windows; values beyond full scale are clipped. A sample whose key
     can name no file there, or that no such file can hold, is left out and named. StoreError, CorruptError (it names

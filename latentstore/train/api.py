@@ -10,25 +10,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.artifact.decoder import NetworkShape, read_decoder
+from latentstore.codecs.artifact.decoder import read_decoder
 from latentstore.codecs.errors import ArgumentError, StoreError
-from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.neural.decoder import Decoder
 from latentstore.loaders.artifacts import load_codec
-from latentstore.progress import Progress, counted
-from latentstore.train.crops import Crops, read_images
+from latentstore.progress import Progress
 from latentstore.train.curves import curves_png
-from latentstore.train.recipe import Folder, Recipe, read_recipe
+from latentstore.train.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
+    from latentstore.codecs.codec import Codec
+    from latentstore.train.task import Task
     from latentstore.train.training import Training
 
 __all__ = ["train"]
 
 CHECKPOINT, LOG, CURVES = "checkpoint.pt", "log.jsonl", "curves.png"
 LOG_SECONDS = 20.0
-# What is drawn where the recipe does not say it.
-QUALITIES = {49: 0.7, 10: 0.03, 20: 0.06, 30: 0.07, 40: 0.06, 60: 0.05, 75: 0.03}
 
 
 def train(recipe: str | Path, *, say: Callable[[str], None] = lambda _: None, progress: bool | None = False) -> Decoder:
@@ -48,19 +46,16 @@ def train(recipe: str | Path, *, say: Callable[[str], None] = lambda _: None, pr
 class _Run:
     def __init__(self, recipe: Recipe, say: Callable[[str], None]) -> None:
         codec = load_codec(recipe.artifact)
-        if not isinstance(codec, ImageCodec):
-            raise ArgumentError(f"{recipe.artifact} is a codec of {codec.modality.nouns.many}; images are trained on.")
+        given, asked = ("recordings", "images") if recipe.recordings else ("images", "recordings")
+        if codec.modality.nouns.many != given:
+            raise ArgumentError(
+                f"{recipe.artifact} is a codec of {codec.modality.nouns.many}; the recipe lists folders of {given}, "
+                f"not of {asked}."
+            )
         if not recipe.out.parent.is_dir():
             raise ArgumentError(f"{recipe.out.parent} is not a folder: make it first, the decoder is written there.")
         self.recipe, self.codec, self.say = recipe, codec, say
-        self.shape = NetworkShape(
-            codec.channels, 4**codec.levels * codec.in_channels, recipe.width, recipe.blocks, recipe.head
-        )
-        whole = range(codec.group_channels, codec.channels + 1, codec.group_channels)
-        self.prefixes = dict(recipe.prefixes) or dict.fromkeys(whole, 1.0)
-        self.qualities = dict(recipe.qualities) or QUALITIES
-        if max(self.prefixes) > codec.channels:
-            raise ArgumentError(f"prefixes has {max(self.prefixes)} channels; {codec.name} has {codec.channels}.")
+        self.task = _task(recipe, codec, say)
         self.log: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.saved = 0.0
@@ -75,16 +70,10 @@ class _Run:
         if recipe.device == "cuda" and not torch.cuda.is_available():
             raise ArgumentError("The recipe asks for cuda, and torch finds no such device here: use device = 'cpu'.")
         torch.set_num_threads(recipe.threads)
-        found = read_checkpoint(recipe.work / CHECKPOINT, self.shape, self.codec.sha256)
-        least = recipe.side * self.codec.reduction
-        images = read_images(recipe.images, self.codec.mode, least, self.say)
-        watched = [Folder(recipe.watch, 1.0)] if recipe.watch else []
-        self.watched = read_images(watched, self.codec.mode, 1, self.say)
-        crops = Crops(self.codec, images, self.prefixes, self.qualities, recipe.threads)
-        self.crops_said = f"{counted(len(images), 'image')}, {crops.pixels / 1e6:.1f} megapixels"
-        self.say(f"{self.crops_said}; {self.shape.operations / self.codec.reduction**2:,.0f} multiplications a pixel")
-        del images
-        training = Training(recipe, self.shape, crops)
+        found = read_checkpoint(recipe.work / CHECKPOINT, self.task.shape, self.codec.sha256)
+        self.read_said, cost = self.task.read()
+        self.say(f"{self.read_said}; {cost}")
+        training = Training(recipe, self.task)
         if found is not None:
             training.restore(found)
             self.seconds, self.log = float(found["seconds"]), json.loads(found["curve"])
@@ -139,10 +128,8 @@ class _Run:
 
     def _watch(self, training: Training) -> None:
         """Measures the decoder as it is on the watched images."""
-        if self.watched:
-            from latentstore.train.export import gains
-
-            found = gains(self.codec, self._decoder(training), self.watched, sorted(self.prefixes))
+        if self.recipe.watch:
+            found = self.task.gains(self._decoder(training))
             self._note(training, gain={str(kept): round(gain, 4) for kept, gain in found.items()})
 
     def _save(self, training: Training) -> bool:
@@ -152,7 +139,7 @@ class _Run:
         work = self.recipe.work
         state = {**training.state(), "seconds": self.seconds, "curve": json.dumps(self.log)}
         try:
-            write_checkpoint(work / CHECKPOINT, self.shape, self.codec.sha256, state)
+            write_checkpoint(work / CHECKPOINT, self.task.shape, self.codec.sha256, state)
             _replace(work / LOG, "".join(json.dumps(line) + "\n" for line in self.log).encode())
             _replace(work / CURVES, curves_png(self.log))
         except StoreError as error:
@@ -165,7 +152,7 @@ class _Run:
 
         last = next((line["gain"] for line in reversed(self.log) if "gain" in line), None)
         card = {
-            "trained on": f"{self.crops_said}, for {training.step:,} steps in {self.seconds / 60:.0f} minutes",
+            "trained on": f"{self.read_said}, for {training.step:,} steps in {self.seconds / 60:.0f} minutes",
             "licence": self.recipe.licence,
             "measured": "not measured" if last is None else f"dB over linear by channels: {json.dumps(last)}",
             "recipe": {
@@ -177,11 +164,10 @@ class _Run:
         content = decoder_bytes(
             self.codec,
             self.recipe.name,
-            self.shape,
-            training.average,
-            training.ranges(),
-            list(self.prefixes),
-            list(self.qualities),
+            self.task.shape,
+            training.tensors(),
+            list(self.task.prefixes),
+            list(self.task.qualities),
             card,
         )
         return Decoder(read_decoder(content))
@@ -192,6 +178,14 @@ class _Run:
         decoder = self._decoder(training)
         _replace(self.recipe.out, decoder.file.content)
         return decoder
+
+
+def _task(recipe: Recipe, codec: Codec, say: Callable[[str], None]) -> Task:
+    # both need torch
+    from latentstore.train.audio.task import AudioTask
+    from latentstore.train.images import ImageTask
+
+    return {"image": ImageTask, "audio": AudioTask}[codec.modality.name](recipe, codec, say)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -6,7 +6,6 @@ All images lie in the memory of the device, position by position, and a batch is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,24 +13,9 @@ import torch
 from latentstore.codecs.fit.projection import plane_norms
 from latentstore.codecs.image.symmetry import SYMMETRIES, SignedPermutation, signed_permutation, signed_planes
 from latentstore.train.crops import Crops
+from latentstore.train.task import Batch
 
-__all__ = ["Batch", "Batches"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """n crops of side x side positions.
-
-    codes: float32 (n, channels, side, side), zero past the kept channels. lacking: float32 (n, planes, side, side),
-    what must be added to the planes of the linear synthesis, in units of the step. kept: float32 (n,), channels.
-    told: float32 (n,), the logarithm to base 2 of the step over that of the default quality. step: float32 (n,).
-    """
-
-    codes: torch.Tensor
-    lacking: torch.Tensor
-    kept: torch.Tensor
-    told: torch.Tensor
-    step: torch.Tensor
+__all__ = ["Batches"]
 
 
 class Batches:
@@ -75,7 +59,8 @@ class Batches:
         return _moved(flat, self._plane_tables, picked[:, 2]) / self._unit
 
     def batch(self, picked: torch.Tensor) -> Batch:
-        """picked: int64 (n, 5), of `Crops.draw`, on the device."""
+        """picked: int64 (n, 5), of `Crops.draw`, on the device. What is given are codes, float32 (n, channels, side,
+        side); lacking are planes, float32 (n, planes, side, side)."""
         n, quality = len(picked), picked[:, 3]
         rows = self._codes[quality.repeat_interleave(self.side * self.side) * self.positions + self._at(picked)]
         codes = _moved(rows.view(n, self.side * self.side, -1).float(), self._channel_tables, picked[:, 2])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from latentstore.codecs.artifact.decoder import NetworkShape
+from latentstore.codecs.artifact.folded import FoldedShape
 from latentstore.codecs.errors import ArgumentError, StoreError
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -20,7 +21,7 @@ VERSION = 1
 NEEDED = {"version", "network", "codec", "step", "seconds", "weights", "average", "optimisers", "curve"}
 
 
-def write_checkpoint(path: Path, shape: NetworkShape, codec: str, state: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str, state: Mapping[str, Any]) -> None:
     """Writes the state of a training beside the old file, and then puts it in its place.
 
     codec: the SHA-256 of its artifact. StoreError if it cannot be written, for example to a full disk; then the old
@@ -38,7 +39,7 @@ def write_checkpoint(path: Path, shape: NetworkShape, codec: str, state: Mapping
         raise StoreError(f"{path} could not be written: {reason}. The checkpoint before it is kept.") from error
 
 
-def read_checkpoint(path: Path, shape: NetworkShape, codec: str) -> dict[str, Any] | None:
+def read_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str) -> dict[str, Any] | None:
     """The state that `write_checkpoint` wrote for this network and codec; None if there is no file.
 
     Nothing but tensors, numbers and texts is read, and no code is run. ArgumentError if the file is not a checkpoint,

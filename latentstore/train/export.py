@@ -3,47 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from latentstore.codecs.artifact.container import Array
 from latentstore.codecs.artifact.decoder import NetworkShape, make_decoder
+from latentstore.codecs.artifact.folded import FoldedShape
+from latentstore.codecs.codec import Codec
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.neural.decoder import Decoder
 
-__all__ = ["decoder_bytes", "gains"]
+__all__ = ["decoder_bytes", "floats_of", "gains", "integers_of"]
 
 
 def decoder_bytes(
-    codec: ImageCodec,
+    codec: Codec,
     name: str,
-    shape: NetworkShape,
-    weights: Mapping[str, torch.Tensor],
-    ranges: torch.Tensor,
+    shape: NetworkShape | FoldedShape,
+    tensors: Mapping[str, Array],
     prefixes: Sequence[int],
     qualities: Sequence[int],
     card: dict[str, Any],
 ) -> bytes:
-    """The bytes of a decoder file. Weights are rounded to 8 bits in a scale for each output.
+    """The bytes of a decoder file.
 
-    weights: of a `Refinement`. ranges: see `Refinement.ranges`. prefixes, qualities: the numbers of channels and the
-    qualities that it was trained on.
+    tensors: as `integers_of` or `floats_of` makes them. prefixes, qualities: the numbers of channels and the qualities
+    that it was trained on.
     """
     facts = {
         "name": name,
         "codec": codec.name,
         "codec_sha256": codec.sha256,
-        "network": shape.__dict__,
+        "network": {key: list(value) if key == "bands" else value for key, value in asdict(shape).items()},
         "prefixes": [min(prefixes), max(prefixes)],
         "qualities": [min(qualities), max(qualities)],
         "default_step": codec.step(),
         "card": card,
     }
-    tensors = {"ranges": ranges.float().cpu().numpy()}
+    return make_decoder(facts, tensors)
+
+
+def integers_of(weights: Mapping[str, torch.Tensor], ranges: torch.Tensor) -> dict[str, Array]:
+    """The tensors of a `Refinement` for its file: weights are rounded to 8 bits in a scale for each output.
+
+    ranges: see `Refinement.ranges`.
+    """
+    tensors: dict[str, Array] = {"ranges": ranges.float().cpu().numpy()}
     for key, value in weights.items():
-        array = value.detach().float().cpu().contiguous().numpy()
+        array = _array(value)
         if key.endswith(".weight"):
             largest = np.abs(array).max((1, 2, 3), keepdims=True)
             scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
@@ -51,7 +62,18 @@ def decoder_bytes(
             tensors[key.removesuffix("weight") + "scale"] = scale.ravel()
         else:
             tensors[key] = array
-    return make_decoder(facts, tensors)
+    return tensors
+
+
+def floats_of(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """The tensors of a `FoldedRefinement` for its file: weights are rounded to float16."""
+    arrays = {key: _array(value) for key, value in weights.items()}
+    return {key: array.astype(np.float16 if key.endswith(".weight") else np.float32) for key, array in arrays.items()}
+
+
+def _array(value: torch.Tensor) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = value.detach().float().cpu().contiguous().numpy()
+    return array
 
 
 def gains(

@@ -13,10 +13,10 @@ from torch.nn import functional
 from latentstore.codecs.artifact.decoder import NetworkShape
 from latentstore.codecs.neural.network import LIMIT
 
-__all__ = ["Refinement"]
+__all__ = ["Block", "Refinement"]
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two convolutions of 3 x 3, added to what goes in."""
 
     def __init__(self, width: int) -> None:
@@ -41,7 +41,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.channels = shape.channels
         self.first = nn.Conv2d(2 * shape.channels + 2, shape.width, 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(shape.width) for _ in range(shape.blocks))
+        self.blocks = nn.ModuleList(Block(shape.width) for _ in range(shape.blocks))
         self.head = nn.Conv2d(shape.width, shape.head, 3, padding=1)
         self.last = nn.Conv2d(shape.head, shape.planes, 1)
         self.sigma: torch.Tensor

@@ -21,7 +21,8 @@ MAX_RECIPE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Folder:
-    """Images to train on. reduce: they are resized to this share of their width and height, more than 0 to 1."""
+    """Images or recordings to train on. reduce: images are resized to this share of their width and height, more than 0
+    to 1."""
 
     folder: Path
     reduce: float
@@ -32,6 +33,7 @@ class Recipe:
     """A recipe, read and checked; docs/learned/training.md says what each key means. Paths are absolute."""
 
     images: tuple[Folder, ...]
+    recordings: tuple[Folder, ...]
     out: Path
     work: Path
     artifact: str
@@ -42,7 +44,7 @@ class Recipe:
     steps: int | None
     seed: int
     batch: int
-    side: int
+    side: int | None
     rate: float
     width: int
     blocks: int
@@ -90,6 +92,10 @@ class _Reader:
                 raise ArgumentError(f"The recipe {self.file} has an unknown key {key!r}: {hint}")
         if ("minutes" in self.given) == ("steps" in self.given):
             raise ArgumentError(f"The recipe {self.file} must have one of minutes and steps, which end the training.")
+        if ("images" in self.given) == ("recordings" in self.given):
+            raise ArgumentError(f"The recipe {self.file} must list folders of images or of recordings: one of the two.")
+        if "recordings" in self.given and "head" in self.given:
+            raise self._wrong("head", "a key of images only: the network of audio has none")
         out = self._path("out", None)
         if out is None or out.suffix != SUFFIX:
             raise self._wrong("out", f"the name of a file that ends in {SUFFIX}")
@@ -102,7 +108,8 @@ class _Reader:
         work = self._path("work", f"{self.file.stem}-run")
         assert work is not None
         return Recipe(
-            images=self._images(),
+            images=self._folders("images", ("folder", "reduce")),
+            recordings=self._folders("recordings", ("folder",)),
             out=out,
             work=work,
             artifact=artifact,
@@ -113,7 +120,7 @@ class _Reader:
             steps=None if "steps" not in self.given else self._whole("steps", 0, 1, 1 << 40),
             seed=self._whole("seed", 0, 0, (1 << 63) - 1),
             batch=self._whole("batch", 8, 1, 4096),
-            side=self._whole("side", 20, 4, 1024),
+            side=self._whole("side", 0, 4, 1024) or None,
             rate=self._number("rate", 0.008, 0, 1) or 0.0,
             width=self._whole("width", 64, 1, 512),
             blocks=self._whole("blocks", 4, 0, 32),
@@ -161,18 +168,21 @@ class _Reader:
     def _one_of(self, key: str, values: tuple[str, ...]) -> str:
         return str(self._take(key, values[0], lambda v: v in values, " or ".join(map(repr, values))))
 
-    def _images(self) -> tuple[Folder, ...]:
-        expected = "a list of tables with folder, and reduce if they are to be resized, above 0 to 1"
-        listed = self.given.get("images")
+    def _folders(self, key: str, keys: tuple[str, ...]) -> tuple[Folder, ...]:
+        """() where the key is not given. keys: that each table may have."""
+        if key not in self.given:
+            return ()
+        resized = ", and reduce if they are to be resized, above 0 to 1" if "reduce" in keys else ""
+        listed, expected = self.given[key], f"a list of tables with folder{resized}"
         if not isinstance(listed, list) or not listed:
-            raise self._wrong("images", expected)
+            raise self._wrong(key, expected)
         found = []
         for one in listed:
-            if not isinstance(one, dict) or not isinstance(one.get("folder"), str) or set(one) - {"folder", "reduce"}:
-                raise self._wrong("images", expected)
+            if not isinstance(one, dict) or not isinstance(one.get("folder"), str) or set(one) - set(keys):
+                raise self._wrong(key, expected)
             reduce = one.get("reduce", 1.0)
             if not _is_number(reduce) or not 0 < reduce <= 1:
-                raise self._wrong("images", expected)
+                raise self._wrong(key, expected)
             found.append(Folder(self.file.parent / one["folder"], float(reduce)))
         return tuple(found)
 

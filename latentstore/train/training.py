@@ -6,16 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from latentstore.codecs.artifact.decoder import NetworkShape
+from latentstore.codecs.artifact.container import Array
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.train.batches import Batches
-from latentstore.train.crops import Crops
 from latentstore.train.muon import Muon
-from latentstore.train.network import Refinement
 from latentstore.train.recipe import Recipe
 from latentstore.train.replay import Replay
+from latentstore.train.task import Task
 
 __all__ = ["Training"]
 
@@ -24,13 +23,9 @@ ADAM_RATE = 1e-3
 # The average remembers about a thousand steps, fewer at the beginning.
 AVERAGE = 0.999
 EARLY = 10
-# Of an error in squared pixel values, so that flat crops do not rule the logarithm.
-LEAST_ERROR = 0.5
 # The draws of the deviations and of each step are of one seed each, so that a resumed training draws the same.
 DEVIATIONS = -1
 DEVIATION_CROPS = 256
-# What goes from layer to layer may be so much larger than was seen, before it is limited.
-ROOM = 1.5
 
 
 class Training:
@@ -40,13 +35,12 @@ class Training:
     textured crops, whose error nothing can predict.
     """
 
-    def __init__(self, recipe: Recipe, shape: NetworkShape, crops: Crops) -> None:
-        self.recipe, self.shape, self.crops = recipe, shape, crops
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        self.recipe, self.task = recipe, task
         self.device = torch.device(recipe.device)
         torch.manual_seed(recipe.seed)
-        self.batches = Batches(crops, recipe.side, self.device)
-        network = Refinement(shape).to(self.device)
-        self._measure(network)
+        network = task.network(self.device)
+        task.measure(network, self._sample())
         self.network = network
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
         matrices: list[torch.nn.Parameter] = []
@@ -54,7 +48,7 @@ class Training:
         for name, weight in network.named_parameters():
             (matrices if weight.ndim == 4 and not name.startswith("last.") else others).append(weight)
         # what changes from step to step lies in tensors, so that a recorded step reads it anew
-        self._picked = torch.zeros((recipe.batch, 5), dtype=torch.int64, device=self.device)
+        self._picked = torch.zeros((recipe.batch, task.columns), dtype=torch.int64, device=self.device)
         self._rates = torch.zeros(2, device=self.device)
         self._keep = torch.zeros((), device=self.device)
         self._gained = torch.zeros(2, device=self.device)
@@ -68,22 +62,13 @@ class Training:
     def _draws(self, step: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, step + 1])
 
-    def _measure(self, network: Refinement) -> None:
-        """Sets the deviations of the codes, at least a half, and of what is lacking."""
-        picked = self.crops.draw(self._draws(DEVIATIONS), DEVIATION_CROPS, self.recipe.side)
-        square = torch.zeros_like(network.deviation)
-        for some in np.split(picked, 8):
-            lacking = self.batches.batch(torch.from_numpy(some).to(self.device)).lacking
-            square += lacking.square().mean((0, 2, 3)) / 8
-        network.deviation.copy_(square.sqrt().clamp_min(1e-6))
-        codes = torch.from_numpy(np.ascontiguousarray(self.crops.codes[0, ::7])).float()
-        network.sigma.copy_(codes.std(0, correction=0).clamp_min(0.5))
+    def _sample(self) -> npt.NDArray[np.int64]:
+        """Crops on which the data are measured, always the same."""
+        return self.task.draw(self._draws(DEVIATIONS), DEVIATION_CROPS)
 
     def advance(self, done: float) -> None:
         """One step. done: the share of the training that is over, 0 to 1: the step size falls to zero with it."""
-        self._picked.copy_(
-            torch.from_numpy(self.crops.draw(self._draws(self.step), len(self._picked), self.recipe.side))
-        )
+        self._picked.copy_(torch.from_numpy(self.task.draw(self._draws(self.step), len(self._picked))))
         share = min(1.0, (self.step + 1) / WARM_UP) * (1 - done)
         self._rates[0], self._rates[1] = self.recipe.rate * share, ADAM_RATE * share
         self._keep.fill_(1 - min(AVERAGE, (self.step + 1) / (self.step + 1 + EARLY)))
@@ -91,38 +76,27 @@ class Training:
         self.step += 1
 
     def _compute(self) -> None:
-        batch = self.batches.batch(self._picked)
+        task = self.task
+        batch = task.batch(self._picked)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, self.recipe.precision == "bfloat16"):
-            answer = self.network(batch.codes, batch.kept, batch.told)
-        error = self._error(batch.lacking - answer.float(), batch.step)
-        loss = (error + LEAST_ERROR).log().mean()
+            answer = self.network(batch.given, batch.kept, batch.told)
+        error = task.errors(batch.lacking - answer.float(), batch)
+        loss = (error + task.least_error).log().mean()
         loss.backward()
         for optimiser in self.optimisers:
             optimiser.step()
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, self._keep)
-            linear = self._error(batch.lacking, batch.step)
-            gain = (10 * torch.log10((linear + LEAST_ERROR) / (error + LEAST_ERROR))).mean()
+            linear = task.errors(batch.lacking, batch)
+            gain = (10 * torch.log10((linear + task.least_error) / (error + task.least_error))).mean()
             self._gained += torch.stack([gain, torch.ones_like(gain)])
 
-    def _error(self, lacking: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        """The mean squared error of each crop in pixel values, (n,)."""
-        weights = self.batches.weights[:, None, None]
-        return (lacking.square() * weights).mean((1, 2, 3)) * step.square()
-
-    def ranges(self) -> torch.Tensor:
-        """How far what goes from layer to layer reaches in the average network, with room to spare."""
-        network = Refinement(self.shape).to(self.device)
-        network.load_state_dict(self.average)
-        found = torch.zeros(len(self.shape.layers()) - 1, device=self.device)
-        picked = self.crops.draw(self._draws(DEVIATIONS), DEVIATION_CROPS, self.recipe.side)
-        for some in np.split(picked, 8):
-            batch = self.batches.batch(torch.from_numpy(some).to(self.device))
-            found = torch.maximum(found, network.ranges(batch.codes, batch.kept, batch.told))
-        return found.clamp_min(1e-3) * ROOM
+    def tensors(self) -> dict[str, Array]:
+        """What a decoder file keeps of the average network, by name."""
+        return self.task.tensors(self.average, self._sample())
 
     def gain(self) -> float | None:
         """The mean gain over the linear synthesis on the crops since the last call, in dB; None if there were none.

@@ -12,6 +12,7 @@ from latentstore.codecs.errors import ArgumentError
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec
+    from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
 
 
@@ -106,20 +107,30 @@ class Windows:
         return self.ds.read_windows(indices, first, np.minimum(first + self.instants, self.lengths(samples)))
 
     def waveforms(
-        self, indices: np.ndarray, samples: np.ndarray, first: np.ndarray, steps: np.ndarray, kept: np.ndarray | None
+        self,
+        indices: np.ndarray,
+        samples: np.ndarray,
+        first: np.ndarray,
+        steps: np.ndarray,
+        kept: np.ndarray | None,
+        decoder: Decoder | None,
     ) -> list[np.ndarray]:
         """n arrays float32 (t, inputs): the same windows, decoded. They are what the decoded recordings have there.
 
-        steps: the step codes. kept: how many of its first channels each is decoded from; None for all.
+        steps: the step codes. kept: how many of its first channels each is decoded from; None for all. decoder: a
+        trained one, or None.
         """
         codec = cast("AudioCodec", self.ds.codec)
         start, instants = first * self.reduction, self.lengths(samples)
         stop = np.minimum(start + self.instants * self.reduction, samples)
         spans = zip(start.tolist(), stop.tolist(), instants.tolist(), strict=True)
-        low, high = np.array([codec.lapped.needed(a, b, t) for a, b, t in spans], np.int64).reshape(-1, 2).T
+        low, high = np.array([codec.needed(a, b, t, decoder) for a, b, t in spans], np.int64).reshape(-1, 2).T
         latents = self.ds.read_windows(indices, low, high)
         if kept is not None:
             latents = [latent[:count] for latent, count in zip(latents, kept.tolist(), strict=True)]
         columns = (each.tolist() for each in (low, instants, start, stop, steps))
         rows = zip(latents, *columns, strict=True)
-        return [codec.decode_window(latent[:, None], a, t, begin, end, code) for latent, a, t, begin, end, code in rows]
+        return [
+            codec.decode_window(latent[:, None], a, t, begin, end, code, decoder)
+            for latent, a, t, begin, end, code in rows
+        ]

@@ -160,15 +160,20 @@ def test_decoders(photos: Path) -> None:
         make_decoder(*tiny_parts(latentstore.load_codec("rgb-f8c48"), card={"measured": "-"}))
     )
     names: dict[str, Any] = {}
-    assert run_page("learned/decoders.md", names) == 2
+    assert run_page("learned/decoders.md", names) == 3
     assert names["refined"].shape == names["image"].shape
+    assert names["clearer"].shape == names["speech"].shape
 
 
 def test_training_speaks_of_every_key() -> None:
-    """And the recipe of the shipped decoder can be read."""
+    """And the recipes of the shipped decoders can be read."""
     text = (ROOT / "docs" / "learned" / "training.md").read_text(encoding="utf-8")
     rows = {key for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
     assert rows == {field.name for field in fields(Recipe)}
     recipe = read_recipe(ROOT / "docs" / "learned" / "rgb-f8c48.small.toml")
     assert (recipe.name, recipe.artifact) == ("small", "rgb-f8c48")
     assert sum(recipe.qualities.values()) == pytest.approx(1) == sum(recipe.prefixes.values())
+    for name in ("mono-f32c32", "stereo-f256c108"):
+        recipe = read_recipe(ROOT / "docs" / "learned" / f"{name}.small.toml")
+        assert (recipe.name, recipe.artifact) == ("small", name)
+        assert sum(recipe.prefixes.values()) == pytest.approx(1)

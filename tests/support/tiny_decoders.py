@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.artifact.decoder import NetworkShape
+from latentstore.codecs.artifact.folded import FoldedShape
 
 
 def tiny_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -32,6 +33,28 @@ def tiny_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any
         "network": dict(shape.__dict__),
         "prefixes": [codec.group_channels, codec.channels],
         "qualities": [10, 75],
+        "default_step": codec.step(),
+        "card": {"licence": "none"},
+    }
+    return facts | changes, tensors
+
+
+def tiny_audio_parts(codec: Any, seed: int = 0, **changes: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same for a codec of audio."""
+    shape = FoldedShape(codec.channels, (min(codec.reduction, 64), 16)[: codec.in_channels], 8, 1)
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: (rng.normal(size=size) / np.sqrt(np.prod(size[1:]))).astype(np.float16)
+        for name, size in shape.tensors().items()
+    }
+    tensors["deviation"] = np.full(sum(shape.bands), 0.5, np.float32)
+    facts = {
+        "name": "tiny",
+        "codec": codec.name,
+        "codec_sha256": codec.sha256,
+        "network": {**shape.__dict__, "bands": list(shape.bands)},
+        "prefixes": [codec.group_channels, codec.channels],
+        "qualities": [1, 100],
         "default_step": codec.step(),
         "card": {"licence": "none"},
     }

@@ -1,4 +1,4 @@
-"""The option that chooses how images are decoded; `export` and `evaluate` have it."""
+"""The option that chooses how latents are decoded; `export` and `evaluate` have it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_decoder(option: Callable[..., Any]) -> None:
         "--decoder",
         default=LINEAR,
         metavar="NAME",
-        help="how images are decoded: linear, a trained decoder of the codec such as small, or the path of one "
+        help="how latents are decoded: linear, a trained decoder of the codec such as small, or the path of one "
         "(default: %(default)s)",
     )
 

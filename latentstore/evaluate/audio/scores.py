@@ -43,7 +43,7 @@ class AudioScorer(Scorer):
         groups = self.setting.groups(signal)
         blob = codec.join_groups(groups, 1, len(signal), rate)
         size = self.setting.fetched(blob, groups)
-        decoded = codec.decompress(blob, self.setting.channels)
+        decoded = codec.decompress(blob, self.setting.channels, decoder=self.setting.decoder)
         scores = [_score(item.path, self.setting.name, size, units, signal, decoded)]
         with ThreadPoolExecutor() as pool:
             found = pool.map(lambda peer: peer.nearest(signal, rate, size), PEERS)

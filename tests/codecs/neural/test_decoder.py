@@ -114,8 +114,8 @@ def test_decoders_that_cannot_be_meant(codec: Any, other_artifact: bytes, tiny: 
     with pytest.raises(ArgumentError, match=r"'tiny' belongs to rgb-f8c48, SHA-256 .*; this codec is other, "):
         other.decode(latents, decoder=tiny)
     audio = latentstore.load_codec("mono-f32c32")
-    with pytest.raises(ArgumentError, match="for mono-f32c32 it is one of linear, or"):
-        audio.decode_samples(np.zeros((1, 32, 1, 4), np.int8), 49, (1, 128), None, "small")
+    with pytest.raises(ArgumentError, match="'huge'; for mono-f32c32 it is one of linear, small, or"):
+        audio.decode_samples(np.zeros((1, 32, 1, 4), np.int8), 49, (1, 128), None, "huge")
     with pytest.raises(ArgumentError, match="the file is not there"):
         load_decoder(tmp_path / "none.safetensors")
     with pytest.raises(ArtifactError, match="cannot be read"):

@@ -35,8 +35,8 @@ def test_a_crop_is_what_the_codec_says(codec: Any, crops: Crops, symmetry: int) 
     # the latent is cut first: a crop of it is not the latent of the crop
     latent = codec.encode(image[None], 20)[0][:, :SIDE, :SIDE]
     turned = codec.transform(latent, SYMMETRIES[symmetry])
-    np.testing.assert_array_equal(made.codes[0, :12], turned[:12])
-    assert not made.codes[0, 12:].any()
+    np.testing.assert_array_equal(made.given[0, :12], turned[:12])
+    assert not made.given[0, 12:].any()
     step = codec.step(20)
     whole = made.lacking[0].numpy() * step + linear_planes(codec, turned[:12], 20)
     if symmetry == 0:

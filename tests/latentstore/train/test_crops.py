@@ -29,7 +29,7 @@ def test_what_the_linear_synthesis_lacks(name: str, kind: str) -> None:
     drawn_crops = torch.from_numpy(crops.draw(np.random.default_rng(0), 6, side))
     batch = Batches(crops, side, torch.device("cpu")).batch(drawn_crops)
     planes = image_planes(image, codec.levels)
-    assert batch.codes.shape == (6, codec.channels, side, side)
+    assert batch.given.shape == (6, codec.channels, side, side)
     assert batch.lacking.shape == (6, *planes.shape)
     values = linear_planes(codec, codec.encode(image[None], 30)[0], 30)
     norms = np.sqrt(np.square(batch.lacking.numpy() * codec.step(30)).sum((1, 2, 3)))

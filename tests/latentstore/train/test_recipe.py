@@ -34,7 +34,7 @@ def test_an_artifact_file_is_sought_beside_the_recipe(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (WHOLE + "minutes = 1\nseeds = 1", "unknown key 'seeds': did you mean seed?"),
-        (WHOLE + "minutes = 1\nzzz = 1", "unknown key 'zzz': a recipe may have images, out, "),
+        (WHOLE + "minutes = 1\nzzz = 1", "unknown key 'zzz': a recipe may have images, recordings, out, "),
         (WHOLE, "must have one of minutes and steps"),
         (WHOLE + "minutes = 1\nsteps = 1", "must have one of minutes and steps"),
         (WHOLE + "minutes = 0", "minutes is 0; it is a number above 0"),
@@ -52,7 +52,13 @@ def test_an_artifact_file_is_sought_beside_the_recipe(tmp_path: Path) -> None:
         (WHOLE + "steps = 1\nqualities = {101 = 1}", "qualities is"),
         (WHOLE + "steps = 1\nqualities = {50 = 0}", "qualities is"),
         (WHOLE + "steps = 1\nwatch = 3", "watch is 3; it is a path"),
-        ('out = "x.safetensors"\nsteps = 1', "images is missing; it is a list of tables with folder"),
+        ('out = "x.safetensors"\nsteps = 1', "images or of recordings: one of the two"),
+        (WHOLE + 'minutes = 1\nrecordings = [{folder = "a"}]', "images or of recordings: one of the two"),
+        ('recordings = [{folder = "a", reduce = 0.5}]\nout = "x.safetensors"\nsteps = 1', "recordings is"),
+        (
+            'recordings = [{folder = "a"}]\nhead = 8\nout = "x.safetensors"\nsteps = 1',
+            "head is 8; it is a key of images",
+        ),
         ('images = "a"\nout = "x.safetensors"\nsteps = 1', "images is 'a'"),
         ('images = [{folder = "a", redcue = 1}]\nout = "x.safetensors"\nsteps = 1', "images is"),
         ('images = [{folder = "a", reduce = 2}]\nout = "x.safetensors"\nsteps = 1', "images is"),

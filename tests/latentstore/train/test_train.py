@@ -15,6 +15,7 @@ from drawn_images import drawn
 from PIL import Image
 
 from latentstore.cli.main import main
+from latentstore.codecs.artifact.decoder import NetworkShape
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.neural.decoder import load_decoder
 from latentstore.train import api, checkpoint
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shape() -> Any:
-    return api.NetworkShape(48, 192, 8, 1, 8)
+    return NetworkShape(48, 192, 8, 1, 8)
 
 
 def test_a_decoder_is_trained(folder: Path, codec: Any) -> None:
@@ -132,7 +133,7 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_checkpoint(
         ({"folder": "nowhere"}, "nowhere is not a folder"),
         ({"folder": "empty"}, "empty holds no image of 48 x 48 pixels or more"),
         ({"folder": "small"}, "small holds no image of 48 x 48 pixels or more"),
-        ({"artifact": "mono-f32c32"}, "is a codec of recordings; images are trained on"),
+        ({"artifact": "mono-f32c32"}, "is a codec of recordings; the recipe lists folders of images"),
         ({"artifact": "rgb-f8c49"}, "There is no codec"),
         ({"prefixes": "{60 = 1}"}, "prefixes has 60 channels; rgb-f8c48 has 48"),
         ({"out": "nowhere/x.safetensors"}, "nowhere is not a folder"),

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from audio_made import chirp, write
+from tiny_decoders import tiny_audio_parts
 from torch_or_skip import torch
 
 import latentstore
+from latentstore.codecs.artifact.decoder import make_decoder, read_decoder
 from latentstore.codecs.entropy.coder import EntropyCoder
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.codecs.neural.decoder import Decoder
 from latentstore.loaders import Augment, LatentLoader
 
 RATE, HOP = 8000, 32
@@ -31,6 +34,26 @@ def whole(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest
     url = tmp_path_factory.mktemp("whole") / "x"
     latentstore.convert(source, url, codec="mono-f32c32", format=request.param, progress=False)
     return latentstore.open(url, channels=16)
+
+
+def test_windows_and_recordings_by_a_decoder(whole: Any) -> None:
+    """Waveforms are refined; a window is what the refined recording has there, to rounding."""
+    tiny = Decoder(read_decoder(make_decoder(*tiny_audio_parts(whole.codec))))
+    plain = LatentLoader(whole, 1, output="waveforms", decoder=tiny)
+    recordings = {batch["key"][0]: batch["waveform"][0] for batch in plain}
+    for i, key in enumerate(whole.keys()):
+        fields = {name: column[i : i + 1] for name, column in whole.fields(range(len(whole))).items()}
+        latent, size = whole.read_latents([i])[0], tuple(whole.sizes([i])[0].tolist())
+        expected = whole.codec.decode(latent[None], size=size[1], codes=whole.step_codes(fields), decoder=tiny)[0]
+        assert np.array_equal(recordings[key].numpy(), expected)
+    loader = LatentLoader(whole, 3, True, seed=5, output="waveforms", decoder=tiny, augment=Augment(crop=90))
+    for batch in loader:
+        for key, found, start, length in zip(
+            batch["key"], batch["waveform"], batch["start"].tolist(), batch["lengths"].tolist(), strict=True
+        ):
+            np.testing.assert_allclose(found[:length], recordings[key][start : start + length], rtol=0, atol=1e-5)
+    with pytest.raises(ArgumentError, match="decoder 'tiny' with output 'codes': only 'waveforms'"):
+        LatentLoader(whole, 3, decoder=tiny)
 
 
 @pytest.mark.parametrize("instants", [1, 90, 1024, 1500])

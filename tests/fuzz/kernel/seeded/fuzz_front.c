@@ -89,7 +89,8 @@ static void synthesise(uint8_t *pixels, struct image_size size, size_t positions
     int32_t *exact = take(count * sizeof *exact);
     memcpy(exact, list, count * sizeof *exact);
     const struct synthesis_tables tables = {planes, entries, channels, count, starts, exact, weights, assembly};
-    const int status = latent_to_image(latent, given, &tables, step, delta1, delta2, pixels, size);
+    float *added = one_in(2) ? floats(planes * positions, wild) : NULL;
+    const int status = latent_to_image(latent, given, &tables, step, delta1, delta2, added, pixels, size);
     EXPECT(status == FRONT_OK || (wild && status == FRONT_BAD_TABLE));
     free(starts);
     free(list);
@@ -99,6 +100,7 @@ static void synthesise(uint8_t *pixels, struct image_size size, size_t positions
     free(step);
     free(delta1);
     free(delta2);
+    free(added);
     free(latent);
 }
 

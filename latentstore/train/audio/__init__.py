@@ -1,0 +1,1 @@
+"""Training of decoders of audio: recordings, their windows, and the network."""
