@@ -47,5 +47,6 @@ ls_coder *random_coder(int adaptive);
 void fuzz_coder(void);
 void fuzz_front(void);
 void fuzz_lapped(void);
+void fuzz_network(void);
 
 #endif

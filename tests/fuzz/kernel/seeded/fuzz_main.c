@@ -46,6 +46,8 @@ static void iterate(uint64_t seed)
         fuzz_front();
     else if (one_in(4))
         fuzz_lapped();
+    else if (one_in(6))
+        fuzz_network();
     else
         fuzz_coder();
 }
