@@ -13,6 +13,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from linear_planes import linear_planes
 from paths import ROOT
 from PIL import Image
 
@@ -121,7 +122,8 @@ def test_the_first_layer_begins_as_the_synthesis(learning: SimpleNamespace) -> N
     setting.begun(views)(weights)
     x = views.centred(torch.tensor([[0]])) + (views._shift * views._scale)  # without the mean that was taken away
     planes = torch.einsum("ebhwc,eco->ohw", x, weights[:, : 12 * 192].view(1, 12, 192))
-    expected = load_codec("rgb-f8c48").planes(array[0, 2:18, 2:18].transpose(2, 0, 1))  # type: ignore[attr-defined]
+    codec = load_codec("rgb-f8c48")
+    expected = linear_planes(codec, array[0, 2:18, 2:18].transpose(2, 0, 1), codec.default_quality)
     np.testing.assert_allclose(planes.numpy(), expected, rtol=1e-3, atol=0.6)
 
 
