@@ -34,6 +34,7 @@ SCRIPTS = (
     "stores.audio_loader",
     "streaming.object_clients",
     "streaming.object_storage",
+    "streaming.loader_peers",
     "learning.audio",
     "learning.images",
 )
