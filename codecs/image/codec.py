@@ -87,6 +87,18 @@ class ImageCodec(Codec):
                 if not np.array_equal(values[k], values[k + 1]):
                     raise ArgumentError(f"Channels {k} and {k + 1} are a pair, but not treated alike.")
 
+    def decoder(self, wanted: str | Decoder) -> Decoder | None:
+        """See `Codec.decoder`; ArgumentError too if the network is of latents or bands unlike those of this codec."""
+        chosen = super().decoder(wanted)
+        if chosen is not None:
+            shape, planes = chosen.file.shape, 4**self.levels * self.in_channels
+            if (shape.channels, shape.planes) != (self.channels, planes):
+                raise ArgumentError(
+                    f"The decoder {chosen.name!r} is of {shape.channels} channels and {shape.planes} planes; "
+                    f"{self.name} has {self.channels} and {planes}: fetch it again or train it anew."
+                )
+        return chosen
+
     # images and latents
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

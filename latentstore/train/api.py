@@ -58,7 +58,6 @@ class _Run:
         self.task = _task(recipe, codec, say)
         self.log: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self.saved = 0.0
 
     def run(self, progress: bool | None) -> Decoder:
         import torch

@@ -122,6 +122,17 @@ def test_decoders_that_cannot_be_meant(codec: Any, other_artifact: bytes, tiny: 
         load_decoder(tmp_path)
 
 
+@pytest.mark.parametrize("key", ["channels", "planes"])
+def test_a_network_of_another_shape_is_refused(codec: Any, key: str) -> None:
+    """A file that names this codec, and whose network is not of its latents or bands."""
+    other = latentstore.load_codec("gray-f8c16")
+    facts, tensors = tiny_parts(other if key == "channels" else latentstore.load_codec("rgb-f16c48"))
+    facts |= {"codec": codec.name, "codec_sha256": codec.sha256}
+    wrong = Decoder(module.read_decoder(make_decoder(facts, tensors)))
+    with pytest.raises(ArgumentError, match=r"'tiny' is of .* planes; rgb-f8c48 has 48 and 192"):
+        codec.decode(np.zeros((1, 48, 2, 2), np.int8), decoder=wrong)
+
+
 def test_decoders_need_numpy_alone() -> None:
     code = (
         "import sys, numpy; from latentstore.codecs import load_codec; c = load_codec('rgb-f8c48');"
