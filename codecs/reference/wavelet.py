@@ -30,14 +30,18 @@ def bands_of(planes: Floats, levels: int) -> Floats:
         places = np.arange(n + -n % side) % (2 * n)
         bands = np.take(bands, np.minimum(places, 2 * n - 1 - places), axis)
     for _ in range(levels):
-        bands = np.concatenate([np.stack(_split(band)) for band in bands])
+        n, c, h, w = bands.shape  # a level splits all bands at once, as if they were channels
+        parts = np.stack(_split(bands.reshape(n * c, h, w))).reshape(4, n, c, h // 2, w // 2)
+        bands = parts.swapaxes(0, 1).reshape(4 * n, c, h // 2, w // 2)
     return bands
 
 
 def planes_of(bands: Floats, size: tuple[int, int]) -> Floats:
     """The inverse: bands (4**levels, C, h, w) to planes (C, H, W) of this size."""
     while len(bands) > 1:
-        bands = np.stack([_merge(bands[i : i + 4]) for i in range(0, len(bands), 4)])
+        n, c, h, w = bands.shape
+        parts = bands.reshape(n // 4, 4, c, h, w).swapaxes(0, 1).reshape(4, n // 4 * c, h, w)
+        bands = _merge(parts).reshape(n // 4, c, 2 * h, 2 * w)
     return bands[0, :, : size[0], : size[1]]
 
 

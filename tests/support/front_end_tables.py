@@ -1,5 +1,7 @@
 """Made-up projections with the real structure, and images, for the tests of the front end."""
 
+from functools import cache
+
 import numpy as np
 
 from latentstore.codecs.image.projection import AnalysisTables, SynthesisTables, analysis_tables, synthesis_tables
@@ -28,6 +30,7 @@ def random_rows(colours: int, levels: int = 3, seed: int = 0) -> list[np.ndarray
     return rows
 
 
+@cache
 def tables(colours: int, levels: int = 3) -> tuple[AnalysisTables, SynthesisTables]:
     basis = symmetric_basis(colours, levels)
     return (

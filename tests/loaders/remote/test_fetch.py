@@ -128,9 +128,9 @@ def test_blobs_are_what_was_stored(place: Location, piece: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_cut_any_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    count, piece = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 200))
+    count, piece = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 60))  # few objects: each one is a file
     rows, groups = data.draw(st.integers(1, 5)), data.draw(st.integers(1, GROUPS))
-    blobs = made(count, data.draw(st.integers(0, 99)))
+    blobs = made(count, data.draw(st.integers(0, 99)), largest=18)
     indices = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=20)), np.int64)
     wanted = expected(blobs, indices, groups)
     for url in (tmp_path_factory.mktemp("cut"), f"memory://cut {next(_numbers)}"):

@@ -11,17 +11,27 @@ static void put(FILE *file, unsigned byte)
     fputc((int)(byte & 255), file);
 }
 
-static void write_blob(FILE *file, const ls_coder *coder, int height, int width, int64_t high)
+/* Values of -high to high, and a few of any size; of every `apart` positions about one holds any. */
+static int8_t *some_latent(const ls_coder *coder, size_t area, int64_t high, int apart)
 {
-    const size_t symbols = (size_t)coder->channels * (size_t)height * (size_t)width;
+    const size_t channels = (size_t)coder->channels;
+    int8_t *latent = take(channels * area);
+    memset(latent, 0, channels * area);
+    for (size_t i = 0; i < area; i++)
+        if (one_in(apart))
+            for (size_t k = 0; k < channels; k++)
+                latent[k * area + i] = (int8_t)(one_in(30) ? between(-128, 127) : between(-high, high));
+    return latent;
+}
+
+static void write_blob(FILE *file, const ls_coder *coder, int height, int width, int64_t high, int apart)
+{
     ls_group group = {.lanes = coder->adaptive ? 1 : ls_lanes(height, width),
                       .model = (int)between(0, coder->models - 1),
                       .quality = 1,
                       .height = height,
                       .width = width};
-    int8_t *latent = take(symbols);
-    for (size_t i = 0; i < symbols; i++)
-        latent[i] = (int8_t)(one_in(30) ? between(-128, 127) : between(-high, high));
+    int8_t *latent = some_latent(coder, (size_t)height * (size_t)width, high, apart);
     uint8_t *payload, header[32];
     EXPECT(!ls_encode_group(coder, &group, latent, &payload));
     group.payload = payload;
@@ -44,6 +54,7 @@ int main(int argc, char **argv)
         const ls_coder *coder = coder_of(n % CODERS, adaptive);
         seed_chance(n);
         const int64_t high = between(0, 6);
+        const int apart = one_in(2) ? 1 : (int)between(4, 20);
         const int *shape = shapes[n / CODERS % (sizeof shapes / sizeof *shapes)];
         if (shape[0] > 30 && coder->channels > 1)
             shape = shapes[n % 4];
@@ -54,7 +65,7 @@ int main(int argc, char **argv)
         put(file, n % CODERS + CODERS * (n / CODERS % PATH_COUNT));
         put(file, (one_in(4) ? COMPARE : 0) | (adaptive && one_in(2) ? MANY_WIDTHS : 0));
         for (int i = 0; i < count; i++)
-            write_blob(file, coder, adaptive ? 1 : shape[0], adaptive && large ? 40 : shape[1], high);
+            write_blob(file, coder, adaptive ? 1 : shape[0], adaptive && large ? 40 : shape[1], high, apart);
         fclose(file);
     }
     return 0;
