@@ -8,6 +8,7 @@ Environment:
 import os
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -40,9 +41,16 @@ Install a C compiler (gcc or clang) and install latentstore again; `latentstore 
 
 
 class BuildKernel(build_ext):
-    """Goes on without the kernel where there is no working compiler, and says so."""
+    """Compiles files side by side. Goes on without the kernel where there is no working compiler, and says so."""
 
     def build_extension(self, ext: Extension) -> None:
+        one_by_one = self.compiler.compile
+
+        def side_by_side(sources: list[str], **options: object) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return [name for [name] in pool.map(lambda source: one_by_one([source], **options), sources)]
+
+        self.compiler.compile = side_by_side
         try:
             super().build_extension(ext)
         except (BaseError, CompileError, LinkError) as error:
