@@ -1,4 +1,4 @@
-"""A few seconds of the kernel's fuzzers under sanitizers; `tests/fuzz/kernel/run.sh` runs them for longer."""
+"""Some seconds of the kernel's fuzzers under sanitizers; `tests/fuzz/kernel/run.sh` runs them for longer."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def test_fuzz_the_kernel(tmp_path: Path) -> None:
     if not can_sanitize(tmp_path):
         pytest.skip("no C compiler with AddressSanitizer was found")
     environment = {**os.environ, "BUILD": str(tmp_path), "OPTIMISE": "-O0"}
-    done = subprocess.run(["bash", RUN, "suite", "3"], env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(["bash", RUN, "suite", "1"], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-    assert done.stdout.count("nothing found") == 6
+    assert done.stdout.count("nothing found") == 7

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +22,28 @@ from latentstore.conversion.quarantine import quarantine_name, read_lines
 ONE = ["convert", "a", "b.zarr"]
 
 
-def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "latentstore", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """run(*arguments) -> Done, in this process: how a process of its own ends is in the tests that start one."""
+
+    def called(*arguments: object) -> Done:
+        try:
+            status = main([str(word) for word in arguments])
+        except SystemExit as ended:  # of the parser of arguments
+            status = ended.code
+        return Done(status, *capsys.readouterr())
+
+    return called
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +64,8 @@ def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_convert_prints_what_it_did(source: Path, tmp_path: Path) -> None:
-    done = run("convert", source, tmp_path / "x.zarr", "--size", 32)
+    command = [sys.executable, "-m", "latentstore", "convert", source, tmp_path / "x.zarr", "--size", "32"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 images in 1 shard, ")
     assert "bits per pixel" in done.stdout
@@ -65,7 +87,7 @@ def test_why_a_codec_was_chosen_is_read_once(
     assert [text.count("the codec is rgb-f8c48: ") for text in (shown.err, shown.out)] == [1, not screen]
 
 
-def test_every_option_reaches_the_conversion(source: Path, tmp_path: Path) -> None:
+def test_every_option_reaches_the_conversion(run: Run, source: Path, tmp_path: Path) -> None:
     rows = ("path,label,mood", "cat/one.png,cat,calm", "cat/two [bold].png,cat,bold", "dog/three.png,dog,mad")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     done = run(
@@ -82,7 +104,7 @@ def test_every_option_reaches_the_conversion(source: Path, tmp_path: Path) -> No
     assert latentstore.open(tmp_path / "x").codec.name == "rgb-f8c48"
 
 
-def test_left_out_images_are_named_and_counted_in_the_status(source: Path, tmp_path: Path) -> None:
+def test_left_out_images_are_named_and_counted_in_the_status(run: Run, source: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(source, mine)
     (mine / "dog" / "esc\x1b[31m.png").write_bytes(b"not one")
@@ -100,7 +122,7 @@ def test_left_out_images_are_named_and_counted_in_the_status(source: Path, tmp_p
 
 
 @pytest.mark.parametrize("format", ["zarr", "wds"])
-def test_a_folder_of_odd_files(odd_images: Path, tmp_path: Path, format: str) -> None:
+def test_a_folder_of_odd_files(run: Run, odd_images: Path, tmp_path: Path, format: str) -> None:
     from latentstore.sources import open_source
     from latentstore.sources.images import read_image
 
@@ -123,7 +145,7 @@ def test_a_folder_of_odd_files(odd_images: Path, tmp_path: Path, format: str) ->
     assert checked.returncode == 0, checked.stdout
 
 
-def test_info(store: Path) -> None:
+def test_info(run: Run, store: Path) -> None:
     done = run("info", store)
     assert done.returncode == 0, done.stderr
     table = dict(line.split("  ", 1) for line in done.stdout.splitlines())
@@ -138,7 +160,7 @@ def test_info(store: Path) -> None:
     assert "kernel" in told
 
 
-def test_verify(store: Path, tmp_path: Path) -> None:
+def test_verify(run: Run, store: Path, tmp_path: Path) -> None:
     assert run("verify", store).returncode == 0
     broken = tmp_path / "broken.zarr"
     shutil.copytree(store, broken)
@@ -151,7 +173,7 @@ def test_verify(store: Path, tmp_path: Path) -> None:
     assert "cat/" in done.stdout or "dog/" in done.stdout
 
 
-def test_codecs() -> None:
+def test_codecs(run: Run) -> None:
     done = run("codecs")
     assert done.returncode == 0, done.stderr
     assert "rgb-f8c48" in done.stdout
@@ -173,8 +195,11 @@ def test_codecs() -> None:
         (["convert", ".", "x.zarr", "--scheduler", "moon"], 2, "moon"),
     ],
 )
-def test_mistakes_get_one_sentence(arguments: list[str], status: int, said: str, tmp_path: Path) -> None:
-    done = run(*arguments, cwd=tmp_path)
+def test_mistakes_get_one_sentence(
+    run: Run, arguments: list[str], status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
     assert done.returncode == status, done.stderr
     told = done.stderr.splitlines()[-1] + "\n" if arguments[0] != "verify" else "latentstore: " + done.stdout
     assert "Traceback" not in done.stderr

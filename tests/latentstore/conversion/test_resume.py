@@ -1,14 +1,17 @@
 """Conversions that were stopped: killed at any file's renaming, out of disk, interrupted; then resumed.
 
 A killed run is a real process that kills itself (SIGKILL) just before its n-th rename: every file of a store
-is written under another name and renamed, so these are all the states that a kill can leave.
+is written under another name and renamed, so these are all the states that a kill can leave. The processes are forked
+from one that has imported what they need.
 """
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +24,59 @@ from latentstore.codecs.errors import StoreError
 SIZE = 32
 
 KILLED = """
-import itertools, os, signal, sys
-import latentstore
-from latentstore.writing import lock
+import itertools, json, os, signal, sys
+import PIL.Image
+import latentstore.conversion.api
+from latentstore.conversion import run, shard, threads
+from latentstore.sources import folder, images
+from latentstore.writing import lock, webdataset, zarr
 
 lock.BEAT_SECONDS = 3600  # renewing the lock renames too, and is not counted
-source, target, format, size, overwrite, nth = sys.argv[1:]
-renames = itertools.count(1)
 
-def dying(rename):
+def dying(rename, renames, nth):
     def before(*args, **kwargs):
-        if next(renames) == int(nth):
+        if next(renames) == nth:
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(*args, **kwargs)
     return before
 
-os.replace, os.rename = dying(os.replace), dying(os.rename)
-latentstore.convert(source, target, format=format, size=size, overwrite=overwrite == "True", workers=2)
-print(next(renames) - 1)
+def convert(source, target, format, size, overwrite, nth):
+    renames = itertools.count(1)
+    os.replace, os.rename = dying(os.replace, renames, nth), dying(os.rename, renames, nth)
+    latentstore.convert(source, target, format=format, size=size, overwrite=overwrite, workers=2, progress=False)
+    return next(renames) - 1
+
+for line in sys.stdin:
+    came, goes = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(120)
+        os.write(goes, str(convert(*json.loads(line))).encode())
+        os._exit(0)
+    os.close(goes)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), os.read(came, 99).decode(), flush=True)
+    os.close(came)
 """
+RunUntilKilled = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def run_until_killed() -> Iterator[RunUntilKilled]:
+    """(source, target, format, size, nth, overwrite=False) -> how often a conversion renames, 0 if it was killed."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdin and program.stdout
+        given, said = program.stdin, program.stdout
+
+        def run(source: Path, target: Path, format: str, size: object, nth: int, overwrite: bool = False) -> int:
+            given.write(json.dumps([str(source), str(target), format, size, overwrite, nth]).encode() + b"\n")
+            given.flush()
+            status, *renames = map(int, said.readline().split())
+            assert status in (0, -signal.SIGKILL)
+            return sum(renames)
+
+        yield run
+        given.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,25 +97,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def run_until_killed(source: Path, target: Path, format: str, size: object, nth: int, overwrite: bool = False) -> str:
-    arguments = [source, target, format, size, overwrite, nth]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.stdout.strip()
-
-
 @pytest.mark.parametrize(("format", "size"), [("zarr", SIZE), ("zarr", "native"), ("wds", SIZE)])
 def test_killed_anywhere_and_resumed_it_ends_with_the_same_bytes(
-    source: Path, tmp_path: Path, format: str, size: object
+    source: Path, run_until_killed: RunUntilKilled, tmp_path: Path, format: str, size: object
 ) -> None:
     whole = tmp_path / "whole"
-    renames = int(run_until_killed(source, whole / "x", format, size, nth=-1))
+    renames = run_until_killed(source, whole / "x", format, size, nth=-1)
     expected = files_of(whole)
     rng = np.random.default_rng(renames)
     points = {1, 2, renames - 1, renames, *rng.integers(3, renames - 1, 3).tolist()}
@@ -93,7 +117,7 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bytes(
         assert files_of(folder) == expected, f"killed before rename {nth} of {renames}"
 
 
-def test_killed_twice(source: Path, tmp_path: Path) -> None:
+def test_killed_twice(source: Path, run_until_killed: RunUntilKilled, tmp_path: Path) -> None:
     latentstore.convert(source, tmp_path / "whole" / "x.zarr", size=SIZE, progress=False)
     target = tmp_path / "killed" / "x.zarr"
     run_until_killed(source, target, "zarr", SIZE, nth=6)
@@ -107,13 +131,15 @@ def test_killed_twice(source: Path, tmp_path: Path) -> None:
     assert files_of(target) == files_of(tmp_path / "whole" / "x.zarr")
 
 
-def test_an_overwritten_store_is_whole_at_every_moment(source: Path, tmp_path: Path) -> None:
+def test_an_overwritten_store_is_whole_at_every_moment(
+    source: Path, run_until_killed: RunUntilKilled, tmp_path: Path
+) -> None:
     latentstore.convert(source, tmp_path / "old" / "x.zarr", size=16, progress=False)
     latentstore.convert(source, tmp_path / "new" / "x.zarr", size=SIZE, progress=False)
     old, new = files_of(tmp_path / "old"), files_of(tmp_path / "new")
     target = tmp_path / "both" / "x.zarr"
     latentstore.convert(source, target, size=16, progress=False)
-    renames = int(run_until_killed(source, tmp_path / "count" / "x.zarr", "zarr", SIZE, nth=-1))
+    renames = run_until_killed(source, tmp_path / "count" / "x.zarr", "zarr", SIZE, nth=-1)
     for nth in (2, renames // 2, renames):
         run_until_killed(source, target, "zarr", SIZE, nth, overwrite=True)
         assert {name: data for name, data in files_of(target.parent).items() if ".partial/" not in name} == old
@@ -122,10 +148,12 @@ def test_an_overwritten_store_is_whole_at_every_moment(source: Path, tmp_path: P
     assert files_of(target.parent) == new
 
 
-def test_killed_between_the_two_renames_of_an_overwrite(source: Path, tmp_path: Path) -> None:
+def test_killed_between_the_two_renames_of_an_overwrite(
+    source: Path, run_until_killed: RunUntilKilled, tmp_path: Path
+) -> None:
     target = tmp_path / "both" / "x.zarr"
     latentstore.convert(source, target, size=16, progress=False)
-    renames = int(run_until_killed(source, tmp_path / "new" / "x.zarr", "zarr", SIZE, nth=-1))
+    renames = run_until_killed(source, tmp_path / "new" / "x.zarr", "zarr", SIZE, nth=-1)
     run_until_killed(source, target, "zarr", SIZE, renames + 1, overwrite=True)
     assert not target.exists()  # the old store lies in x.zarr.partial
     latentstore.convert(source, target, size=SIZE, resume=True, progress=False)
@@ -166,7 +194,9 @@ def test_a_full_disk_is_one_error_and_resumable(
         ({"codec": "gray-f8c16"}, "codec"),
     ],
 )
-def test_other_options_are_refused(source: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_other_options_are_refused(
+    source: Path, run_until_killed: RunUntilKilled, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
     target = tmp_path / "x.zarr"
     run_until_killed(source, target, "zarr", SIZE, nth=5)
     options = {"size": SIZE, "progress": False, **change}
@@ -174,7 +204,7 @@ def test_other_options_are_refused(source: Path, tmp_path: Path, change: dict[st
         latentstore.convert(source, target, resume=True, **options)  # type: ignore[arg-type]
 
 
-def test_a_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
+def test_a_changed_source_is_refused(source: Path, run_until_killed: RunUntilKilled, tmp_path: Path) -> None:
     import shutil
 
     mine = tmp_path / "source"

@@ -118,6 +118,7 @@ def test_overwriting_is_cut_off_anywhere(
     assert 5 < seen_old < len(stops)
 
 
+@pytest.mark.parametrize("layout", ["zarr-native", "wds-native"])  # more objects than those of one size
 def test_overwriting_on_s3(codec: Any, make_samples: Any, layout: str, s3_server: Any) -> None:
     url = f"s3://bucket/over-{layout}"
     given = {"shard_samples": 8, "storage_options": s3_server}
