@@ -44,7 +44,7 @@ def main() -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder, artifact = Path(scratch) / "pages", Path(scratch) / "pages-f8c48.safetensors"
         folder.mkdir()
-        for i in range(32):
+        for i in range(16):
             Image.fromarray(page(rng)).save(folder / f"{i:02d}.png")
         fit = [sys.executable, "-m", "latentstore", "fit", str(folder), "--name", "pages-f8c48", "--out", str(artifact)]
         subprocess.run([*fit, "--licence", "CC0", "--rounds", "1"], check=True, stdout=subprocess.DEVNULL)

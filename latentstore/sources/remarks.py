@@ -154,6 +154,10 @@ KINDS: Mapping[str, Kind] = {
     "transparent": Kind(
         "is transparent everywhere, and was stored as white", "are transparent everywhere, and were stored as white"
     ),
+    "unheard": Kind(
+        "is a JPEG of a rare kind, in whose pixels damage cannot be noticed",
+        "are JPEGs of a rare kind, in whose pixels damage cannot be noticed",
+    ),
 }
 
 

@@ -2,8 +2,8 @@
 
 libjpeg goes on where data is missing: it fills the rest with gray and warns. Pillow hears no warnings, so simplejpeg
 decodes the pixels. It has the same libjpeg-turbo and gives the same pixels, in less time. Pillow reads the header; and
-it decodes the few kinds that simplejpeg does not know, such as colours of an unusual sampling. Of those no warning is
-heard.
+it decodes the few kinds that simplejpeg does not know, such as CMYK of an unusual sampling. Of those no warning is
+heard, and a remark says so.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def decode_jpeg(
     """
     wanted = mode if image.mode == "RGB" and mode == "L" else image.mode
     if wanted not in SPACES:
+        remarks.append(Remark("unheard", f"colours: {image.mode}"))
         image.load()
         return image
     width, height = image.size
@@ -64,12 +65,13 @@ def decode_jpeg(
 
 
 def _decoded(data: bytes, space: str, least: tuple[int, int], keep: bool, remarks: list[Remark]) -> np.ndarray | None:
-    """The pixels; None where this decoder does not know the kind of JPEG."""
+    """The pixels; None, and a remark, where this decoder does not know the kind of JPEG."""
     try:
         return simplejpeg.decode_jpeg(data, space, min_height=least[0], min_width=least[1], strict=True)
     except ValueError as error:
         said = str(error)
     if not said.startswith(WARNINGS):
+        remarks.append(Remark("unheard", said))
         return None
     harmless = any(words in said for words in HARMLESS) or _whole_but_for_extra_bytes(data, said, space)
     if not harmless and not keep:

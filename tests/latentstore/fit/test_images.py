@@ -46,6 +46,7 @@ def artifact(images: Path, like: str) -> bytes:
     return api.fit(images, "mine", api.SHAPES[like], licence="mine alone", rounds=1)
 
 
+@pytest.mark.parametrize("like", ["rgb-f8c48"], indirect=True)
 def test_the_same_images_give_the_same_bytes(images: Path, like: str, artifact: bytes, tmp_path: Path) -> None:
     """In another process, with another number of threads, and another hash seed."""
     out = tmp_path / "mine.safetensors"

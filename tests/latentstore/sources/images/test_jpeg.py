@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from drawn_images import photo
 from odd_images import saved
 from PIL import Image
 
+import latentstore
 from latentstore import ImageError
 from latentstore.sources.images import read_image
 from latentstore.sources.remarks import Remark
@@ -53,7 +55,7 @@ def damages(data: bytes) -> dict[str, bytes]:
     }
 
 
-# simplejpeg does not know CMYK with half of the chroma; such files are left to Pillow, which hears nothing
+# simplejpeg does not know CMYK whose first ink alone is at full size; see `test_what_cannot_be_heard_is_told_of`
 @pytest.mark.parametrize(
     ("mode", "options"),
     [(mode, o) for mode in ("RGB", "L", "CMYK") for o in OPTIONS if (mode, o.get("subsampling")) != ("CMYK", 1)],
@@ -71,6 +73,25 @@ def test_missing_data_is_heard(options: dict[str, object], mode: str) -> None:
         assert [remark.kind for remark in remarks] == ["damaged"], name
         if "progressive" not in options:
             np.testing.assert_array_equal(kept[:100], read_image(data)[:100])
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_what_cannot_be_heard_is_told_of(subsampling: int, tmp_path: Path) -> None:
+    """Of every such file, whole or not; a conversion counts them."""
+    data = jpeg("CMYK", subsampling=subsampling)
+    for name, broken in {"whole": data, **damages(data)}.items():
+        remarks: list[Remark] = []
+        if name == "cut":  # that Pillow notices, too
+            with pytest.raises(ImageError, match="cut short"):
+                read_image(broken, size=64)
+        else:
+            read_image(broken, size=64, remarks=remarks)
+            assert [remark.kind for remark in remarks] == ["unheard"], name
+        (tmp_path / f"{name[:4].strip()}.jpg").write_bytes(broken)
+    (tmp_path / "usual.jpg").write_bytes(jpeg("CMYK"))
+    report = latentstore.convert(tmp_path, tmp_path / "x.zarr", size=64, progress=False)
+    assert (report.stored, len(report.failures)) == (5, 1)
+    assert "4 images are JPEGs of a rare kind, in whose pixels damage cannot be noticed" in report.page()
 
 
 def test_bytes_that_lose_no_pixel_are_told_of() -> None:
