@@ -131,7 +131,7 @@ def test_a_tiny_run_learns_and_writes_its_rows(learning: SimpleNamespace, photog
     packed, out = tmp_path / "images.zip", tmp_path / "rows.json"
     learning.inputs.pack(photographs, packed, {"classes": (160, 95)})
     words = ["pixels 32 x 32, folded", "12 channels, magnitudes", "of 12 channels decoded"]
-    arguments = ["--images", str(packed), "--data", "classes", "--epochs", "4", "--folds", "0", "--seeds", "2"]
+    arguments = ["--images", str(packed), "--data", "classes", "--epochs", "2", "--folds", "0", "--seeds", "2"]
     arguments += ["--processes", "1", "--json", str(out), "--only"]
     assert run(learning, *arguments, words[0]) in (0, 1)
     first = json.loads(out.read_text())

@@ -136,6 +136,9 @@ def test_codecs(photos: Path) -> None:
     pytest.importorskip("scipy")
     pytest.importorskip("threadpoolctl")
     Image.open("photos/odd/01.png").save("photo.png")
+    for path in sorted(Path("photos").glob("*/*.png")):
+        if int(path.stem) >= 12:  # fitting takes time for each
+            path.unlink()
     said = commands("codecs.md")
     assert [command[0] for command in said] == ["evaluate", "fit", "convert"]
     Path("one").mkdir()

@@ -100,7 +100,13 @@ def test_an_error_stops_the_other_tasks_of_a_cluster(address: str, tmp_path: Pat
 
 
 def test_workers_that_die_on_a_task_are_an_error() -> None:
-    with pytest.raises(LatentstoreError, match="workers died"):
+    import dask
+    import distributed  # noqa: F401  # its settings
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),  # after a third worker it would stop, too
+        pytest.raises(LatentstoreError, match="workers died"),
+    ):
         Dispatch("processes", 1).run(third_kills, [Task(i) for i in range(3)], lambda _: None, nobody)
 
 

@@ -52,7 +52,7 @@ def test_the_same_images_give_the_same_bytes(images: Path, like: str, artifact: 
     out = tmp_path / "mine.safetensors"
     command = ["fit", str(images), "--name", "mine", "--like", like, "--out", str(out)]
     command += ["--licence", "mine alone", "--rounds", "1"]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3", "PYTHONHASHSEED": "7"}
     done = subprocess.run(
         [sys.executable, "-m", "latentstore", *command], env=environment, capture_output=True, text=True, timeout=300
     )

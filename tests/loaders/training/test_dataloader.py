@@ -32,8 +32,9 @@ def epochs(passes: Any, count: int) -> list[list[list[str]]]:
     return [keys(passes) for _ in range(count)]
 
 
-@pytest.mark.parametrize("shuffle", [False, True, "block"])
-@pytest.mark.parametrize("processes", [0, 3, 9])
+@pytest.mark.parametrize(
+    ("shuffle", "processes"), [*((shuffle, n) for shuffle in (False, True, "block") for n in (0, 3)), (True, 9)]
+)
 def test_processes_change_nothing(shuffle: bool | str, processes: int) -> None:
     expected = epochs(loader(shuffle), 2)
     given = as_dataloader(loader(shuffle), processes, **(FORK if processes else {}))
@@ -53,16 +54,17 @@ def test_passes_that_are_left_and_looks(options: dict[str, Any]) -> None:
     assert keys(given) == expected[4] and given.loader.epoch == 5
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_processes_that_begin_afresh(method: str) -> None:
+def test_processes_that_begin_afresh() -> None:
     """In a program of its own: its processes import what it imports."""
+    methods = ["spawn", "forkserver"]
     done = subprocess.run(
-        [sys.executable, str(TESTS / "support" / "programs" / "dataloader_runs.py"), method],
+        [sys.executable, str(TESTS / "support" / "programs" / "dataloader_runs.py"), *methods],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(TESTS / "support")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["passes"] == epochs(loader(), 2) and found["same"]
+    for method, line in zip(methods, done.stdout.splitlines(), strict=True):
+        found = json.loads(line)
+        assert found["passes"] == epochs(loader(), 2) and found["same"], method
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 0), (0, 2)])

@@ -1,6 +1,6 @@
-"""Reads two epochs through a DataLoader whose processes begin afresh; prints as JSON what it has read.
+"""Reads two epochs through a DataLoader whose processes begin afresh; prints as JSON what it has read, a line each.
 
-python dataloader_runs.py spawn|forkserver
+python dataloader_runs.py spawn|forkserver ...
 """
 
 from __future__ import annotations
@@ -26,4 +26,5 @@ def main(method: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    for method in sys.argv[1:]:
+        main(method)
