@@ -35,6 +35,7 @@ SCRIPTS = (
     "streaming.object_clients",
     "streaming.object_storage",
     "streaming.loader_peers",
+    "streaming.threads",
     "learning.audio",
     "learning.images",
 )

@@ -20,6 +20,7 @@ from latentstore.loaders.cache.settings import chosen_cache
 from latentstore.loaders.changed import still_there
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import Reader
+from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.fetch import Fetcher
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Stats
@@ -65,8 +66,12 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: 
     location = Location(url, storage_options)
     if cache is not None and location.local is None:
         location = CachedLocation(url, storage_options, cache)
-    if location.exists(zarr_layout.ROOT):
-        return _settled(open_zarr(location))
+    try:  # read at once: whether it is there would be a request of its own
+        root = location.read(zarr_layout.ROOT)
+    except MissingError:
+        root = None
+    if root is not None:
+        return _settled(open_zarr(location, root))
     if location.exists(wds_layout.MANIFEST):
         return _settled(open_wds(location))
     if Location(location.url + PARTIAL, storage_options).list():

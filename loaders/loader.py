@@ -8,6 +8,7 @@ takes it too.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -173,6 +174,7 @@ class LatentLoader:
         self._padded = self._places = 0
         self._course = Course(Place())
         self._facts: dict[str, Any] | None = None
+        self._pools: dict[int, ThreadPoolExecutor] = {}
 
     @property
     def rank(self) -> int:
@@ -256,7 +258,7 @@ class LatentLoader:
         return self._facts
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_course": Course(self._course.place)}
+        return {**self.__dict__, "_course": Course(self._course.place), "_pools": {}}
 
     def __iter__(self) -> Pass:
         return self._passed(self._begin)
@@ -335,7 +337,7 @@ class LatentLoader:
     def _ahead(self, jobs: Iterator[Job], shards: Ahead, load: Callable[[Job], Any]) -> Batches:
         """The batches in order, made by `num_workers` threads, each up to ``AHEAD`` batches ahead."""
         waiting: deque[tuple[Job, Future[Any]]] = deque()
-        pool = ThreadPoolExecutor(self.num_workers, "latentstore-loader")
+        pool = self._workers()
         try:
             for job in jobs:
                 waiting.append((job, pool.submit(load, job)))
@@ -345,7 +347,16 @@ class LatentLoader:
             while waiting:
                 yield _result(waiting)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _, future in waiting:
+                future.cancel()
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """The threads of this process that make batches, for all passes: threads that come and go with each pass would
+        each leave memory behind that the system's allocator keeps for them."""
+        found = self._pools.get(os.getpid())  # threads do not cross a fork
+        if found is None:
+            found = self._pools.setdefault(os.getpid(), ThreadPoolExecutor(self.num_workers, "latentstore-loader"))
+        return found
 
     def _load(self, job: Job, shards: Ahead, epoch: int, pinned: bool) -> Any:
         try:

@@ -61,15 +61,19 @@ def _checksum(attributes: Mapping[str, Any]) -> int:
 
 def read_json(location: Location, name: str) -> dict[str, Any]:
     """The JSON object in the file `name`; CorruptError naming the file if there is something else in it."""
-    content = location.read(name)
+    return parse_json(location.read(name), location.at(name))
+
+
+def parse_json(content: bytes, where: str) -> dict[str, Any]:
+    """The JSON object that `content` is; CorruptError naming `where` if it is something else."""
     try:
         value = json.loads(content)
         if b"\\u" in content:
             json.dumps(value, ensure_ascii=False).encode()  # halves of surrogate pairs are no text
     except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{location.at(name)}: not JSON ({short(error)})") from error
+        raise CorruptError(f"{where}: not JSON ({short(error)})") from error
     if not isinstance(value, dict):
-        raise CorruptError(f"{location.at(name)}: not a JSON object")
+        raise CorruptError(f"{where}: not a JSON object")
     return value
 
 

@@ -156,8 +156,8 @@ class ImageCodec(Codec):
         kept = require_prefix(channels, codes.shape[1])
         q, chosen = require_quality(quality, self.default_quality), self.decoder(decoder)
         out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
-        for i, latent in enumerate(codes):
-            out[i] = self._refined(latent[:kept], q, (height, width), chosen)
+        for latent, image in zip(codes, out, strict=True):
+            self._refined(latent[:kept], q, (height, width), chosen, image)
         return out
 
     def scales(self, quality: int | None = None) -> Callable[[int], Floats]:
@@ -305,11 +305,13 @@ class ImageCodec(Codec):
             latent[k] = self.entropy.optimise(coefficients[k], group, band, weight[k], lambda_, self._delta[k])
         return latent, outside
 
-    def _refined(self, latent: Int8s, quality: int, size: tuple[int, int], decoder: Decoder | None) -> Uint8s:
+    def _refined(
+        self, latent: Int8s, quality: int, size: tuple[int, int], decoder: Decoder | None, out: Uint8s | None = None
+    ) -> Uint8s:
         """The image by the linear synthesis, or by a decoder where that was trained for it."""
         if decoder is None or not decoder.serves(len(latent), quality):
-            return self._to_image(latent, quality, size)
-        return self._to_image(latent, quality, size, added=decoder.refinement(latent, self.step(quality)))
+            return self._to_image(latent, quality, size, out)
+        return self._to_image(latent, quality, size, out, decoder.refinement(latent, self.step(quality)))
 
     def _to_image(
         self,
@@ -319,9 +321,17 @@ class ImageCodec(Codec):
         out: Uint8s | None = None,
         added: Floats | None = None,
     ) -> Uint8s:
-        scale, deltas = self.scale(quality), self._deltas()
-        return projection.latent_to_image(latent, self._synthesis, scale, *deltas, size, out, added)
+        scale = self._scales.get(quality)
+        if scale is None:
+            scale = self._scales[quality] = self.scale(quality)
+        return projection.latent_to_image(latent, self._synthesis, scale, *self._deltas, size, out, added)
 
+    @cached_property
+    def _scales(self) -> dict[int, Floats]:
+        """By quality, what images were decoded with."""
+        return {}
+
+    @cached_property
     def _deltas(self) -> tuple[Floats, Floats]:
         delta1, delta2 = (np.ascontiguousarray(self._delta[:, i]) for i in (0, 1))
         return delta1, delta2

@@ -21,6 +21,7 @@ import numpy as np
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.loaders.epoch.order import EpochOrder
+from latentstore.loaders.remote.allocator import give_back
 from latentstore.loaders.remote.amounts import said_bytes
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 READERS = 4
 # Eight windows of large shards, or the whole of a small store.
 MEMORY = 10**9
+# After a pass that has read so many bytes, free memory is given back to the system.
+MUCH = 64 << 20
 
 _logger = logging.getLogger("latentstore")
 
@@ -57,7 +60,7 @@ class ReadAhead:
         self._loading: dict[int, Future[None]] = {}
         self._measuring: set[int] = set()
         self._failed: set[int] = set()
-        self._bytes = 0
+        self._bytes = self._read_bytes = 0
         self._current: int = self._runs[0][0] if self._runs else 0
         self._closed = self._told = False
 
@@ -104,6 +107,9 @@ class ReadAhead:
         with self._lock:
             self._closed = True
             self._drop(list(self._held))
+            much, self._read_bytes = self._read_bytes > MUCH, 0
+        if much:
+            give_back()
 
     def _measure(self, window: int) -> None:
         """Learn how large the shards of a window are; this may read their indexes."""
@@ -149,6 +155,7 @@ class ReadAhead:
         if self._bytes + size > self._memory:
             return False
         self._bytes += size
+        self._read_bytes += size
         self._held[shard] = window, size
         self._loading[shard] = Future()
         return True

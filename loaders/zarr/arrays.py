@@ -6,6 +6,8 @@ The layout is in `loaders.zarr.layout`.
 from __future__ import annotations
 
 import math
+import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +62,10 @@ def fits(low: int, high: int, kind: np.iinfo) -> bool:
 
 
 class ZarrArrays:
-    """The ordinary arrays of a store: read a chunk at a time, checked by its CRC-32C, kept."""
+    """The ordinary arrays of a store: read a chunk at a time, checked by its CRC-32C, kept.
+
+    Threads that need the same one at the same time read it once.
+    """
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -68,18 +73,27 @@ class ZarrArrays:
         self._whole: dict[str, np.ndarray] = {}
         self._columns: dict[str, np.ndarray] = {}
         self._text: dict[tuple[str, int], Strings] = {}
+        self._locks: dict[int, threading.RLock] = {}
+
+    def _one_thread(self) -> threading.RLock:
+        """A fork in the middle of a read leaves a lock behind that nobody opens, so each process has its own."""
+        return self._locks.setdefault(os.getpid(), threading.RLock())
 
     def info(self, name: str) -> ArrayInfo:
         """The array's metadata."""
         if name not in self._infos:
-            file = f"{name}/zarr.json"
-            self._infos[name] = ArrayInfo.of(read_json(self.location, file), self.location.at(file))
+            with self._one_thread():
+                if name not in self._infos:
+                    file = f"{name}/zarr.json"
+                    self._infos[name] = ArrayInfo.of(read_json(self.location, file), self.location.at(file))
         return self._infos[name]
 
     def numbers(self, name: str, shape: tuple[int | None, ...] = (None,), kinds: str = "iu") -> np.ndarray:
         """A whole array of numbers; shape, kinds: see `expect`."""
         if name not in self._whole:
-            self._whole[name] = self._read_whole(name, shape, kinds)
+            with self._one_thread():
+                if name not in self._whole:
+                    self._whole[name] = self._read_whole(name, shape, kinds)
         return self._whole[name]
 
     def rows(self, name: str, indices: np.ndarray, count: int, kinds: str) -> np.ndarray:
@@ -88,12 +102,9 @@ class ZarrArrays:
         Whole numbers are kept in as few bytes each as hold all of them.
         """
         if name not in self._columns:
-            values = self._read_whole(name, (count,), kinds)
-            if values.dtype.kind == "i" and len(values):
-                low, high = int(values.min()), int(values.max())
-                kind = next(k for k in (np.int8, np.int16, np.int32, np.int64) if fits(low, high, np.iinfo(k)))
-                values = values.astype(kind)
-            self._columns[name] = values
+            with self._one_thread():
+                if name not in self._columns:
+                    self._columns[name] = _narrowed(self._read_whole(name, (count,), kinds))
         return self._columns[name][indices].astype(np.int64 if kinds == "i" else np.float64, copy=False)
 
     def _read_whole(self, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
@@ -141,11 +152,16 @@ class ZarrArrays:
     def _strings(self, name: str, number: int) -> Strings:
         found = self._text.get((name, number))
         if found is None:
-            data, where = self._read(name, number, 1)
-            found = Strings.of(layout.decode_text(data, where))
-            if len(found) != self.info(name).rows:
-                raise CorruptError(f"{where}: {len(found)} strings, {self.info(name).rows} expected")
-            self._text[name, number] = found
+            with self._one_thread():
+                found = self._text.get((name, number)) or self._read_strings(name, number)
+        return found
+
+    def _read_strings(self, name: str, number: int) -> Strings:
+        data, where = self._read(name, number, 1)
+        found = Strings.of(layout.decode_text(data, where))
+        if len(found) != self.info(name).rows:
+            raise CorruptError(f"{where}: {len(found)} strings, {self.info(name).rows} expected")
+        self._text[name, number] = found
         return found
 
     def _read(self, name: str, number: int, rank: int) -> tuple[bytes, str]:
@@ -156,3 +172,11 @@ class ZarrArrays:
         except CorruptError:
             self.location.forget(chunk)
             raise
+
+
+def _narrowed(values: np.ndarray) -> np.ndarray:
+    """Whole numbers in as few bytes each as hold all of them."""
+    if values.dtype.kind != "i" or not len(values):
+        return values
+    low, high = int(values.min()), int(values.max())
+    return values.astype(next(k for k in (np.int8, np.int16, np.int32, np.int64) if fits(low, high, np.iinfo(k))))

@@ -13,7 +13,7 @@ import numpy as np
 
 from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.loaders.manifest import FEW_SAMPLES, StoreMeta, read_json
+from latentstore.loaders.manifest import FEW_SAMPLES, StoreMeta, parse_json
 from latentstore.loaders.reader import Reader, by_block
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
@@ -49,7 +49,8 @@ class ZarrReader(Reader):
 
     def manifest_now(self) -> StoreMeta:
         """See `Reader.manifest_now`."""
-        return _manifest(self.location.origin)
+        origin = self.location.origin
+        return _manifest(origin, origin.read(layout.ROOT))
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
@@ -115,21 +116,31 @@ class ZarrReader(Reader):
 
 
 class FixedReader(ZarrReader):
-    """Samples of one size: array ``latent``, one sharding object per block."""
+    """Samples of one size: array ``latent``, one sharding object per block.
 
-    def __init__(self, location: Location, meta: StoreMeta) -> None:
+    tail: the index of the last block as it is stored, if it has been read.
+    """
+
+    def __init__(self, location: Location, meta: StoreMeta, tail: bytes | None = None) -> None:
         super().__init__(location, meta)
         self._tables: dict[int, ShardIndex] = {}
+        self._last_tail = tail
 
     def index(self, blocks: list[int]) -> dict[int, ShardIndex]:
         """The indexes of whole blocks. Each is read once; remote ones together."""
         absent = [b for b in blocks if b not in self._tables]
         if absent:
             size = layout.index_bytes(self.meta.shard_samples, self.meta.groups)
-            names = [layout.shard_name(b) for b in absent]
-            tails = self._tails(absent, [(name, -size, None) for name in names])
-            for block, name, tail in zip(absent, names, tails, strict=True):
-                self._tables[block] = self._table(block, tail, name)
+            last, tail = len(self.starts) - 2, self._last_tail
+            found = {} if tail is None or last not in absent else {last: tail}
+            unread = [b for b in absent if b not in found]
+            if unread:
+                ranges: list[tuple[str, int, int | None]] = [(layout.shard_name(b), -size, None) for b in unread]
+                found.update(zip(unread, self._tails(unread, ranges), strict=True))
+            for block in absent:
+                self._tables[block] = self._table(block, found[block], layout.shard_name(block))
+            if last in absent:
+                self._last_tail = None
         return {b: self._tables[b] for b in blocks}
 
     def _tails(self, absent: list[int], ranges: list[tuple[str, int, int | None]]) -> list[bytes]:
@@ -306,29 +317,29 @@ class NativeReader(ZarrReader):
         return found
 
 
-def open_zarr(location: Location) -> ZarrReader:
-    """The reader of a Zarr store; StoreError if it is a Zarr group of something else."""
-    meta = _manifest(location)
-    if meta.count > FEW_SAMPLES:
-        _check_count(location, meta, location.at(layout.ROOT))
-    return FixedReader(location, meta) if meta.size else NativeReader(location, meta)
+def open_zarr(location: Location, root: bytes) -> ZarrReader:
+    """The reader of a Zarr store; StoreError if it is a Zarr group of something else. root: its ``zarr.json``."""
+    meta = _manifest(location, root)
+    tail = _check_count(location, meta, location.at(layout.ROOT)) if meta.count > FEW_SAMPLES else None
+    return FixedReader(location, meta, tail) if meta.size else NativeReader(location, meta)
 
 
-def _manifest(location: Location) -> StoreMeta:
-    root = read_json(location, layout.ROOT)
-    attributes = root.get("attributes")
-    attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
+def _manifest(location: Location, root: bytes) -> StoreMeta:
     where = location.at(layout.ROOT)
+    attributes = parse_json(root, where).get("attributes")
+    attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict):
         raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")
     return StoreMeta.of(attributes, where)
 
 
-def _check_count(location: Location, meta: StoreMeta, where: str) -> None:
+def _check_count(location: Location, meta: StoreMeta, where: str) -> bytes | None:
     """CorruptError unless the last object of what `meta.count` samples take is there, and as large as they need.
 
-    Later some arrays have an entry for each sample or each shard.
+    Later some arrays have an entry for each sample or each shard. Returns the index of the last shard where that was
+    read: of remote stores of one size, which need it anyway.
     """
+    tail = None
     if meta.size is None:
         rows = ZarrArrays(location).expect("offset", (meta.count + 1, meta.groups)).rows
         name, needed = f"offset/c/{meta.count // rows}/0", rows * meta.groups * 8 + 4
@@ -337,8 +348,13 @@ def _check_count(location: Location, meta: StoreMeta, where: str) -> None:
         needed = layout.index_bytes(meta.shard_samples, meta.groups)
     said = f"{where}: count is {meta.count} in shards of {meta.shard_samples} samples"
     try:
-        size = location.size(name)
+        if meta.size is None or location.local is not None:
+            size = location.size(name)
+        else:
+            tail = location.read_ranges([(name, -needed, None)])[0]
+            size = len(tail)
     except MissingError as error:
         raise CorruptError(f"{said}, but {error}") from error
     if size < needed:
         raise CorruptError(f"{said}, but {location.at(name)} has {size} bytes, fewer than the {needed} of its index")
+    return tail

@@ -100,7 +100,7 @@ def test_plain_webdataset(photos: Path) -> None:
 def test_streaming_from_s3(photos: Path, s3_server: dict[str, Any]) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "s3://bucket/photos.zarr", size=64, storage_options=s3_server)
-    assert run_page("s3.md", {"storage_options": s3_server}) == 3
+    assert run_page("streaming.md", {"storage_options": s3_server}) == 4
 
 
 def test_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -331,6 +331,19 @@ def test_forgotten_passes_leave_no_thread() -> None:
             assert not thread.is_alive()
 
 
+def test_threads_outlive_a_pass() -> None:
+    seen = set()
+
+    def noted(batch: dict[str, Any]) -> dict[str, Any]:
+        seen.add(threading.current_thread())
+        return batch
+
+    loader = LatentLoader(Memory(100), 2, num_workers=2, collate=noted)
+    for _ in range(3):
+        assert sum(len(batch["key"]) for batch in loader) == 100
+    assert 1 <= len(seen) <= 2 and all(thread.is_alive() for thread in seen)
+
+
 def test_a_program_that_stops_in_the_middle_ends() -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"

@@ -27,7 +27,9 @@
 #define LS_TAPS (LS_OWN_TAPS + 3 * LS_SOURCES)
 #define LS_MAX_GAINS 16
 #define LS_STATE_LOW 65536u
+#define LS_GUESSES 256
 #define LS_NEAR 1024 /* contexts of whether a position holds a value, in the sparse form */
+#define LS_NEAR_KEPT 0x37a /* the bits of one that the next one keeps, further left */
 
 enum { LS_OK = 0, LS_NO_MEMORY = -1, LS_TRUNCATED = -2, LS_CORRUPT = -3, LS_BAD_ARGUMENT = -4 };
 
@@ -62,7 +64,9 @@ typedef struct {
   uint16_t *start;
   uint32_t *freq_start;  /* freq | start << 16 */
   uint32_t *reciprocal;
-  uint32_t *slots;       /* tables << precision: symbol << 24 | freq << 12 | slot - start */
+  uint8_t *symbol;       /* tables << precision: that of each slot */
+  uint32_t *guess;       /* tables * LS_GUESSES: ls_symbol of the symbol that has most of so many slots in a row; small
+                            enough to stay in the first cache, and wrong for one symbol in a hundred */
   uint16_t *cost;        /* tables * LS_SYMBOLS: bits * 256 */
   uint8_t *plain;        /* models: no channel is predicted, so groups may have the sparse form */
   uint16_t *empty;       /* models * LS_NEAR: frequency of positions that hold no value */
@@ -108,6 +112,13 @@ typedef struct {
   int gains;
 } ls_adaptive_weights;
 
+/* residual << 24 | freq << 12 | start, where the escape has the residual -128 */
+static inline uint32_t ls_symbol(const ls_coder *coder, uint32_t table, uint32_t symbol)
+{
+  const uint32_t residual = symbol == LS_ESCAPE ? 0x80u : (symbol - LS_RADIUS) & 255u, i = table * LS_SYMBOLS + symbol;
+  return residual << 24 | (uint32_t)coder->freq[i] << 12 | coder->start[i];
+}
+
 /* All give LS_CORRUPT where a number is outside its range. */
 int ls_coder_channels(ls_coder *coder, const ls_weights *weights);
 int ls_coder_adaptive(ls_coder *coder, const ls_adaptive_weights *weights);
@@ -122,6 +133,8 @@ void ls_geometry_row(ls_geometry *g, int width, int wide);
 void ls_geometry_free(ls_geometry *g);
 void ls_to_flat(const ls_geometry *g, int stream, const int8_t *plane, int8_t *flat);
 void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *plane);
+/* the same for the first `count` of 16 streams of one lane: stream s goes to planes[s] + offset */
+void ls_from_flat_narrow(const ls_geometry *g, int count, const int8_t *flat, int8_t *const *planes, size_t offset);
 
 typedef struct {
   const uint8_t *base;              /* the buffer that holds the streams of a bundle, below 2^31 bytes */
@@ -135,12 +148,25 @@ typedef struct {
   int predicted;                           /* at least one of them is, or is filtered */
   int mixed;                               /* they are not all the same */
   const uint16_t *cross;
-  const int32_t *prediction;
+  int32_t *prediction;
+  uint32_t *sums;   /* room for a row, 16 lanes */
   uint32_t *states; /* 16 */
   ls_stream *streams;
   int8_t *residual, *value; /* of adaptive coders, the residuals' magnitudes */
   const int8_t *source[LS_SOURCES];
 } ls_plane;
+
+/* Which positions are taken in each of up to 16 groups in the sparse form. Places are as in ls_sparse; lanes without a
+ * group have the state 0 and no words. */
+typedef struct {
+  int height, width;
+  ptrdiff_t row;                                                            /* from a place to the one below */
+  uint32_t state[LS_MAX_LANES], word[LS_MAX_LANES], word_end[LS_MAX_LANES]; /* places of words in `bytes` */
+  const uint8_t *bytes;                                                     /* four more can be read */
+  uint32_t empty[LS_MAX_LANES];                                             /* where in coder->empty a model begins */
+  uint8_t *is_taken;                                                        /* (place, lane): 1 or 0; zeros around */
+  uint32_t *place[LS_MAX_LANES], *position[LS_MAX_LANES], count[LS_MAX_LANES]; /* what is found */
+} ls_taken;
 
 /* A flat plane of coefficients to choose values for: the weight of a unit's squared error and that of 1/256 bit, and
  * how far 1 and larger values are rebuilt towards zero. */
@@ -164,6 +190,8 @@ typedef struct {
                        uint8_t *scratch, uint8_t *bucket);
   /* decodes one plane of each of one or two bundles, 16 lanes each; `failed`: which of them is bad */
   int (*decode_planes)(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed);
+  /* decodes which positions are taken, of groups in the sparse form */
+  void (*find_taken)(const ls_coder *coder, ls_taken *taken);
   /* codes one plane backwards; words grow downwards from *end */
   void (*encode_plane)(const ls_coder *coder, const ls_geometry *g, const uint16_t *codes, uint32_t *states,
                        uint8_t **end);

@@ -27,12 +27,14 @@ static int by_model(const void *a, const void *b)
 
 static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8_t *out)
 {
+    /* streams of one lane are looked at for their end once a row */
+    const size_t room = 64 + (lanes == 1 ? 2 * (size_t)jobs->group.width : 0);
     size_t bytes = 0;
     b->mixed = 0;
     for (b->count = 0; b->count < count && b->count < LS_MAX_LANES / lanes; b->count++) {
         b->model[b->count] = jobs[b->count].group.model;
         b->mixed |= b->model[b->count] != b->model[0];
-        bytes += jobs[b->count].group.payload_size + 64;
+        bytes += jobs[b->count].group.payload_size + room;
     }
     uint8_t *at = b->copy = malloc(bytes);
     if (!at)
@@ -40,7 +42,7 @@ static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8
     for (int s = 0; s < b->count; s++) {
         const ls_group *g = &jobs[s].group;
         memcpy(at, g->payload, g->payload_size);
-        memset(at + g->payload_size, 0, 64);
+        memset(at + g->payload_size, 0, room);
         for (int i = 0; i < lanes; i++) {
             const uint8_t *x = at + 4 * i;
             b->states[s * lanes + i] = (uint32_t)x[0] | (uint32_t)x[1] << 8 | (uint32_t)x[2] << 16 | (uint32_t)x[3] << 24;
@@ -52,7 +54,7 @@ static int fill_bundle(bundle *b, const ls_job *jobs, int count, int lanes, int8
         b->out[s] = out + jobs[s].out_at;
         b->index[s] = jobs[s].index;
         b->width[s] = jobs[s].width;
-        at += g->payload_size + 64;
+        at += g->payload_size + room;
     }
     /* lanes without a stream decode the last one again, and it is dropped */
     for (int s = b->count; s < LS_MAX_LANES / lanes; s++) {
@@ -93,6 +95,7 @@ static ls_plane plane_of(const ls_coder *coder, ls_work *w, bundle *b, int k)
         ls_sources(w, plane.channel, k, plane.source);
     plane.cross = w->context;
     plane.prediction = w->prediction;
+    plane.sums = w->sums;
     plane.states = b->states;
     plane.streams = b->streams;
     plane.residual = w->residual;
@@ -106,7 +109,9 @@ static void write_plane(const ls_work *w, int in_values, const bundle *b, int k,
     const int8_t *plane = in_values ? w->value[k] : w->residual;
     if (!in_values && k < kept)
         memcpy(w->value[k], w->residual, (size_t)w->g->size);
-    for (int s = 0; s < b->count; s++)
+    if (w->g->lanes == 1)
+        ls_from_flat_narrow(w->g, b->count, plane, b->out, (size_t)k * area);
+    for (int s = 0; w->g->lanes > 1 && s < b->count; s++)
         ls_from_flat(w->g, s, plane, b->out[s] + (size_t)k * area);
 }
 

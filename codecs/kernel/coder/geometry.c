@@ -28,9 +28,9 @@ int ls_geometry_make(ls_geometry *g, int height, int width, int lanes, int wide)
     g->width = width;
     g->lanes = lanes;
     g->wide = wide;
-    /* The decoder needs a row to last two steps a lane or more. Where there is one lane in all, rows follow each other
-     * at once and the flat order is the order of rows; symbols come in the same order either way. */
-    g->period = wide == 1 || width >= 2 * lanes ? width : 2 * lanes;
+    /* The decoder needs a row to last two steps a lane or more. Where streams have one lane, rows follow each other at
+     * once and the flat order is the order of rows; symbols come in the same order either way. */
+    g->period = lanes == 1 || width >= 2 * lanes ? width : 2 * lanes;
     g->steps = bands * g->period + 2 * (lanes - 1);
     g->wrap = g->period - 2 * (lanes - 1);
     g->size = (ptrdiff_t)g->steps * wide;
@@ -117,5 +117,66 @@ void ls_from_flat(const ls_geometry *g, int stream, const int8_t *flat, int8_t *
         int8_t *to = plane + (ptrdiff_t)row * g->width;
         for (int x = 0; x < g->width; x++)
             to[x] = from[(ptrdiff_t)x * g->wide];
+    }
+}
+
+/* 16 positions of 16 lanes, to 16 lanes of 16 positions */
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+static void turn_block(const int8_t *from, int8_t to[16][16])
+{
+    __m128i a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm_loadu_si128((const __m128i *)(const void *)(from + 16 * i));
+    /* four times, row i and row i + 8 become rows 2 i and 2 i + 1 */
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++) {
+            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < 16; i++)
+        _mm_storeu_si128((__m128i *)(void *)to[i], a[i]);
+}
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+static void turn_block(const int8_t *from, int8_t to[16][16])
+{
+    int8x16_t a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = vld1q_s8(from + 16 * i);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++) {
+            b[2 * i] = vzip1q_s8(a[i], a[i + 8]);
+            b[2 * i + 1] = vzip2q_s8(a[i], a[i + 8]);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < 16; i++)
+        vst1q_s8(to[i], a[i]);
+}
+#else
+static void turn_block(const int8_t *from, int8_t to[16][16])
+{
+    for (int i = 0; i < 16; i++)
+        for (int lane = 0; lane < 16; lane++)
+            to[lane][i] = from[16 * i + lane];
+}
+#endif
+
+void ls_from_flat_narrow(const ls_geometry *g, int count, const int8_t *flat, int8_t *const *planes, size_t offset)
+{
+    int8_t block[16][16];
+    for (ptrdiff_t at = 0; at < g->steps; at += 16) {
+        const size_t n = g->steps - at < 16 ? (size_t)(g->steps - at) : 16;
+        turn_block(flat + 16 * at, block); /* planes are padded, so the last block may run over */
+        for (int s = 0; s < count; s++) {
+            int8_t *to = planes[s] + offset + at;
+            if (n == 16)
+                memcpy(to, block[s], 16);
+            else
+                memcpy(to, block[s], n);
+        }
     }
 }

@@ -14,7 +14,8 @@ void ls_coder_free(ls_coder *coder)
     free(coder->start);
     free(coder->freq_start);
     free(coder->reciprocal);
-    free(coder->slots);
+    free(coder->symbol);
+    free(coder->guess);
     free(coder->cost);
     free(coder->plain);
     free(coder->empty);
@@ -43,14 +44,15 @@ ls_coder *ls_coder_new(int models, int channels, int tables, int precision)
     coder->start = calloc(symbols, sizeof *coder->start);
     coder->freq_start = calloc(symbols, sizeof *coder->freq_start);
     coder->reciprocal = calloc(symbols, sizeof *coder->reciprocal);
-    coder->slots = calloc((size_t)tables << precision, sizeof *coder->slots);
+    coder->symbol = calloc((size_t)tables << precision, 1);
+    coder->guess = calloc((size_t)tables * LS_GUESSES, sizeof *coder->guess);
     coder->cost = calloc(symbols + 1, sizeof *coder->cost); /* one more for v_gather16 */
     coder->plain = calloc((size_t)models, 1);
-    coder->empty = calloc((size_t)models * LS_NEAR, sizeof *coder->empty);
+    coder->empty = calloc((size_t)models * LS_NEAR + 1, sizeof *coder->empty); /* one more for v_gather16 */
     coder->later = calloc((size_t)models * (size_t)channels * 2 * later_stride(channels), sizeof *coder->later);
     coder->zero = calloc((size_t)models * (size_t)channels * 2 * LS_BUCKETS, sizeof *coder->zero);
-    if (!coder->zero || !coder->plain || !coder->empty || !coder->later || !coder->channel || !coder->freq || !coder->start || !coder->freq_start || !coder->reciprocal || !coder->slots ||
-        !coder->cost) {
+    if (!coder->zero || !coder->plain || !coder->empty || !coder->later || !coder->channel || !coder->freq ||
+        !coder->start || !coder->freq_start || !coder->reciprocal || !coder->symbol || !coder->guess || !coder->cost) {
         ls_coder_free(coder);
         return NULL;
     }
@@ -173,6 +175,24 @@ uint32_t ls_event_cost(int precision, uint32_t freq)
     return (uint32_t)(256 * (precision - log2(freq)) + 0.5);
 }
 
+static void guess_symbols(ls_coder *coder, uint32_t table)
+{
+    const uint32_t slots = (1u << coder->precision) / LS_GUESSES;
+    const uint8_t *symbol = coder->symbol + ((size_t)table << coder->precision);
+    for (uint32_t i = 0; i < LS_GUESSES; i++, symbol += slots) {
+        uint32_t most = 0, best = 0;
+        for (uint32_t from = 0, to = 1; to <= slots; to++)
+            if (to == slots || symbol[to] != symbol[from]) {
+                if (to - from > most) {
+                    most = to - from;
+                    best = symbol[from];
+                }
+                from = to;
+            }
+        coder->guess[table * LS_GUESSES + i] = ls_symbol(coder, table, best);
+    }
+}
+
 /* LS_CORRUPT unless every table's frequencies add up to 2^precision and its escape can be coded */
 int ls_coder_tables(ls_coder *coder, const int32_t *freq)
 {
@@ -184,10 +204,7 @@ int ls_coder_tables(ls_coder *coder, const int32_t *freq)
             const int32_t f = freq[i];
             if (f < 0 || f >= total || f > total - start || (s == LS_ESCAPE && !f))
                 return LS_CORRUPT;
-            const uint32_t symbol = s == LS_ESCAPE ? 0x80u : (uint32_t)(s - LS_RADIUS) & 255u;
-            for (int32_t j = 0; j < f; j++)
-                coder->slots[((size_t)t << coder->precision) + (size_t)(start + j)] =
-                    symbol << 24 | (uint32_t)f << 12 | (uint32_t)j;
+            memset(coder->symbol + ((size_t)t << coder->precision) + start, s, (size_t)f);
             coder->freq[i] = (uint16_t)f;
             coder->start[i] = (uint16_t)start;
             coder->freq_start[i] = (uint32_t)f | (uint32_t)start << 16;
@@ -196,6 +213,7 @@ int ls_coder_tables(ls_coder *coder, const int32_t *freq)
         }
         if (start != total)
             return LS_CORRUPT;
+        guess_symbols(coder, (uint32_t)t);
         const size_t first = (size_t)t * LS_SYMBOLS;
         for (int s = 0; s < LS_SYMBOLS; s++) {
             const int32_t f = freq[first + (size_t)s];

@@ -6,16 +6,19 @@
 int ls_work_make(ls_work *w, const ls_coder *coder, const ls_geometry *g)
 {
     const size_t n = (size_t)g->size, pad = (size_t)g->pad, padded = n + 2 * pad, block = (n + 191) / 64 * 64;
+    const size_t row = (size_t)g->period * LS_MAX_LANES * sizeof *w->sums;
     const int kept = coder->kept;
     memset(w, 0, sizeof *w);
     w->g = g;
     w->adaptive = coder->adaptive;
-    w->memory = calloc(1, 3 * padded + (size_t)(kept + 1) * padded + (size_t)coder->channels * 2 * block + 6 * block + 64);
+    w->memory = calloc(1, 3 * padded + (size_t)(kept + 1) * padded + (size_t)coder->channels * 2 * block + 6 * block + row + 64);
     if (!w->memory)
         return LS_NO_MEMORY;
     uint8_t *at = w->memory;
     w->prediction = (int32_t *)at;
     at += 4 * block;
+    w->sums = (uint32_t *)at;
+    at += row;
     w->context = (uint16_t *)at;
     at += 2 * block;
     for (int k = 0; k < coder->channels; k++, at += 2 * block)

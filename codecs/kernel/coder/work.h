@@ -15,6 +15,7 @@ typedef struct {
     const uint8_t *used[LS_MAX_GROUP]; /* NULL for planes of zeros */
     uint16_t *context;
     int32_t *prediction;
+    uint32_t *sums; /* of a row */
     uint16_t weights[LS_MAX_GROUP][LS_MAX_LANES]; /* what ls_earlier makes of the channels, by lane */
     int32_t signed_weights[LS_MAX_GROUP][9][LS_MAX_LANES];
 } ls_work;

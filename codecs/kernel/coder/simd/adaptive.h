@@ -138,20 +138,16 @@ static inline __attribute__((always_inline)) int decode_instant(const ls_coder *
                                                                 learner *l, vec *state, reader *words, ptrdiff_t at,
                                                                 const mask active, const int filtered, const int mixed)
 {
-    const int precision = coder->precision;
-    const vec twelve = v_set(0xfff);
     expectation e;
     expect_value(l, &e, coder, plane, at, filtered, mixed);
-    const vec slot = v_and(*state, v_set((1u << precision) - 1));
-    const vec table = table_of(l, coder, e.bucket, filtered, mixed);
-    const vec entry = v_gather(coder->slots, v_or(v_sll(table, precision), slot));
-    vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(*state, precision)), v_and(entry, twelve));
-    next = v_blend(active, *state, next);
+    const vec slot = slots_of(coder, *state), table = table_of(l, coder, e.bucket, filtered, mixed);
+    const decoded d = decode_symbols(coder, table, slot, *state, guess_symbols(coder, table, slot));
+    const vec next = v_blend(active, *state, d.next);
     *state = reader_refill(words, next, v_less(next, v_set(LS_STATE_LOW)), 16);
     const mask beyond = reader_beyond(words, plane->streams, 16);
     if (beyond)
         return give_up(plane->streams + __builtin_ctz(beyond), LS_TRUNCATED);
-    vec residual = v_sra(entry, 24), value = residual;
+    vec residual = d.residual, value = residual;
     const mask escaped = v_equal(residual, v_set((uint32_t)-128)) & active;
     if (filtered) {
         residual = v_sub(v_xor(residual, e.flip), e.flip);

@@ -74,9 +74,10 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
     *end = to;
 }
 
-const ls_path ls_path_avx512 = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
-                                encode_plane, row_magnitudes, decode_rows,     code_rows,    choose_rows,
-                                "avx512"};
+const ls_path ls_path_avx512 = {
+    magnitudes,          cross,          signed_cross, own_predictions, own_contexts, decode_planes, find_taken,
+    encode_plane,        row_magnitudes, decode_rows,  code_rows,       choose_rows,  "avx512",
+};
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

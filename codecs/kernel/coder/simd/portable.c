@@ -25,6 +25,7 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
     }
 }
 
-const ls_path ls_path_portable = {magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes,
-                                  encode_plane_scalar, row_magnitudes, decode_rows,     code_rows,    choose_rows,
-                                  "portable"};
+const ls_path ls_path_portable = {
+    magnitudes,          cross,          signed_cross, own_predictions, own_contexts, decode_planes, find_taken,
+    encode_plane_scalar, row_magnitudes, decode_rows,  code_rows,       choose_rows,  "portable",
+};

@@ -1,5 +1,5 @@
-/* The inner loops of the entropy coder, written once over the 16-lane vectors of coder_vec_*.h and
- * compiled once for each path.  Included by coder_portable.c, coder_avx2.c, coder_avx512.c and coder_neon.c. */
+/* The inner loops of the entropy coder, written once over the 16-lane vectors of vec_*.h and compiled once for each
+ * path.  Included by portable.c, avx2.c, avx512.c and neon.c. */
 
 #include <stddef.h>
 #include <string.h>
@@ -118,6 +118,15 @@ static inline vec of_channels(const ls_plane *plane, size_t place)
     return v_load(x);
 }
 
+/* the same of signed_own[i], 0 where a lane's channel is not predicted */
+static inline vec signed_weight(const ls_plane *plane, int i)
+{
+    uint32_t x[16];
+    for (int k = 0; k < 16; k++)
+        x[k] = plane->channel[k]->predicted ? (uint32_t)plane->channel[k]->signed_own[i] : 0;
+    return v_load(x);
+}
+
 static inline __attribute__((always_inline)) void take_off(flight *f, const ls_coder *coder, const ls_plane *plane,
                                                            int predicted, int streams, int mixed)
 {
@@ -126,12 +135,8 @@ static inline __attribute__((always_inline)) void take_off(flight *f, const ls_c
     for (int i = 0; i < 5; i++)
         f->own[i] = of_channels(plane, offsetof(ls_channel, own) + 4 * (size_t)i);
     f->bias = of_channels(plane, offsetof(ls_channel, bias));
-    for (int i = 0; predicted && i < 4; i++) {
-        uint32_t x[16];
-        for (int k = 0; k < 16; k++)
-            x[k] = plane->channel[k]->predicted ? (uint32_t)plane->channel[k]->signed_own[i] : 0;
-        f->signed_own[i] = v_load(x);
-    }
+    for (int i = 0; predicted && i < 4; i++)
+        f->signed_own[i] = signed_weight(plane, i);
     if (mixed) {
         uint32_t x[16];
         for (int k = 0; k < 16; k++)
@@ -165,85 +170,143 @@ static __attribute__((noinline)) int read_escapes(const ls_plane *plane, int lan
     return LS_OK;
 }
 
-typedef struct {
-    vec shift;
-    mask first_column, second_column, last_column, first_row, active;
-    ptrdiff_t at, behind;
-} place;
+/* ls_symbol of the lanes whose guess was wrong */
+static __attribute__((noinline)) vec look_up_symbols(const ls_coder *coder, vec table, vec slot, vec guess, mask wrong)
+{
+    uint32_t tables[16], slots[16], symbols[16];
+    v_store(tables, table);
+    v_store(slots, slot);
+    v_store(symbols, guess);
+    for (unsigned left = wrong; left; left &= left - 1) {
+        const int k = __builtin_ctz(left);
+        symbols[k] = ls_symbol(coder, tables[k], coder->symbol[tables[k] << coder->precision | slots[k]]);
+    }
+    return v_load(symbols);
+}
 
-/* The sum of weighted neighbours, of magnitudes or of values; what is left of `left2` is not looked at for values. */
+typedef struct {
+    vec residual, next; /* -128 for an escape; the state before words are read */
+} decoded;
+
+static inline __attribute__((always_inline)) vec slots_of(const ls_coder *coder, vec state)
+{
+    return v_and(state, v_set((1u << coder->precision) - 1));
+}
+
+static inline __attribute__((always_inline)) vec guess_symbols(const ls_coder *coder, vec table, vec slot)
+{
+    return v_gather(coder->guess, v_or(v_sll(table, 8), v_srl(slot, coder->precision - 8)));
+}
+
+static inline __attribute__((always_inline)) decoded decode_symbols(const ls_coder *coder, vec table, vec slot, vec state,
+                                                                    vec symbol)
+{
+    const vec twelve = v_set(0xfff);
+    vec freq = v_and(v_srl(symbol, 12), twelve), beyond = v_sub(slot, v_and(symbol, twelve));
+    const mask right = v_less(beyond, freq);
+    if (__builtin_expect(right != 0xffff, 0)) {
+        symbol = look_up_symbols(coder, table, slot, symbol, (mask)~right);
+        freq = v_and(v_srl(symbol, 12), twelve), beyond = v_sub(slot, v_and(symbol, twelve));
+    }
+    const decoded d = {v_sra(symbol, 24), v_add(v_mul(freq, v_srl(state, coder->precision)), beyond)};
+    return d;
+}
+
+/* which lanes of a step are at an edge of their plane */
+typedef struct {
+    mask first_column, second_column, last_column, first_row;
+} edges;
+
+/* The neighbours of a step, magnitudes or values; what is left of `left2` is not looked at for values. */
 typedef struct {
     vec left, up, up_left, up_right, left2;
 } around;
 
-static inline __attribute__((always_inline)) around neighbours(const place *at, vec corner, vec q1, vec q2, vec *up,
+static inline vec magnitude_at(const int8_t *residual)
+{
+    return v_min(v_abs(v_load_i8(residual)), v_set(15));
+}
+
+static inline __attribute__((always_inline)) around neighbours(const edges *at, vec corner, vec q1, vec q2, vec *up,
                                                                vec *up_left)
 {
-    around n;
-    n.up = *up;
-    n.left = v_blend(at->first_column, q1, n.up);
-    n.left2 = v_blend(at->first_column, v_blend(at->second_column, q2, q1), n.up);
-    n.up_left = v_blend(at->first_column, *up_left, n.up);
-    n.up_right = v_blend(at->last_column, corner, n.up);
+    around n = {q1, *up, *up_left, corner, q2};
     *up_left = *up;
     *up = corner;
+    n.left2 = v_blend(at->first_column, v_blend(at->second_column, q2, q1), n.up);
+    n.left = v_blend(at->first_column, q1, n.up);
+    n.up_left = v_blend(at->first_column, n.up_left, n.up);
+    n.up_right = v_blend(at->last_column, n.up_right, n.up);
     n.up = v_blend(at->first_row, n.up, n.left);
     n.up_left = v_blend(at->first_row, n.up_left, n.left);
     n.up_right = v_blend(at->first_row, n.up_right, n.left);
     return n;
 }
 
-/* Decodes one step of a plane. */
-static inline __attribute__((always_inline)) int step(const ls_coder *coder, const ls_geometry *g, const ls_plane *plane,
-                                                      flight *f, const place *at, const int predicted, const int streams,
-                                                      const int mixed)
+/* The symbols of one step, whose neighbours among magnitudes are `n`, and among values `q`; lanes that are not `active`
+ * code nothing. */
+static inline __attribute__((always_inline)) int decode_step(const ls_coder *coder, const int lanes, const ls_plane *plane,
+                                                             flight *f, ptrdiff_t at, around n, around q, mask active,
+                                                             const int predicted, const int streams, const int mixed)
 {
-    const int precision = coder->precision;
-    const vec zero = v_set(0), twelve = v_set(0xfff);
-    vec corner = v_shuffle(f->a1, at->shift, v_min(v_abs(v_load_i8(plane->residual + at->behind)), v_set(15)));
-    around n = neighbours(at, corner, f->a1, f->a2, &f->up, &f->up_left);
-    vec context = v_add(f->bias, v_load_u16(plane->cross + at->at));
+    const vec zero = v_set(0);
+    vec context = v_add(f->bias, v_load_u16(plane->cross + at));
     context = v_add(context, v_add(v_mul16(n.up, f->own[1]),
                                    v_add(v_mul16(n.up_left, f->own[2]), v_mul16(n.up_right, f->own[3]))));
     context = v_add(v_add(context, v_mul16(n.left2, f->own[4])), v_mul16(n.left, f->own[0]));
     vec bucket = bucket_of(context), p = zero, flip = zero;
     if (predicted) {
-        corner = v_shuffle(f->q1, at->shift, v_load_i8(plane->value + at->behind));
-        n = neighbours(at, corner, f->q1, f->q1, &f->q_up, &f->q_up_left);
-        const vec near = v_add(v_mul(n.left, f->signed_own[0]), v_mul(n.up, f->signed_own[1]));
-        const vec far = v_add(v_mul(n.up_left, f->signed_own[2]), v_mul(n.up_right, f->signed_own[3]));
-        const vec sum = v_add(v_load((const uint32_t *)plane->prediction + at->at), v_add(near, far));
+        const vec near = v_add(v_mul(q.left, f->signed_own[0]), v_mul(q.up, f->signed_own[1]));
+        const vec far = v_add(v_mul(q.up_left, f->signed_own[2]), v_mul(q.up_right, f->signed_own[3]));
+        const vec sum = v_add(v_load((const uint32_t *)plane->prediction + at), v_add(near, far));
         p = v_max(v_min(v_sra(v_add(sum, v_set(512)), 10), v_set(127)), v_set((uint32_t)-127));
         const vec fraction = v_sub(sum, v_sll(p, 10));
         flip = v_sra(fraction, 31);
         bucket = v_or(bucket, v_sll(v_min(v_srl(v_abs(fraction), 7), v_set(3)), 6));
     }
-    const vec slot = v_and(f->state, v_set((1u << precision) - 1));
     const vec table = mixed ? v_gather16((const uint16_t *)(const void *)coder->channel, v_add(f->table_at, bucket))
                             : v_lookup(f->table, bucket, predicted);
-    const vec entry = v_gather(coder->slots, v_or(v_sll(table, precision), slot));
-    const vec next = v_add(v_mul(v_and(v_srl(entry, 12), twelve), v_srl(f->state, precision)), v_and(entry, twelve));
-    f->state = v_blend(at->active, f->state, next);
-    f->state = reader_refill(&f->words, f->state, at->active & v_less(f->state, v_set(LS_STATE_LOW)), streams);
-    const mask beyond = reader_beyond(&f->words, plane->streams, streams);
-    if (beyond)
-        return give_up(plane->streams + __builtin_ctz(beyond), LS_TRUNCATED);
-    vec symbol = v_sra(entry, 24);
-    const mask escaped = at->active & v_equal(symbol, v_set((uint32_t)-128));
-    symbol = v_blend(at->active, zero, predicted ? v_sub(v_xor(symbol, flip), flip) : symbol);
-    vec value = predicted ? v_blend(at->active, zero, v_add(symbol, p)) : symbol;
-    if (predicted)
-        value = v_max(v_min(value, v_set(127)), v_set((uint32_t)-128));
-    if (escaped && read_escapes(plane, g->lanes, escaped, p, &symbol, &value))
+    const vec slot = slots_of(coder, f->state);
+    const decoded d = decode_symbols(coder, table, slot, f->state, guess_symbols(coder, table, slot));
+    f->state = v_blend(active, f->state, d.next);
+    const mask low = v_equal(v_srl(f->state, 16), zero);
+    f->state = reader_refill(&f->words, f->state, active & low, streams);
+    vec symbol = d.residual;
+    const mask escape = v_equal(symbol, v_set((uint32_t)-128)), escaped = active & escape;
+    symbol = predicted ? v_sub(v_xor(symbol, flip), flip) : symbol;
+    symbol = v_blend(active, zero, symbol);
+    vec value = symbol;
+    if (predicted) {
+        value = v_add(symbol, p);
+        value = v_max(v_min(v_blend(active, zero, value), v_set(127)), v_set((uint32_t)-128));
+    }
+    if (escaped && read_escapes(plane, lanes, escaped, p, &symbol, &value))
         return LS_CORRUPT;
-    v_store_i8(plane->residual + at->at, symbol);
+    v_store_i8(plane->residual + at, symbol);
     f->a2 = f->a1;
     f->a1 = v_min(v_abs(symbol), v_set(15));
     if (predicted) {
-        v_store_i8(plane->value + at->at, value);
+        v_store_i8(plane->value + at, value);
         f->q1 = value;
     }
     return LS_OK;
+}
+
+#ifndef reader_refill_each
+/* the same where each lane is a stream */
+static inline vec reader_refill_each(reader *r, vec state)
+{
+    return reader_refill(r, state, v_equal(v_srl(state, 16), v_set(0)), 16);
+}
+#endif
+
+/* whether a stream has read past its end, and has been told so */
+static inline __attribute__((always_inline)) int too_short(const reader *words, const ls_plane *plane, int streams)
+{
+    const mask beyond = reader_beyond(words, plane->streams, streams);
+    if (beyond)
+        give_up(plane->streams + __builtin_ctz(beyond), LS_TRUNCATED);
+    return beyond != 0;
 }
 
 /* Decodes one plane of each of `count` bundles side by side: a step waits long for its table, and two fill the time. */
@@ -259,21 +322,27 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
     for (int i = 0; i < count; i++)
         take_off(f + i, coder, planes + i, predicted, streams, mixed);
     for (int t = 0; t < g->steps; t++) {
-        place at;
-        at.shift = shift;
-        at.at = (ptrdiff_t)t * 16;
-        at.behind = (ptrdiff_t)(t - g->wrap + 1) * 16;
-        at.first_column = v_mask(g->first_column + at.at);
-        at.second_column = v_mask(g->second_column + at.at);
-        at.last_column = v_mask(g->last_column + at.at);
-        at.first_row = v_mask(g->first_row + at.at);
-        at.active = v_mask(g->active + at.at);
+        const ptrdiff_t at = (ptrdiff_t)t * 16, behind = (ptrdiff_t)(t - g->wrap + 1) * 16;
+        edges e;
+        e.first_column = v_mask(g->first_column + at);
+        e.second_column = v_mask(g->second_column + at);
+        e.last_column = v_mask(g->last_column + at);
+        e.first_row = v_mask(g->first_row + at);
+        const mask active = v_mask(g->active + at);
         for (int i = 0; i < count; i++) {
-            const int status = step(coder, g, planes + i, f + i, &at, predicted, streams, mixed);
-            if (status) {
-                *failed = i;
+            const ls_plane *plane = planes + i;
+            const vec corner = v_shuffle(f[i].a1, shift, magnitude_at(plane->residual + behind));
+            const around n = neighbours(&e, corner, f[i].a1, f[i].a2, &f[i].up, &f[i].up_left);
+            around q = n;
+            if (predicted)
+                q = neighbours(&e, v_shuffle(f[i].q1, shift, v_load_i8(plane->value + behind)), f[i].q1, f[i].q1,
+                               &f[i].q_up, &f[i].q_up_left);
+            *failed = i;
+            const int status = decode_step(coder, g->lanes, plane, f + i, at, n, q, active, predicted, streams, mixed);
+            if (too_short(&f[i].words, plane, streams))
+                return LS_TRUNCATED;
+            if (status)
                 return status;
-            }
         }
     }
     for (int i = 0; i < count; i++) {
@@ -283,17 +352,26 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
     return LS_OK;
 }
 
+#include "coder/simd/narrow.h"
+#include "coder/simd/taken.h"
+
 /* The loop is compiled alone and in pairs, predicted and not, for lanes of one model and of several; and where the
- * vectors make something of knowing it (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold. */
+ * vectors make something of knowing it (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold.
+ * Streams of one lane have a loop of their own. */
 typedef int decode_variant(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed);
 #define VARIANT(NAME, PREDICTED, STREAMS, COUNT, MIXED)                                                                \
     static int NAME(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed)                        \
     {                                                                                                                  \
         return decode_any(coder, g, planes, failed, PREDICTED, STREAMS, COUNT, MIXED);                                 \
     }
+#define NARROW(NAME, PREDICTED, COUNT, MIXED)                                                                          \
+    static int NAME(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int *failed)                        \
+    {                                                                                                                  \
+        return decode_narrow(coder, g, planes, failed, PREDICTED, COUNT, MIXED);                                       \
+    }
 #if VARIANTS_BY_STREAMS
 #define VARIANTS(NAME, COUNT, PREDICTED, MIXED)                                                                        \
-    VARIANT(NAME##_16, PREDICTED, 16, COUNT, MIXED)                                                                    \
+    NARROW(NAME##_16, PREDICTED, COUNT, MIXED)                                                                         \
     VARIANT(NAME##_8, PREDICTED, 8, COUNT, MIXED)                                                                      \
     VARIANT(NAME##_4, PREDICTED, 4, COUNT, MIXED)                                                                      \
     VARIANT(NAME##_2, PREDICTED, 2, COUNT, MIXED)                                                                      \
@@ -301,8 +379,9 @@ typedef int decode_variant(const ls_coder *coder, const ls_geometry *g, ls_plane
     static decode_variant *const NAME[] = {NAME##_16, NAME##_8, NAME##_4, NAME##_2, NAME##_1};
 #else
 #define VARIANTS(NAME, COUNT, PREDICTED, MIXED)                                                                        \
+    NARROW(NAME##_16, PREDICTED, COUNT, MIXED)                                                                         \
     VARIANT(NAME##_any, PREDICTED, 16 / g->lanes, COUNT, MIXED)                                                        \
-    static decode_variant *const NAME[] = {NAME##_any, NAME##_any, NAME##_any, NAME##_any, NAME##_any};
+    static decode_variant *const NAME[] = {NAME##_16, NAME##_any, NAME##_any, NAME##_any, NAME##_any};
 #endif
 VARIANTS(decode_plain, 1, 0, 0)
 VARIANTS(decode_predicted, 1, 1, 0)
@@ -322,7 +401,8 @@ static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *
     if (count == 1)
         return (predicted ? decode_predicted : decode_plain)[by_lanes](coder, g, planes, failed);
 #if SIDE_BY_SIDE
-    if (!planes[0].mixed && !planes[1].mixed && planes[1].predicted == predicted)
+    if (!planes[0].mixed && !planes[1].mixed && planes[1].predicted == predicted &&
+        (g->lanes > 1 || planes[0].channel[0] == planes[1].channel[0]))
         return (predicted ? decode_predicted_pair : decode_plain_pair)[by_lanes](coder, g, planes, failed);
 #endif
     int status = decode_planes(coder, g, planes, 1, failed);

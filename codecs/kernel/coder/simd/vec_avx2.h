@@ -1,15 +1,14 @@
 /* Sixteen lanes of 32 bits in two AVX2 registers. */
 typedef struct { __m256i lo, hi; } vec;
 typedef uint16_t mask;
-typedef const uint16_t *vec_table;
+/* entries of a table by their bucket: 64 of them as bytes, in four parts, or where values are predicted 4 times 64 */
+typedef struct {
+    __m256i part[4];
+    const uint16_t *all;
+} vec_table;
 #define BOTH(NAME, OP)                                                                                                 \
     static inline vec NAME(vec a, vec b) { return (vec){OP(a.lo, b.lo), OP(a.hi, b.hi)}; }
-#define SHIFT(NAME, OP)                                                                                                \
-    static inline vec NAME(vec a, int n)                                                                               \
-    {                                                                                                                  \
-        const __m128i c = _mm_cvtsi32_si128(n);                                                                        \
-        return (vec){OP(a.lo, c), OP(a.hi, c)};                                                                        \
-    }
+#define SHIFT(NAME, OP) static inline vec NAME(vec a, int n) { return (vec){OP(a.lo, n), OP(a.hi, n)}; }
 
 static inline vec v_load(const uint32_t *p)
 {
@@ -50,9 +49,9 @@ BOTH(v_or, _mm256_or_si256)
 BOTH(v_xor, _mm256_xor_si256)
 BOTH(v_min, _mm256_min_epi32)
 BOTH(v_max, _mm256_max_epi32)
-SHIFT(v_srl, _mm256_srl_epi32)
-SHIFT(v_sll, _mm256_sll_epi32)
-SHIFT(v_sra, _mm256_sra_epi32)
+SHIFT(v_srl, _mm256_srli_epi32)
+SHIFT(v_sll, _mm256_slli_epi32)
+SHIFT(v_sra, _mm256_srai_epi32)
 static inline vec v_abs(vec a) { return (vec){_mm256_abs_epi32(a.lo), _mm256_abs_epi32(a.hi)}; }
 static inline __m256i spread(unsigned m)
 {
@@ -69,9 +68,8 @@ static inline mask bits_of(__m256i lo, __m256i hi)
 }
 static inline mask v_less(vec a, vec b)
 {
-    const __m256i flip = _mm256_set1_epi32((int)0x80000000u);
-    return bits_of(_mm256_cmpgt_epi32(_mm256_xor_si256(b.lo, flip), _mm256_xor_si256(a.lo, flip)),
-                   _mm256_cmpgt_epi32(_mm256_xor_si256(b.hi, flip), _mm256_xor_si256(a.hi, flip)));
+    return (mask)~bits_of(_mm256_cmpeq_epi32(_mm256_max_epu32(a.lo, b.lo), a.lo),
+                          _mm256_cmpeq_epi32(_mm256_max_epu32(a.hi, b.hi), a.hi));
 }
 static inline mask v_equal(vec a, vec b)
 {
@@ -100,9 +98,33 @@ static inline mask v_float_less(vec a, vec b)
 {
     return bits_of(FLOATS(FLOAT_LESS, a.lo, b.lo), FLOATS(FLOAT_LESS, a.hi, b.hi));
 }
+/* One by one: that takes less than the instruction. base + scale * i, and four bytes from there. */
+static inline int four_bytes(const uint8_t *p)
+{
+    int x;
+    memcpy(&x, p, 4);
+    return x;
+}
+static inline __m128i gather4(const uint8_t *base, __m128i i, const size_t scale)
+{
+    const uint64_t a = (uint64_t)_mm_cvtsi128_si64(i), b = (uint64_t)_mm_extract_epi64(i, 1);
+    __m128i r = _mm_cvtsi32_si128(four_bytes(base + scale * (uint32_t)a));
+    r = _mm_insert_epi32(r, four_bytes(base + scale * (a >> 32)), 1);
+    r = _mm_insert_epi32(r, four_bytes(base + scale * (uint32_t)b), 2);
+    return _mm_insert_epi32(r, four_bytes(base + scale * (b >> 32)), 3);
+}
+static inline __m256i gather8(const void *base, __m256i i, const size_t scale)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(gather4(base, _mm256_castsi256_si128(i), scale)),
+                                   gather4(base, _mm256_extracti128_si256(i, 1), scale), 1);
+}
 static inline vec v_gather(const uint32_t *base, vec i)
 {
-    return (vec){_mm256_i32gather_epi32((const int *)base, i.lo, 4), _mm256_i32gather_epi32((const int *)base, i.hi, 4)};
+    return (vec){gather8(base, i.lo, 4), gather8(base, i.hi, 4)};
+}
+static inline vec v_gather_bytes(const uint8_t *base, vec i)
+{
+    return (vec){gather8(base, i.lo, 1), gather8(base, i.hi, 1)};
 }
 static inline __m256i pick(vec a, __m256i order)
 {
@@ -122,16 +144,32 @@ static inline vec v_shuffle(vec a, vec order, vec b)
 static inline vec v_gather16(const uint16_t *base, vec i)
 {
     const __m256i low = _mm256_set1_epi32(0xffff);
-    const int *from = (const int *)(const void *)base;
-    return (vec){_mm256_and_si256(_mm256_i32gather_epi32(from, i.lo, 2), low),
-                 _mm256_and_si256(_mm256_i32gather_epi32(from, i.hi, 2), low)};
+    return (vec){_mm256_and_si256(gather8(base, i.lo, 2), low), _mm256_and_si256(gather8(base, i.hi, 2), low)};
 }
 static inline vec v_one_of_64(const uint16_t *row, vec i) { return v_gather16(row, i); }
-static inline vec_table v_table_load(const uint16_t *table, int fractions) { (void)fractions; return table; }
+static inline vec_table v_table_load(const uint16_t *table, int fractions)
+{
+    vec_table r = {.all = table};
+    for (int i = 0; i < 4 && !fractions; i++) {
+        const __m128i low = _mm_loadu_si128((const __m128i *)(table + 16 * i));
+        const __m128i high = _mm_loadu_si128((const __m128i *)(table + 16 * i + 8));
+        r.part[i] = _mm256_broadcastsi128_si256(_mm_packus_epi16(low, high));
+    }
+    return r;
+}
+/* i below 64: its low four bits choose in each part, and the other two the part */
+static inline __m256i one_of_parts(const __m256i part[4], __m256i i)
+{
+    const __m256i bit4 = _mm256_slli_epi32(i, 3), bit5 = _mm256_slli_epi32(i, 2);
+    const __m256i low = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[0], i), _mm256_shuffle_epi8(part[1], i), bit4);
+    const __m256i high = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[2], i), _mm256_shuffle_epi8(part[3], i), bit4);
+    return _mm256_and_si256(_mm256_blendv_epi8(low, high, bit5), _mm256_set1_epi32(0xff));
+}
 static inline vec v_lookup(vec_table table, vec i, int fractions)
 {
-    (void)fractions;
-    return v_gather16(table, i);
+    if (fractions)
+        return v_gather16(table.all, i);
+    return (vec){one_of_parts(table.part, i.lo), one_of_parts(table.part, i.hi)};
 }
 /* Where the streams of a vector are read: by pointers, or for many streams by each lane's distance from the payloads'
  * start, so that one gather takes the words of all. */
@@ -139,6 +177,7 @@ typedef struct {
     const uint8_t *word[4];
     vec at, end;
 } reader;
+
 
 static inline void reader_open(reader *r, const ls_stream *streams, int count)
 {
@@ -225,3 +264,19 @@ static inline vec reader_refill(reader *r, vec state, mask need, int count)
     }
     return v_blend(need, state, v_or(v_sll(state, 16), w));
 }
+
+/* the same where each lane is a stream: those below 2^16 take a word */
+static inline __m256i words_for(const uint8_t *base, __m256i state, __m256i *at)
+{
+    const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+    const __m256i words = gather8(base, *at, 1);
+    const __m256i next = _mm256_blend_epi16(_mm256_slli_epi32(state, 16), words, 0x55);
+    *at = _mm256_add_epi32(*at, _mm256_and_si256(low, _mm256_set1_epi32(2)));
+    return _mm256_blendv_epi8(state, next, low);
+}
+static inline vec reader_refill_each(reader *r, vec state)
+{
+    const vec next = {words_for(r->word[0], state.lo, &r->at.lo), words_for(r->word[0], state.hi, &r->at.hi)};
+    return next;
+}
+#define reader_refill_each reader_refill_each

@@ -48,6 +48,8 @@ static inline mask v_float_less(vec a, vec b)
     return _mm512_cmp_ps_mask(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), _CMP_LT_OQ);
 }
 static inline vec v_gather(const uint32_t *base, vec i) { return _mm512_i32gather_epi32(i, base, 4); }
+/* four bytes from base + i on */
+static inline vec v_gather_bytes(const uint8_t *base, vec i) { return _mm512_i32gather_epi32(i, base, 1); }
 static inline vec v_shuffle(vec a, vec order, vec b) { return _mm512_permutex2var_epi32(a, order, b); }
 /* the two bytes behind an entry are read too: a table is followed by two more (ls_channel) */
 static inline vec v_gather16(const uint16_t *base, vec i)

@@ -123,6 +123,20 @@ static inline vec v_gather(const uint32_t *base, vec i)
 {
     return (vec){gather(base, i.q0), gather(base, i.q1), gather(base, i.q2), gather(base, i.q3)};
 }
+/* four bytes from base + i on */
+static inline uint32x4_t gather_bytes(const uint8_t *base, uint32x4_t at)
+{
+    uint32_t x[4];
+    memcpy(x, base + vgetq_lane_u32(at, 0), 4);
+    memcpy(x + 1, base + vgetq_lane_u32(at, 1), 4);
+    memcpy(x + 2, base + vgetq_lane_u32(at, 2), 4);
+    memcpy(x + 3, base + vgetq_lane_u32(at, 3), 4);
+    return vld1q_u32(x);
+}
+static inline vec v_gather_bytes(const uint8_t *base, vec i)
+{
+    return (vec){gather_bytes(base, i.q0), gather_bytes(base, i.q1), gather_bytes(base, i.q2), gather_bytes(base, i.q3)};
+}
 static inline uint16x8_t gather16(const uint16_t *base, uint32x4_t lo, uint32x4_t hi)
 {
     uint16x8_t r = vld1q_dup_u16(base + vgetq_lane_u32(lo, 0));

@@ -59,6 +59,15 @@ static inline mask v_float_less(vec a, vec b)
     return m;
 }
 static inline vec v_gather(const uint32_t *base, vec i) { EACH i.e[k] = base[i.e[k]]; return i; }
+/* four bytes from base + i on, the first lowest */
+static inline vec v_gather_bytes(const uint8_t *base, vec i)
+{
+    EACH {
+        const uint8_t *p = base + i.e[k];
+        i.e[k] = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    }
+    return i;
+}
 static inline vec v_shuffle(vec a, vec order, vec b)
 {
     vec r;

@@ -9,22 +9,29 @@
 
 #include <string.h>
 
-/* Planes have three columns more than the latent, and rows above and below, where nothing is taken and what is written
- * is never read: neighbours outside the plane need no test. */
+#define LS_SPARSE_ASIDE 9 /* rows of context for neighbours that are not taken, one a direction */
+
+/* Planes have three columns more than the latent, and rows above and below, where nothing is taken: neighbours outside
+ * the plane need no test. */
 typedef struct {
     int height, width, channels, stride; /* stride: channels, rounded up to whole vectors */
     ptrdiff_t row;                       /* from a position to the one below */
     size_t places, taken;
-    uint8_t *is_taken;         /* of places: 1 or 0 */
-    uint32_t *place, *position; /* of taken positions, in the order of rows: in `context`, and in a plane of the latent */
+    uint8_t *is_taken;          /* of places: 1 or 0 */
+    uint32_t *place, *position; /* of taken positions, in the order of rows: here, and in a plane of the latent */
+    uint32_t *index;            /* of places: the row of `context`, or 0 if it is not taken */
     uint8_t *seen;              /* of taken positions: 64 once a channel has held a value there, else 0 */
-    uint16_t *context;          /* (place, channel): what is known so far, at most 65535 */
+    uint16_t *context;          /* (row, channel): what is known so far, at most 65535; taken position i has row
+                                   LS_SPARSE_ASIDE + i, and what is written to those before is never read */
 } ls_sparse;
 
 int ls_sparse_make(ls_sparse *s, int height, int width, int channels);
 void ls_sparse_free(ls_sparse *s);
 /* forgets all values; which positions are taken stands */
 void ls_sparse_begin(ls_sparse *s, const ls_coder *coder, int model);
+
+/* the place of the first position of row y */
+static inline size_t ls_sparse_row_start(const ls_sparse *s, int y) { return (size_t)(y + 2) * (size_t)s->row; }
 
 /* eight numbers of 16 bits; sums are at most 65535 */
 #if defined(__SSE2__) || defined(_M_X64)
@@ -74,10 +81,17 @@ static inline void ls_eight_raise(uint16_t *to, ls_eight by) { ls_eight_store(to
  * bucket is the top of the context as a float, as everywhere (bucket_of in simd/template.h); no context is below 4. */
 static inline uint32_t ls_sparse_context(const ls_sparse *s, int k, size_t i)
 {
-    const float context = (float)(int32_t)s->context[s->place[i] + (uint32_t)k];
+    const float context = (float)(int32_t)s->context[(LS_SPARSE_ASIDE + i) * (size_t)s->stride + (size_t)k];
     uint32_t bits;
     memcpy(&bits, &context, 4);
     return 64 + (bits >> 21) - (129u << 2) + s->seen[i];
+}
+
+/* the row of context of a place; `aside` is below LS_SPARSE_ASIDE, and no other neighbour's */
+static inline uint16_t *ls_sparse_at(const ls_sparse *s, const uint32_t *index, uint32_t aside)
+{
+    const uint32_t row = *index ? *index : aside;
+    return s->context + (size_t)row * (size_t)s->stride;
 }
 
 static inline void ls_add_limited(uint16_t *to, uint32_t x)
@@ -86,39 +100,47 @@ static inline void ls_add_limited(uint16_t *to, uint32_t x)
     *to = (uint16_t)(x > 65535 ? 65535 : x);
 }
 
-/* Tells the neighbours of taken position i, and later channels, what channel k holds there: r, which is not 0. */
-static inline void ls_sparse_value(ls_sparse *s, const ls_coder *coder, const ls_channel *c, int k, size_t i, int r)
+/* at most 15 */
+static inline uint32_t ls_sparse_magnitude(int r)
 {
-    const uint32_t size = (uint32_t)(r < 0 ? -r : r), m = size > 15 ? 15 : size;
-    const ptrdiff_t n = s->stride, down = s->row * n;
-    uint16_t *to = s->context + s->place[i], *own = to + k;
+    const uint32_t size = (uint32_t)(r < 0 ? -r : r);
+    return size > 15 ? 15 : size;
+}
+
+/* Tells the neighbours of taken position i that channel k, which they code too, has the magnitude m there. */
+static inline void ls_sparse_tell_own(ls_sparse *s, const ls_channel *c, int k, size_t i, uint32_t m)
+{
+    const uint32_t *at = s->index + s->place[i], *below = at + s->row;
     s->seen[i] = 64;
-    ls_add_limited(own + n, m * (uint32_t)c->own[0]);
-    ls_add_limited(own + down, m * (uint32_t)c->own[1]);
-    ls_add_limited(own + down + n, m * (uint32_t)c->own[2]);
-    ls_add_limited(own + down - n, m * (uint32_t)c->own[3]);
-    ls_add_limited(own + 2 * n, m * (uint32_t)c->own[4]);
-    if (k + 1 == s->channels)
-        return;
+    ls_add_limited(ls_sparse_at(s, at + 1, 0) + k, m * (uint32_t)c->own[0]);
+    ls_add_limited(ls_sparse_at(s, below, 1) + k, m * (uint32_t)c->own[1]);
+    ls_add_limited(ls_sparse_at(s, below + 1, 2) + k, m * (uint32_t)c->own[2]);
+    ls_add_limited(ls_sparse_at(s, below - 1, 3) + k, m * (uint32_t)c->own[3]);
+    ls_add_limited(ls_sparse_at(s, at + 2, 4) + k, m * (uint32_t)c->own[4]);
+}
+
+/* Tells later channels the same, at the position and around it. */
+static inline void ls_sparse_tell_later(const ls_sparse *s, const ls_coder *coder, const ls_channel *c, int k,
+                                        uint32_t place, uint32_t m)
+{
+    const ptrdiff_t n = s->stride;
+    const uint32_t *at = s->index + place, *above = at - s->row, *below = at + s->row;
     const uint16_t *here = coder->later + (c - coder->channel) * 2 * n;
+    uint16_t *to[LS_SPARSE_ASIDE] = {ls_sparse_at(s, above - 1, 0), ls_sparse_at(s, above, 1),
+                                     ls_sparse_at(s, above + 1, 2), ls_sparse_at(s, at - 1, 3),
+                                     ls_sparse_at(s, at + 1, 4),    ls_sparse_at(s, below - 1, 5),
+                                     ls_sparse_at(s, below, 6),     ls_sparse_at(s, below + 1, 7)};
+    to[8] = ls_sparse_at(s, at, 8);
     for (ptrdiff_t j = (k + 1) & ~7; j < n; j += 8) {
-        uint16_t *at = to + j;
         const ls_eight around = ls_eight_times(ls_eight_load(here + n + j), m); /* at most 15 * 4 * 127 */
-        ls_eight_raise(at - down - n, around);
-        ls_eight_raise(at - down, around);
-        ls_eight_raise(at - down + n, around);
-        ls_eight_raise(at - n, around);
-        ls_eight_raise(at, ls_eight_times(ls_eight_load(here + j), m));
-        ls_eight_raise(at + n, around);
-        ls_eight_raise(at + down - n, around);
-        ls_eight_raise(at + down, around);
-        ls_eight_raise(at + down + n, around);
+        for (int d = 0; d < 8; d++)
+            ls_eight_raise(to[d] + j, around);
+        ls_eight_raise(to[8] + j, ls_eight_times(ls_eight_load(here + j), m));
     }
 }
 
 /* Which of ten positions before it are taken is the context of whether a position is: the two to its left, five above
  * and three above those, from bits 0, 2 and 7 on, the rightmost lowest. */
-#define LS_NEAR_KEPT 0x37a
 
 /* of a row's first position, before ls_sparse_near */
 static inline uint32_t ls_sparse_row(const ls_sparse *s, const uint8_t *at)
