@@ -26,6 +26,8 @@ SCRIPTS = (
     "stores.overhead",
     "stores.zarr_prefix_bytes",
     "stores.zarr_codecs",
+    "tensors.lossless",
+    "tensors.codes",
     "streaming.order",
     "audio.rate",
     "audio.speech",

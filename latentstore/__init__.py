@@ -35,10 +35,15 @@ if TYPE_CHECKING:
     )
     from latentstore.codecs.image.codec import ImageCodec
     from latentstore.codecs.neural.decoder import Decoder, load_decoder
+    from latentstore.codecs.tensors.declaration import Tensor
     from latentstore.conversion.api import convert
     from latentstore.foreign.load import load_codec
-    from latentstore.loaders.dataset import open
+    from latentstore.importing.api import import_tensors
     from latentstore.loaders.mixture import mix
+    from latentstore.loaders.opening import open
+    from latentstore.loaders.tensors.encoder import Encoder
+    from latentstore.syncing.api import sync
+    from latentstore.writing.tensors.writer import Writer
 
 __all__ = [
     "ArgumentError",
@@ -48,21 +53,26 @@ __all__ = [
     "Codec",
     "CorruptError",
     "Decoder",
+    "Encoder",
     "ImageCodec",
     "ImageError",
     "LatentstoreError",
     "SignalError",
     "StoreError",
+    "Tensor",
     "TruncatedError",
     "UnsupportedVersionError",
+    "Writer",
     "__version__",
     "codecs",
     "convert",
+    "import_tensors",
     "load_codec",
     "load_decoder",
     "loaders",
     "mix",
     "open",
+    "sync",
     "writing",
     "zarr",
 ]
@@ -74,11 +84,16 @@ _HOME = {
     "Codec": "latentstore.codecs.codec",
     "Decoder": "latentstore.codecs.neural.decoder",
     "ImageCodec": "latentstore.codecs.image.codec",
+    "Encoder": "latentstore.loaders.tensors.encoder",
+    "Tensor": "latentstore.codecs.tensors.declaration",
+    "Writer": "latentstore.writing.tensors.writer",
     "convert": "latentstore.conversion.api",
+    "import_tensors": "latentstore.importing.api",
     "load_codec": "latentstore.foreign.load",
     "load_decoder": "latentstore.codecs.neural.decoder",
     "mix": "latentstore.loaders.mixture",
-    "open": "latentstore.loaders.dataset",
+    "open": "latentstore.loaders.opening",
+    "sync": "latentstore.syncing.api",
 }
 
 

@@ -11,6 +11,7 @@ _HOME = {
     "Augment": "training.augment",
     "LatentDataset": "dataset",
     "LatentLoader": "loader",
+    "TensorDataset": "tensors.dataset",
     "ReadyBatches": "training.dataloader",
     "as_dataloader": "training.dataloader",
     "wds_handler": "webdataset.decode",

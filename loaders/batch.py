@@ -9,8 +9,8 @@ import torch
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
-from latentstore.loaders.changed import still_there
 from latentstore.loaders.columns import PADDED
+from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.stats import Stats
 from latentstore.loaders.training.augment import dropped
 

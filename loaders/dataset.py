@@ -1,96 +1,28 @@
-"""`latentstore.open`: a store as a map-style data set, and the bulk reads that loaders are made of."""
+"""A store of latents as a map-style data set, and the bulk reads that loaders are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.codecs.arguments import require_index, require_indices, whole_number
-from latentstore.codecs.entropy.blobs import Blobs
-from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError, StoreError
+from latentstore.codecs.arguments import require_index, whole_number
+from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError
 from latentstore.codecs.load import codec_of, register
 from latentstore.codecs.neural.decoder import LINEAR
-from latentstore.loaders.cache.folder import CacheFolder
-from latentstore.loaders.cache.location import CachedLocation
-from latentstore.loaders.cache.settings import chosen_cache
-from latentstore.loaders.changed import still_there
-from latentstore.loaders.manifest import PARTIAL
+from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.reader import Reader
-from latentstore.loaders.remote.client import MissingError
-from latentstore.loaders.remote.fetch import Fetcher
-from latentstore.loaders.remote.location import Location
+from latentstore.loaders.sharded import ShardedDataset, python_value
 from latentstore.loaders.stats import Stats
-from latentstore.loaders.webdataset import layout as wds_layout
-from latentstore.loaders.webdataset.read import open_wds
-from latentstore.loaders.zarr import layout as zarr_layout
-from latentstore.loaders.zarr.read import open_zarr
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
     from latentstore.codecs.neural.decoder import Decoder
 
 
-def open(
-    url: str | Path,
-    channels: int | None = None,
-    storage_options: dict[str, Any] | None = None,
-    *,
-    cache: bool | str | Path | None = None,
-    cache_size: int | str | None = None,
-) -> LatentDataset:
-    """Open the store at `url` (Zarr or WebDataset; a path or any fsspec URL).
-
-    channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
-    them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
-
-    cache: of a remote store, a folder on a local disk that keeps the shards that were read; True for the usual one,
-    False for none. By default the environment variable LATENTSTORE_CACHE decides. cache_size: bytes that the folder may
-    have, a number or text such as "100GB", which is the default (or what LATENTSTORE_CACHE_SIZE says).
-
-        ds = latentstore.open("photos.zarr", channels=12)
-        ds[0]["latent"].shape        # (12, 32, 32)
-    """
-    reader = open_reader(str(url), storage_options, chosen_cache(cache, cache_size))
-    return LatentDataset(reader, channels)
-
-
-def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: CacheFolder | None = None) -> Reader:
-    """The reader of the store at `url`, whichever its layout. cache: for what is read of a remote store."""
-    if url.endswith(".tar"):
-        url = wds_layout.split_target(url)[0]
-    url = url.removesuffix(f"/{wds_layout.MANIFEST}")
-    location = Location(url, storage_options)
-    if cache is not None and location.local is None:
-        location = CachedLocation(url, storage_options, cache)
-    try:  # read at once: whether it is there would be a request of its own
-        root = location.read(zarr_layout.ROOT)
-    except MissingError:
-        root = None
-    if root is not None:
-        return _settled(open_zarr(location, root))
-    if location.exists(wds_layout.MANIFEST):
-        return _settled(open_wds(location))
-    if Location(location.url + PARTIAL, storage_options).list():
-        raise StoreError(
-            f"{url} is not finished: its conversion still runs or was interrupted. Wait for it, or resume it.",
-            remedy="resume",
-        )
-    found = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST}" if location.exists() else "nothing at all"
-    raise StoreError(f"{url}: no latentstore store there (found {found}); check the path")
-
-
-def _settled(reader: Reader) -> Reader:
-    """`reader`, from now on with the cache if there is one: its manifest has come from the store itself."""
-    if isinstance(reader.location, CachedLocation):
-        reader.location.identity = reader.meta.digest
-    return reader
-
-
-class LatentDataset:
+class LatentDataset(ShardedDataset):
     """A store of latents, as a map-style data set for torch (len, getitem).
 
     It can be pickled, and used in forked and spawned workers. Several threads may call its methods at once.
@@ -110,10 +42,9 @@ class LatentDataset:
         self.size = meta.size
         self.modality = meta.modality
         self.classes = meta.classes
-        self.url = reader.location.url
+        super().__init__(reader, self.groups)
         self.info: dict[str, Any] = meta.attributes
         self.reader = reader
-        self._fetcher = Fetcher(reader, self.groups)
         self._codec: Codec | None = None
         self._check(self.codec)  # also makes it known to plain Zarr in this process
 
@@ -139,6 +70,11 @@ class LatentDataset:
         return f"LatentDataset({self.url!r}: {len(self)} samples, {size}, {codec}, {self.channels} channels)"
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each field by its name, see `loaders.columns.KINDS`."""
+        return self.reader.meta.kinds
+
+    @property
     def codec(self) -> Codec:
         """The codec of the store, made of the artifact inside it."""
         if self._codec is None:
@@ -161,19 +97,6 @@ class LatentDataset:
             return None
         return (self.channels, *self.codec.latent_shape(*self.size)[1:])
 
-    @property
-    def shard_starts(self) -> np.ndarray:
-        """int64 (shards+1,): the first sample of each shard, then the number of samples."""
-        return self.reader.starts
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is files of this machine, mapped into memory as needed."""
-        return self.reader.location.local is not None
-
-    def __len__(self) -> int:
-        return self.reader.meta.count
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample: {"latent": int8 (channels, h, w), of audio (channels, t), "key": str, "label": int, ...}.
 
@@ -181,7 +104,7 @@ class LatentDataset:
         whole number.
         """
         one = np.array([require_index(index, len(self), "sample", self.url)], np.int64)
-        fields = {name: _python(values[0]) for name, values in self.reader.fields(one).items()}
+        fields = {name: python_value(values[0]) for name, values in self.reader.fields(one).items()}
         latent = self._read(one, None)[0]
         return {"latent": self.modality.shaped(latent), "key": self.reader.keys(one)[0], **fields}
 
@@ -209,11 +132,7 @@ class LatentDataset:
         """
         return self.modality.step_codes(fields, self.url)
 
-    # ---- in bulk
-    #
-    # Indices are whole numbers (n,), each from 0 to len - 1, in any order, repeats allowed. A mask, bool (len,), stands
-    # for the samples where it is True, and None for all. `_indices` checks them here, once. What is called from here,
-    # and the reader, take them as they are.
+    # ---- in bulk; for indices see `ShardedDataset`
 
     def read_latents(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | list[np.ndarray]:
         """The latents of samples, int8 (n, channels, h, w), decoded in one call. Where sizes differ, a list of n arrays
@@ -278,60 +197,10 @@ class LatentDataset:
             self.reader.location.forget(self.reader.shard_of(int(indices[sample])))
             raise type(error)(f"{where}: group {group}: {error}") from error
 
-    def where(self, index: int) -> str:
-        """The shard and the key of sample `index`, for messages."""
-        key = self.reader.keys(np.array([index], np.int64))[0]
-        return f"{self.reader.location.at(self.reader.shard_of(index))}, {key!r} (sample {index})"
-
-    def fetch(self, indices: np.ndarray) -> Blobs:
-        """The group blobs of samples, n * groups of them, not decoded.
-
-        They come from mapped files, from shards in memory (`load_shards`), or over the network.
-        """
-        with still_there(self.reader):
-            return self._fetcher.fetch(self._indices(indices))
-
     def group_bytes(self, indices: np.ndarray | None = None) -> np.ndarray:
         """int64 (n, groups): bytes of each group blob, of the groups that are opened."""
         return self.reader.locate(self._indices(indices), self.groups)[1]
 
-    def shard_bytes(self, shards: list[int]) -> list[int]:
-        """The bytes that `load_shards` reads of each shard."""
-        with still_there(self.reader):
-            return self._fetcher.block_bytes(self._shards(shards))
-
-    def load_shards(self, shards: list[int]) -> None:
-        """Read whole shards into memory, of the groups that are opened, and keep them until `drop_shards`.
-
-        Each shard is one range, of a remote store in parts of 8 MB or more that come side by side. `fetch` and
-        `read_latents` of its samples then use no network.
-        """
-        with still_there(self.reader):
-            self._fetcher.load(self._shards(shards))
-
-    def drop_shards(self, shards: list[int]) -> None:
-        """Forget shards that `load_shards` read."""
-        self._fetcher.drop(self._shards(shards))
-
-    def keys(self, indices: np.ndarray | None = None) -> list[str]:
-        """The samples' keys."""
-        return self.reader.keys(self._indices(indices))
-
-    def fields(self, indices: np.ndarray | None = None) -> dict[str, Any]:
-        """The samples' fields by name: int64 or float64 (n,), or a list of str or bytes."""
-        return self.reader.fields(self._indices(indices))
-
     def sizes(self, indices: np.ndarray | None = None) -> np.ndarray:
         """int64 (n, 2): height and width of the images as stored; of audio, 1 and the number of samples."""
         return self.reader.sizes(self._indices(indices))
-
-    def _indices(self, indices: np.ndarray | None) -> np.ndarray:
-        return require_indices(indices, len(self), "sample", self.url)
-
-    def _shards(self, shards: list[int]) -> list[int]:
-        found: list[int] = require_indices(shards, len(self.shard_starts) - 1, "shard", self.url).tolist()
-        return found
-
-
-def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -9,11 +9,16 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.epoch.groups import Groups
 from latentstore.loaders.mixture import Mixture
+from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.loaders.tensors.source import groups_of as tensor_groups
+from latentstore.loaders.tensors.source import has_one_shape
 
 SHAPE, LENGTH = "shape", "length"
 
 
-def grouped_by(ds: LatentDataset | Mixture, group_by: str | None, max_positions: int | None) -> str | None:
+def grouped_by(
+    ds: LatentDataset | TensorDataset | Mixture, group_by: str | None, max_positions: int | None
+) -> str | None:
     """What samples of a batch have in common: "shape", a similar "length", or None: nothing.
 
     ArgumentError if the data set cannot be grouped so.
@@ -25,6 +30,8 @@ def grouped_by(ds: LatentDataset | Mixture, group_by: str | None, max_positions:
     if isinstance(ds, Mixture):
         name = "max_positions" if group_by is None else "group_by"
         raise ArgumentError(f"{name} is not for a mixture: its batches have a fixed number of samples of each store")
+    if isinstance(ds, TensorDataset):
+        return None if has_one_shape(ds) else SHAPE
     if ds.size is not None:
         return None
     if ds.modality.pads and group_by is not None:
@@ -36,7 +43,7 @@ def grouped_by(ds: LatentDataset | Mixture, group_by: str | None, max_positions:
 
 
 def batch_limits(
-    ds: LatentDataset | Mixture, batch_size: int | None, max_positions: int | None
+    ds: LatentDataset | TensorDataset | Mixture, batch_size: int | None, max_positions: int | None
 ) -> tuple[int | None, int | None]:
     """(batch_size, max_positions) of a loader, one of them None. In a store of one size, positions are a batch size.
 
@@ -53,14 +60,20 @@ def batch_limits(
         if each > most:
             raise ArgumentError(f"max_positions is {most}, and every sample of {ds.url} has {each} latent positions")
         return most // each, None
+    if isinstance(ds, TensorDataset) and has_one_shape(ds):
+        return int(tensor_groups(ds, None, most).batch_sizes[0]), None
     return None, most
 
 
-def groups_of(ds: LatentDataset, batch_size: int | None, max_positions: int | None, exact: bool) -> Groups:
+def groups_of(
+    ds: LatentDataset | TensorDataset, batch_size: int | None, max_positions: int | None, exact: bool
+) -> Groups:
     """The groups of all samples. exact: images of one group have one size in pixels, not only one latent shape.
 
     ArgumentError if a sample alone has more than `max_positions` latent positions.
     """
+    if isinstance(ds, TensorDataset):
+        return tensor_groups(ds, batch_size, max_positions)
     sizes, which = np.unique(ds.sizes(), axis=0, return_inverse=True)
     shapes = np.array([ds.codec.latent_shape(*size)[1:] for size in sizes.tolist()], np.int64).reshape(-1, 2)
     positions = shapes[:, 0] * shapes[:, 1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -33,12 +33,14 @@ from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.epoch.schedule import MixedOrder, Slots
 from latentstore.loaders.epoch.share import Share
 from latentstore.loaders.epoch.state import make_state, read_state
+from latentstore.loaders.faults.skipping import MOST_SKIPPED, Skipping, is_of_sample
 from latentstore.loaders.grouping import SHAPE, batch_limits, grouped_by, groups_of
 from latentstore.loaders.mixture import Mixture
 from latentstore.loaders.remote.amounts import require_bytes
 from latentstore.loaders.remote.readahead import MEMORY
-from latentstore.loaders.skipping import MOST_SKIPPED, Skipping, is_of_sample
-from latentstore.loaders.source import Ahead, OneStore, Source, Wanted
+from latentstore.loaders.source import Ahead, Source, Wanted
+from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.loaders.tensors.source import store_of
 from latentstore.loaders.training.augment import Augment
 from latentstore.loaders.training.device import Delivery
 
@@ -119,7 +121,7 @@ class LatentLoader:
 
     def __init__(
         self,
-        ds: LatentDataset | Mixture,
+        ds: LatentDataset | TensorDataset | Mixture,
         batch_size: int | None = None,
         shuffle: bool | str = False,
         seed: int = 0,
@@ -132,6 +134,7 @@ class LatentLoader:
         dtype: torch.dtype | None = None,
         decoder: str | Decoder = LINEAR,
         augment: Augment | None = None,
+        variants: Mapping[str, Sequence[str]] | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         pin_memory: bool = False,
         device: str | torch.device | None = None,
@@ -141,14 +144,14 @@ class LatentLoader:
         on_error: str = "raise",
         max_skipped: int = MOST_SKIPPED,
     ) -> None:
-        if not isinstance(ds, LatentDataset | Mixture):
+        if not isinstance(ds, LatentDataset | TensorDataset | Mixture):
             kind = f"{type(ds).__module__}.{type(ds).__qualname__}"
             raise ArgumentError(
                 f"ds is a {kind}; LatentLoader takes what latentstore.open or latentstore.mix gives, since the order "
                 "and the place in it are those of whole stores. For a part of one, use torch's DataLoader"
             )
         self.ds = ds
-        self._source: Source = ds if isinstance(ds, Mixture) else OneStore(ds)
+        self._source: Source = ds if isinstance(ds, Mixture) else store_of(ds)
         self.num_workers = require_number(num_workers, "num_workers", 0)
         self.drop_last = require_flag(drop_last, "drop_last")
         self._ranks = given_ranks(rank, world_size)
@@ -161,7 +164,7 @@ class LatentLoader:
             raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
         if collate is not None and not callable(collate):
             raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
-        wanted = Wanted(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed)
+        wanted = Wanted(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed, variants)
         self._collate = Skipping(self._source.collate(wanted), on_error, max_skipped)
         self._hook = collate
         self._delivery = Delivery(require_flag(pin_memory, "pin_memory"), device)
@@ -377,7 +380,7 @@ class LatentLoader:
     def _by_group(self) -> Windows:
         """The groups of all samples; found when they are first needed, since that reads the sizes of all of them."""
         if self._windows is None:
-            assert isinstance(self.ds, LatentDataset) and isinstance(self._order, SampleOrder)
+            assert not isinstance(self.ds, Mixture) and isinstance(self._order, SampleOrder)
             self._windows = Windows(groups_of(self.ds, self.batch_size, self.max_positions, self._exact), self._order)
         return self._windows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.batch import Collate
-from latentstore.loaders.dataset import LatentDataset, open
+from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.epoch.schedule import STOPS, MixedEpoch, MixedOrder, whole_weights
+from latentstore.loaders.opening import open
 from latentstore.loaders.remote.readahead import ReadAhead
-from latentstore.loaders.source import Ahead, BatchMaker, OneStore, Source, Wanted, shard_sizes
+from latentstore.loaders.source import Ahead, BatchMaker, Source, Wanted, shard_sizes
 from latentstore.loaders.stats import Stats
+from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.loaders.tensors.source import store_of
 
 STORE = "store"
 """The entry of a batch that says which store each sample is from."""
@@ -24,7 +26,7 @@ BATCHES = ("mixed", "separate")
 
 
 def mix(
-    stores: Mapping[str | Path | LatentDataset, float],
+    stores: Mapping[str | Path | LatentDataset | TensorDataset, float],
     *,
     stop: str = "first",
     batches: str = "mixed",
@@ -51,14 +53,17 @@ def mix(
             f"stores is {stores!r:.200}; a weight for each store is expected, such as {{'a.zarr': 0.7}}"
         )
     for store, weight in stores.items():
-        name = store.url if isinstance(store, LatentDataset) else store
+        name = store.url if isinstance(store, LatentDataset | TensorDataset) else store
         number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
         if not number or not math.isfinite(weight) or weight <= 0:
             raise ArgumentError(f"the weight of {name} is {weight!r}, expected a number above 0")
     for name, value, known in (("stop", stop, STOPS), ("batches", batches, BATCHES)):
         if value not in known:
             raise ArgumentError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-    opened = [store if isinstance(store, LatentDataset) else open(store, channels, storage_options) for store in stores]
+    opened = [
+        store if isinstance(store, LatentDataset | TensorDataset) else open(store, channels, storage_options)
+        for store in stores
+    ]
     return Mixture(opened, [float(weight) for weight in stores.values()], stop, batches)
 
 
@@ -68,14 +73,17 @@ class Mixture(Source):
     stores: the data sets. names: their URLs; ``batch["store"]`` counts in both. weights: as given.
     """
 
-    def __init__(self, stores: list[LatentDataset], weights: list[float], stop: str, batches: str) -> None:
-        self.stores, self.weights, self.stop = stores, weights, stop
+    def __init__(
+        self, stores: Sequence[LatentDataset | TensorDataset], weights: list[float], stop: str, batches: str
+    ) -> None:
+        self.stores, self.weights, self.stop = list(stores), weights, stop
+        self._own = [store_of(ds) for ds in stores]
         self.names = [ds.url for ds in stores]
         self.separate = batches == "separate"
         self.url = f"a mixture of {', '.join(self.names)}"
         self._starts = np.cumsum([0, *(len(ds) for ds in stores)])
         for ds in stores:
-            if STORE in ds.reader.meta.kinds:
+            if STORE in ds.kinds:
                 raise ArgumentError(
                     f"{ds.url} has a field {STORE!r}, and batches of a mixture have an entry of that name; convert "
                     "again with another name for the field"
@@ -83,7 +91,7 @@ class Mixture(Source):
         if not self.separate:
             for ds in stores[1:]:
                 _require_alike(stores[0], ds)
-        self.pads = not self.separate and OneStore(stores[0]).pads
+        self.pads = not self.separate and self._own[0].pads
 
     def __len__(self) -> int:
         """Samples of all stores."""
@@ -102,11 +110,13 @@ class Mixture(Source):
     def collate(self, wanted: Wanted) -> BatchMaker:
         """See `Source.collate`. The fields of a mixed batch are those that all stores have."""
         stats = None if self.separate else self._stats()
-        own = [wanted.collate(ds, number, stats) for number, ds in enumerate(self.stores)]
+        own = [store.collate(wanted, number, stats) for number, store in enumerate(self._own)]
         return MixedCollate(self.stores, own, self._starts, self.separate)
 
-    def _stats(self) -> Stats:
-        """Mean and standard deviation of the latents of the mixture."""
+    def _stats(self) -> Stats | None:
+        """Mean and standard deviation of the latents of the mixture; None of tensors."""
+        if isinstance(self.stores[0], TensorDataset):
+            return None
         share = np.array(self.weights)[:, None] / sum(self.weights)
         mean, std = (np.array([np.asarray(part, np.float64) for part in parts]) for parts in self._parts())
         middle = (share * mean).sum(0)
@@ -114,21 +124,21 @@ class Mixture(Source):
         return Stats(middle.astype(np.float32), spread.astype(np.float32))
 
     def _parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        pairs = [tuple(ds.stats) for ds in self.stores]
+        pairs = [tuple(ds.stats) for ds in self.stores if isinstance(ds, LatentDataset)]
         return [mean for mean, _ in pairs], [std for _, std in pairs]
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Source.sizes`."""
         sizes = np.empty((len(indices), 2), np.int64)
         for number, here in _by_store(self._starts, indices):
-            sizes[here] = self.stores[number].reader.sizes(indices[here] - self._starts[number])
+            sizes[here] = self._own[number].sizes(indices[here] - self._starts[number])
         return sizes
 
     def identity(self) -> dict[str, Any]:
         """See `Source.identity`."""
         total = sum(self.weights)
         return {
-            "stores": [OneStore(ds).identity() for ds in self.stores],
+            "stores": [store.identity() for store in self._own],
             "weights": whole_weights([weight / total for weight in self.weights]),
             "stop": self.stop,
             "batches": BATCHES[self.separate],
@@ -142,19 +152,37 @@ class Mixture(Source):
         ])  # fmt: skip
 
 
-def _require_alike(first: LatentDataset, other: LatentDataset) -> None:
+def _require_alike(first: LatentDataset | TensorDataset, other: LatentDataset | TensorDataset) -> None:
     """ArgumentError unless samples of both fit into one batch."""
-    for what, one, two in [
-        ("is of codec", first.reader.meta.codec, other.reader.meta.codec),
-        ("is of the artifact", first.reader.meta.sha256[:16], other.reader.meta.sha256[:16]),
-        ("is read with channels", first.channels, other.channels),
-        ("has samples of size", first.size, other.size),
-    ]:
+    pairs: list[tuple[str, Any, Any]] = [("holds", type(first).__name__, type(other).__name__)]
+    if isinstance(first, TensorDataset) and isinstance(other, TensorDataset):
+        for name in sorted({*first.tensors, *other.tensors}):
+            pairs += [
+                (f"has the field {name!r} as", first.tensors.get(name), other.tensors.get(name)),
+                (f"has {name!r} of the encoder", _encoder(first, name), _encoder(other, name)),
+            ]
+    elif isinstance(first, LatentDataset) and isinstance(other, LatentDataset):
+        pairs += _latent_pairs(first, other)
+    for what, one, two in pairs:
         if one != two:
             raise ArgumentError(
                 f"{first.url} {what} {one} and {other.url} {what} {two}, so their samples do not fit into one batch: "
                 "give batches='separate' for batches of one store each"
             )
+
+
+def _encoder(ds: TensorDataset, name: str) -> str | None:
+    found = ds.encoders.get(name)
+    return None if found is None else f"{found.name} {found.sha256} {found.preprocessing}"
+
+
+def _latent_pairs(first: LatentDataset, other: LatentDataset) -> list[tuple[str, Any, Any]]:
+    return [
+        ("is of codec", first.reader.meta.codec, other.reader.meta.codec),
+        ("is of the artifact", first.reader.meta.sha256[:16], other.reader.meta.sha256[:16]),
+        ("is read with channels", first.channels, other.channels),
+        ("has samples of size", first.size, other.size),
+    ]
 
 
 def _by_store(starts: np.ndarray, indices: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -166,9 +194,13 @@ def _by_store(starts: np.ndarray, indices: np.ndarray) -> list[tuple[int, np.nda
 class MixedCollate:
     """Makes batches of samples of several stores. Samples of one store stand together in a batch."""
 
-    def __init__(self, stores: list[LatentDataset], own: list[Collate], starts: np.ndarray, separate: bool) -> None:
+    def __init__(
+        self, stores: Sequence[LatentDataset | TensorDataset], own: Sequence[BatchMaker], starts: np.ndarray,
+        separate: bool,
+    ) -> None:  # fmt: skip
         self._own, self._starts = own, starts
-        kinds: list[set[tuple[str, str]]] = [set(ds.reader.meta.kinds.items()) for ds in stores]
+        self._padded = isinstance(stores[0], LatentDataset)  # tensors of several shapes are a list
+        kinds: list[set[tuple[str, str]]] = [set(ds.kinds.items()) for ds in stores]
         self._separate = separate
         self._uncommon = {name for name, _ in kinds[0].union(*kinds) - kinds[0].intersection(*kinds)}
 
@@ -181,15 +213,16 @@ class MixedCollate:
             (batch,) = made
         else:
             names = [name for name in made[0] if name not in self._uncommon]
-            batch = {name: _joined([part[name] for part in made]) for name in names}
+            batch = {name: _joined([part[name] for part in made], self._padded) for name in names}
         return {**batch, STORE: store}
 
 
-def _joined(parts: list[Any]) -> Any:
-    """Tensors (n, ...) or lists, end to end; tensors whose last axes differ are padded with zeros."""
+def _joined(parts: list[Any], padded: bool) -> Any:
+    """Tensors (n, ...) or lists, end to end. Tensors whose last axes differ are padded with zeros, or make a list."""
     if len(parts) == 1:
         return parts[0]
-    if not isinstance(parts[0], torch.Tensor):
+    tensors = all(isinstance(part, torch.Tensor) for part in parts)
+    if not tensors or not (padded or len({part.shape[1:] for part in parts}) == 1):
         return [value for part in parts for value in part]
     shape = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].dim())]
     if all(list(part.shape[1:]) == shape for part in parts):

@@ -15,39 +15,42 @@ from latentstore.loaders.manifest import StoreMeta
 from latentstore.loaders.remote.location import Location
 
 
-class Reader(ABC):
+class BlockReader(ABC):
     """The reader of one store. Sample indices are int64 (n,), each from 0 to the count - 1; they are not checked here.
 
-    meta: the manifest. location: where the store is. starts: int64 (blocks + 1,), the first sample of each block, then
-    the number of samples. A block is what is written and read together: a shard. Offsets count from the beginning of a
-    block's object; in Zarr stores of many sizes, from the beginning of the group's flat array.
+    location: where the store is. starts: int64 (blocks + 1,), the first sample of each block, then the number of
+    samples. A block is what is written and read together: a shard. A sample has several blobs: one of each group of
+    channels, in stores of latents; one of each field that is asked for, in stores of tensors (`loaders.tensors`). Both
+    are called groups here. Offsets count from the beginning of a block's object; in Zarr stores of many sizes, from the
+    beginning of the group's flat array.
     """
 
-    meta: StoreMeta
     location: Location
     starts: np.ndarray
 
+    @property
     @abstractmethod
-    def manifest_now(self) -> StoreMeta:
-        """The manifest as the store has it now, read again."""
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the content of the store, as its manifest was when it was opened."""
 
     @abstractmethod
-    def artifact(self) -> bytes:
-        """The artifact stored with the data."""
+    def digest_now(self) -> str:
+        """The digest of the manifest as the store has it now, read again."""
 
     @abstractmethod
     def locate(self, indices: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
         """(start, length), int64 (n, groups) each, of the first groups of the samples."""
 
-    @abstractmethod
     def objects(
         self, indices: np.ndarray, start: np.ndarray, length: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(object, offset, whole), each (n, groups), of blobs that `locate` found.
 
         object: int64, a number that `object_name` knows. offset: int64, where in the object the blob begins. whole:
-        bool, whether the blob ends in the same object; else it goes on in the next one.
+        bool, whether the blob ends in the same object; else it goes on in the next one. As a rule a block is an object.
         """
+        blocks = np.broadcast_to(self.blocks(indices)[:, None], start.shape)
+        return blocks, start, np.ones(start.shape, bool)
 
     @abstractmethod
     def object_name(self, number: int) -> str:
@@ -72,10 +75,6 @@ class Reader(ABC):
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         """The samples' fields by name: int64 or float64 (n,), or lists of str or bytes."""
 
-    @abstractmethod
-    def sizes(self, indices: np.ndarray) -> np.ndarray:
-        """int64 (n, 2): height and width of images; of audio, 1 and the number of samples."""
-
     def blocks(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,): the block of each sample."""
         return np.searchsorted(self.starts, indices, side="right") - 1
@@ -85,6 +84,33 @@ class Reader(ABC):
         one = np.array([index], np.int64)
         start, length = self.locate(one, 1)
         return self.object_name(int(self.objects(one, start, length)[0][0, 0]))
+
+
+class Reader(BlockReader):
+    """The reader of a store of latents. meta: the manifest."""
+
+    meta: StoreMeta
+
+    @property
+    def digest(self) -> str:
+        """See `BlockReader.digest`."""
+        return self.meta.digest
+
+    def digest_now(self) -> str:
+        """See `BlockReader.digest_now`."""
+        return self.manifest_now().digest
+
+    @abstractmethod
+    def manifest_now(self) -> StoreMeta:
+        """The manifest as the store has it now, read again."""
+
+    @abstractmethod
+    def artifact(self) -> bytes:
+        """The artifact stored with the data."""
+
+    @abstractmethod
+    def sizes(self, indices: np.ndarray) -> np.ndarray:
+        """int64 (n, 2): height and width of images; of audio, 1 and the number of samples."""
 
 
 def by_block(blocks: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.epoch.order import EpochOrder, SampleOrder
 from latentstore.loaders.epoch.schedule import MixedOrder
 from latentstore.loaders.remote.readahead import ReadAhead
+from latentstore.loaders.sharded import ShardedDataset
 from latentstore.loaders.stats import Stats
 
 if TYPE_CHECKING:
@@ -40,7 +43,8 @@ class BatchMaker(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What batches are to hold; see `LatentLoader`. one_shape: see `Collate`. seed: of random changes."""
+    """What batches are to hold; see `LatentLoader`. one_shape: see `Collate`. seed: of random changes. variants: see
+    `TensorCollate`."""
 
     output: str
     dtype: torch.dtype | None
@@ -48,10 +52,13 @@ class Wanted:
     one_shape: bool
     augment: Augment | None
     seed: int
+    variants: Mapping[str, Sequence[str]] | None = None
 
     def collate(self, ds: LatentDataset, number: int = 0, stats: Stats | None = None) -> Collate:
         """What makes such batches of one store. number: of the store among several: samples of two stores that have
         the same number are not changed alike. stats: see `Collate`."""
+        if self.variants is not None:
+            raise ArgumentError(f"variants are fields of tensors, and {ds.url} holds latents")
         changes = None if self.augment is None else self.augment.on(ds, (self.seed + number) % (1 << 64))
         return Collate(ds, self.output, self.dtype, self.decoder, changes, self.one_shape, stats)
 
@@ -89,25 +96,20 @@ class Source(ABC):
 
 
 class OneStore(Source):
-    """One store."""
+    """One store, of latents or of tensors."""
 
     separate = False
 
-    def __init__(self, ds: LatentDataset) -> None:
+    def __init__(self, ds: ShardedDataset) -> None:
         self.ds, self.url = ds, ds.url
-        self.pads = ds.modality.pads and ds.size is None
+
+    @abstractmethod
+    def collate(self, wanted: Wanted, number: int = 0, stats: Stats | None = None) -> BatchMaker:
+        """See `Source.collate`. number, stats: of a store of a mixture, see `Wanted.collate`."""
 
     def order(self, kind: str, seed: int, batch_size: int) -> SampleOrder:
         """See `Source.order`."""
         return SampleOrder(shard_sizes(self.ds), kind, seed)
-
-    def collate(self, wanted: Wanted) -> Collate:
-        """See `Source.collate`."""
-        return wanted.collate(self.ds)
-
-    def sizes(self, indices: np.ndarray) -> np.ndarray:
-        """See `Source.sizes`."""
-        return self.ds.reader.sizes(indices)
 
     def identity(self) -> dict[str, Any]:
         """See `Source.identity`."""
@@ -117,7 +119,7 @@ class OneStore(Source):
             "shards": len(sizes),
             "shard_sizes": hashlib.sha256(np.array(sizes, "<i8").tobytes()).hexdigest()[:16],
             "first_and_last_key": ds.keys(np.array([0, len(ds) - 1])) if len(ds) else [],
-            "store": ds.reader.meta.digest,
+            "store": ds.digest,
         }
 
     def ahead(self, order: EpochOrder, spans: list[tuple[int, int]], ahead: bool, memory: int) -> ReadAhead:
@@ -125,6 +127,23 @@ class OneStore(Source):
         return ReadAhead(self.ds, order, spans, ahead, memory)
 
 
-def shard_sizes(ds: LatentDataset) -> tuple[int, ...]:
+class LatentStore(OneStore):
+    """One store of latents."""
+
+    def __init__(self, ds: LatentDataset) -> None:
+        super().__init__(ds)
+        self.latents = ds
+        self.pads = ds.modality.pads and ds.size is None
+
+    def collate(self, wanted: Wanted, number: int = 0, stats: Stats | None = None) -> Collate:
+        """See `OneStore.collate`."""
+        return wanted.collate(self.latents, number, stats)
+
+    def sizes(self, indices: np.ndarray) -> np.ndarray:
+        """See `Source.sizes`."""
+        return self.latents.reader.sizes(indices)
+
+
+def shard_sizes(ds: ShardedDataset) -> tuple[int, ...]:
     """Samples of each shard."""
     return tuple(np.diff(ds.shard_starts).tolist())

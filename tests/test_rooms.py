@@ -17,13 +17,13 @@ from latentstore.codecs.modality import MODALITIES
 TOP = ("latentstore.codecs", "latentstore.loaders", "latentstore")
 """The folders at the top: each may import itself and those before it."""
 CODECS = (
-    {"errors"}, {"native", "modality"}, {"arguments"}, {"bitstream"}, {"artifact"}, {"entropy"}, {"neural"}, {"codec"},
-    {"image", "audio"}, {"load"}, {"arrays", "fit"},
+    {"errors"}, {"native", "modality"}, {"arguments"}, {"bitstream"}, {"artifact"}, {"entropy"}, {"tensors"},
+    {"neural"}, {"codec"}, {"image", "audio"}, {"load"}, {"arrays", "fit"},
 )  # fmt: skip
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
     {"progress", "version"}, {"sources", "writing", "stores", "zarr", "foreign", "bench"},
-    {"conversion", "evaluate", "fit", "train"}, {"demo"}, {"cli"}, {"__main__"},
+    {"conversion", "evaluate", "fit", "train", "syncing"}, {"demo", "importing"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
 REFERENCE = "latentstore.codecs.reference"

@@ -97,13 +97,13 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 class Entrant:
-    """A process that reads an epoch whenever it is told to."""
+    """A process that reads an epoch whenever it is told to. module: its program."""
 
-    def __init__(self, kind: str, what: str, folder: Path) -> None:
+    def __init__(self, kind: str, what: str, folder: Path, module: str = "benchmarks.streaming.reader") -> None:
         ours = kind in ("latentstore", "limit")
         python = sys.executable if ours else os.environ.get("LATENTSTORE_PEERS", sys.executable)
         self.process = subprocess.Popen(
-            [python, "-W", "ignore", "-m", "benchmarks.streaming.reader", kind, what, str(folder)],
+            [python, "-W", "ignore", "-m", module, kind, what, str(folder)],
             cwd=common.REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

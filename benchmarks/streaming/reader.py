@@ -156,9 +156,13 @@ KINDS = {"webdataset": webdataset, "mosaicml": mosaicml, "litdata": litdata, "la
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     kind, what, folder = sys.argv[1:]
-    epoch, size = KINDS[kind](what, Path(folder))
+    serve(*KINDS[kind](what, Path(folder)))
+
+
+def serve(epoch: Epoch, size: int) -> None:
+    """Reads an epoch for every line that comes, and answers with its seconds."""
+    torch.set_num_threads(1)
     for _ in epoch():
         pass  # the first epoch fills caches
     print(json.dumps({"bytes": size}), flush=True)

@@ -22,6 +22,9 @@ from latentstore.codecs.reference.header import coder_lanes, crc32c
 from latentstore.codecs.reference.model import coder_new
 from latentstore.codecs.reference.network import network_layer
 from latentstore.codecs.reference.optimise import coder_optimise
+from latentstore.codecs.reference.tensors.frame import tensor_frames
+from latentstore.codecs.reference.tensors.step import tensor_decode, tensor_encode, tensor_new
+from latentstore.codecs.reference.tensors.tokens import tokens_decode, tokens_encode, tokens_new, tokens_repeats
 
 __all__ = [
     "adaptive_new",
@@ -46,6 +49,14 @@ __all__ = [
     "lapped_samples",
     "latent_to_image",
     "network_layer",
+    "tensor_decode",
+    "tensor_encode",
+    "tensor_frames",
+    "tensor_new",
+    "tokens_decode",
+    "tokens_encode",
+    "tokens_new",
+    "tokens_repeats",
 ]
 
 Floats = npt.NDArray[np.float32]

@@ -16,8 +16,8 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.dataset import LatentDataset
-from latentstore.loaders.dataset import open as open_store
 from latentstore.loaders.loader import LatentLoader
+from latentstore.loaders.opening import open_latents
 
 __all__ = ["Bench", "Told", "bench", "cores"]
 
@@ -92,7 +92,7 @@ def bench(
     workers = cores() if workers is None else require_number(workers, "workers", 0)
     told(f"opening {url}")
     began = time.perf_counter()
-    ds = open_store(url, channels=channels, storage_options=storage_options)
+    ds = open_latents(url, channels=channels, storage_options=storage_options)
     open_seconds = time.perf_counter() - began
     if not len(ds):
         raise ArgumentError(f"{ds.url} has no samples, so there is nothing to measure")

@@ -13,7 +13,10 @@ from latentstore.codecs.errors import Remedy
 from latentstore.conversion.quarantine import ON_ERROR
 from latentstore.progress import counted
 
-__all__ = ["add", "remedy_line", "run"]
+__all__ = ["RESUMABLE", "add", "remedy_line", "run"]
+
+RESUMABLE = {"convert", "import"}
+"""The commands that go on with what was stopped, by --resume."""
 
 NOTES = """\
 Entries that cannot be read are named on the screen and listed in quarantine.jsonl inside the store; --on-error changes
@@ -186,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
 
 def remedy_line(remedy: Remedy, given: Sequence[str]) -> str:
     """What to run after an error. given: the arguments of the command that failed."""
-    if "convert" not in given[:1]:
+    if not RESUMABLE & set(given[:1]):
         return f"to finish that conversion, repeat its `latentstore convert` command with --{remedy}"
     kept = [argument for argument in given if argument not in ("--overwrite", "--resume")]
     does = {"resume": "to go on", "overwrite": "to replace what is there"}[remedy]

@@ -15,8 +15,9 @@ def add(commands: Commands) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "export",
-        help="decode a store to PNG or WAV files",
-        description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits. "
+        help="write the samples of a store to files: PNG, WAV, safetensors or npz",
+        description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits, "
+        "tensors as FOLDER/KEY.safetensors or .npz, with their other fields in FOLDER/fields.jsonl. "
         "The exit status is 3 if some samples could not be written.",
     )
     parser.set_defaults(run=run)
@@ -32,6 +33,8 @@ def add(commands: Commands) -> None:
         "(default: all)",
     )
     add_decoder(option)
+    option("--format", choices=("safetensors", "npz"), help="of tensors (default: safetensors)")
+    option("--as-float32", action="store_true", help="of tensors: write bfloat16 as float32; npz needs it for bfloat16")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
         limit=options.limit,
         channels=options.channels,
         decoder=chosen_decoder(options),
+        format=options.format,
+        as_float32=options.as_float32,
         progress=True,
     )
     print(f"{counted(done.count, 'file')} in {options.folder}")

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
 from latentstore.cli.shared.status import FAILED, INTERRUPTED, USAGE, say
+from latentstore.cli.tensors import fit_tensors, gc, import_, sync
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.version import __version__
 
 __all__ = ["main"]
 
-COMMANDS = (convert, info, verify, export, codecs, fit, train, evaluate, bench, cache, demo)
+COMMANDS = (
+    convert, import_, sync, gc, info, verify, export, codecs, fit, fit_tensors, train, evaluate, bench, cache, demo,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"--{option.replace('_', '-')} decides it; see `latentstore {options.command} --help`")
         return USAGE if isinstance(error, ArgumentError) else FAILED
     except KeyboardInterrupt:
-        say("stopped" + (f"; {convert.remedy_line('resume', given)}" if options.command == "convert" else ""))
+        say("stopped" + (f"; {convert.remedy_line('resume', given)}" if options.command in convert.RESUMABLE else ""))
         return INTERRUPTED
     return status
 
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="latentstore",
-        description="Converts data sets of images or audio to stores of latents, and back to files.",
+        description="Converts data sets of images, audio or tensors to stores of latents, and back to files.",
     )
     parser.add_argument("--version", action="version", version=f"latentstore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

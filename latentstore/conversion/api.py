@@ -21,13 +21,12 @@ from latentstore.conversion.quarantine import ON_ERROR
 from latentstore.conversion.report import Report
 from latentstore.conversion.run import Run
 from latentstore.loaders.artifacts import load_codec
-from latentstore.loaders.dataset import open as open_store
-from latentstore.loaders.manifest import PARTIAL
-from latentstore.loaders.remote.location import Location
+from latentstore.loaders.opening import open_latents
 from latentstore.loaders.webdataset.layout import split_target
 from latentstore.progress import Progress
 from latentstore.sources import open_source
 from latentstore.sources.labels import Labels
+from latentstore.sources.places import beside_target
 from latentstore.sources.signals.choice import choose_codec
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.writing.open import open_writer, store_format
@@ -118,7 +117,7 @@ def convert(
     kind = store_format(target, format)
     options = dict(storage_options or {})
     asked = Labels(labels, key_column, label_column, classes)
-    without = _of_target(source, target, kind)
+    without = beside_target(source, split_target(target)[0] if kind == "wds" else target)
 
     def settings_of(chosen: Codec) -> Settings:
         return front_end_of(chosen.modality).settings(
@@ -154,7 +153,7 @@ def convert(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
             if writer.published:
-                return Report.of_store(open_store(target, storage_options=options), kind, time.monotonic() - began)
+                return Report.of_store(open_latents(target, storage_options=options), kind, time.monotonic() - began)
             try:
                 dispatch.settle(len(plan.items))
                 run = Run(plan, writer, kind, on_error, shown, why)
@@ -168,19 +167,6 @@ def convert(
                 if failure is error:
                     raise
                 raise failure from error
-
-
-def _of_target(source: str, target: str, kind: str) -> tuple[str, ...]:
-    """What belongs to the target, and so not to the source; ArgumentError where one would replace the other."""
-    place = split_target(target)[0] if kind == "wds" else target.rstrip("/")
-    here, there = (Location(one) for one in (source, place))
-    if here.local is not None and there.local is not None:
-        same = here.local.resolve().is_relative_to(there.local.resolve())
-    else:
-        same = f"{here.url}/".startswith(f"{there.url}/")
-    if same:
-        raise ArgumentError(f"the target {target} is the source, or holds it: choose another place for the store")
-    return place, f"{place}{PARTIAL}"
 
 
 def _member(codec: Codec, members: Mapping[str, str | None]) -> str | None:

@@ -6,13 +6,12 @@ Its numbers add up: entries found = stored + left out + passed over.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.modality import IMAGE, Modality, Nouns
-from latentstore.conversion.quarantine import Failure, quarantine_name, read_lines
+from latentstore.conversion.quarantine import Failure, count_lines, quarantine_name, read_lines, reasons
 from latentstore.progress import clock, counted, megabytes, printable
 from latentstore.sources.remarks import KINDS, Kind, Told
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Report", "Spell", "report_name"]
 
 SHOWN_CLASSES = 12
-SHOWN_REASONS = 8
-SHOWN_LENGTH = 120
 # More values than this without names are numbers, and no classes to be listed.
 MOST_LABELS = 1000
 NO_CLASS = -1
@@ -114,7 +111,7 @@ class Report:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "labels": self._labels(),
-            "reasons": [{"reason": reason, "count": count} for reason, count in self._reasons()],
+            "reasons": [{"reason": reason, "count": count} for reason, count in reasons(self.failures)],
             "remarks": [told.as_json() for told in self.remarks],
         }
         return (json.dumps(said, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
@@ -131,10 +128,6 @@ class Report:
 
     def _class(self, label: int) -> str | None:
         return self.classes[label] if self.classes is not None and 0 <= label < len(self.classes) else None
-
-    def _reasons(self) -> list[tuple[str, int]]:
-        """Why entries were left out, the most frequent first."""
-        return sorted(Counter(failure.reason for failure in self.failures).items(), key=lambda one: (-one[1], one[0]))
 
     @property
     def bits_per_pixel(self) -> float:
@@ -156,25 +149,9 @@ class Report:
         has its codec.
         """
         chosen = [self.chosen] if self.chosen and choice else []
-        lines = [str(self), *chosen, *self._counts(), *self._classes(), *self._told(spell)]
+        counts = count_lines(self.stored, self.failures, self.passed_over)
+        lines = [str(self), *chosen, *counts, *self._classes(), *self._told(spell)]
         return "\n".join(map(printable, lines))
-
-    def _counts(self) -> list[str]:
-        if self.found == self.stored:
-            return []
-        rows = [("entries found", self.found), (f"{_INDENT}stored", self.stored)]
-        lines = [f"{name:<16}{count:>12,}" for name, count in rows]
-        if self.failures:
-            lines.append(f"{_INDENT + 'left out':<16}{len(self.failures):>12,}")
-            reasons = self._reasons()
-            lines += [f"{count:>28,}  {_short(reason)}" for reason, count in reasons[:SHOWN_REASONS]]
-            if len(reasons) > SHOWN_REASONS:
-                rest = sum(count for _, count in reasons[SHOWN_REASONS:])
-                lines.append(f"{rest:>28,}  for other reasons")
-        if self.passed_over:
-            lines.append(f"{_INDENT + 'passed over':<16}{sum(self.passed_over.values()):>12,}")
-            lines += [f"{count:>28,}  {kind}" for kind, count in sorted(self.passed_over.items())]
-        return lines
 
     def _classes(self) -> list[str]:
         if self.classes is None:
@@ -205,7 +182,3 @@ class Report:
         named = f": {', '.join(examples)}{', ...' if told.count > len(examples) else ''}" if examples else ""
         remedy = f"; {spell(*kind.option)} {kind.does}" if kind.option else ""
         return f"{said}{remedy}{named}"
-
-
-def _short(reason: str) -> str:
-    return reason if len(reason) <= SHOWN_LENGTH else reason[: SHOWN_LENGTH - 3] + "..."

@@ -25,7 +25,7 @@ from latentstore.demo.synthesis import chords, speech_like
 from latentstore.evaluate.audio.metrics import aligned, psnr, snr
 from latentstore.evaluate.audio.peers import LEVELS, PEERS
 from latentstore.evaluate.equal_bytes import nearest_bytes
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open_latents
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def demo_audio(folder: str, *, out: TextIO | None = None, recordings: int = RECO
         file=out,
         flush=True,
     )
-    dataset = open_store(report.url)
+    dataset = open_latents(report.url)
     keys = dataset.keys()
     signals = [originals[key] for key in keys]
-    decoded = {channels: _decoded(open_store(report.url, channels=channels)) for channels in SHOWN_CHANNELS}
+    decoded = {channels: _decoded(open_latents(report.url, channels=channels)) for channels in SHOWN_CHANNELS}
     _compare(dataset, signals, decoded, out)
     stream(report.url, out)
     rows = []

@@ -22,7 +22,7 @@ from latentstore.demo.image_sheet import draw_sheet
 from latentstore.demo.jpeg_match import match_jpeg
 from latentstore.demo.stages import own_folder, seconds_of, stream
 from latentstore.evaluate.images.metrics import psnr
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open_latents
 from latentstore.progress import Progress, megabytes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def demo_images(folder: str, *, out: TextIO | None = None, most_tiles: int = MOS
         file=out,
         flush=True,
     )
-    dataset = open_store(report.url)
+    dataset = open_latents(report.url)
     originals = np.stack([_load(base / "images" / f"{key}.png") for key in dataset.keys(np.arange(len(dataset)))])
     _compare(dataset, originals, out)
     stream(report.url, out)

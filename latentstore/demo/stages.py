@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open_latents
 
 if TYPE_CHECKING:
     from latentstore.loaders.dataset import LatentDataset
@@ -47,9 +47,9 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 def stream(url: str, out: TextIO) -> None:
     """Streams an epoch of a store with one group of channels and with all of them, and prints how fast."""
-    codec = open_store(url).codec
+    codec = open_latents(url).codec
     for channels in (codec.group_channels, codec.channels):
-        dataset = open_store(url, channels=channels)
+        dataset = open_latents(url, channels=channels)
         kind, batches = _batches(dataset)
         next(iter(_batches(dataset)[1]))  # the first batch pays for imports
         start = time.perf_counter()

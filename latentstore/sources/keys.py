@@ -13,7 +13,7 @@ from latentstore.sources.item import BadItem, Item
 from latentstore.sources.labels.classes import normal
 from latentstore.sources.remarks import Remark, Told, tally
 
-__all__ = ["check_keys"]
+__all__ = ["check_keys", "key_problem"]
 
 LONGEST_PART = 255
 # Added on export; no modality's extension is longer.
@@ -38,7 +38,7 @@ def check_keys(items: Sequence[Item]) -> tuple[list[Item], tuple[Told, ...]]:
             plain = folders[folder] = not slash or all(map(_is_plain, folder.split("/")))
         if (plain and _is_plain(last)) or isinstance(item, BadItem):
             continue
-        if problem := _problem(item.key):
+        if problem := key_problem(item.key):
             reason = f"its key {item.key!r} can name no file: {problem}; give it another name"
             checked[i] = BadItem(item.key, item.path, item.size_bytes, item.stamp, {}, reason)
         else:
@@ -50,7 +50,8 @@ def _is_plain(part: str) -> bool:
     return PLAIN.fullmatch(part) is not None and (len(part) > LONGEST_RESERVED or part.lower() not in RESERVED)
 
 
-def _problem(key: str) -> str:
+def key_problem(key: str) -> str:
+    """Why a key can name no file; "" if it can."""
     if "\0" in key:
         return "it holds a NUL character"
     if not key:

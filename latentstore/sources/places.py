@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.sources.apart import Apart
 from latentstore.sources.folder import HIDDEN, left_out
 
-__all__ = ["Tars", "expand_braces", "find_tars", "inside", "is_zarr", "split_file"]
+__all__ = ["Tars", "beside_target", "expand_braces", "find_tars", "inside", "is_zarr", "split_file"]
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -101,6 +102,20 @@ def inside(folder: Location, paths: Mapping[str, str]) -> dict[str, str]:
         if name and name != ".":
             found[name] = value
     return found
+
+
+def beside_target(source: str, target: str) -> tuple[str, ...]:
+    """What belongs to the store that is made, and so not to the source; ArgumentError where one would replace the
+    other."""
+    place = target.rstrip("/")
+    here, there = (Location(one) for one in (source, place))
+    if here.local is not None and there.local is not None:
+        same = here.local.resolve().is_relative_to(there.local.resolve())
+    else:
+        same = f"{here.url}/".startswith(f"{there.url}/")
+    if same:
+        raise ArgumentError(f"the target {target} is the source, or holds it: choose another place for the store")
+    return place, f"{place}{PARTIAL}"
 
 
 def split_file(url: str, options: dict[str, Any]) -> tuple[Location, str]:

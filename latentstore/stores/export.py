@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import wave
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
+from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.codecs.neural.decoder import LINEAR
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open
+from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.progress import Progress, printable
+from latentstore.stores.files import Exported, UnwritableError, file_path, require_empty, why_unwritable, writing_to
+from latentstore.stores.tensors.export import export_tensors
 
 if TYPE_CHECKING:
     from latentstore.codecs.neural.decoder import Decoder
     from latentstore.loaders.dataset import LatentDataset
 
-__all__ = ["Exported", "export", "file_path"]
+__all__ = ["export"]
 
 BATCH = 32
 # Samples of audio in a batch at most, unless one recording is longer.
 BATCH_SAMPLES = 1 << 24
 # The header of a WAV file counts bytes, also those of a second, in 32 bits.
 MAX_WAV_BYTES = (1 << 32) - 1024
-# What the system says of a name that it cannot take. Any other failure, such as a full disk, ends an export.
-BAD_NAMES = {
-    errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENOENT,
-}  # fmt: skip
-
-
-@dataclass
-class Exported:
-    """What `export` did. count: files written. failures: (key, reason) of samples that could not be written."""
-
-    count: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 def export(
@@ -51,28 +39,37 @@ def export(
     limit: int | None = None,
     channels: int | None = None,
     decoder: str | Decoder = LINEAR,
+    format: str | None = None,
+    as_float32: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Exported:
-    """Writes the samples of `store` as ``folder/KEY.png``, or audio as ``folder/KEY.wav``.
+    """Writes the samples of `store` as ``folder/KEY.png``, audio as ``folder/KEY.wav``, tensors as files of tensors.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
     only those; None is all. decoder: "linear", the name of a trained one such as "small", or what
     `load_decoder` gives. The folder must be new or empty. Images have the size that is stored. Audio has the stored
     rate and length, without the zeros that fill up windows; values beyond full scale are clipped. A sample whose key
-    can name no file there, or that no such file can hold, is left out and named. StoreError, CorruptError (it names
-    shard and key), ArgumentError.
+    can name no file there, or that no such file can hold, is left out and named.
+
+    format, as_float32: of tensors alone, see `latentstore.stores.tensors.export.export_tensors`.
+
+    StoreError, CorruptError (it names shard and key), ArgumentError.
     """
     if limit is not None and limit < 0:
         raise ArgumentError(f"limit is {limit}; it is a number of samples, 0 or more")
-    out = Path(folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StoreError(f"{folder} exists and is not an empty folder: choose a new one, nothing is overwritten")
-    dataset = open_store(store, channels=channels, storage_options=dict(storage_options or {}) or None)
+    out = require_empty(folder)
+    dataset = open(store, channels=channels, storage_options=dict(storage_options or {}) or None)
+    if isinstance(dataset, TensorDataset):
+        if decoder != LINEAR:
+            raise ArgumentError(f"decoder is for stores of latents, and {store} is one of tensors")
+        return export_tensors(dataset, folder, format or "safetensors", as_float32, limit, progress)
+    if format is not None or as_float32:
+        raise ArgumentError(f"format and as_float32 are for stores of tensors, and {store} is one of latents")
     files, chosen = _FILES[dataset.modality.name], dataset.codec.decoder(decoder) or LINEAR
     count = len(dataset) if limit is None else min(limit, len(dataset))
     done = Exported()
-    try:
+    with writing_to(folder):
         out.mkdir(parents=True, exist_ok=True)
         with Progress(progress) as shown, ThreadPoolExecutor() as pool:
             shown.begin(f"exporting to {folder}", total=count, unit=dataset.modality.nouns.many)
@@ -86,8 +83,6 @@ def export(
                         shown.note(f"not written: {printable(repr(key))}: {reason}")
                     else:
                         done.count += 1
-    except OSError as error:
-        raise StoreError(f"{folder}: could not be written: {error.strerror or error}") from error
     return done
 
 
@@ -133,13 +128,9 @@ class _Wav(_Files):
 
     def write(self, path: Path, signal: np.ndarray, rate: int) -> None:
         if 2 * signal.size > MAX_WAV_BYTES:
-            raise _UnwritableError(
-                f"{len(signal):,} samples are too many for a WAV file: read them with `LatentLoader`"
-            )
+            raise UnwritableError(f"{len(signal):,} samples are too many for a WAV file: read them with `LatentLoader`")
         if 2 * signal.shape[1] * rate > MAX_WAV_BYTES:
-            raise _UnwritableError(
-                f"its rate of {rate:,} hertz is too high for a WAV file: read it with `LatentLoader`"
-            )
+            raise UnwritableError(f"its rate of {rate:,} hertz is too high for a WAV file: read it with `LatentLoader`")
         whole = np.clip(np.rint(signal * np.float32(1 << 15)), -(1 << 15), (1 << 15) - 1).astype("<i2")
         with path.open("xb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(signal.shape[1])
@@ -170,10 +161,6 @@ def _samples(
         yield key, files.whole(signal, fields, width), rate
 
 
-class _UnwritableError(Exception):
-    """A signal that no file of the format can hold; the message is the reason."""
-
-
 def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int) -> tuple[str, int, str]:
     """Writes one sample: (its key, the bytes of its file, why it could not be written or "")."""
     try:
@@ -181,20 +168,5 @@ def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, signal, rate)
         return key, path.stat().st_size, ""
-    except (_UnwritableError, CorruptError) as error:
-        return key, 0, str(error)
-    except FileExistsError:
-        return key, 0, "another sample has a file of that name on this disk, or a folder"
-    except OSError as error:
-        if error.errno not in BAD_NAMES:
-            raise
-        return key, 0, f"the name cannot be used on this disk: {error.strerror}"
-
-
-def file_path(folder: Path, key: str, extension: str = ".png") -> Path:
-    """The file for a sample; CorruptError if it would lie outside the folder, since stores come from anywhere."""
-    parts = PurePosixPath(key).parts
-    steers = "\0" in key or (os.name == "nt" and ("\\" in key or ":" in key))
-    if not parts or key.startswith("/") or ".." in parts or steers:
-        raise CorruptError(f"the store has the key {key!r}, which cannot name a file inside {folder}")
-    return folder.joinpath(*parts[:-1], parts[-1] + extension)
+    except (UnwritableError, CorruptError, OSError) as error:
+        return key, 0, why_unwritable(error)

@@ -10,9 +10,11 @@ import numpy as np
 
 from latentstore.codecs.audio.steps import LOWEST_LEVEL
 from latentstore.codecs.load import load_codec, shipped
-from latentstore.codecs.native import kernel_path
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open
+from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.progress import counted, megabytes, printable
+from latentstore.stores.tables import kernel, table
+from latentstore.stores.tensors.info import tensors_table
 
 if TYPE_CHECKING:
     from latentstore.codecs.audio.codec import AudioCodec
@@ -27,11 +29,13 @@ SHOWN_RATES = 4
 
 def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> str:
     """What the store at `url` holds, as text. StoreError if there is no finished store."""
-    dataset = open_store(url, storage_options=dict(storage_options or {}) or None)
+    dataset = open(url, storage_options=dict(storage_options or {}) or None)
+    if isinstance(dataset, TensorDataset):
+        return tensors_table(dataset)
     codec, about, rows = dataset.codec, dataset.info, _ROWS[dataset.modality.name]
     blob_bytes, all_bytes = int(about["blob_bytes"]), sum(dataset.reader.location.list().values())
     bits_name, bits = rows.bits(dataset, 8 * blob_bytes / int(about["extent"]))
-    return _table(
+    return table(
         [
             ("store", printable(url)),
             ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
@@ -45,7 +49,7 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
             ("classes", _classes(dataset.classes)),
             ("fields", ", ".join(["key", *map(printable, about["fields"])])),
             ("source", printable(str(about["source"]))),
-            ("kernel", _kernel()),
+            ("kernel", kernel()),
         ]
     )
 
@@ -67,8 +71,8 @@ def codecs_table() -> str:
             ("artifact size", f"{len(codec.artifact_bytes) / 1000:.0f} kB"),
         ]
         pairs += [(printable(str(key)), printable(str(value))) for key, value in sorted(codec.card.items())]
-        blocks.append(_table(pairs))
-    return "\n\n".join([*blocks, f"kernel: {_kernel()}"])
+        blocks.append(table(pairs))
+    return "\n\n".join([*blocks, f"kernel: {kernel()}"])
 
 
 class _Rows(ABC):
@@ -148,11 +152,6 @@ class _AudioRows(_Rows):
 _ROWS: dict[str, _Rows] = {"image": _ImageRows(), "audio": _AudioRows()}
 
 
-def _table(rows: list[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows) + 2
-    return "\n".join(f"{name:{width}}{value}" for name, value in rows)
-
-
 def _latents(rows: _Rows, dataset: LatentDataset) -> str:
     shape = dataset.latent_shape
     if shape is None:
@@ -165,11 +164,3 @@ def _classes(classes: list[str] | None) -> str:
         return "none"
     shown = ", ".join(printable(name) for name in classes[:SHOWN_CLASSES])
     return f"{len(classes)}: {shown}" + (", ..." if len(classes) > SHOWN_CLASSES else "")
-
-
-def _kernel() -> str:
-    """Which code decodes here; in capitals if it is the slow one."""
-    name = kernel_path()
-    if name == "reference":
-        return "NONE: THE SLOW PYTHON REFERENCE RUNS; install again where there is a C compiler"
-    return f"native ({name})"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -15,14 +14,17 @@ from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_from_bytes
-from latentstore.loaders.dataset import LatentDataset, open
+from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.manifest import seal_holds
+from latentstore.loaders.opening import open
 from latentstore.loaders.stats import Moments
+from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.webdataset.read import WdsReader
 from latentstore.loaders.zarr.read import ZarrReader
-from latentstore.progress import counted
 from latentstore.stores.labels import label_problem, outside_classes
+from latentstore.stores.problems import Checked, Report, caught
+from latentstore.stores.tensors.verify import verify_tensors
 
 # Symbols decoded at once: some tens of MB.
 BATCH_SYMBOLS = 1 << 25
@@ -30,30 +32,10 @@ BATCH_SYMBOLS = 1 << 25
 BATCH_SAMPLES = 16
 
 
-@dataclass
-class Report:
-    """What `verify` has found.
-
-    url: of the store. samples, shards, bytes: what was checked. problems: one line each, which names shard and key;
-    empty if the store is good.
-    """
-
-    url: str
-    samples: int = 0
-    shards: int = 0
-    bytes: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        found = len(self.problems)
-        verdict = counted(found, "problem") if found else f"{self.bytes:,} bytes of blobs, all good"
-        return f"{self.url}: {counted(self.samples, 'sample')} in {counted(self.shards, 'shard')}, {verdict}"
-
-
 def verify(
     url: str,
     storage_options: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Checked | None = None,
 ) -> Report:
     """Check the store at `url` and report everything that is wrong with it.
 
@@ -66,11 +48,13 @@ def verify(
         dataset = open(url, storage_options=dict(storage_options or {}) or None, cache=False)
     except LatentstoreError as error:
         return Report(url, problems=[str(error)])
+    if isinstance(dataset, TensorDataset):
+        return verify_tensors(dataset, progress)
     report = Report(url, shards=len(dataset.shard_starts) - 1)
     if not seal_holds(dataset.info):
         report.problems.append(f"{url}: its manifest is damaged or was changed after it was written")
-    report.problems += _caught(lambda: _check_artifact(dataset))
-    report.problems += _caught(lambda: _check_layout(dataset))
+    report.problems += caught(lambda: _check_artifact(dataset))
+    report.problems += caught(lambda: _check_layout(dataset))
     samples = _Samples(dataset)
     for first, last in pairwise(dataset.shard_starts.tolist()):
         for done in samples.check(first, last):
@@ -83,13 +67,6 @@ def verify(
         report.problems += _check_totals(dataset, report.bytes, samples.moments)
     report.problems = list(dict.fromkeys(report.problems))
     return report
-
-
-def _caught(check: Callable[[], list[str]]) -> list[str]:
-    try:
-        return check()
-    except LatentstoreError as error:
-        return [str(error)]
 
 
 class _Samples:

@@ -89,6 +89,18 @@ class Lock:
                 "dead, which was silent for too long, so this one stops"
             )
 
+    def holder(self) -> str | None:
+        """The token of the living run that has the lock; None if none has it. It may take `WATCH_SECONDS` to tell."""
+        chain = self._chain()
+        if not chain or chain[-1][1].get("released") or not self._lives(chain):
+            return None
+        return str(chain[-1][1].get("token"))
+
+    @property
+    def token(self) -> str:
+        """What stands for this run in its lock."""
+        return str(self._owner["token"])
+
     def release(self) -> None:
         """Remove the lock if it is this run's own, and the folder if nothing else is in it."""
         if self._thread is None:

@@ -6,13 +6,14 @@ No Python code runs for each sample, except where a blob lies across two objects
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import StoreError
-from latentstore.loaders.reader import Reader
+from latentstore.loaders.reader import BlockReader
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.maps import Maps
 from latentstore.loaders.remote.ranges import MERGE_GAP_BYTES, Range, merge_blobs
@@ -24,28 +25,33 @@ LOCAL_GAP_BYTES = 32 << 10
 class Fetcher:
     """Reads the first `groups` group blobs of the samples of one store. Thread-safe; it can be pickled."""
 
-    def __init__(self, reader: Reader, groups: int) -> None:
+    def __init__(self, reader: BlockReader, groups: int) -> None:
         self.reader = reader
         self.groups = groups
         self._maps = Maps(reader.location)
         self._loaded: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
-    def fetch(self, indices: np.ndarray) -> Blobs:
-        """The blobs of samples `indices`, int64 (n,). StoreError if they cannot be read, or an object is cut short."""
+    def fetch(self, indices: np.ndarray, picked: Sequence[int] | None = None) -> Blobs:
+        """The blobs of samples `indices`, int64 (n,). StoreError if they cannot be read, or an object is cut short.
+
+        picked: of the groups those that are fetched, where they are fields of tensors; None for all.
+        """
         start, length = self.reader.locate(indices, self.groups)
+        if picked is not None:
+            start, length = start[:, picked], length[:, picked]
         loaded = self._loaded  # `load` and `drop` put another dict in its place
         if loaded:
             blocks = self.reader.blocks(indices)
             needed = np.unique(blocks).tolist()
             there = [b for b in needed if b in loaded]
             if len(there) == len(needed):
-                return self._from_loaded(blocks, needed, loaded, start, length)
+                return self._from_loaded(blocks, needed, loaded, start, length, picked)
             if there:
                 held = np.isin(blocks, there)
-                first = self._from_loaded(blocks[held], there, loaded, start[held], length[held])
+                first = self._from_loaded(blocks[held], there, loaded, start[held], length[held], picked)
                 rest = self._elsewhere(indices[~held], start[~held], length[~held])
-                return _joined(np.repeat(held, self.groups), first, rest)
+                return _joined(np.repeat(held, start.shape[1]), first, rest)
         return self._elsewhere(indices, start, length)
 
     def _elsewhere(self, indices: np.ndarray, start: np.ndarray, length: np.ndarray) -> Blobs:
@@ -90,7 +96,7 @@ class Fetcher:
 
     def _from_loaded(
         self, blocks: np.ndarray, needed: list[int], loaded: dict[int, list[np.ndarray]],
-        start: np.ndarray, length: np.ndarray,
+        start: np.ndarray, length: np.ndarray, picked: Sequence[int] | None,
     ) -> Blobs:  # fmt: skip
         buffers: list[np.ndarray] = []
         source = np.empty((len(needed), self.groups), np.int32)
@@ -100,6 +106,8 @@ class Fetcher:
                 source[row, g] = len(buffers) + which
                 base[row, g] = begins
             buffers += loaded[block]
+        if picked is not None:
+            source, base = source[:, picked], base[:, picked]
         rows = np.searchsorted(np.array(needed), blocks)
         got = Blobs(buffers, source[rows].reshape(-1), (start - base[rows]).reshape(-1), length.reshape(-1))
         sizes = np.array([b.size for b in buffers])

@@ -25,7 +25,7 @@ from latentstore.loaders.remote.allocator import give_back
 from latentstore.loaders.remote.amounts import said_bytes
 
 if TYPE_CHECKING:
-    from latentstore.loaders.dataset import LatentDataset
+    from latentstore.loaders.sharded import ShardedDataset
 
 # Enough to fill 10 Gbit/s from an object store with shards of some tens of MB, each in parts of its own.
 READERS = 4
@@ -48,7 +48,7 @@ class ReadAhead:
     """
 
     def __init__(
-        self, ds: LatentDataset, order: EpochOrder, spans: list[tuple[int, int]], ahead: bool, memory: int = MEMORY
+        self, ds: ShardedDataset, order: EpochOrder, spans: list[tuple[int, int]], ahead: bool, memory: int = MEMORY
     ) -> None:
         self._ds, self._order, self._memory = ds, order, memory
         self._runs = order.windows(np.array(spans, np.int64).reshape(-1, 2)).tolist()

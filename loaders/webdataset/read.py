@@ -118,13 +118,6 @@ class WdsReader(Reader):
             length[here] = bounds[:, 1:] - bounds[:, :-1]
         return start, length
 
-    def objects(
-        self, indices: np.ndarray, start: np.ndarray, length: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `Reader.objects`."""
-        blocks = np.broadcast_to(self.blocks(indices)[:, None], start.shape)
-        return blocks, start, np.ones(start.shape, bool)
-
     def object_name(self, number: int) -> str:
         """See `Reader.object_name`."""
         return self.tars[number]

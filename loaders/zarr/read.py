@@ -187,13 +187,6 @@ class FixedReader(ZarrReader):
             start[here], length[here] = tables[block].locate(rows, groups)
         return start, length
 
-    def objects(
-        self, indices: np.ndarray, start: np.ndarray, length: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `Reader.objects`."""
-        blocks = np.broadcast_to(self.blocks(indices)[:, None], start.shape)
-        return blocks, start, np.ones(start.shape, bool)
-
     def object_name(self, number: int) -> str:
         """See `Reader.object_name`."""
         return layout.shard_name(number)

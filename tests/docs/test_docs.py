@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tarfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,34 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(image.astype(np.uint8)).save(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for folder in ("latents", "shards"):
+        (tmp_path / folder).mkdir()
+    for i in range(6):
+        latent, ids = rng.normal(size=(4, 8, 8)).astype(np.float32), rng.integers(0, 64, 10)
+        np.savez(tmp_path / "latents" / f"{i}.npz", latent=latent, ids=ids)
+    for number in range(2):
+        with tarfile.open(tmp_path / "shards" / f"x-{number:03d}.tar", "w") as tar:
+            for i in range(3):
+                for member in ("npz", "jpg"):
+                    tar.add(tmp_path / "latents" / f"{i}.npz", f"{number}{i}.{member}")
+    for command in commands("tensors.md"):
+        assert main(command) == 0, command
+
+
+def test_tensors_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    assert run_page("tensors.md", names) == 4
+    assert names["batch"]["latent"].shape[1:] == (4, 32, 32) and len(names["ds"]) == 100
+    error = names["ds"][3]["latent"].astype(np.float64) - names["latents"][3]
+    assert 0 < error.std() < 0.02 * names["latents"][3].astype(np.float64).std()
+    assert names["plan"].encodes == 5 and len(latentstore.open("kept.store")) == 5
 
 
 def test_loading(photos: Path) -> None:

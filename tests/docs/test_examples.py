@@ -85,3 +85,14 @@ def test_every_example_is_tested_and_named() -> None:
         if script.stem != "shapes":
             assert f'"{script.name}"' in source
         assert script.name in pages
+
+
+def test_cache_latents() -> None:
+    pytest.importorskip("torch")
+    printed = run("cache_latents.py")
+    assert "192 new: 192 to encode" in printed and "191 unchanged; 1 changed, 0 new: 1 to encode" in printed
+    (bytes_each,) = re.findall(r"192 samples, (\d+) bytes each; as float16 2048", printed)
+    assert int(bytes_each) < 1024, "less than half"
+    (found,) = re.findall(r"accuracy: ([\d.]+)%", printed)
+    assert float(found) > 60  # a third by guessing
+    assert "version 2" in printed

@@ -12,7 +12,7 @@ from paths import ROOT
 def test_the_reference_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for needed in ("torch", "pdoc"):
         pytest.importorskip(needed)
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "api"))
     reference = importlib.import_module("reference")
     monkeypatch.setattr(reference, "OUTPUT", tmp_path)
     reference.main()
@@ -27,7 +27,7 @@ def test_the_reference_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_arguments_become_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     for needed in ("torch", "pdoc"):  # where there is no torch, there is no pdoc either
         pytest.importorskip(needed)
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "api"))
     listed = importlib.import_module("reference").listed
     assert listed("Opens it.\n\nurl: where. channels: how\nmany.\nsize: of it.\n\nNote: no list.") == (
         "Opens it.\n\n- **url**: where.\n- **channels**: how\nmany.\n- **size**: of it.\n\nNote: no list."

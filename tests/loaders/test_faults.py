@@ -14,7 +14,7 @@ import pytest
 
 import latentstore
 from latentstore.codecs.errors import ArgumentError, CorruptError, LatentstoreError, StoreError
-from latentstore.loaders.changed import ChangedError
+from latentstore.loaders.faults.changed import ChangedError
 from latentstore.loaders.remote import retry
 from latentstore.loaders.remote.client import Client, ServerError
 from latentstore.loaders.remote.location import Location
@@ -22,7 +22,7 @@ from latentstore.loaders.remote.location import Location
 torch = pytest.importorskip("torch")
 
 from latentstore.loaders import LatentLoader  # noqa: E402
-from latentstore.loaders.skipping import Skipping  # noqa: E402
+from latentstore.loaders.faults.skipping import Skipping  # noqa: E402
 
 FOLDER = "memory://faults"
 

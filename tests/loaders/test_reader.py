@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentstore.loaders.dataset import open_reader
+from latentstore.loaders.opening import open_reader
 from latentstore.loaders.reader import by_block
 
 

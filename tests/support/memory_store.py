@@ -52,6 +52,13 @@ class Memory(LatentDataset):
         self.reads = 0
         self.lock = threading.Lock()
 
+    @property
+    def digest(self) -> str:
+        return str(self.meta.digest)
+
+    def digest_now(self) -> str:
+        return self.digest
+
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
 

@@ -7,14 +7,19 @@ extern PyMethodDef coder_methods[];
 extern PyMethodDef lapped_methods[];
 extern PyMethodDef adaptive_methods[];
 extern PyMethodDef network_methods[];
+extern PyMethodDef token_methods[];
+extern PyMethodDef tensor_methods[];
 
 static int add_functions(PyObject *module)
 {
-    if (PyModule_AddFunctions(module, frontend_methods) < 0 || PyModule_AddFunctions(module, lapped_methods) < 0)
-        return -1;
-    if (PyModule_AddFunctions(module, coder_methods) < 0 || PyModule_AddFunctions(module, network_methods) < 0)
-        return -1;
-    return PyModule_AddFunctions(module, adaptive_methods);
+    PyMethodDef *tables[] = {
+        frontend_methods, coder_methods, lapped_methods, adaptive_methods, network_methods, token_methods,
+        tensor_methods,
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (PyModule_AddFunctions(module, tables[i]) < 0)
+            return -1;
+    return 0;
 }
 
 static PyModuleDef_Slot slots[] = {

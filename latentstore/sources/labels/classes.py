@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.dataset import open as open_store
+from latentstore.loaders.opening import open_latents
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.zarr.layout import ROOT
@@ -119,7 +119,7 @@ def _json(where: str, text: str) -> list[str]:
 
 
 def _of_store(url: str, options: dict[str, Any]) -> list[str]:
-    classes = open_store(url, storage_options=options or None).classes
+    classes = open_latents(url, storage_options=options or None).classes
     if not classes:
         raise ArgumentError(f"the store {url} has no classes: give a store that has them, or a file of their names")
     return list(classes)

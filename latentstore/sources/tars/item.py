@@ -18,7 +18,7 @@ from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.item import MAX_FILE_BYTES, Item
 
-__all__ = ["Member", "TarItem", "field_name"]
+__all__ = ["CLASSES", "TEXTS", "Member", "TarItem", "field_name", "field_value", "filling"]
 
 TEXTS = {"json", "txt", "text", "caption", "csv", "url", "html", "xml", "yaml", "yml", "id"}
 CLASSES = {"cls", "label"}
@@ -54,9 +54,9 @@ class TarItem(Item):
             raise SignalError(f"{self.signal.length} bytes; a file has at most {MAX_FILE_BYTES}")
         members = (self.signal, *self.others)
         data, *rest = self.location.read_ranges([(self.tar, m.start, m.start + m.length) for m in members])
-        fields = {name: _filling(name) for name in self.lacking}
+        fields = {name: filling(name) for name in self.lacking}
         for member, content in zip(self.others, rest, strict=True):
-            fields[field_name(member.extension)] = _field_value(member.extension, content)
+            fields[field_name(member.extension)] = field_value(member.extension, content)
         return data, {**fields, **self.fields}
 
     def opened(self) -> BinaryIO:
@@ -99,10 +99,12 @@ class _Part(io.RawIOBase):
 
 
 def field_name(extension: str) -> str:
+    """The field that a member of this extension becomes."""
     return "label" if extension in CLASSES else extension
 
 
-def _field_value(extension: str, content: bytes) -> Field:
+def field_value(extension: str, content: bytes) -> Field:
+    """The value of a member. SignalError if it is none of its kind."""
     if extension in CLASSES:
         said = content.strip()
         if not WHOLE.fullmatch(said):
@@ -118,7 +120,8 @@ def _field_value(extension: str, content: bytes) -> Field:
     return content
 
 
-def _filling(name: str) -> Field:
+def filling(name: str) -> Field:
+    """The value of a field in a sample that lacks it."""
     if name == "label":
         return NO_CLASS
     return "" if name.rpartition(".")[2] in TEXTS else b""

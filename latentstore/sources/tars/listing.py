@@ -21,7 +21,7 @@ from latentstore.sources.remarks import Remark, Told, tally
 from latentstore.sources.tars.headers import Header, scan
 from latentstore.sources.tars.item import Member, TarItem, field_name
 
-__all__ = ["list_tars"]
+__all__ = ["TarSample", "TarSamples", "cut_short", "list_tars", "samples_of"]
 
 TARS_AT_A_TIME = 8
 HIDDEN = "hidden or system member"
@@ -29,7 +29,7 @@ SPECIAL = "device or pipe"
 
 
 @dataclass
-class _Sample:
+class TarSample:
     """Members with one key. wrong: why it cannot be told what belongs to it, or ""."""
 
     name: str
@@ -38,10 +38,10 @@ class _Sample:
 
 
 @dataclass
-class _Tar:
+class TarSamples:
     """What was found in one tar. broken: why its rest could not be read, or ""."""
 
-    samples: list[_Sample]
+    samples: list[TarSample]
     passed_over: Counter[str]
     remarks: list[tuple[str, Remark]]
     broken: str
@@ -58,15 +58,15 @@ def list_tars(
     is compressed, or if in no sample it can be told which member is the signal.
     """
     with ThreadPoolExecutor(TARS_AT_A_TIME) as pool:
-        scanned = list(pool.map(lambda tar: _samples(*tar), tars))
-    rows: list[tuple[Location, str, _Sample, Member | None, str]] = []
+        scanned = list(pool.map(lambda tar: samples_of(*tar), tars))
+    rows: list[tuple[Location, str, TarSample, Member | None, str]] = []
     for (location, tar), found in zip(tars, scanned, strict=True):
         for sample in found.samples:
             signal, reason = _signal(sample.members, extensions, modality, member)
             wrong = sample.wrong or next((m.reason for m in sample.members if m.reason), "") or reason
             rows.append((location, tar, sample, None if wrong else signal, wrong))
         if found.broken:
-            rows.append((location, tar, _Sample(_stem(tar)), None, _cut_short(found)))
+            rows.append((location, tar, TarSample(_stem(tar)), None, cut_short(found)))
     _check_told_apart(rows)
     names = {
         field_name(m.extension) for _, _, sample, signal, _ in rows if signal for m in sample.members if m != signal
@@ -86,13 +86,14 @@ def list_tars(
     return items, dict(passed), tally(remark for found in scanned for remark in found.remarks)
 
 
-def _cut_short(found: _Tar) -> str:
+def cut_short(found: TarSamples) -> str:
+    """Why the rest of a tar could not be read."""
     whole = sum(not sample.wrong for sample in found.samples)
     stored = f"the {whole:,} whole samples before it are kept" if whole else "no whole sample is before it"
     return f"the tar is cut short or damaged ({found.broken}); {stored}; download or write it again"
 
 
-def _check_told_apart(rows: Sequence[tuple[Location, str, _Sample, Member | None, str]]) -> None:
+def _check_told_apart(rows: Sequence[tuple[Location, str, TarSample, Member | None, str]]) -> None:
     """ArgumentError if every sample has several members that could be its signal: one rule is missing, not samples."""
     unclear = [(location.at(tar), sample.name, wrong) for location, tar, sample, _, wrong in rows if SEVERAL in wrong]
     if unclear and all(signal is None for _, _, _, signal, _ in rows):
@@ -132,13 +133,14 @@ def _stem(name: str) -> str:
 # ---- one tar
 
 
-def _samples(location: Location, tar: str) -> _Tar:
+def samples_of(location: Location, tar: str) -> TarSamples:
+    """The samples of one tar, from its headers. Raises as `scan`."""
     found = scan(location, tar)
     passed = Counter({SPECIAL: found.special} if found.special else {})
     remarks: list[tuple[str, Remark]] = []
-    done: list[_Sample] = []
+    done: list[TarSample] = []
     for part in _parts(found.headers):
-        groups: list[_Sample] = []
+        groups: list[TarSample] = []
         for header in part:
             name = header.name
             if name.startswith("/"):
@@ -153,12 +155,12 @@ def _samples(location: Location, tar: str) -> _Tar:
             if ".." in name.split("/"):
                 reason = f"its name {name} leads out of the tar's own folder"
             if not groups or groups[-1].name != key:
-                groups.append(_Sample(key))
+                groups.append(TarSample(key))
             groups[-1].members.append(Member(extension, header.start, header.length, header.time, reason))
         if found.broken and groups and part[0].part >= found.ended:
             groups[-1].wrong = "the tar is cut short or damaged behind it, so it may lack members"
         done += _checked(groups)
-    return _Tar(done, passed, remarks, found.broken)
+    return TarSamples(done, passed, remarks, found.broken)
 
 
 def _parts(headers: Sequence[Header]) -> Iterator[list[Header]]:
@@ -169,9 +171,9 @@ def _parts(headers: Sequence[Header]) -> Iterator[list[Header]]:
     yield from parts.values()
 
 
-def _checked(groups: list[_Sample]) -> list[_Sample]:
+def _checked(groups: list[TarSample]) -> list[TarSample]:
     """Samples of one tar. All pieces with one key become one sample, at the place of the first."""
-    merged: dict[str, _Sample] = {}
+    merged: dict[str, TarSample] = {}
     for group in groups:
         known = merged.setdefault(group.name, group)
         if known is not group:

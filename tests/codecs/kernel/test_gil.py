@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.native import kernel
+from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.frame import split_frames
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="the reference holds the lock")
 
@@ -51,8 +55,19 @@ def calls(codec: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
+def calls_for_tensors() -> dict[str, Callable[[], Any]]:
+    array = np.random.default_rng(0).normal(size=(64, 256, 256)).astype(np.float32)
+    coder = TensorCoder.fit(Tensor("float32"), [array[:, :8]])
+    blobs = Blobs.whole(coder.encode([array]))
+    return {
+        "tokens_encode": lambda: coder.encode([array]),
+        "tokens_decode": lambda: coder.decode_into(blobs, [array]),
+        "tensor_frames": lambda: split_frames(blobs, "lossless", bytes.fromhex(coder.sha256)),
+    }
+
+
 def test_other_threads_run_while_the_kernel_works(codec: Any, no_switching: None) -> None:
-    for name, call in calls(codec).items():
+    for name, call in (calls(codec) | calls_for_tensors()).items():
         order: list[str] = []
 
         def work(call: Callable[[], Any] = call, order: list[str] = order) -> None:

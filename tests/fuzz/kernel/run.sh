@@ -12,7 +12,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kernel=$(cd "$here/../../../codecs/kernel" && pwd)
-targets=(group_image group_audio tables coder transforms network)
+targets=(group_image group_audio tables coder transforms network tokens tensor)
 build=${BUILD:-$(mktemp -d)}
 [ -n "${BUILD:-}" ] || trap 'rm -rf "$build"' EXIT
 mkdir -p "$build/found"

@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -22,9 +23,13 @@ from latentstore.codecs.arrays.chunk_bytes import Grid, Parts, decode_chunk, pac
 from latentstore.codecs.artifact.file import read_artifact
 from latentstore.codecs.artifact.parts import PARTS
 from latentstore.codecs.bitstream import group, sample, segments
+from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.bitstream.sample import join_sample, split_sample
 from latentstore.codecs.bitstream.segments import is_segmented, join_segments, split_segments, step_code_of
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.modality import AUDIO, IMAGE
+from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.loaders.columns import Column
 from latentstore.loaders.columns import pack as pack_columns
 from latentstore.loaders.manifest import StoreMeta, read_json, seal, seal_holds
@@ -146,7 +151,49 @@ def audio_header(data: bytes) -> None:
     audio_length(io.BytesIO(data))
 
 
+def tensor_coder(data: bytes) -> None:
+    """The file of a coder; one that is taken codes what it decodes again."""
+    coder = TensorCoder.of_bytes(data, "a coder")
+    if coder.tensor.coding == "lossless":
+        array = np.arange(24).reshape(2, 3, 4).astype(coder.tensor.values)
+        assert coder.decode(Blobs.whole(coder.encode([array])))[0].tobytes() == array.tobytes()
+
+
+def tensor_blob(data: bytes) -> None:
+    """Frames and payloads: the input has no checksum, and gets one that matches. Its first byte chooses the coder."""
+    coder = _coders()[data[0] % 2 if data else 0]
+    blob, at = data[1:], 2
+    for _ in range(blob[1] % 9 if len(blob) > 1 else 0):  # to the end of the header
+        while at < len(blob) and blob[at] & 128:
+            at += 1
+        at += 1
+    head, payload = blob[:at], blob[at:]
+    crc = crc32c(payload, crc32c(head, crc32c(bytes.fromhex(coder.sha256))))
+    coder.decode(Blobs.whole([head + crc.to_bytes(4, "little") + payload]))
+
+
 # what they begin with
+
+
+@cache
+def _coders() -> list[TensorCoder]:
+    """Of float16 without loss, and of codes in two codebooks."""
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(0, 40, (2, 30)).astype(np.int16) for _ in range(8)]
+    return [
+        TensorCoder.fit(Tensor("float16"), [rng.normal(size=(2, 300)).astype(np.float16)]),
+        TensorCoder.fit(Tensor("int16", "codes", vocabulary=(40, 50)), codes),
+    ]
+
+
+def _tensor_blobs() -> list[bytes]:
+    lossless, codes = _coders()
+    row = np.linspace(-1, 1, 200).astype(np.float16)
+    arrays = [row.reshape(2, 100), row[:3], np.tile(row[:4], (60, 1)), row[0]]
+    blobs = [b"\0" + blob for blob in lossless.encode(arrays)]
+    blobs += [b"\1" + blob for blob in codes.encode([np.full((2, 9), 7, np.int16)])]
+    sides = [1 + 2 + array.ndim for array in map(np.asarray, arrays)] + [5]
+    return [blob[:at] + blob[at + 4 :] for blob, at in zip(blobs, sides, strict=True)]
 
 
 def _small_artifact(modality: Any, mode: str, more: dict[str, Any]) -> bytes:
@@ -228,10 +275,13 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     ],
     "zarr_metadata": lambda: [_array([3, 2], "int64"), _array([3], "string")],
     "zarr_chunks": lambda: [b"\2\0\0\0\1\0\0\0a\2\0\0\0bc" + bytes(4), bytes(layout.index_bytes(3, 2))],
+    "tensor_coder": lambda: [coder.to_bytes() for coder in _coders()],
+    "tensor_blob": _tensor_blobs,
     "audio_header": lambda: [_wav(), _aiff(), _ogg(), _flac(), b"RF64" + _wav()[4:]],
 }
 TARGETS: dict[str, Target] = {
     "artifact": artifact, "sample_blob": sample_blob, "group_blob": group_blob, "segmented": segmented,
     "chunk_index": chunk_index, "tar_index": tar_index, "manifest": manifest, "zarr_metadata": zarr_metadata,
     "zarr_chunks": zarr_chunks, "audio_header": audio_header,
+    "tensor_coder": tensor_coder, "tensor_blob": tensor_blob,
 }  # fmt: skip

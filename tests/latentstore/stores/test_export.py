@@ -10,7 +10,8 @@ import latentstore
 from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.sources.images import read_image
-from latentstore.stores.export import export, file_path
+from latentstore.stores.export import export
+from latentstore.stores.files import file_path
 
 
 @pytest.fixture(scope="module")

@@ -27,5 +27,6 @@ void expect(const char *what, int good);
 void check_coder(void);
 void check_front(void);
 void check_lapped(void);
+void check_tokens(void);
 
 #endif

@@ -110,6 +110,7 @@ int main(void)
         check_coder();
         check_front();
         check_lapped();
+        check_tokens();
         doing("the end");
         expect("as many bytes as from the portable path", at == recorded);
         printf("%s %016llx %zu\n", path, (unsigned long long)hash_of_record(), recorded);

@@ -48,5 +48,6 @@ void fuzz_coder(void);
 void fuzz_front(void);
 void fuzz_lapped(void);
 void fuzz_network(void);
+void fuzz_tensor(void);
 
 #endif

@@ -48,6 +48,8 @@ static void iterate(uint64_t seed)
         fuzz_lapped();
     else if (one_in(6))
         fuzz_network();
+    else if (one_in(4))
+        fuzz_tensor();
     else
         fuzz_coder();
 }

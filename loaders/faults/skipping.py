@@ -11,7 +11,7 @@ import numpy as np
 
 from latentstore.codecs.arguments import require_number
 from latentstore.codecs.errors import ArgumentError, CorruptError, LatentstoreError, StoreError
-from latentstore.loaders.changed import ChangedError
+from latentstore.loaders.faults.changed import ChangedError
 from latentstore.loaders.remote.client import ServerError
 
 ON_ERROR = ("raise", "skip")

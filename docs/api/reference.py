@@ -1,4 +1,4 @@
-"""Renders the API reference from the docstrings with pdoc: `python -W error docs/reference.py`, or `./docs/build`.
+"""Renders the API reference from the docstrings with pdoc: `python -W error docs/api/reference.py`, or `./docs/build`.
 
 A module is documented by what its `__all__` lists. A public name without a docstring ends the build.
 """
@@ -16,7 +16,7 @@ import pdoc.render
 
 import latentstore
 
-OUTPUT = Path(__file__).parent / "_build"
+OUTPUT = Path(__file__).parents[1] / "_build"
 MODULES = (
     "latentstore",
     "latentstore.codecs",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from latentstore.codecs.errors import CorruptError, LatentstoreError, StoreError
-from latentstore.loaders.reader import Reader
+from latentstore.loaders.reader import BlockReader
 from latentstore.loaders.remote.client import MissingError, ServerError
 
 
@@ -15,7 +15,7 @@ class ChangedError(StoreError):
 
 
 @contextmanager
-def still_there(reader: Reader) -> Iterator[None]:
+def still_there(reader: BlockReader) -> Iterator[None]:
     """Within this block, what goes wrong because the store was removed or replaced is raised as ChangedError.
 
     After an error, the manifest is read again and compared with the one that the reader has.
@@ -30,12 +30,12 @@ def still_there(reader: Reader) -> Iterator[None]:
         raise
 
 
-def _change(reader: Reader) -> str | None:
+def _change(reader: BlockReader) -> str | None:
     """What has happened to the store, if anything did."""
     try:
-        now = reader.manifest_now()
+        now = reader.digest_now()
     except MissingError:
         return "was removed while it was being read"
     except LatentstoreError:
         return None
-    return "was replaced while it was being read: open it again" if now.digest != reader.meta.digest else None
+    return "was replaced while it was being read: open it again" if now != reader.digest else None

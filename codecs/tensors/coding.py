@@ -1,0 +1,45 @@
+"""`TensorCoding`: what every coding of tensors does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from latentstore.codecs.entropy.blobs import Blobs
+from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.values import Array
+
+__all__ = ["TensorCoding"]
+
+
+class TensorCoding(ABC):
+    """A coding with its fitted tables. Several threads may use it at once.
+
+    Arrays are C-contiguous, and of the declared dtype unless the coding says otherwise.
+    """
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, samples: Sequence[Array], tensor: Tensor) -> Self:
+        """The coding whose tables fit arrays like these. There may be none, and they may have any shapes."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Array]:
+        """The tables as an artifact holds them; `of` reads them."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, parts: Mapping[str, Array], tensor: Tensor, where: str) -> Self:
+        """The coding that has these tables. where: whose they are. ArtifactError if they cannot be."""
+
+    @abstractmethod
+    def encode(self, array: Array) -> bytes:
+        """The payload of an array. ArgumentError if the coding cannot hold it."""
+
+    @abstractmethod
+    def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:
+        """Decodes payload i into outputs[i], which has the shape shapes[i] and is C-contiguous.
+
+        CorruptError or TruncatedError, whose `index` is the position of the bad one.
+        """

@@ -1,0 +1,1 @@
+"""The coding "step": uniform quantisation of each channel, prediction, and rANS by contexts."""

@@ -1,0 +1,136 @@
+"""`StepCoding`: tensors of floats, lossy by a declared error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentstore.codecs.entropy.blobs import Blobs
+from latentstore.codecs.errors import ArgumentError, CorruptError, TruncatedError
+from latentstore.codecs.native import backend
+from latentstore.codecs.tensors.step import parts as stored
+from latentstore.codecs.tensors.step.fitting import fit
+from latentstore.codecs.tensors.step.geometry import kernel_shape
+
+__all__ = ["StepCoding"]
+
+Floats = npt.NDArray[np.float32]
+
+_TRUNCATED = -2
+_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.uint16): 2}
+"""What the kernel calls the types of outputs; uint16: the bits of bfloat16."""
+_STEPS = 3
+
+
+class StepCoding:
+    """Codes tensors of float32 whose channels lie along one axis.
+
+    Every channel has a step. A value comes back as the nearest multiple of its channel's step, so that its error is at
+    most half a step, and as float16 or bfloat16 the rounding to that type. What the coding was fitted to decides how
+    many bytes a tensor takes, never its error.
+    """
+
+    def __init__(self, parts: stored.Parts, coder: Any) -> None:
+        self._parts = parts
+        self._coder = coder
+        self.channel_axis = int(parts["channel_axis"][0])
+        self.channels = len(parts["steps"])
+        self.steps: Floats = parts["steps"]
+
+    @classmethod
+    def fit(
+        cls,
+        samples: Sequence[Floats],
+        *,
+        channel_axis: int,
+        snr: float | None = None,
+        steps: float | npt.NDArray[Any] | None = None,
+    ) -> StepCoding:
+        """Fits steps, predictors and contexts to samples.
+
+        samples: float32 arrays of any rank from 1 on, whose shapes may differ, but for the axis of channels. snr: dB
+        that a channel's variance lies above its mean squared error, the same for every channel. steps: instead of
+        `snr`, the step of all channels or of each, above 0. ArgumentError for what cannot be fitted; its `index` is
+        that of a sample.
+        """
+        parts = fit(samples, channel_axis=channel_axis, snr=snr, steps=steps)
+        return cls.of(parts, "the fitted coding")
+
+    @classmethod
+    def of(cls, parts: Mapping[str, npt.NDArray[Any]], where: str) -> StepCoding:
+        """The coding that `parts` gave; CorruptError, naming `where`, if these arrays cannot be parts."""
+        checked = stored.check(parts, where)
+        return cls(checked, stored.coder_of(checked, where))
+
+    def parts(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that the coding is made of, for `of`."""
+        return dict(self._parts)
+
+    def _shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        if len(shape) <= self.channel_axis or shape[self.channel_axis] != self.channels:
+            raise ArgumentError(
+                f"A tensor of shape {tuple(shape)} does not have {self.channels} channels along axis "
+                f"{self.channel_axis}, as the coding was fitted for; transpose it, or fit a coding to such tensors."
+            )
+        return kernel_shape(shape, self.channel_axis)
+
+    def encode(self, values: Floats) -> bytes:
+        """The payload of one tensor, without its shape; b"" for one without values.
+
+        values: float32, finite. ArgumentError for others, and where a value is 2^31 steps or more.
+        """
+        shape = self._shape(values.shape)
+        flat = np.ascontiguousarray(np.moveaxis(values, self.channel_axis, 0), np.float32).reshape(-1)
+        if not np.isfinite(flat).all():
+            raise ArgumentError(
+                "A tensor holds NaN or an infinity, which coding by steps cannot keep; store it exactly."
+            )
+        payload = backend().tensor_encode(self._coder, flat, np.array(shape, np.int64))
+        if payload is None:
+            raise ArgumentError(
+                f"A value is 2^31 or more times the step of its channel (steps from {self.steps.min():.3g} to "
+                f"{self.steps.max():.3g}); use larger steps or a lower SNR, or store the tensor exactly."
+            )
+        return bytes(payload)
+
+    def decode(self, blobs: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[npt.NDArray[Any]]) -> None:
+        """Decodes payload i, of a tensor of shape i, into output i, all in one call without Python's global lock.
+
+        outputs: C-contiguous, float32, float16, or uint16 for the bits of bfloat16. A value is the integer times the
+        step in float32, rounded to the nearest number of the type, ties to even, and never to an infinity.
+        CorruptError for a bad payload, whose `index` says which.
+        """
+        self._decode(blobs, shapes, outputs, [_TYPES.get(o.dtype, -1) for o in outputs])
+
+    def decode_steps(
+        self, blobs: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[npt.NDArray[np.int32]]
+    ) -> None:
+        """The same, but the integers themselves: multiples of a channel's step, into int32."""
+        self._decode(blobs, shapes, outputs, [_STEPS if o.dtype == np.int32 else -1 for o in outputs])
+
+    def _decode(
+        self, blobs: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[npt.NDArray[Any]], types: list[int]
+    ) -> None:
+        if not len(blobs) == len(shapes) == len(outputs):
+            raise ArgumentError(f"{len(blobs)} payloads, {len(shapes)} shapes and {len(outputs)} outputs do not match.")
+        for shape, output, kind in zip(shapes, outputs, types, strict=True):
+            if kind < 0 or not output.flags.c_contiguous or output.shape != tuple(shape):
+                raise ArgumentError(
+                    f"An output of {output.dtype} and shape {output.shape} cannot take a tensor of shape "
+                    f"{tuple(shape)}: it must be C-contiguous, of that shape, and of a type that is decoded to."
+                )
+        numbers = np.array([self._shape(shape) for shape in shapes], np.int64).reshape(-1, 4)
+        status, index = backend().tensor_decode(
+            self._coder, *blobs.arrays(), numbers, np.array(types, np.uint8), [o.reshape(-1) for o in outputs]
+        )
+        if status:
+            raise self._error(status, index, len(blobs[index]), shapes[index])
+
+    def _error(self, status: int, index: int, size: int, shape: Sequence[int]) -> CorruptError:
+        where = f"Tensor payload {index} ({size} bytes) of shape {tuple(shape)}"
+        if status == _TRUNCATED:
+            return TruncatedError(f"{where} is cut short; fetch it again.", index)
+        return CorruptError(f"{where} is damaged, or of another coding: its parts do not agree; fetch it again.", index)

@@ -1,0 +1,1 @@
+"""Commands for stores of tensors that other encoders made."""

@@ -1,0 +1,1 @@
+"""From the tensors that people have to a store of them: files, tars, MosaicML Streaming, Zarr."""

@@ -1,0 +1,1 @@
+"""Where samples lie together: folders, tars, MosaicML Streaming, arrays whose first axis counts samples."""

@@ -1,0 +1,128 @@
+"""Checks a store of tensors from end to end: the manifest, every shard's size and index, every blob."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from latentstore.codecs.errors import LatentstoreError
+from latentstore.loaders.manifest import seal_holds
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.tensors import layout
+from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.stores.problems import Checked, Report, caught
+
+__all__ = ["verify_tensors"]
+
+BATCH_SAMPLES = 256
+BATCH_BYTES = 16 << 20
+"""Of blobs that are decoded at once."""
+
+
+def verify_tensors(dataset: TensorDataset, progress: Checked | None = None) -> Report:
+    """Check the newest version of a store of tensors; see `latentstore.stores.verify.verify`.
+
+    Every blob of every field is decoded, which checks its checksum, and its shape is compared with the index. Sizes of
+    shards, counts, keys and the copy of the manifest are checked too. Older versions are not looked at.
+    """
+    meta = dataset.reader.meta
+    report = Report(dataset.url, shards=len(meta.shards))
+    if not seal_holds(dataset.info):
+        report.problems.append(f"{dataset.url}: its manifest is damaged or was changed after it was written")
+    report.problems += caught(lambda: _check_version(dataset))
+    seen: dict[str, str] = {}
+    sizes = dataset.reader.location.list(layout.SHARDS)
+    for block, (first, last) in enumerate(pairwise(dataset.shard_starts.tolist())):
+        name = layout.shard_name(meta.shards[block].name)
+        problems = _check_size(dataset, name, sizes.get(name), meta.shards[block].bytes)
+        problems = problems or caught(lambda a=first, b=last, n=name: _check_index(dataset, a, b, n, seen))  # type: ignore[misc]
+        if not problems:
+            step = _at_once(dataset, block)
+            for start in range(first, last, step):
+                indices = np.arange(start, min(last, start + step), dtype=np.int64)
+                problems += _check_blobs(dataset, indices)
+                if progress is not None:
+                    progress(report.samples + start - first + len(indices), len(dataset))
+            report.bytes += sum(meta.shards[block].fields)
+        report.problems += problems
+        report.samples += last - first
+        if progress is not None:
+            progress(report.samples, len(dataset))
+    report.problems = list(dict.fromkeys(report.problems))
+    return report
+
+
+def _check_version(dataset: TensorDataset) -> list[str]:
+    """The manifest is kept by its version too."""
+    location, name = dataset.reader.location, layout.version_name(dataset.version)
+    try:
+        same = location.read(name) == location.read(layout.MANIFEST)
+    except MissingError as error:
+        return [str(error)]
+    return [] if same else [f"{location.at(name)}: it is not the same as {layout.MANIFEST}"]
+
+
+def _check_size(dataset: TensorDataset, name: str, size: int | None, expected: int) -> list[str]:
+    where = dataset.reader.location.at(name)
+    if size is None:
+        return [f"{where} is missing"]
+    return [] if size == expected else [f"{where}: it has {size} bytes, and the manifest says {expected}"]
+
+
+def _check_index(dataset: TensorDataset, first: int, last: int, name: str, seen: dict[str, str]) -> list[str]:
+    """The index at the end of a shard, and its keys. seen: the shard of each key so far."""
+    indices = np.arange(first, last, dtype=np.int64)
+    keys, where = dataset.reader.keys(indices), dataset.reader.location.at(name)
+    problems = []
+    for key in keys:
+        other = seen.setdefault(key, name)
+        if other != name:
+            problems.append(f"{where}: its key {key!r} is that of another sample, in {other}")
+    if len(set(keys)) < len(keys):
+        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+        problems.append(f"{where}: two of its samples have the key {twice!r}")
+    for field, values in dataset.reader.fields(indices).items():
+        if len(values) != len(indices):
+            problems.append(f"{where}: field {field!r} has {len(values)} values for {len(indices)} samples")
+    return problems
+
+
+def _at_once(dataset: TensorDataset, block: int) -> int:
+    shard = dataset.reader.meta.shards[block]
+    return max(1, min(BATCH_SAMPLES, BATCH_BYTES * shard.count // max(1, sum(shard.fields))))
+
+
+def _check_blobs(dataset: TensorDataset, indices: np.ndarray) -> list[str]:
+    """Decode all fields of samples; of a bad sample every field by itself, so that each is named."""
+    try:
+        found = dataset.read(indices)
+    except LatentstoreError as error:
+        if len(indices) > 1:
+            half = len(indices) // 2
+            return [*_check_blobs(dataset, indices[:half]), *_check_blobs(dataset, indices[half:])]
+        one_by_one = [caught(lambda n=name: _read_one(dataset, indices, n)) for name in dataset.tensors]  # type: ignore[misc]
+        return [problem for some in one_by_one for problem in some] or [str(error)]
+    problems = []
+    for name, arrays in found.items():
+        for index, array in zip(indices.tolist(), arrays, strict=True):
+            said = _shape(dataset, name, index)
+            if said is not None and said != array.shape:
+                problems.append(
+                    f"{dataset.where(index)}, field {name!r}: it has the shape {array.shape}, and its index says {said}"
+                )
+    return problems
+
+
+def _read_one(dataset: TensorDataset, indices: np.ndarray, name: str) -> list[str]:
+    dataset.read_alike(indices, [name])
+    return []
+
+
+def _shape(dataset: TensorDataset, name: str, index: int) -> tuple[int, ...] | None:
+    """The shape of a tensor as the index of its shard says it; None where it does not."""
+    block = int(np.searchsorted(dataset.shard_starts, index, side="right") - 1)
+    shapes = dataset.reader.shapes_of(block)[name]
+    if shapes is None:
+        return None
+    return tuple(shapes[0 if len(shapes) == 1 else index - int(dataset.shard_starts[block])].tolist())

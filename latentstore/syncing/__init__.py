@@ -1,0 +1,1 @@
+"""Keeping a store of tensors as its source is: `latentstore.sync`."""

@@ -1,0 +1,169 @@
+"""`latentstore.sync`: a store of tensors becomes what its source is now, with no more work than what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from latentstore.codecs.arguments import require_number
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.tensors import layout
+from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.read import known_sources, read_manifest
+from latentstore.progress import Progress
+from latentstore.syncing.identity import Stamp, content_hash, found_files, identity, is_unchanged
+from latentstore.writing.tensors.writer import Writer
+
+Encode = Callable[[Sequence[Path]], Mapping[str, Sequence[Any]]]
+
+
+@dataclass
+class SyncPlan:
+    """What `sync` does, or has done. Keys of samples that are new, whose file has changed, or whose file is gone.
+
+    touched: files that had to be read because their time has changed, though their bytes have not. unchanged: all
+    samples that stay, those among them. deleted: whether those whose file is gone are left out. again: why all samples
+    are encoded anew, or None. version: of the store afterwards; with `dry_run`, of the store as it is, 0 for none.
+    """
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    touched: int = 0
+    deleted: bool = False
+    again: str | None = None
+    version: int = 0
+
+    @property
+    def encodes(self) -> int:
+        """Samples to encode."""
+        return len(self.new) + len(self.changed)
+
+    def __str__(self) -> str:
+        gone = "left out" if self.deleted else "kept"
+        parts = [
+            f"{self.unchanged} unchanged" + (f" ({self.touched} of them read to make sure)" if self.touched else ""),
+            f"{len(self.changed)} changed, {len(self.new)} new: {self.encodes} to encode",
+            f"{len(self.gone)} gone: {gone}",
+        ]
+        return "; ".join(parts) + (f"; all are encoded again: {self.again}" if self.again else "")
+
+
+def sync(
+    source: str | Path | Mapping[str, str | Path],
+    url: str | Path,
+    fields: Mapping[str, Any],
+    encode: Encode,
+    *,
+    encoder: Encoder | None = None,
+    batch_size: int = 32,
+    delete: bool = False,
+    dry_run: bool = False,
+    progress: bool | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> SyncPlan:
+    """Make the store of tensors at `url` hold what `source` holds now, as a new version; make it if there is none.
+
+    source: a folder, each of whose files is a sample (its key is its path there without the ending), or files by key.
+    encode: makes the samples of some files: for each of `fields` an array or a list with one entry a file. It is called
+    with at most `batch_size` files, and never for those that have not changed: a file whose size and time are as they
+    were is not even read, and one whose time alone is another is read and compared. encoder: what `encode` is; where
+    the store is of another one, every sample is encoded again.
+
+    delete: leave out samples whose file is gone; otherwise they stay. dry_run: find out what there is to do, and do
+    nothing. Readers see the old version or the new one, never a mixture. Only shards with samples that changed or are
+    left out are written again, without decoding what stays. A run that was killed goes on where it was.
+
+    progress: whether it is shown; None: on a terminal. fields, storage_options: see `Writer`. StoreError: a file cannot
+    be read, or another run is writing the store.
+    """
+    require_number(batch_size, "batch_size", 1)
+    files = _files(source)
+    plan, overwrite = _plan(files, str(url), encoder, delete, storage_options)
+    if dry_run or (not plan.encodes and not (delete and plan.gone)):
+        return plan
+    named = "" if isinstance(source, Mapping) else str(source)
+    with (
+        Writer(
+            url, fields, encoder=encoder, resume=True, overwrite=overwrite, rank=0, world_size=1, source=named,
+            storage_options=storage_options,
+        ) as writer,
+        Progress(show=progress) as told,
+    ):  # fmt: skip
+        wanted = [key for key in plan.new + plan.changed if not _is_written(writer, key, files[key])]
+        told.begin("encoding", total=len(wanted), unit="samples")
+        for first in range(0, len(wanted), batch_size):
+            keys = wanted[first : first + batch_size]
+            _encode(writer, files, keys, encode)
+            told.advance(done=len(keys))
+        if delete:
+            writer.drop(plan.gone)
+    plan.version = read_manifest(Location(url, storage_options)).version
+    return plan
+
+
+def _files(source: str | Path | Mapping[str, str | Path]) -> dict[str, tuple[Path, Stamp]]:
+    if not isinstance(source, Mapping):
+        return found_files(source)
+    found = {}
+    for key, path in source.items():
+        try:
+            found[key] = Path(path), Stamp.of(Path(path).stat())
+        except OSError as error:
+            raise StoreError(f"{path}, the file of {key!r}, cannot be read: {error.strerror}") from error
+    return found
+
+
+def _plan(
+    files: Mapping[str, tuple[Path, Stamp]], url: str, encoder: Encoder | None, delete: bool,
+    storage_options: dict[str, Any] | None,
+) -> tuple[SyncPlan, bool]:  # fmt: skip
+    """(what there is to do, whether the whole store is made anew)."""
+    location, plan = Location(url, storage_options), SyncPlan(deleted=delete)
+    if not location.exists(layout.MANIFEST):
+        plan.new = list(files)
+        return plan, False
+    meta = read_manifest(location)
+    plan.version = meta.version
+    kept = known_sources(location, meta)
+    for name in meta.tensors:
+        was = meta.encoders.get(name)
+        if encoder is not None and (was is None or not was.is_same(encoder)):
+            said = "none" if was is None else repr(was.name)
+            plan.again = f"the store is of the encoder {said}, and {encoder.name!r} is asked for"
+    plan.gone = [key for key in kept if key not in files]
+    for key, (path, stamp) in files.items():
+        if key not in kept:
+            plan.new.append(key)
+        elif plan.again:
+            plan.changed.append(key)
+        else:
+            same = is_unchanged(kept[key], stamp, path)
+            if same is False:
+                plan.changed.append(key)
+            else:
+                plan.unchanged += 1
+                plan.touched += same is None
+    if plan.again and plan.gone and not delete:
+        raise ArgumentError(
+            f"{url}: {plan.again}, so all samples are encoded again, and the files of {len(plan.gone)} are gone "
+            f"({plan.gone[0]!r} is one): give delete=True to leave them out"
+        )
+    return plan, plan.again is not None
+
+
+def _is_written(writer: Writer, key: str, file: tuple[Path, Stamp]) -> bool:
+    """Whether a run that was killed had written the sample already."""
+    kept = writer.source_of(key)
+    return kept is not None and is_unchanged(kept, file[1], file[0]) is not False
+
+
+def _encode(writer: Writer, files: Mapping[str, tuple[Path, Stamp]], keys: Sequence[str], encode: Encode) -> None:
+    paths = [files[key][0] for key in keys]
+    # the stamp is older than the bytes that are read: what changes meanwhile is noticed next time
+    sources = [identity(files[key][1], content_hash(path)) for key, path in zip(keys, paths, strict=True)]
+    writer.write_batch(keys, encode(paths), sources)

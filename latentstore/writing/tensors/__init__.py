@@ -1,0 +1,1 @@
+"""Writing stores of tensors: `latentstore.Writer`."""

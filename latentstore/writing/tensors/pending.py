@@ -1,0 +1,145 @@
+"""From samples to the bytes of shards: tensors are coded in threads, in order, and put together."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.loaders.columns import Column
+from latentstore.loaders.tensors import layout
+
+CHUNK_BYTES = 4 << 20
+"""Tensors are coded so many bytes at a time."""
+CHUNK_SAMPLES = 4096
+MOST_THREADS = 4
+
+
+@dataclass
+class Chunk:
+    """Samples that are coded together. limit: bytes of arrays that are enough. keys, sources, others: of the samples.
+    arrays: by field. bytes: of the arrays."""
+
+    limit: int = CHUNK_BYTES
+    keys: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    others: dict[str, list[Any]] = field(default_factory=dict)
+    bytes: int = 0
+
+    def add(self, key: str, source: str, arrays: Mapping[str, np.ndarray], others: Mapping[str, Any]) -> None:
+        """One more sample."""
+        self.keys.append(key)
+        self.sources.append(source)
+        for name, array in arrays.items():
+            self.arrays.setdefault(name, []).append(array)
+            self.bytes += array.nbytes
+        for name, value in others.items():
+            self.others.setdefault(name, []).append(value)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to code it."""
+        return self.bytes >= self.limit or len(self.keys) >= CHUNK_SAMPLES
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A chunk with its blobs, by field."""
+
+    chunk: Chunk
+    blobs: dict[str, list[bytes]]
+
+
+class Pending:
+    """Chunks on their way to shards. `coded` gives them back in order.
+
+    Memory: as many chunks as there are threads and two more, and the blobs of one shard.
+    """
+
+    def __init__(self, coders: Mapping[str, TensorCoder]) -> None:
+        self._coders = coders
+        self._threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self._pool = ThreadPoolExecutor(self._threads, "latentstore-writer")
+        self._waiting: deque[Future[Coded]] = deque()
+
+    def put(self, chunk: Chunk) -> None:
+        """Code a chunk in a thread."""
+        self._waiting.append(self._pool.submit(self._code, chunk))
+
+    def coded(self, every: bool) -> list[Coded]:
+        """The chunks that are coded, in order; every: wait for all, else only as far as memory asks for it."""
+        found = []
+        while self._waiting and (every or self._waiting[0].done() or len(self._waiting) > self._threads + 2):
+            found.append(self._waiting.popleft().result())
+        return found
+
+    def close(self) -> None:
+        """Forget what is not coded yet."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _code(self, chunk: Chunk) -> Coded:
+        return Coded(chunk, {name: self._one(name, arrays, chunk.keys) for name, arrays in chunk.arrays.items()})
+
+    def _one(self, name: str, arrays: list[np.ndarray], keys: list[str]) -> list[bytes]:
+        try:
+            return self._coders[name].encode(arrays)
+        except ArgumentError as error:
+            if error.index is None:
+                raise
+            raise ArgumentError(f"sample {keys[error.index]!r}, field {name!r}: {error}") from error
+
+
+class Growing:
+    """The shard that grows: coded chunks, end to end. bytes: of its blobs."""
+
+    def __init__(self, tensors: Sequence[str], kinds: Mapping[str, str]) -> None:
+        self._tensors, self._kinds = list(tensors), dict(kinds)
+        self._chunks: list[Coded] = []
+        self.bytes = self.count = 0
+
+    def add(self, coded: Coded) -> None:
+        """One more chunk."""
+        self._chunks.append(coded)
+        self.count += len(coded.chunk.keys)
+        self.bytes += sum(len(blob) for blobs in coded.blobs.values() for blob in blobs)
+
+    def object(self) -> tuple[list[bytes], int, tuple[int, ...]]:
+        """(the parts of the shard's bytes, bytes of the tail, bytes of each tensor field)."""
+        parts = [blob for name in self._tensors for one in self._chunks for blob in one.blobs[name]]
+        lengths = np.array(
+            [[len(blob) for one in self._chunks for blob in one.blobs[name]] for name in self._tensors], np.int64
+        ).T
+        columns = {
+            "key": _column("str", [key for one in self._chunks for key in one.chunk.keys]),
+            layout.SOURCE: _column("str", [source for one in self._chunks for source in one.chunk.sources]),
+        }
+        for name, kind in self._kinds.items():
+            columns[name] = _column(kind, [value for one in self._chunks for value in one.chunk.others[name]])
+        shapes = {
+            name: _shapes([a.shape for one in self._chunks for a in one.chunk.arrays[name]]) for name in self._tensors
+        }
+        tail = layout.encode_tail(columns, shapes, lengths)
+        return [*parts, tail], len(tail), tuple(int(n) for n in lengths.sum(axis=0))
+
+
+def _column(kind: str, values: list[Any]) -> Column:
+    if kind in ("str", "bytes"):
+        return Column.flat(kind, [value.encode() if kind == "str" else bytes(value) for value in values])
+    return Column(kind, np.array(values, np.int64 if kind == "int" else np.float64))
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> np.ndarray | None:
+    """See `layout.Tail.shapes`."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    if len(set(shapes)) == 1:
+        return np.array(shapes[:1], np.int64).reshape(1, -1)
+    return np.array(shapes, np.int64)

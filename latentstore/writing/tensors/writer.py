@@ -1,0 +1,421 @@
+"""`latentstore.Writer`: a store of tensors, written sample by sample from any loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from latentstore.codecs.arguments import require_number, whole_number
+from latentstore.codecs.artifact.checks import short
+from latentstore.codecs.artifact.container import read_file
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.values import as_array
+from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
+from latentstore.loaders.tensors import layout
+from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
+from latentstore.loaders.tensors.read import known_sources, read_coder, read_manifest
+from latentstore.writing.spec import SHARD_BYTES
+from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending
+from latentstore.writing.tensors.rewrite import without
+from latentstore.writing.tensors.session import Session
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# Coders are fitted to the first samples of rank 0: so many, or so many bytes of them.
+FIT_SAMPLES = 512
+FIT_BYTES = 48 << 20
+MOST_KEY_BYTES = 4096
+
+
+class Writer:
+    """A store of named tensors that grows sample by sample::
+
+        fields = {"latent": Tensor("float16", "step", snr=40), "label": int}
+        with latentstore.Writer("latents.store", fields, encoder=encoder, resume=True) as writer:
+            for key in writer.missing(keys):
+                writer.write(key, {"latent": encode(key), "label": 3})
+
+    The store becomes visible at the end of the ``with`` block, all at once. Where the block is left by an error, or the
+    process is killed, nothing is visible, and the same program goes on where it was: with ``resume=True``, samples
+    whose keys are written already are passed over. On a published store it adds samples, as a new version.
+
+    url: where the store will be: a path or an fsspec URL. fields: by name, a `Tensor`, or one of the types int, float,
+        str and bytes.
+    encoder: what made the tensors: one `Encoder` for all of them, or one for each field by its name.
+    coders: fitted ones, by the field's name: a `TensorCoder` or the path of its file, from `latentstore fit-tensors`.
+        A field without one is fitted to the first samples of rank 0, at most 512 of them or 48 MB.
+    resume: go on with a store that was begun, or add to one that is published. overwrite: replace it; readers of the
+        old version are not disturbed, and `latentstore gc` removes it.
+    rank, world_size: this process among those that write together; both or neither. By default they are found as
+        `LatentLoader` finds them, so under torchrun each rank writes its own shards. Each key belongs to one rank. All
+        ranks wait for each other at the end, and rank 0 publishes.
+    source: what is written, for people. shard_bytes: of a shard, about; 32 MB. storage_options: for fsspec.
+
+    Memory: the bytes of a few shards. One thread at a time may use a writer; tensors are coded in threads.
+
+    ArgumentError: an argument cannot be meant, or a sample does not fit the fields. StoreError: there is a store
+    already and neither `resume` nor `overwrite` is given; it was begun with other fields or another encoder; another
+    run is writing it; another rank is gone.
+    """
+
+    def __init__(
+        self,
+        url: str | Path,
+        fields: Mapping[str, Any],
+        *,
+        encoder: Encoder | Mapping[str, Encoder] | None = None,
+        coders: Mapping[str, TensorCoder | str | Path] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        source: str = "",
+        shard_bytes: int = SHARD_BYTES,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        self.fields = require_fields(fields)
+        self._tensors = {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
+        self._kinds = {name: value for name, value in self.fields.items() if isinstance(value, str)}
+        self._encoders = _encoders(encoder, self._tensors)
+        self._given = _given_coders(coders, self._tensors)
+        self._shard_bytes = require_number(shard_bytes, "shard_bytes", 1, layout.MOST_TAIL_BYTES)
+        self._source = source
+        ranks = given_ranks(rank, world_size) or found_ranks()
+        self.rank, self.world_size = ranks
+        self.url = str(url)
+        self._session = Session(self.url, storage_options, *ranks)
+        self._session.begin(self.fields, self._encoders, resume=resume, overwrite=overwrite)
+        self._closed = False
+        try:
+            self._earlier = self._sources()
+            own = [name for name in self._session.written() if int(name.split("-")[1]) == self.rank]
+        except BaseException:
+            self._session.end()
+            raise
+        self._sequence = 1 + max((int(name.split("-")[2]) for name in own), default=-1)
+        self._now: set[str] = set()
+        self._dropped: list[str] = []
+        self._names: list[str] = own
+        self._chunk = self._fresh()
+        self._unfitted: list[Chunk] = []
+        self._pending: Pending | None = None
+        self._growing = Growing(list(self._tensors), self._kinds)
+
+    def _sources(self) -> dict[str, str]:
+        """What the samples that are written were made of, by their keys: those of the version that this one begins
+        with, and of all ranks since."""
+        session, found = self._session, dict[str, str]()
+        if session.base is not None:
+            found |= known_sources(session.target, session.base)
+        for name, size in session.written().items():
+            _, tail = session.read_tail(name, size, list(self._tensors))
+            found |= zip(tail.columns["key"].values(), tail.columns[layout.SOURCE].values(), strict=True)
+        return found
+
+    # ---- writing
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` that are not written yet, in their order."""
+        return [key for key in keys if key not in self._earlier and key not in self._now]
+
+    def stale(self, sources: Mapping[str, str]) -> list[str]:
+        """The keys, of those in `sources`, of samples that are not written yet, or that were made of something else.
+
+        sources: by key, text that changes with what a sample is made of, such as a hash.
+        """
+        return [key for key, source in sources.items() if self._earlier.get(key) != source and key not in self._now]
+
+    def source_of(self, key: str) -> str | None:
+        """What a sample that was written before this run was made of; None if there is none of this key."""
+        return self._earlier.get(key)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Leave out samples of the published version from the next one. Rank 0 alone does this."""
+        self._dropped += [key for key in keys if key in self._earlier]
+
+    def write(self, key: str, values: Mapping[str, Any], source: str = "") -> bool:
+        """Add a sample; False if a sample of this key was written before this run, so that nothing is added.
+
+        values: one for each field: tensors as arrays of NumPy or tensors of torch, of exactly the declared type; they
+        are copied. source: text that changes with what the sample is made of, such as a hash. Where it is given, and a
+        sample of this key was made of something else, the new one takes its place in the next version. ArgumentError
+        names the key and the field that does not fit, and nothing is added.
+        """
+        self._require_open()
+        key = _require_key(key)
+        if key in self._earlier and (not source or self._earlier[key] == source):
+            return False
+        if key in self._now:
+            raise ArgumentError(f"the key {key!r} is written twice in this run; keys are unique in a store")
+        if values.keys() != self.fields.keys():
+            odd = ", ".join(sorted(values.keys() ^ self.fields.keys()))
+            raise ArgumentError(
+                f"sample {key!r} has the fields {', '.join(values)}, and the store has {', '.join(self.fields)}: {odd} "
+                "is too much or missing"
+            )
+        if self._session.over:
+            raise StoreError(
+                f"{self.url} was published by the other ranks while rank {self.rank} was not running, and {key!r} is "
+                "not in it: start all ranks again to add it",
+                remedy="resume",
+            )
+        arrays = {name: self._array(name, tensor, values[name], key) for name, tensor in self._tensors.items()}
+        others = {
+            name: _value(kind, values[name], f"sample {key!r}, field {name!r}") for name, kind in self._kinds.items()
+        }
+        self._chunk.add(key, source, arrays, others)
+        self._now.add(key)
+        if self._chunk.full:
+            self._flush_chunk()
+        return True
+
+    def write_batch(self, keys: Sequence[str], values: Mapping[str, Any], sources: Sequence[str] | None = None) -> int:
+        """Add many samples; how many were new. values: for each field an array or a list with one entry a sample.
+        sources: see `write`."""
+        for name, column in values.items():
+            if len(column) != len(keys):
+                raise ArgumentError(f"field {name!r} has {len(column)} values for {len(keys)} keys")
+        made = sources if sources is not None else [""] * len(keys)
+        return sum(
+            self.write(key, {name: column[at] for name, column in values.items()}, one)
+            for at, (key, one) in enumerate(zip(keys, made, strict=True))
+        )
+
+    def _array(self, name: str, tensor: Tensor, value: Any, key: str) -> np.ndarray:
+        where = f"sample {key!r}, field {name!r}"
+        array = as_array(value, tensor, where)
+        if tensor.coding == "step" and tensor.nonfinite == "refuse" and not np.isfinite(array).all():
+            raise ArgumentError(
+                f"{where}: it has NaN or infinite values, which the coding 'step' does not keep: declare the field "
+                "with nonfinite='keep' or coding='lossless', or leave the sample out"
+            )
+        return array.copy()
+
+    def _fresh(self) -> Chunk:
+        return Chunk(min(CHUNK_BYTES, self._shard_bytes))
+
+    def _flush_chunk(self) -> None:
+        chunk, self._chunk = self._chunk, self._fresh()
+        if self._pending is None:
+            self._unfitted.append(chunk)
+            samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.bytes for c in self._unfitted)
+            if samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
+                return
+            self._begin_coding()
+        else:
+            self._pending.put(chunk)
+        self._collect(every=False)
+
+    def _begin_coding(self) -> None:
+        self._pending = Pending({name: self._coder(name) for name in self._tensors})
+        for chunk in self._unfitted:
+            self._pending.put(chunk)
+        self._unfitted = []
+
+    def _coder(self, name: str) -> TensorCoder:
+        """The coder of a field: that of the store, or the one given, or fitted by rank 0."""
+        session = self._session
+        sha256 = session.base.coders[name] if session.base is not None else session.coder_of(name)
+        if sha256 is None and name not in self._given and self.rank:
+            sha256 = session.wait_for_coder(name)
+        if sha256 is None:
+            coder = self._given.get(name)
+            if coder is None:
+                samples = [array for chunk in self._unfitted for array in chunk.arrays[name]]
+                coder = TensorCoder.fit(self._tensors[name], samples[:FIT_SAMPLES])
+            sha256 = session.choose_coder(name, coder.sha256, coder.to_bytes())
+        where = session.target.at(layout.coder_name(sha256))
+        given = self._given.get(name)
+        if given is not None and given.sha256 != sha256:
+            raise StoreError(
+                f"{self.url}: the field {name!r} was begun with another coder than the one given; resume it with that "
+                f"one ({where}), or start again by overwriting it",
+                remedy="overwrite",
+            )
+        return TensorCoder.of_bytes(read_coder(session.target, sha256), where)
+
+    def _collect(self, every: bool) -> None:
+        assert self._pending is not None
+        for coded in self._pending.coded(every):
+            self._growing.add(coded)
+            if self._growing.bytes >= self._shard_bytes:
+                self._write_shard()
+
+    def _write_shard(self) -> None:
+        growing, self._growing = self._growing, Growing(list(self._tensors), self._kinds)
+        self._session.check()
+        name = self._session.own_name(self._sequence)
+        parts, _, _ = growing.object()
+        self._session.target.write(layout.shard_name(name), parts)
+        self._names.append(name)
+        self._sequence += 1
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Write what is left, wait for the other ranks, and publish. Leaving the ``with`` block calls it."""
+        if self._closed:
+            return
+        try:
+            self._finish()
+        finally:
+            self._stop()
+
+    def _finish(self) -> None:
+        session = self._session
+        if session.over:
+            return
+        if self._chunk.keys or self._unfitted:
+            if self._chunk.keys:
+                (self._unfitted.append if self._pending is None else self._pending.put)(self._chunk)
+                self._chunk = self._fresh()
+            if self._pending is None:
+                self._begin_coding()
+        if self._pending is not None:
+            self._collect(every=True)
+        if self._growing.count:
+            self._write_shard()
+        session.done(self._names)
+        if self.rank:
+            session.wait_for_end()
+            return
+        self._publish(session.all_done())
+        session.wipe()
+
+    def _publish(self, names: list[str]) -> None:
+        """Make a version of the shards of all ranks, and of those that were there."""
+        session, tensors = self._session, list(self._tensors)
+        written = session.written()
+        lost = sorted(set(names) - written.keys())
+        if lost:
+            raise StoreError(
+                f"{session.target.at(layout.shard_name(lost[0]))} was written by this run and is gone: nothing is "
+                "published; start again by overwriting it",
+                remedy="overwrite",
+            )
+        old = session.base
+        if not written and not self._dropped:
+            if old is None:
+                raise StoreError(f"{self.url} cannot be published: not one sample was written")
+            return
+        now = read_manifest(session.target) if session.target.exists(layout.MANIFEST) else None
+        if old is not None and (now is None or now.version != old.version):
+            raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
+        shards, seen = list[Shard](), dict[str, str]()
+        for name in sorted(written):
+            shard, tail = session.read_tail(name, written[name], tensors)
+            for key in tail.columns["key"].values():
+                if key in seen:
+                    raise StoreError(
+                        f"{self.url}: the key {key!r} was written twice, in {seen[key]} and in {name}: give each key "
+                        "to one rank, and start again by overwriting it",
+                        remedy="overwrite",
+                    )
+                seen[key] = name
+            shards.append(shard)
+        kept = without(session, old, {*seen, *self._dropped}) if old is not None else ()
+        if not kept and not shards:
+            raise StoreError(f"{self.url}: all samples would be left out; a store has at least one")
+        session.publish(
+            TensorMeta.make(
+                version=1 + (now.version if now is not None else 0),
+                fields=self.fields,
+                coders=old.coders if old is not None else {name: session.coder_of(name) or "" for name in tensors},
+                encoders=self._encoders,
+                shards=(*kept, *shards),
+                source=self._source or (old.source if old is not None else ""),
+                session=session.token,
+            )
+        )
+
+    def _stop(self) -> None:
+        self._closed = True
+        if self._pending is not None:
+            self._pending.close()
+        self._session.end()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the writer of {self.url} is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Publish; on an error nothing is published, and what is written stays for resuming."""
+        if kind is None:
+            self.close()
+        elif not self._closed:
+            if self.world_size == 1 and not self._session.written():
+                self._session.wipe()  # there is nothing to go on with
+            self._stop()
+
+
+def _encoders(encoder: Any, tensors: Mapping[str, Tensor]) -> dict[str, Encoder]:
+    if encoder is None:
+        return {}
+    found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
+    if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
+        raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
+    for name in found:
+        if name not in tensors:
+            raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
+    return dict(found)
+
+
+def _given_coders(coders: Any, tensors: Mapping[str, Tensor]) -> dict[str, TensorCoder]:
+    found = {}
+    for name, value in (coders or {}).items():
+        if name not in tensors:
+            raise ArgumentError(f"a coder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
+        coder = value if isinstance(value, TensorCoder) else TensorCoder.of_bytes(read_file(value, "coder"), str(value))
+        if coder.tensor != tensors[name]:
+            raise ArgumentError(
+                f"the coder that is given for {name!r} is for {short(coder.tensor.to_json())}, and the field is "
+                f"declared as {short(tensors[name].to_json())}"
+            )
+        found[name] = coder
+    return found
+
+
+def _require_key(key: Any) -> str:
+    if not isinstance(key, str) or not key or "\0" in key:
+        raise ArgumentError(f"a key is {short(key)}; it is text, not empty and without NUL characters")
+    try:
+        if len(key.encode()) <= MOST_KEY_BYTES:
+            return key
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"the key {key!r} is no valid Unicode: {error}") from error
+    raise ArgumentError(f"the key {key[:40]!r}... is longer than {MOST_KEY_BYTES} bytes")
+
+
+def _value(kind: str, value: Any, where: str) -> Any:
+    """The value of a field that is no tensor, checked."""
+    if isinstance(value, np.ndarray) or hasattr(value, "item"):
+        value = value.item() if getattr(value, "size", None) == 1 or getattr(value, "ndim", 1) == 0 else value
+    if kind == "int":
+        whole = whole_number(value)
+        if whole is not None and -(1 << 63) <= whole < 1 << 63:
+            return whole
+    elif kind == "float":
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif kind == "str":
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ArgumentError(f"{where}: it is no valid Unicode: {error}") from error
+            return value
+    elif isinstance(value, bytes | bytearray):
+        return bytes(value)
+    raise ArgumentError(f"{where} is {short(value)}; {kind} is declared")

@@ -1,0 +1,162 @@
+"""`latentstore.open`: from a path or URL to a data set, whatever the layout of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.loaders.cache.folder import CacheFolder
+from latentstore.loaders.cache.location import CachedLocation
+from latentstore.loaders.cache.settings import chosen_cache
+from latentstore.loaders.dataset import LatentDataset
+from latentstore.loaders.manifest import PARTIAL
+from latentstore.loaders.reader import BlockReader, Reader
+from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.location import Location
+from latentstore.loaders.tensors import layout as tensors_layout
+from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.loaders.tensors.encoder import Encoder, require_encoder
+from latentstore.loaders.tensors.read import TensorReader, read_manifest
+from latentstore.loaders.webdataset import layout as wds_layout
+from latentstore.loaders.webdataset.read import open_wds
+from latentstore.loaders.zarr import layout as zarr_layout
+from latentstore.loaders.zarr.read import open_zarr
+
+R = TypeVar("R", bound=BlockReader)
+
+
+@overload
+def open(
+    url: str | Path,
+    channels: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    cache: bool | str | Path | None = None,
+    cache_size: int | str | None = None,
+) -> LatentDataset: ...
+@overload
+def open(
+    url: str | Path,
+    channels: None = None,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    fields: Sequence[str],
+    encoder: Encoder | None = None,
+    cache: bool | str | Path | None = None,
+    cache_size: int | str | None = None,
+) -> TensorDataset: ...
+def open(
+    url: str | Path,
+    channels: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    fields: Sequence[str] | None = None,
+    encoder: Encoder | None = None,
+    cache: bool | str | Path | None = None,
+    cache_size: int | str | None = None,
+) -> LatentDataset | TensorDataset:
+    """Open the store at `url` (Zarr or WebDataset, or of tensors; a path or any fsspec URL).
+
+    channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
+    them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
+
+    fields: of a store of tensors, the fields that are read; None for all. The bytes of the other tensors are never
+    fetched. encoder: what must have made the tensors that are read: ArgumentError names both if it was another one.
+
+    cache: of a remote store, a folder on a local disk that keeps the shards that were read; True for the usual one,
+    False for none. By default the environment variable LATENTSTORE_CACHE decides. cache_size: bytes that the folder may
+    have, a number or text such as "100GB", which is the default (or what LATENTSTORE_CACHE_SIZE says).
+
+        ds = latentstore.open("photos.zarr", channels=12)
+        ds[0]["latent"].shape        # (12, 32, 32)
+    """
+    location = _located(str(url), storage_options, chosen_cache(cache, cache_size))
+    opened = _opener(location)
+    if opened is not None:
+        reader = _settled(opened())
+        for name, value in (("fields", fields), ("encoder", encoder)):
+            if value is not None:
+                raise ArgumentError(f"{name} is for stores of tensors, and {url} is one of latents")
+        return LatentDataset(reader, channels)
+    if channels is not None:
+        raise ArgumentError(f"channels is for stores of latents, and {url} is one of tensors: choose its fields")
+    ds = _open_tensors(location, fields)
+    if encoder is not None:
+        for name in ds.tensors:
+            require_encoder(ds.encoders.get(name), encoder, f"the field {name!r} of {url}")
+    return ds
+
+
+def open_latents(
+    url: str | Path,
+    channels: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+    cache: bool | None = None,
+) -> LatentDataset:
+    """As `open`, of a store of latents alone. StoreError if it is one of tensors."""
+    return LatentDataset(open_reader(str(url), storage_options, chosen_cache(cache, None)), channels)
+
+
+def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: CacheFolder | None = None) -> Reader:
+    """The reader of the store of latents at `url`, whichever its layout. cache: for what is read of a remote store."""
+    location = _located(url, storage_options, cache)
+    opened = _opener(location)
+    if opened is None:
+        raise StoreError(f"{url} is a store of tensors, and one of latents is expected here")
+    return _settled(opened())
+
+
+def _located(url: str, storage_options: dict[str, Any] | None, cache: CacheFolder | None) -> Location:
+    if url.endswith(".tar"):
+        url = wds_layout.split_target(url)[0]
+    for manifest in (wds_layout.MANIFEST, tensors_layout.MANIFEST):
+        url = url.removesuffix(f"/{manifest}")
+    location = Location(url, storage_options)
+    if cache is not None and location.local is None:
+        return CachedLocation(url, storage_options, cache)
+    return location
+
+
+def _opener(location: Location) -> Callable[[], Reader] | None:
+    """What opens the store; None where it is one of tensors. StoreError if there is no store."""
+    try:  # read at once: whether it is there would be a request of its own
+        root = location.read(zarr_layout.ROOT)
+    except MissingError:
+        pass
+    else:
+        return partial(open_zarr, location, root)
+    if location.exists(wds_layout.MANIFEST):
+        return partial(open_wds, location)
+    if location.exists(tensors_layout.MANIFEST):
+        return None
+    if Location(location.url + PARTIAL, location.storage_options).list():
+        raise StoreError(
+            f"{location.url} is not finished: it is still being written, or that was interrupted. Wait for it, or "
+            "resume it.",
+            remedy="resume",
+        )
+    names = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST} nor {tensors_layout.MANIFEST}"
+    found = names if location.exists() else "nothing at all"
+    raise StoreError(f"{location.url}: no latentstore store there (found {found}); check the path")
+
+
+def _open_tensors(location: Location, fields: Sequence[str] | None) -> TensorDataset:
+    meta = read_manifest(location)
+    names = list(meta.tensors) if fields is None else [name for name in fields if name in meta.tensors]
+    for name in fields or ():
+        if name not in meta.fields:
+            raise ArgumentError(f"{location.url} has no field {name!r}; it has {', '.join(meta.fields)}")
+    others = list(meta.kinds) if fields is None else [name for name in fields if name in meta.kinds]
+    reader = TensorReader(location, meta, names)
+    _settled(reader)
+    return TensorDataset(reader, others)
+
+
+def _settled(reader: R) -> R:
+    """`reader`, from now on with the cache if there is one: its manifest has come from the store itself."""
+    if isinstance(reader.location, CachedLocation):
+        reader.location.identity = reader.digest
+    return reader

@@ -1,0 +1,131 @@
+"""The layout of a store of tensors: names, and the bytes of a shard. `docs/stores.md` describes it.
+
+    TARGET/tensors.json                 the manifest of the newest version; written last
+    TARGET/versions/000001.json         every version that is kept, as it was written
+    TARGET/shards/NAME                  samples; a shard is written once and never changed
+    TARGET/coders/SHA256.safetensors    what a field's blobs are decoded with
+
+A version names its shards, so readers of one version never see another one. A shard is: of each field the blobs of all
+samples, end to end, one field after the other; then the tail: its columns (keys, numbers, text), the lengths of the
+blobs, and 32 bytes that say how long these two are.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.codecs.errors import CorruptError
+from latentstore.loaders.columns import Column, pack, unpack
+
+MANIFEST = "tensors.json"
+SHARDS, VERSIONS, CODERS = "shards", "versions", "coders"
+SHAPE = "shape/"
+"""Before the name of a tensor field: the array of a shard's columns that holds the shapes of its tensors."""
+
+SOURCE = "@source"
+"""The column of a shard that says what each sample was made of: text that changes with it, "" where nobody said."""
+
+MOST_FIELDS = 256
+MOST_SHARD_SAMPLES = 1 << 24
+MOST_SHARD_BYTES = 1 << 40
+MOST_TAIL_BYTES = 1 << 30
+
+_END = struct.Struct("<8sQQII")
+"""Magic, bytes of the columns, samples, fields, CRC-32C of the tail before this number."""
+_MAGIC = b"LSTENS\x00\x01"
+END_BYTES = _END.size
+
+
+def shard_name(name: str) -> str:
+    """The object of a shard."""
+    return f"{SHARDS}/{name}"
+
+
+def version_name(version: int) -> str:
+    """The object that keeps the manifest of a version."""
+    return f"{VERSIONS}/{version:06d}.json"
+
+
+def coder_name(sha256: str) -> str:
+    """The object of a coder."""
+    return f"{CODERS}/{sha256}.safetensors"
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What stands at the end of a shard.
+
+    columns: of keys, numbers, text and bytes, by name. shapes: of each tensor field, int64 (samples, rank), or
+    (1, rank) where all are the same, or None where even the rank differs. lengths: int64 (samples, fields), of the
+    blobs.
+    """
+
+    columns: Mapping[str, Column]
+    shapes: Mapping[str, np.ndarray | None]
+    lengths: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Samples of the shard."""
+        return len(self.lengths)
+
+
+def encode_tail(columns: Mapping[str, Column], shapes: Mapping[str, np.ndarray | None], lengths: np.ndarray) -> bytes:
+    """The bytes of a tail; the arguments are those of `Tail`."""
+    table = pack(columns, {SHAPE + name: shape for name, shape in shapes.items() if shape is not None})
+    body = table + np.ascontiguousarray(lengths.T, "<u4").tobytes()
+    head = _MAGIC, len(table), len(lengths), lengths.shape[1]
+    return body + _END.pack(*head, crc32c(body + _END.pack(*head, 0)))
+
+
+def tail_bytes(end: bytes, size: int, where: str) -> int:
+    """How long the tail of a shard is, from its last `END_BYTES` bytes. size: of the whole shard."""
+    columns, samples, fields, _ = _read_end(end, where)
+    total = columns + 4 * samples * fields + END_BYTES
+    if total > min(size, MOST_TAIL_BYTES):
+        raise CorruptError(f"{where}: a shard of {size} bytes says that its last {total} bytes are its index")
+    return total
+
+
+def decode_tail(data: bytes, fields: Sequence[str], where: str) -> Tail:
+    """The tail of a shard, from its bytes. fields: the tensor fields of the store. CorruptError names `where`."""
+    columns_bytes, samples, count, crc = _read_end(data[-END_BYTES:], where)
+    body = data[:-END_BYTES]
+    if columns_bytes + 4 * samples * count != len(body) or count != len(fields):
+        raise CorruptError(f"{where}: its index is not that of {len(fields)} fields, or is cut short")
+    if crc32c(body + data[-END_BYTES:-4] + bytes(4)) != crc:
+        raise CorruptError(f"{where}: the index at its end is damaged")
+    columns, arrays = unpack(body[:columns_bytes], where)
+    lengths = np.frombuffer(body, "<u4", offset=columns_bytes).reshape(count, samples).T.astype(np.int64)
+    shapes = {name: _shape(arrays.get(SHAPE + name), samples, f"{where}, field {name!r}") for name in fields}
+    for name, column in columns.items():
+        if len(column) != samples:
+            raise CorruptError(f"{where}: {len(column)} values of {name!r} for {samples} samples")
+    for name in ("key", SOURCE):
+        if name not in columns or columns[name].kind != "str":
+            raise CorruptError(f"{where}: it lacks the column {name!r}")
+    return Tail(columns, shapes, lengths)
+
+
+def _read_end(end: bytes, where: str) -> tuple[int, int, int, int]:
+    if len(end) != END_BYTES:
+        raise CorruptError(f"{where}: cut short, its last bytes are missing")
+    magic, columns, samples, fields, crc = _END.unpack(end)
+    if magic != _MAGIC:
+        raise CorruptError(f"{where}: not a shard of tensors, or cut short (its last bytes are others)")
+    if not 1 <= samples <= MOST_SHARD_SAMPLES or not 1 <= fields <= MOST_FIELDS or columns > MOST_TAIL_BYTES:
+        raise CorruptError(f"{where}: its last bytes claim {samples} samples of {fields} fields")
+    return columns, samples, fields, crc
+
+
+def _shape(array: np.ndarray | None, samples: int, where: str) -> np.ndarray | None:
+    if array is None:
+        return None
+    if array.dtype != np.int64 or array.ndim != 2 or len(array) not in (1, samples) or (array < 0).any():
+        raise CorruptError(f"{where}: its shapes are damaged")
+    return array

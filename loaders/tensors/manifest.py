@@ -1,0 +1,229 @@
+"""The manifest of a store of tensors: one version of it, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentstore.codecs.artifact.checks import short, whole
+from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
+from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.loaders.columns import KINDS, RESERVED
+from latentstore.loaders.manifest import MOST, MOST_SHARDS, seal
+from latentstore.loaders.tensors import layout
+from latentstore.loaders.tensors.encoder import Encoder
+
+FORMAT_VERSION = 1
+"""The version of this layout that is written, and the only one that is read."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
+_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+_SHA = re.compile(r"[0-9a-f]{64}")
+_TYPES: dict[Any, str] = {int: "int", float: "float", str: "str", bytes: "bytes"}
+
+
+def require_fields(fields: Any) -> dict[str, Tensor | str]:
+    """The declaration of a store's fields, by name: a `Tensor`, or a kind of `loaders.columns.KINDS`.
+
+    fields: as a user gives them: a `Tensor`, or one of the types int, float, str, bytes, by name. ArgumentError names
+    the field that cannot be meant.
+    """
+    if not isinstance(fields, Mapping) or not 0 < len(fields) <= layout.MOST_FIELDS:
+        raise ArgumentError(
+            f"fields is {short(fields)}; it is a dict of 1 to {layout.MOST_FIELDS} names, such as "
+            "{'latent': Tensor('float16'), 'label': int}"
+        )
+    found: dict[str, Tensor | str] = {}
+    for name, value in fields.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED - {"latent"}:
+            raise ArgumentError(
+                f"a field is called {short(name)}; a name is letters, digits, '_', '.' and '-', begins with a letter, "
+                "and is not 'key'"
+            )
+        if isinstance(value, Tensor):
+            found[name] = value
+        elif isinstance(value, type) and value in _TYPES:
+            found[name] = _TYPES[value]
+        else:
+            raise ArgumentError(f"the field {name!r} is {short(value)}; it is a Tensor, or int, float, str or bytes")
+    if not any(isinstance(value, Tensor) for value in found.values()):
+        raise ArgumentError(f"the fields {', '.join(found)} hold no tensor: at least one is to be a Tensor")
+    return found
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What the manifest says of a shard. name: of its object, in the folder of shards. count: its samples. bytes: of
+    the object. tail: bytes of its tail. fields: bytes of the blobs of each tensor field, in their order."""
+
+    name: str
+    count: int
+    bytes: int
+    tail: int
+    fields: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the manifest says."""
+        return {**vars(self), "fields": list(self.fields)}
+
+
+@dataclass(frozen=True)
+class TensorMeta:
+    """A manifest that has been checked.
+
+    version: from 1 on, one more with each change of the store. fields: see `require_fields`, in order. coders: SHA-256
+    of the coder of each tensor field. encoders: of the tensor fields that have one. source: for people. session: of
+    the writer that made this version. attributes: the whole manifest.
+    """
+
+    version: int
+    fields: dict[str, Tensor | str]
+    coders: dict[str, str]
+    encoders: dict[str, Encoder]
+    shards: tuple[Shard, ...]
+    source: str
+    session: str
+    attributes: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """Samples."""
+        return sum(shard.count for shard in self.shards)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensor fields, in order."""
+        return {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each other field."""
+        return {name: value for name, value in self.fields.items() if isinstance(value, str)}
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the content of this version, wherever it lies."""
+        names = ("fields", "coders", "encoders", "shards")
+        content = json.dumps({name: self.attributes[name] for name in names}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """int64 (shards + 1,): the first sample of each shard, then the number of samples."""
+        return np.cumsum([0, *(shard.count for shard in self.shards)], dtype=np.int64)
+
+    @classmethod
+    def make(
+        cls, *, version: int, fields: Mapping[str, Tensor | str], coders: Mapping[str, str],
+        encoders: Mapping[str, Encoder], shards: tuple[Shard, ...], source: str, session: str,
+    ) -> TensorMeta:  # fmt: skip
+        """The manifest that says this."""
+        attributes = seal({
+            "format_version": FORMAT_VERSION,
+            "version": version,
+            "count": sum(shard.count for shard in shards),
+            "fields": [_field(name, value) for name, value in fields.items()],
+            "coders": dict(coders),
+            "encoders": {name: encoder.to_json() for name, encoder in encoders.items()},
+            "source": source,
+            "session": session,
+            "shards": [shard.to_json() for shard in shards],
+        })  # fmt: skip
+        return cls.of(json.loads(json.dumps(attributes)), "the new manifest")
+
+    @classmethod
+    def of(cls, attributes: dict[str, Any], where: str) -> TensorMeta:
+        """From the manifest's object. CorruptError or UnsupportedVersionError name `where`."""
+        version = attributes.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UnsupportedVersionError(
+                f"{where}: the store of tensors has format version {version!r}, and this version of latentstore reads "
+                f"{FORMAT_VERSION}"
+            )
+        try:
+            meta = cls._of(attributes, where)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptError(
+                f"{where}: the manifest is damaged: a key is missing or wrong ({repr(error)[:300]})"
+            ) from error
+        if meta.count != attributes.get("count"):
+            raise CorruptError(f"{where}: the manifest is damaged: its shards have {meta.count} samples together")
+        return meta
+
+    @classmethod
+    def _of(cls, attributes: dict[str, Any], where: str) -> TensorMeta:
+        fields = {_known(one["name"], _NAME): _kind(one, where) for one in attributes["fields"]}
+        tensors = [name for name, value in fields.items() if isinstance(value, Tensor)]
+        coders = {name: _known(attributes["coders"][name], _SHA) for name in tensors}
+        encoders = {
+            name: Encoder.of_json(value, f"{where}, field {name!r}") for name, value in attributes["encoders"].items()
+        }
+        if len(fields) != len(attributes["fields"]) or not 0 < len(tensors) <= layout.MOST_FIELDS:
+            raise ValueError("its fields")
+        if encoders.keys() - set(tensors) or len(attributes["shards"]) > MOST_SHARDS:
+            raise ValueError("its encoders or shards")
+        return cls(
+            version=_whole(attributes["version"], 1, MOST),
+            fields=fields,
+            coders=coders,
+            encoders=encoders,
+            shards=tuple(_shard(one, len(tensors)) for one in attributes["shards"]),
+            source=_text(attributes["source"]),
+            session=_text(attributes["session"]),
+            attributes=attributes,
+        )
+
+
+def _field(name: str, value: Tensor | str) -> dict[str, Any]:
+    return {"name": name, "kind": value} if isinstance(value, str) else {"name": name, "tensor": value.to_json()}
+
+
+def field_of(value: dict[str, Any], where: str) -> Tensor | str:
+    """What the manifest says of a field; CorruptError if that is nothing."""
+    return _kind(value, where)
+
+
+def _kind(value: dict[str, Any], where: str) -> Tensor | str:
+    if "tensor" in value:
+        return Tensor.of_json(value["tensor"], f"{where}, field {value['name']!r}")
+    if value["kind"] not in KINDS:
+        raise ValueError(f"kind is {short(value['kind'])}")
+    return str(value["kind"])
+
+
+def _shard(value: dict[str, Any], fields: int) -> Shard:
+    sizes = tuple(_whole(size, 0, layout.MOST_SHARD_BYTES) for size in value["fields"])
+    shard = Shard(
+        name=_known(value["name"], _SHARD),
+        count=_whole(value["count"], 1, layout.MOST_SHARD_SAMPLES),
+        bytes=_whole(value["bytes"], 1, layout.MOST_SHARD_BYTES),
+        tail=_whole(value["tail"], layout.END_BYTES, layout.MOST_TAIL_BYTES),
+        fields=sizes,
+    )
+    if len(sizes) != fields or sum(sizes) + shard.tail != shard.bytes or shard.tail < 4 * fields * shard.count:
+        raise ValueError(f"the sizes of the shard {shard.name}")
+    return shard
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    if not whole(value, low, high):
+        raise TypeError(f"{short(value)}, expected a whole number from {low} to {high}")
+    return int(value)
+
+
+def _known(value: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise TypeError(f"{short(value)} is no name")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{short(value)}, expected text")
+    return value

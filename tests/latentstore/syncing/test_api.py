@@ -1,0 +1,220 @@
+"""`latentstore.sync`: only what has changed is encoded; readers see whole versions; runs that are killed go on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latentstore
+from latentstore import ArgumentError, Encoder, StoreError, Tensor
+from latentstore.syncing.api import SyncPlan
+from latentstore.syncing.identity import content_hash, found_files, identity
+from latentstore.writing.tensors.gc import collect_garbage
+from latentstore.writing.tensors.writer import Writer
+
+FIELDS = {"x": Tensor("int32")}
+
+
+class Source:
+    """A folder of files that hold a number each, and what encodes them; `encoded` counts."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.encoded = root, list[str]()
+        self.clock = 1_700_000_000
+
+    def put(self, name: str, number: int) -> None:
+        path = self.root / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+        self.touch(name)
+
+    def touch(self, name: str) -> None:
+        self.clock += 1
+        os.utime(self.root / f"{name}.txt", (self.clock, self.clock))
+
+    def encode(self, paths: Sequence[Path]) -> dict[str, Any]:
+        self.encoded += [path.stem for path in paths]
+        return {"x": [np.full((8,), int(path.read_text()), np.int32) for path in paths]}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    made = Source(tmp_path / "source")
+    for i in range(40):
+        made.put(f"{i % 3}/{i}", i)
+    return made
+
+
+def held(url: Path) -> dict[str, int]:
+    ds = latentstore.open(url)
+    return {ds[i]["key"]: int(ds[i]["x"][0]) for i in range(len(ds))}
+
+
+def synced(source: Source, url: Path, **options: Any) -> SyncPlan:
+    source.encoded.clear()
+    return latentstore.sync(source.root, url, FIELDS, source.encode, **options)
+
+
+def test_it_becomes_what_the_source_is(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    plan = synced(source, url, batch_size=7)
+    assert (len(plan.new), plan.version, len(source.encoded)) == (40, 1, 40)
+    assert held(url) == {f"{i % 3}/{i}": i for i in range(40)}
+    plan = synced(source, url)
+    assert (plan.unchanged, plan.encodes, plan.touched, plan.version, source.encoded) == (40, 0, 0, 1, [])
+
+    source.put("1/1", 100)
+    source.put("2/new", 7)
+    source.touch("0/3")
+    (source.root / "0/6.txt").unlink()
+    dry = synced(source, url, dry_run=True)
+    assert (dry.new, dry.changed, dry.gone, dry.touched, dry.version) == (["2/new"], ["1/1"], ["0/6"], 1, 1)
+    assert not source.encoded and held(url)["1/1"] == 1
+    plan = synced(source, url)
+    assert sorted(source.encoded) == ["1", "new"] and plan.version == 2
+    expected = {f"{i % 3}/{i}": i for i in range(40)} | {"1/1": 100, "2/new": 7}
+    assert held(url) == expected
+    plan = synced(source, url, delete=True)
+    del expected["0/6"]
+    assert held(url) == expected and plan.version == 3 and not source.encoded
+    assert "1 gone: left out" in str(plan)
+
+
+def test_a_file_of_the_same_size_and_another_content(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    synced(source, url)
+    source.put("0/3", 4)
+    assert synced(source, url).changed == ["0/3"] and held(url)["0/3"] == 4
+
+
+def test_another_encoder_encodes_all_again(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    synced(source, url, encoder=Encoder("a"))
+    assert not synced(source, url, encoder=Encoder("a")).encodes
+    plan = synced(source, url, encoder=Encoder("a", preprocessing={"size": 2}))
+    assert plan.again and len(source.encoded) == 40 and held(url)["0/3"] == 3
+    assert latentstore.open(url, fields=["x"]).encoders["x"].preprocessing == {"size": 2}
+    (source.root / "0/3.txt").unlink()
+    with pytest.raises(ArgumentError, match="the files of 1 are gone"):
+        synced(source, url, encoder=Encoder("b"))
+    synced(source, url, encoder=Encoder("b"), delete=True)
+    assert len(held(url)) == 39
+
+
+def test_a_run_that_stopped_goes_on(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, calls = tmp_path / "x.store", 0
+
+    def encode(paths: Sequence[Path]) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise ZeroDivisionError
+        return source.encode(paths)
+
+    plain = Writer.__init__
+
+    def small(self: Writer, *arguments: Any, **options: Any) -> None:
+        plain(self, *arguments, **{**options, "shard_bytes": 1})
+
+    monkeypatch.setattr(Writer, "__init__", small)
+    for encoder in (Encoder("a"), Encoder("b")):  # a new store; one that is made again
+        source.encoded.clear()
+        calls = 0
+        with pytest.raises(ZeroDivisionError):
+            latentstore.sync(source.root, url, FIELDS, encode, encoder=encoder, batch_size=8)
+        before = len(source.encoded)
+        latentstore.sync(source.root, url, FIELDS, source.encode, encoder=encoder)
+        assert before == 24 and 40 <= len(source.encoded) <= 48, "shards that were whole are not encoded again"
+        assert len(held(url)) == 40
+
+
+def test_a_reader_during_syncs(source: Source, tmp_path: Path) -> None:
+    """Every pass over the store sees one version: all samples of a pass have the number of the same round."""
+    url = tmp_path / "x.store"
+    for i in range(40):
+        source.put(f"{i % 3}/{i}", 1000)
+    synced(source, url)
+    stop, rounds, errors = threading.Event(), set[int](), list[BaseException]()
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                ds = latentstore.open(url, fields=["x"])
+                found = {int(array[0]) for array in ds.read()["x"]}
+                assert len(found) == 1 and len(ds) == 40, found
+                rounds.update(found)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test fails with it
+            errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(1001, 1021):
+            for i in range(40):
+                source.put(f"{i % 3}/{i}", number)
+            synced(source, url)
+    finally:
+        stop.set()
+        reader.join()
+    assert not errors, errors
+    assert len(rounds) > 1, "it has seen several versions"
+
+
+def test_only_shards_with_changes_are_written_again(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    with Writer(url, FIELDS, shard_bytes=1) as writer:
+        for name, (path, stamp) in found_files(source.root).items():
+            values = {k: v[0] for k, v in source.encode([path]).items()}
+            writer.write(name, values, identity(stamp, content_hash(path)))
+    before = {shard["name"] for shard in latentstore.open(url).info["shards"]}
+    assert len(before) == 40
+    source.put("0/3", -1)
+    synced(source, url)
+    after = {shard["name"] for shard in latentstore.open(url).info["shards"]}
+    assert len(after - before) == 1 and len(before - after) == 1 and held(url)["0/3"] == -1
+
+
+def test_what_nobody_needs_is_removed(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    for number in range(4):
+        source.put("0/3", number)
+        synced(source, url)
+    old = latentstore.open(url)
+    dry = collect_garbage(url, keep=2, dry_run=True)
+    assert (dry.kept, dry.versions) == ([3, 4], [1, 2]) and dry.bytes > 0 and len(list(url.rglob("*.json"))) == 5
+    found = collect_garbage(url, keep=2)
+    assert found == dry and not collect_garbage(url, keep=2).objects
+    assert len(held(url)) == 40 and len(old) == 40
+    collect_garbage(url)
+    assert len(held(url)) == 40
+    with pytest.raises(StoreError, match="no store of tensors there"):
+        collect_garbage(tmp_path / "nothing")
+
+
+def test_a_run_is_no_garbage(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    synced(source, url)
+    with Writer(url, FIELDS, resume=True, shard_bytes=1) as writer:
+        writer.write("z", {"x": np.zeros(8, np.int32)})
+        with pytest.raises(StoreError, match="is being written by another run"):
+            collect_garbage(url)
+    assert len(held(url)) == 41
+
+
+@pytest.mark.parametrize("source_of", [lambda p: p / "nothing", lambda p: {"a": p / "nothing"}])
+def test_a_source_that_is_not_there(tmp_path: Path, source_of: Any) -> None:
+    with pytest.raises(StoreError, match=r"nothing.*No such file"):
+        latentstore.sync(source_of(tmp_path), tmp_path / "x.store", FIELDS, lambda paths: {})
+
+
+def test_two_files_of_one_key(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(StoreError, match="would both have the key 'a'"):
+        latentstore.sync(tmp_path, tmp_path / "x.store", FIELDS, lambda paths: {})
