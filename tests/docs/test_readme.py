@@ -49,7 +49,7 @@ def test_commands_and_python_run(photos: Path) -> None:
         assert main(command) == 0, command
     assert len(list((photos / "seen").rglob("*.png"))) == 20
     python = blocks("python")
-    assert len(python) == 3
+    assert len(python) == 4
     names: dict[str, Any] = {}
     for block in python:
         names = {}
