@@ -51,7 +51,8 @@ def test_the_second_epoch_asks_for_nothing(remote: Any, tmp_path: Path, asked: l
     assert all(name.endswith(".tar") for name, _, _ in asked) and (not asked or remote.layout.startswith("wds"))
     asked.clear()
     read_all(latentstore.open(remote.url, 12, cache=tmp_path / "c"), remote)
-    assert len([item for item in asked if not item[0].endswith(".tar")]) == 1 < first  # the manifest
+    looked = [name for name, _, _ in asked if not name.endswith(".tar")]
+    assert looked in (["zarr.json"], ["zarr.json", "latentstore.json"]) and first > 2  # which manifest there is
     assert latentstore.open(remote.url, 48, cache=tmp_path / "c").channels == 48
     read_all(latentstore.open(remote.url, 48, cache=tmp_path / "c"), remote)  # other ranges of the same shards
 

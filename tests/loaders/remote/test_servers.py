@@ -52,9 +52,9 @@ def sessions() -> Iterator[None]:
 
 @pytest.mark.parametrize(("status", "body", "action", "said"), [
     (403, EXPIRED, "read", "refuses it .*The provided token has expired.*credentials .* have not expired"),
-    (403, EXPIRED, "open", "refuses it .*Forbidden.*credentials .* have not expired"),
+    (403, EXPIRED, "open", "refuses it .*The provided token has expired.*credentials .* have not expired"),
     (400, EXPIRED, "read", "refuses it .*The provided token has expired.*credentials .* have not expired"),
-    (400, EXPIRED, "open", "does not accept the request .Bad Request.*credentials have expired"),
+    (400, EXPIRED, "open", "refuses it .*The provided token has expired.*credentials .* have not expired"),
     (400, EXPIRED, "list", "refuses it .*The provided token has expired"),
     (403, EXPIRED, "write", "refuses it .*The provided token has expired"),
 ])  # fmt: skip

@@ -267,12 +267,13 @@ def test_ranks_that_are_killed(tmp_path: Path) -> None:
     assert not Path(f"{url}.partial").exists()
 
 
-def test_a_key_that_two_ranks_write(tmp_path: Path) -> None:
+def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     url = tmp_path / "x.store"
     errors: dict[int, BaseException] = {}
     begun = threading.Barrier(2)
+    monkeypatch.setattr("latentstore.writing.tensors.session.START_SECONDS", 2.0)
 
     def run(rank: int) -> None:
         try:
@@ -286,8 +287,10 @@ def test_a_key_that_two_ranks_write(tmp_path: Path) -> None:
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(2)]
     for thread in threads:
         thread.start()
-    threads[0].join(30)
+    for thread in threads:
+        thread.join(60)
     assert "the key 'both' was written twice" in str(errors[0])
+    assert "rank 1 waited for rank 0 to publish, and that does not run any more" in str(errors[1])
 
 
 def test_the_fields_of_the_tests_are_of_every_kind() -> None:
