@@ -168,8 +168,8 @@ def test_other_fields_or_another_encoder(tmp_path: Path, fields: Any, encoder: A
         write(url, range(3))
     else:
         with pytest.raises(ZeroDivisionError), Writer(url, FIELDS, encoder=ENCODER, shard_bytes=1) as writer:
-            writer.write(key(0), sample(0))
-            writer.write(key(1), sample(1))
+            for number in range(12):  # more than may wait to be coded, so that a shard is written
+                writer.write(key(number), sample(number))
             raise ZeroDivisionError
     with pytest.raises(StoreError, match=said):
         Writer(url, fields, encoder=encoder, resume=True)
