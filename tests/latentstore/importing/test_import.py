@@ -264,7 +264,7 @@ def test_arrays_that_claim_too_much(tmp_path: Path) -> None:
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentstore.importing.places import folder as place
+    from latentstore.importing import api
 
     source = tmp_path / "source"
     source.mkdir()
@@ -272,23 +272,19 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         (source / f"{number:02d}.npy").write_bytes(
             npy(np.random.default_rng(number).integers(0, 256, 8 << 20, np.uint8))
         )
-    read = place._Files.read
-    reads: list[str] = []
+    plain = api.read_parts
 
-    def stopped(self: Any, rows: Any) -> Any:
-        reads.extend(self.keys[row] for row in rows)
-        if len(reads) > 30 and "10" in self.keys:
-            raise StoreError("the network is gone")
-        return read(self, rows)
+    def stopped(*arguments: Any) -> Any:
+        for number, read in enumerate(plain(*arguments)):
+            if number == 10:
+                raise StoreError("the network is gone")
+            yield read
 
-    monkeypatch.setattr(place._Files, "read", stopped)
+    monkeypatch.setattr(api, "read_parts", stopped)
     with pytest.raises(StoreError, match="network") as caught:
         import_tensors(source, tmp_path / "s")
     assert caught.value.remedy == "resume" and not (tmp_path / "s" / "tensors.json").exists()
-    monkeypatch.setattr(
-        place._Files, "read", lambda self, rows: reads.extend(self.keys[r] for r in rows) or read(self, rows)
-    )
-    reads.clear()
+    monkeypatch.undo()
     report = import_tensors(source, tmp_path / "s", resume=True)
     assert report.stored == 12 and report.resumed >= 3
     ds = latentstore.open(tmp_path / "s")
