@@ -10,7 +10,7 @@ from typing import Any
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.importing.api import ImportRun
-from latentstore.importing.asked import Asked
+from latentstore.importing.asked import KINDS, Asked
 from latentstore.importing.fields import Fields
 from latentstore.importing.reading import looked_at
 from latentstore.importing.report import ImportReport
@@ -25,8 +25,6 @@ from latentstore.syncing.api import SyncPlan
 from latentstore.writing.tensors.writer import Writer
 
 __all__ = ["plan_tensors", "sync_tensors"]
-
-_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bytes": bytes}
 
 
 class _Syncing(ImportRun):
@@ -55,6 +53,10 @@ def plan_tensors(
     meta, plan = read_manifest(location), SyncPlan()
     plan.version = meta.version
     kept = known_sources(location, meta)
+    # a file of kohya's scripts with several sizes is several samples, NAME_SIZE, which are only known when it is read
+    sizes: dict[str, list[str]] = {}
+    for name in kept:
+        sizes.setdefault(name.rpartition("_")[0], []).append(name)
     keys = set[str]()
     for part in listed.parts:
         if len(part.sources) != len(part.keys) or not all(part.sources):
@@ -64,10 +66,9 @@ def plan_tensors(
             )
         for key, one in zip(part.keys, part.sources, strict=True):
             keys.add(key)
-            # a file of kohya's scripts with several sizes is several samples, which are only known when it is read
-            names = [key, *(name for name in kept if name.startswith(f"{key}_"))] if key not in kept else [key]
-            if not any(kept.get(name) == one for name in names):
-                (plan.changed if any(name in kept for name in names) else plan.new).append(key)
+            names = [key] if key in kept else sizes.get(key, [])
+            if not any(kept[name] == one for name in names):
+                (plan.changed if names else plan.new).append(key)
             else:
                 plan.unchanged += 1
     plan.gone = [key for key in kept if key not in keys and key.rpartition("_")[0] not in keys]
@@ -100,7 +101,7 @@ def sync_tensors(
     meta = read_manifest(location)
     report, began = None, time.monotonic()
     with Progress(progress) as shown, Writer(
-        place, {name: one if isinstance(one, Tensor) else _TYPES[one] for name, one in meta.fields.items()},
+        place, {name: one if isinstance(one, Tensor) else KINDS[one] for name, one in meta.fields.items()},
         encoder=meta.encoders or None, resume=True, rank=0, world_size=1, storage_options=options or None,
     ) as writer:  # fmt: skip
         run = None
@@ -121,5 +122,5 @@ def _fields(listed: Source, declared: Mapping[str, Tensor | str]) -> Fields:
     looked = looked_at(listed)
     names = {name for sample in looked for name in sample.values}
     asked: dict[str, Any] = dict.fromkeys(names - declared.keys(), "skip")
-    asked |= {name: one if isinstance(one, Tensor) else _TYPES[one] for name, one in declared.items()}
+    asked |= {name: one if isinstance(one, Tensor) else KINDS[one] for name, one in declared.items()}
     return Fields.of(looked, Asked.of(None, None, None, asked), {})

@@ -184,11 +184,6 @@ def _field(name: str, value: Tensor | str) -> dict[str, Any]:
     return {"name": name, "kind": value} if isinstance(value, str) else {"name": name, "tensor": value.to_json()}
 
 
-def field_of(value: dict[str, Any], where: str) -> Tensor | str:
-    """What the manifest says of a field; CorruptError if that is nothing."""
-    return _kind(value, where)
-
-
 def _kind(value: dict[str, Any], where: str) -> Tensor | str:
     if "tensor" in value:
         return Tensor.of_json(value["tensor"], f"{where}, field {value['name']!r}")

@@ -20,10 +20,10 @@ def without(session: Session, base: TensorMeta, keys: Collection[str]) -> tuple[
     killed now and started again gives them once more.
     """
     tensors, kept = list(base.tensors), []
-    for number, shard in enumerate(base.shards):
-        name = layout.shard_name(shard.name)
-        data = session.target.read_ranges([(name, shard.bytes - shard.tail, shard.bytes)])[0]
-        tail = layout.decode_tail(data, tensors, session.target.at(name))
+    ranges = [(layout.shard_name(shard.name), shard.bytes - shard.tail, shard.bytes) for shard in base.shards]
+    tails = session.target.read_ranges(list(ranges))
+    for number, (shard, data) in enumerate(zip(base.shards, tails, strict=True)):
+        tail = layout.decode_tail(data, tensors, session.target.at(layout.shard_name(shard.name)))
         stays = np.array([key not in keys for key in tail.columns["key"].values()])
         if stays.all():
             kept.append(shard)

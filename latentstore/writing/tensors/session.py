@@ -353,7 +353,7 @@ class Session:
 
     def wipe(self) -> None:
         """Remove all the bookkeeping but the locks; the job last."""
-        names = [name for name in self.partial.list() if "/lock" not in f"/{name}" and name != JOB]
+        names = [n for n in self.partial.list() if n != JOB and not (n.startswith("ranks/") and "/lock" in n)]
         for name in names:
             self.partial.remove(name)
         self.partial.remove(JOB)

@@ -320,7 +320,8 @@ class Writer:
                     )
                 seen[key] = name
             shards.append(shard)
-        kept = without(session, old, {*seen, *self._dropped}) if old is not None else ()
+        gone = {key for key in (*seen, *self._dropped) if key in self._earlier}
+        kept = () if old is None else without(session, old, gone) if gone else old.shards
         if not kept and not shards:
             raise StoreError(f"{self.url}: all samples would be left out; a store has at least one")
         session.publish(

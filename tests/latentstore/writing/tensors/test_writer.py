@@ -150,6 +150,15 @@ def test_a_key_twice(tmp_path: Path) -> None:
             writer.write("a", {"x": np.zeros(3, np.float32)})
 
 
+def test_nothing_of_an_earlier_run_is_taken_up(tmp_path: Path) -> None:
+    """Not even the coder of a field that is called like a lock."""
+    url = tmp_path / "x.store"
+    for dtype in (np.float32, np.int8):
+        with Writer(url, {"lock": Tensor(dtype)}, overwrite=True) as writer:
+            writer.write("a", {"lock": np.ones(3, dtype)})
+        assert latentstore.open(url)[0]["lock"].dtype == dtype
+
+
 def test_not_one_sample(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not one sample was written"), Writer(tmp_path / "x.store", ONE):
         pass
