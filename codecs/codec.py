@@ -69,6 +69,8 @@ class Codec(ABC):
 
     folds_bands: ClassVar[bool] = False
     """Whether its decoders are those of `codecs.neural.folded`."""
+    default_decoder: ClassVar[str] = LINEAR
+    """The decoder where none is asked for."""
 
     def __init__(self, artifact: Artifact) -> None:
         facts = artifact.facts
@@ -138,16 +140,23 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(
-        self, latents: npt.ArrayLike, channels: int | None = None, quality: int | None = None, size: Any = None
+        self,
+        latents: npt.ArrayLike,
+        channels: int | None = None,
+        quality: int | None = None,
+        size: Any = None,
+        *,
+        decoder: str | Decoder | None = None,
     ) -> npt.NDArray[Any]:
         """Decodes latents int8 (N, c, h, w), or only their first channels, to signals."""
 
-    def decoder(self, wanted: str | Decoder) -> Decoder | None:
-        """The decoder by its name, "linear" or one that is shipped, or one that is given; None is the linear one.
+    def decoder(self, wanted: str | Decoder | None) -> Decoder | None:
+        """The decoder by its name, or one that is given; None is returned for the linear one.
 
+        wanted: "best", "linear", the name of one that is shipped, or a `Decoder`; None is `default_decoder`.
         ArgumentError if this codec has no such decoder.
         """
-        chosen = require_decoder(wanted, self.name, self.sha256)
+        chosen = require_decoder(self.default_decoder if wanted is None else wanted, self.name, self.sha256)
         if chosen is not None and chosen.file.is_folded != self.folds_bands:
             raise ArgumentError(f"The decoder {chosen.name!r} is not of {self.modality.nouns.many}; {self.name} is.")
         return chosen
@@ -159,7 +168,7 @@ class Codec(ABC):
         quality: int,
         size: tuple[int, int],
         steps: npt.NDArray[np.int64] | None,
-        decoder: str | Decoder = LINEAR,
+        decoder: str | Decoder | None = None,
     ) -> npt.NDArray[Any]:
         """Decodes latents int8 (N, c, h, w) as a store holds them, all of signals of one size.
 
@@ -186,7 +195,9 @@ class Codec(ABC):
         """Compresses a signal to a sample blob."""
 
     @abstractmethod
-    def decompress(self, blob: Buffer, channels: int | None = None) -> npt.NDArray[Any]:
+    def decompress(
+        self, blob: Buffer, channels: int | None = None, *, decoder: str | Decoder | None = None
+    ) -> npt.NDArray[Any]:
         """Decompresses a sample blob, or its beginning that holds the first channels, to a signal."""
 
     def compress_groups(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> list[bytes]:

@@ -11,7 +11,6 @@ import numpy as np
 from latentstore.codecs.arguments import require_index, whole_number
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError
 from latentstore.codecs.load import codec_of, register
-from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.sharded import ShardedDataset, python_value
@@ -113,13 +112,14 @@ class LatentDataset(ShardedDataset):
         latents: np.ndarray,
         size: tuple[int, int],
         steps: np.ndarray | None = None,
-        decoder: str | Decoder = LINEAR,
+        decoder: str | Decoder | None = None,
     ) -> np.ndarray:
         """Latents of one size to images, uint8 (n, H, W, C), or to audio, float32 (n, samples, inputs).
 
         latents: int8 (n, channels, h, w). size: (height, width) of each, (1, samples) of audio. steps: for audio, the
-        step codes that `step_codes` gives, int64 (n,). decoder: "linear", the name of a trained decoder of the
-        store's codec such as "small", or what `load_decoder` gives. ArgumentError if one of them is something else.
+        step codes that `step_codes` gives, int64 (n,). decoder: "best", "linear", the name of a trained decoder of the
+        store's codec such as "small", or what `load_decoder` gives; None is "best" for images, "linear" for audio.
+        ArgumentError if one of them is something else.
         """
         if steps is not None and (np.ndim(steps) != 1 or np.asarray(steps).dtype.kind not in "iu"):
             raise ArgumentError(f"steps are {np.asarray(steps).dtype} {np.shape(steps)}; int64 (n,) is expected")

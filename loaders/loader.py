@@ -83,8 +83,8 @@ class LatentLoader:
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
-    decoder: for "pixels" and "waveforms": "linear", the name of a trained decoder such as "small", or what
-        `load_decoder` gives.
+    decoder: for "pixels" and "waveforms": "linear", "best", the name of a trained decoder such as "small", or what
+        `load_decoder` gives. A trained one takes twenty to seventy times as long, so it is never taken unasked.
     augment: random changes of the latents, an `Augment`. They are drawn from the seed, the epoch and the sample, so a
         run that goes on repeats them.
     collate: called with every batch; what it returns is handed out in its place. Workers call it, several at once.

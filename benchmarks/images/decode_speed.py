@@ -30,7 +30,9 @@ def main() -> None:
     coded["latentstore, 12 channels"] = coded["latentstore, 48 channels"]
     decoders = {
         "latentstore, 48 channels": codec.decompress,
-        "latentstore, 12 channels": lambda blob: codec.decompress(blob, channels=codec.group_channels),
+        "latentstore, 12 channels": lambda blob: codec.decompress(
+            blob, channels=codec.group_channels, decoder="linear"
+        ),
     }
     for name, (peer, quality) in SETTINGS.items():
         coded[name] = [peer.encode(image, quality) for image in images]

@@ -37,7 +37,10 @@ def main() -> None:
             blob = codec.compress(image, quality, effort=effort)
             row = []
             for channels, end in ((codec.channels, len(blob)), (codec.group_channels, split_sample(blob).ends[0])):
-                row += [8 * end / image[..., 0].size, common.psnr(codec.decompress(blob, channels), image)]
+                row += [
+                    8 * end / image[..., 0].size,
+                    common.psnr(codec.decompress(blob, channels, decoder="linear"), image),
+                ]
             rows.append(row)
         return [float(mean) for mean in np.mean(rows, axis=0)]
 

@@ -49,7 +49,7 @@ def main() -> None:
     prefix = measure(
         images,
         lambda image: first_group(codec.compress(image)),
-        lambda blob: codec.decompress(blob, channels=codec.group_channels),
+        lambda blob: codec.decompress(blob, channels=codec.group_channels, decoder="linear"),
     )
     curves = {"latentstore rgb-f8c48": [default]}
     rows: list[tuple[object, ...]] = [("latentstore rgb-f8c48", f"default ({codec.default_quality})", *default)]

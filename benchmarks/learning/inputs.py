@@ -166,7 +166,11 @@ def _all_of(inputs: Sequence[Input], codec: ImageCodec, content: bytes) -> list[
     for one in inputs:
         latent = latents[one.side][:, : one.channels] if one.channels else None
         if latent is None or one.reduced:
-            whole = square if latent is None else Image.fromarray(codec.decode(latent, size=images[one.side].size)[0])
+            whole = (
+                square
+                if latent is None
+                else Image.fromarray(codec.decode(latent, size=images[one.side].size, decoder="linear")[0])
+            )
             pixels = np.asarray(_resized(whole, one.reduced * WHOLE // POSITIONS))
             made.append((pixels.astype(np.int16) - 128).astype(np.int8))
         else:

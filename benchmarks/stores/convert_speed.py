@@ -68,7 +68,7 @@ def our_db(store: str, images: list[np.ndarray]) -> np.ndarray:
     if len(ds) != len(images):
         raise SystemExit(f"{len(ds)} images were stored of {len(images)}")
     latents = ds.read_latents(np.arange(len(ds)))
-    decoded = ds.codec.decode(latents, quality=ds.quality, size=ds.size)
+    decoded = ds.codec.decode(latents, quality=ds.quality, size=ds.size, decoder="linear")
     return np.array([common.psnr(a, b) for a, b in zip(decoded, images, strict=True)])
 
 

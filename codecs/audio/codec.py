@@ -30,7 +30,7 @@ from latentstore.codecs.entropy.adaptive import AdaptiveCoder
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.modality import MAX_AREA
-from latentstore.codecs.neural.decoder import LINEAR, Decoder
+from latentstore.codecs.neural.decoder import Decoder
 
 Int8s = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -154,14 +154,15 @@ class AudioCodec(Codec):
         quality: int | None = None,
         size: int | None = None,
         codes: npt.ArrayLike | None = None,
-        decoder: str | Decoder = LINEAR,
+        decoder: str | Decoder | None = None,
     ) -> Floats:
         """Decodes latents int8 (N, c, 1, t), or only their first channels, to signals float32 (N, n, in_channels).
 
         quality: is not needed: the step codes say all.
         codes: (N,), the step codes of the signals; they must be given.
         size: n, where it is not t times the reduction.
-        decoder: "linear", the name of a trained decoder such as "small", or what `load_decoder` gives. A trained one
+        decoder: "best", "linear", the name of a trained decoder such as "small", or what `load_decoder` gives.
+            None is "linear", which keeps digital silence silent. A trained one
             refines what the linear one makes, where it was trained for so many channels (docs/learned/decoders.md).
         """
         given, chosen = np.asarray(latents), self.decoder(decoder)
@@ -187,7 +188,7 @@ class AudioCodec(Codec):
         quality: int,
         size: tuple[int, int],
         steps: npt.NDArray[np.int64] | None,
-        decoder: str | Decoder = LINEAR,
+        decoder: str | Decoder | None = None,
     ) -> Floats:
         """See `Codec.decode_samples`: float32 (N, samples, in_channels)."""
         return self.decode(latents, quality=quality, size=size[1], codes=steps, decoder=decoder)
@@ -281,7 +282,7 @@ class AudioCodec(Codec):
         channels: int | None = None,
         start: int = 0,
         stop: int | None = None,
-        decoder: str | Decoder = LINEAR,
+        decoder: str | Decoder | None = None,
     ) -> Floats:
         """Decompresses a sample blob, or its beginning that holds the first channels, to a signal float32 (n,
         in_channels).

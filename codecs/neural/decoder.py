@@ -16,10 +16,13 @@ from latentstore.codecs.artifact.decoder import DecoderFile, read_decoder
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.network import Network
 
-__all__ = ["LINEAR", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
+__all__ = ["BEST", "LINEAR", "SUFFIX", "Decoder", "load_decoder", "require_decoder", "shipped_decoders"]
 
+BEST = "best"
+"""Asks for the shipped decoder of a codec that gains most; for a codec that has none it is "linear"."""
 LINEAR = "linear"
 """The name of the codec's own synthesis, which is no network."""
+_BY_GAIN = ("large", "small")
 SUFFIX = ".safetensors"
 # Positions of a latent along a side that are refined at once: bounds the memory, and changes no value.
 TILE = 128
@@ -117,9 +120,11 @@ def require_decoder(decoder: str | Decoder, codec: str, codec_sha256: str) -> De
     if decoder == LINEAR:
         return None
     shipped = shipped_decoders(codec_sha256)
+    if decoder == BEST:
+        return next((shipped[name] for name in _BY_GAIN if name in shipped), None)
     if decoder not in shipped:
         raise ArgumentError(
-            f"decoder is {decoder!r}; for {codec} it is one of {', '.join([LINEAR, *shipped])}, or what "
+            f"decoder is {decoder!r}; for {codec} it is one of {', '.join([BEST, LINEAR, *shipped])}, or what "
             "latentstore.load_decoder gives."
         )
     return shipped[decoder]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.conversion.api import convert
 from latentstore.demo.audio_sheet import Cell, draw_audio_sheet
 from latentstore.demo.stages import own_folder, seconds_of, stream
@@ -118,7 +119,7 @@ def _decoded(dataset: LatentDataset) -> list[Floats]:
     assert steps is not None
     latents = dataset.read_latents(np.arange(len(dataset)))
     return [
-        dataset.decode(latent[None], (1, int(n)), steps[i : i + 1])[0]
+        dataset.decode(latent[None], (1, int(n)), steps[i : i + 1], LINEAR)[0]
         for i, (latent, (_, n)) in enumerate(zip(latents, sizes, strict=True))
     ]
 
@@ -136,7 +137,7 @@ def _compare(dataset: LatentDataset, signals: Sequence[Floats], decoded: dict[in
     blobs = [codec.compress(x, quality) for x in signals]
     size = 0
     for channels, clips in decoded.items():
-        decode = _best(lambda channels=channels: [codec.decompress(blob, channels) for blob in blobs])  # type: ignore[misc]
+        decode = _best(lambda channels=channels: [codec.decompress(blob, channels, decoder=LINEAR) for blob in blobs])  # type: ignore[misc]
         fetched = int(dataset.group_bytes()[:, : _groups(dataset, channels)].sum())
         whole = channels == codec.channels
         size = fetched if whole else size

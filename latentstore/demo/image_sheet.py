@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.evaluate.images.metrics import psnr
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def draw_sheet(dataset: LatentDataset, indices: np.ndarray, originals: np.ndarra
     latents = np.asarray(dataset.read_latents(indices))
     height, width = originals.shape[1:3]
     steps = sorted({codec.group_channels, codec.group_channels * max(1, codec.groups // 2), codec.channels})
-    decoded = {k: codec.decode(latents[:, :k], quality=quality, size=(height, width)) for k in steps}
+    decoded = {k: codec.decode(latents[:, :k], quality=quality, size=(height, width), decoder=LINEAR) for k in steps}
     heads = ["original", *(f"{k} of {codec.channels} channels" for k in steps)]
     heads += [f"latent channel {k}" for k in SHOWN_CHANNELS]
     sheet = Image.new(

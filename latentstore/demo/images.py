@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from latentstore.codecs.errors import LatentstoreError
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.conversion.api import convert
 from latentstore.demo.image_sheet import draw_sheet
 from latentstore.demo.jpeg_match import match_jpeg
@@ -46,6 +47,7 @@ STRIDE = 64
 MOST_TILES = 40
 SHEET_ROWS = 6
 TIMED_TILES = 48
+TRAINED = "small"
 
 
 def demo_images(folder: str, *, out: TextIO | None = None, most_tiles: int = MOST_TILES) -> Path:
@@ -136,9 +138,9 @@ def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None
     table = _Table(out, originals[..., 0].size)
     for groups in sorted({1, max(1, codec.groups // 2), codec.groups}):
         channels = groups * codec.group_channels
-        decoded = codec.decode(latents[:, :channels], quality=quality, size=originals.shape[1:3])
+        decoded = codec.decode(latents[:, :channels], quality=quality, size=originals.shape[1:3], decoder=LINEAR)
         reached = psnr(originals, decoded)
-        speed = megapixels / seconds_of(partial(_decode_all, dataset, blobs, channels))
+        speed = megapixels / seconds_of(partial(_decode_all, dataset, blobs, channels, LINEAR))
         size = float(group_bytes[:groups].sum())
         whole = groups == codec.groups
         table.row(
@@ -150,6 +152,9 @@ def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None
         )
         if whole:
             table.row("the same, effort=fast", 0, 0, fast, 0)
+            refined = codec.decode(latents, quality=quality, size=originals.shape[1:3], decoder=TRAINED)
+            speed = megapixels / seconds_of(partial(_decode_all, dataset, blobs, channels, TRAINED))
+            table.row(f"the same, decoder {TRAINED}", 0, psnr(originals, refined), 0, speed)
         match = match_jpeg(originals, reached, some)
         table.row(f"JPEG quality {match.quality}, 4:2:0, optimised", match.bytes, match.psnr,
                   megapixels / match.encode_seconds, megapixels / match.decode_seconds)  # fmt: skip
@@ -157,9 +162,9 @@ def _compare(dataset: LatentDataset, originals: np.ndarray, out: TextIO) -> None
     table.text("")
 
 
-def _decode_all(dataset: LatentDataset, blobs: list[bytes], channels: int) -> None:
+def _decode_all(dataset: LatentDataset, blobs: list[bytes], channels: int, decoder: str) -> None:
     for blob in blobs:
-        dataset.codec.decompress(blob, channels=channels)
+        dataset.codec.decompress(blob, channels, decoder=decoder)
 
 
 class _Table:

@@ -11,7 +11,7 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.codecs.modality import Modality
-from latentstore.codecs.neural.decoder import LINEAR, Decoder
+from latentstore.codecs.neural.decoder import Decoder
 from latentstore.evaluate.audio.scores import AudioScorer
 from latentstore.evaluate.images.crops import Crop
 from latentstore.evaluate.images.curves import REFERENCE, Curve
@@ -129,7 +129,7 @@ def evaluate(
     *,
     quality: int | None = None,
     channels: int | None = None,
-    decoder: str | Decoder = LINEAR,
+    decoder: str | Decoder | None = None,
     curves: bool = False,
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -141,8 +141,9 @@ def evaluate(
 
     source: a path or fsspec URL. codec: the name of a shipped codec, or the path or URL of an artifact; None chooses a
     shipped one by what the source holds. quality: 1 to 100; None is the codec's default. channels: decode the first so
-    many only, and count the bytes of their groups. decoder: "linear", the name of a trained one such as
-    "small", or what `load_decoder` gives. curves: of images, measure every codec at several settings too, and keep
+    many only, and count the bytes of their groups. decoder: "best", "linear", the name of a trained one such as
+    "small", or what `load_decoder` gives; None is "best" for images, "linear" for audio. curves: of
+    images, measure every codec at several settings too, and keep
     crops. progress: as in `convert`.
 
     Entries that cannot be read are skipped and listed.

@@ -46,7 +46,7 @@ class Setting:
     """
 
     def __init__(
-        self, codec: Codec, quality: int | None, channels: int | None, decoder: str | Decoder = LINEAR
+        self, codec: Codec, quality: int | None, channels: int | None, decoder: str | Decoder | None = None
     ) -> None:
         self.codec, self.limited = codec, 0
         chosen = codec.decoder(decoder)

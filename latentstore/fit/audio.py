@@ -17,6 +17,7 @@ from latentstore.codecs.bitstream.segments import SEGMENT
 from latentstore.codecs.fit.adaptive import adaptive_counts, fit_group, gains
 from latentstore.codecs.fit.lapped import LappedProjection, fit_lapped
 from latentstore.codecs.modality import AUDIO, Modality
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables
 from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
 from latentstore.progress import counted
@@ -233,7 +234,7 @@ def _measured(codec: AudioCodec, signals: Sequence[Floats]) -> str:
     for signal in signals:
         blob = codec.compress(signal)
         power = float(np.square(signal, dtype=np.float64).sum())
-        error = float(np.square(codec.decompress(blob).astype(np.float64) - signal).sum())
+        error = float(np.square(codec.decompress(blob, decoder=LINEAR).astype(np.float64) - signal).sum())
         ratios.append(10 * np.log10(max(power, 1e-12) / max(error, 1e-12)))
         size += len(blob)
     rate = 8 * size / sum(signal.size for signal in signals)

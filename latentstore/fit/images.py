@@ -18,6 +18,7 @@ from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS
 from latentstore.codecs.image.symmetry import Basis, SymmetryClass, symmetric_basis
 from latentstore.codecs.modality import IMAGE, Modality
+from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.fit.models import PRECISION, SEED, Int8s, Tensors, codec_of, group_parts, shared_tables, sparse_tables
 from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogram, outliers_expected, quality_of
 from latentstore.progress import counted
@@ -254,7 +255,7 @@ def _measured(codec: Codec, images: Sequence[Uint8s]) -> str:
     psnr, bits, pixels = [], 0, 0
     for image in images:
         blob = codec.compress(image)
-        error = np.mean((codec.decompress(blob).astype(np.float64) - image) ** 2)
+        error = np.mean((codec.decompress(blob, decoder=LINEAR).astype(np.float64) - image) ** 2)
         psnr.append(10 * np.log10(255**2 / max(float(error), 1e-9)))
         bits, pixels = bits + 8 * len(blob), pixels + image.shape[0] * image.shape[1]
     return f"{np.mean(psnr):.2f} dB at {bits / pixels:.3f} bits/pixel, default quality, on the images of the fit"

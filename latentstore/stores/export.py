@@ -38,7 +38,7 @@ def export(
     *,
     limit: int | None = None,
     channels: int | None = None,
-    decoder: str | Decoder = LINEAR,
+    decoder: str | Decoder | None = None,
     format: str | None = None,
     as_float32: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -47,8 +47,10 @@ def export(
     """Writes the samples of `store` as ``folder/KEY.png``, audio as ``folder/KEY.wav``, tensors as files of tensors.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
-    only those; None is all. decoder: "linear", the name of a trained one such as "small", or what
-    `load_decoder` gives. The folder must be new or empty. Images have the size that is stored. Audio has the stored
+    only those; None is all. decoder: "best", "linear", the name of a trained one such as "small", or what
+    `load_decoder` gives; None is "best" for images, "linear" for audio.
+
+    The folder must be new or empty. Images have the size that is stored. Audio has the stored
     rate and length, without the zeros that fill up windows; values beyond full scale are clipped. A sample whose key
     can name no file there, or that no such file can hold, is left out and named.
 
@@ -61,7 +63,7 @@ def export(
     out = require_empty(folder)
     dataset = open(store, channels=channels, storage_options=dict(storage_options or {}) or None)
     if isinstance(dataset, TensorDataset):
-        if decoder != LINEAR:
+        if decoder is not None:
             raise ArgumentError(f"decoder is for stores of latents, and {store} is one of tensors")
         return export_tensors(dataset, folder, format or "safetensors", as_float32, limit, progress)
     if format is not None or as_float32:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from latentstore.codecs.neural.decoder import LINEAR, SUFFIX, Decoder, load_decoder
+from latentstore.codecs.neural.decoder import SUFFIX, Decoder, load_decoder
 
 __all__ = ["add_decoder", "chosen_decoder"]
 
@@ -15,13 +15,13 @@ def add_decoder(option: Callable[..., Any]) -> None:
     """Adds `--decoder`. option: a parser's `add_argument`."""
     option(
         "--decoder",
-        default=LINEAR,
         metavar="NAME",
-        help="how latents are decoded: linear, a trained decoder of the codec such as small, or the path of one "
-        "(default: %(default)s)",
+        help="how latents are decoded: linear, which is fast; a trained decoder of the codec such as small, or the "
+        "path of one; or best, the trained one that gains most (default: best for images, linear for audio)",
     )
 
 
-def chosen_decoder(options: argparse.Namespace) -> str | Decoder:
+def chosen_decoder(options: argparse.Namespace) -> str | Decoder | None:
     """What the option says, with a path opened."""
-    return load_decoder(options.decoder) if options.decoder.endswith(SUFFIX) else options.decoder
+    name: str | None = options.decoder
+    return load_decoder(name) if name and name.endswith(SUFFIX) else name

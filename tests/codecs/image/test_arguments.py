@@ -94,7 +94,7 @@ def test_whole_numbers_of_any_type_are_fine(codec: Codec) -> None:
     blob = codec.compress(IMAGE, np.int64(40))
     assert blob == codec.compress(IMAGE, np.uint8(40))
     assert codec.read_latent(blob, np.int32(12)).shape == (12, 2, 3)
-    assert codec.decode(LATENT, np.int8(12), size=[np.int64(16), 24]).shape == (1, 16, 24, 3)  # type: ignore[arg-type]
+    assert codec.decode(LATENT, np.int8(12), size=[np.int64(16), 24], decoder="linear").shape == (1, 16, 24, 3)  # type: ignore[arg-type]
 
 
 def test_out_must_hold_the_groups(codec: Codec) -> None:
@@ -129,7 +129,7 @@ def test_a_blob_of_another_artifact(codec: Codec, other_artifact: bytes) -> None
 def test_a_blob_of_another_mode(codec: Codec) -> None:
     blob = load_codec("gray-f8c16").compress(IMAGE[..., :1])
     with pytest.raises(ArtifactError):
-        codec.decompress(blob)
+        codec.decompress(blob, decoder="linear")
 
 
 def test_groups_of_another_artifact_in_a_sample_of_this(codec: Codec, other_artifact: bytes) -> None:
@@ -150,7 +150,7 @@ def test_the_bad_blob_and_its_group_are_named(codec: Codec) -> None:
             codec.read_latent(blobs)
         assert caught.value.index == 1
     with pytest.raises(CorruptError, match="Group 2 of the blob ") as caught:
-        codec.decompress(bad)
+        codec.decompress(bad, decoder="linear")
     assert caught.value.index is None
     for blobs in ([good, good[:-1]], [small, good[:-1]]):
         with pytest.raises(
@@ -162,9 +162,9 @@ def test_the_bad_blob_and_its_group_are_named(codec: Codec) -> None:
         codec.read_latent([good, good[:2]])
     assert caught.value.index == 1
     with pytest.raises(CorruptError, match="begin as a sample blob"):
-        codec.decompress(b"\x89PNG\r\n\x1a\n" + bytes(40))
+        codec.decompress(b"\x89PNG\r\n\x1a\n" + bytes(40), decoder="linear")
     with pytest.raises(CorruptError, match=rf"it has {len(good) + 1}"):
-        codec.decompress(good + b"\0")
+        codec.decompress(good + b"\0", decoder="linear")
 
 
 def test_pixels_need_a_quality(codec: Codec) -> None:
@@ -173,12 +173,14 @@ def test_pixels_need_a_quality(codec: Codec) -> None:
     blob = codec.join_groups(codec.encode_latent_groups(latent), 16, 24)
     np.testing.assert_array_equal(codec.read_latent(blob), latent)
     with pytest.raises(ArgumentError, match="does not say its quality"):
-        codec.decompress(blob)
+        codec.decompress(blob, decoder="linear")
 
 
 def test_groups_of_different_qualities_are_no_image(codec: Codec) -> None:
     first, second = codec.compress_groups(IMAGE, 50), codec.compress_groups(IMAGE, 60)
     blob = codec.join_groups(first[:1] + second[1:], 16, 24)
     with pytest.raises(CorruptError, match=r"qualities \[50, 60\]"):
-        codec.decompress(blob)
-    np.testing.assert_array_equal(codec.decompress(blob, 12), codec.decompress(codec.compress(IMAGE, 50), 12))
+        codec.decompress(blob, decoder="linear")
+    np.testing.assert_array_equal(
+        codec.decompress(blob, 12, decoder="linear"), codec.decompress(codec.compress(IMAGE, 50), 12, decoder="linear")
+    )

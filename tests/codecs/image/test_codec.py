@@ -70,10 +70,12 @@ def test_any_image(name: str, height: int, width: int, kind: str, effort: Any, q
     assert latent.shape == (1, *codec.latent_shape(height, width))
     blob = codec.compress(image, quality, effort)
     np.testing.assert_array_equal(codec.read_latent(blob), latent[0])
-    decoded = codec.decompress(blob)
+    decoded = codec.decompress(blob, decoder="linear")
     assert decoded.dtype == np.uint8
     assert decoded.shape == image.shape
-    np.testing.assert_array_equal(decoded, codec.decode(latent, quality=quality, size=(height, width))[0])
+    np.testing.assert_array_equal(
+        decoded, codec.decode(latent, quality=quality, size=(height, width), decoder="linear")[0]
+    )
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
@@ -82,7 +84,7 @@ def test_every_small_and_prime_size_comes_back(codec: Codec, effort: Any) -> Non
     sizes += [(n, 9) for n in range(1, 18)] + [(9, n) for n in range(1, 18)]
     for height, width in sizes:
         image = drawn("gradient", height, width, codec.in_channels, height)
-        decoded = codec.decompress(codec.compress(image, 80, effort))
+        decoded = codec.decompress(codec.compress(image, 80, effort), decoder="linear")
         assert decoded.shape == image.shape
         assert psnr(decoded, image) > (27 if codec.reduction == 8 else 24), (height, width)
 
@@ -90,7 +92,7 @@ def test_every_small_and_prime_size_comes_back(codec: Codec, effort: Any) -> Non
 def test_flat_images_stay_flat(codec: Codec) -> None:
     for value in (0, 1, 127, 128, 200, 255):
         image = np.full((24, 41, codec.in_channels), value, np.uint8)
-        decoded = codec.decompress(codec.compress(image))
+        decoded = codec.decompress(codec.compress(image), decoder="linear")
         assert np.abs(decoded.astype(int) - value).max() <= (5 if codec.reduction == 8 else 6)
         assert np.ptp(decoded, axis=(0, 1)).max() <= 1
 
@@ -106,7 +108,7 @@ def test_gray_images_may_lack_the_last_axis() -> None:
     image = drawn("photo", 20, 30, 1)
     assert codec.compress(image[..., 0]) == codec.compress(image)
     assert codec.compress_groups(image[..., 0]) == codec.compress_groups(image)
-    assert codec.decompress(codec.compress(image[..., 0])).shape == (20, 30, 1)
+    assert codec.decompress(codec.compress(image[..., 0]), decoder="linear").shape == (20, 30, 1)
 
 
 def test_images_in_any_memory_layout(codec: Codec) -> None:
@@ -129,8 +131,12 @@ def test_images_in_any_memory_layout(codec: Codec) -> None:
 def test_no_images(codec: Codec) -> None:
     latents = codec.encode(np.zeros((0, 20, 30, codec.in_channels), np.uint8))
     assert latents.shape == (0, *codec.latent_shape(20, 30))
-    assert codec.decode(latents, size=(20, 30)).shape == (0, 20, 30, codec.in_channels)
-    assert codec.decode(latents).shape == (0, *(n * codec.reduction for n in latents.shape[2:]), codec.in_channels)
+    assert codec.decode(latents, size=(20, 30), decoder="linear").shape == (0, 20, 30, codec.in_channels)
+    assert codec.decode(latents, decoder="linear").shape == (
+        0,
+        *(n * codec.reduction for n in latents.shape[2:]),
+        codec.in_channels,
+    )
     assert codec.read_latent([]) == []
 
 
@@ -142,10 +148,10 @@ def test_a_batch_is_its_images(codec: Codec) -> None:
     latents = codec.encode(images)
     for image, latent in zip(images, latents, strict=True):
         np.testing.assert_array_equal(codec.encode(image[None])[0], latent)
-    decoded = codec.decode(latents, size=(24, 40))
+    decoded = codec.decode(latents, size=(24, 40), decoder="linear")
     blobs = [codec.compress(image) for image in images]
     np.testing.assert_array_equal(codec.read_latent(blobs), latents)
-    np.testing.assert_array_equal(np.stack([codec.decompress(blob) for blob in blobs]), decoded)
+    np.testing.assert_array_equal(np.stack([codec.decompress(blob, decoder="linear") for blob in blobs]), decoded)
 
 
 def test_lists_of_mixed_sizes(codec: Codec) -> None:
@@ -170,7 +176,7 @@ def test_images_put_where_they_belong(codec: Codec) -> None:
         places[0] = np.empty_like(images[0])
         codec.decompress_into(blobs, places)
         for blob, place in zip(blobs, places, strict=True):
-            assert np.array_equal(place, codec.decompress(blob))
+            assert np.array_equal(place, codec.decompress(blob, decoder="linear"))
         assert not room[:, 0].any() and not room[:, 1, 40:].any()
     with pytest.raises(ArgumentError, match=r"uint8 \(40, 56, .\) is expected"):
         codec.decompress_into(blobs[:1], [room[0, 0]])
@@ -184,9 +190,9 @@ def test_prefixes(codec: Codec) -> None:
     for channels in (1, n - 1, n, n + 1, codec.channels - 1, codec.channels):
         np.testing.assert_array_equal(codec.read_latent(blob, channels), whole[:channels])
         np.testing.assert_array_equal(codec.read_latent([blob, blob], channels)[1], whole[:channels])
-        decoded = codec.decompress(blob, channels)
-        np.testing.assert_array_equal(decoded, codec.decode(whole[None], channels, size=(50, 70))[0])
-        np.testing.assert_array_equal(decoded, codec.decode(whole[None, :channels], size=(50, 70))[0])
+        decoded = codec.decompress(blob, channels, decoder="linear")
+        np.testing.assert_array_equal(decoded, codec.decode(whole[None], channels, size=(50, 70), decoder="linear")[0])
+        np.testing.assert_array_equal(decoded, codec.decode(whole[None, :channels], size=(50, 70), decoder="linear")[0])
 
 
 def test_a_blob_cut_after_its_first_groups_gives_them(codec: Codec) -> None:
@@ -198,8 +204,10 @@ def test_a_blob_cut_after_its_first_groups_gives_them(codec: Codec) -> None:
         cut = blob[:end]
         np.testing.assert_array_equal(codec.read_latent(cut, channels), codec.read_latent(blob, channels))
         np.testing.assert_array_equal(codec.read_latent([cut, blob], channels)[0], codec.read_latent(blob, channels))
-        np.testing.assert_array_equal(codec.decompress(cut, channels), codec.decompress(blob, channels))
-        quality.append(psnr(codec.decompress(cut, channels), image))
+        np.testing.assert_array_equal(
+            codec.decompress(cut, channels, decoder="linear"), codec.decompress(blob, channels, decoder="linear")
+        )
+        quality.append(psnr(codec.decompress(cut, channels, decoder="linear"), image))
     assert quality == sorted(quality)
 
 
@@ -240,7 +248,7 @@ def test_blobs_may_lie_in_any_buffer(codec: Codec, kind: Any) -> None:
     given = kind(blob)
     np.testing.assert_array_equal(codec.read_latent(given), codec.read_latent(blob))
     np.testing.assert_array_equal(codec.read_latent((given, given))[1], codec.read_latent(blob))
-    np.testing.assert_array_equal(codec.decompress(given), codec.decompress(blob))
+    np.testing.assert_array_equal(codec.decompress(given, decoder="linear"), codec.decompress(blob, decoder="linear"))
 
 
 # the same results everywhere
@@ -257,12 +265,14 @@ def test_copies_and_pickles_are_the_same_codec(codec: Codec) -> None:
 def test_threads_share_a_codec(codec: Codec) -> None:
     images = [drawn("photo", 64, 72 + 8 * i, codec.in_channels, i) for i in range(4)]
     blobs = [codec.compress(image) for image in images]
-    decoded = [codec.decompress(blob) for blob in blobs]
+    decoded = [codec.decompress(blob, decoder="linear") for blob in blobs]
     wrong: list[int] = []
 
     def work(i: int) -> None:
         for _ in range(8):
-            if codec.compress(images[i]) != blobs[i] or not np.array_equal(codec.decompress(blobs[i]), decoded[i]):
+            if codec.compress(images[i]) != blobs[i] or not np.array_equal(
+                codec.decompress(blobs[i], decoder="linear"), decoded[i]
+            ):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -281,7 +291,7 @@ def test_every_vector_path_gives_the_same_bytes_and_pixels(codec: Codec) -> None
         kernel.force_path(path)
         try:
             blobs = [codec.compress(p, q, effort) for p in images for q in (10, 60) for effort in EFFORTS]  # type: ignore[arg-type]
-            results.append((blobs, [codec.decompress(blob).tobytes() for blob in blobs]))
+            results.append((blobs, [codec.decompress(blob, decoder="linear").tobytes() for blob in blobs]))
         finally:
             kernel.force_path(None)
     assert len(results) == len(kernel.kernel_paths()) >= 1
@@ -293,7 +303,7 @@ def test_every_vector_path_gives_the_same_bytes_and_pixels(codec: Codec) -> None
 def test_without_a_kernel_the_same(codec: Codec, effort: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     image = drawn("photo", 19, 26, codec.in_channels)
     blob = codec.compress(image, effort=effort)
-    groups, decoded = codec.compress_groups(image, 90, effort), codec.decompress(blob)
+    groups, decoded = codec.compress_groups(image, 90, effort), codec.decompress(blob, decoder="linear")
     monkeypatch.setattr("latentstore.codecs.native.kernel", None)
     slow = codec_from_bytes(codec.artifact_bytes)
     assert slow.compress(image, effort=effort) == blob

@@ -34,12 +34,11 @@ def image() -> np.ndarray:
 
 def test_pixels_change_and_blobs_do_not(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
     blob = codec.compress(image)
-    linear, refined = codec.decompress(blob), codec.decompress(blob, decoder=tiny)
+    linear, refined = codec.decompress(blob, decoder="linear"), codec.decompress(blob, decoder=tiny)
     assert refined.shape == image.shape and refined.dtype == np.uint8
     assert (refined != linear).mean() > 0.2
     latent = codec.read_latent(blob)
     np.testing.assert_array_equal(codec.decode(latent[None], size=(100, 133), decoder=tiny)[0], refined)
-    np.testing.assert_array_equal(codec.decompress(blob, decoder="linear"), linear)
     assert pickle.loads(pickle.dumps(tiny)).sha256 == tiny.sha256
 
 
@@ -49,7 +48,7 @@ def test_an_answer_of_zero_is_the_linear_image(codec: Any, image: np.ndarray) ->
     zero = Decoder(module.read_decoder(make_decoder(facts, tensors)))
     for kept in (12, 17, 48):
         blob = codec.compress(image)
-        np.testing.assert_array_equal(codec.decompress(blob, kept, zero), codec.decompress(blob, kept))
+        np.testing.assert_array_equal(codec.decompress(blob, kept, zero), codec.decompress(blob, kept, "linear"))
 
 
 def test_tiles_change_nothing(codec: Any, tiny: Decoder, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +61,33 @@ def test_tiles_change_nothing(codec: Any, tiny: Decoder, image: np.ndarray, monk
 def test_where_it_was_not_trained_the_linear_one_decodes(codec: Any, tiny: Decoder, image: np.ndarray) -> None:
     for kept, quality in ((11, 49), (48, 9), (48, 76)):
         blob = codec.compress(image, quality)
-        np.testing.assert_array_equal(codec.decompress(blob, kept, tiny), codec.decompress(blob, kept))
+        np.testing.assert_array_equal(codec.decompress(blob, kept, tiny), codec.decompress(blob, kept, "linear"))
+
+
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [("rgb-f8c48", "large"), ("rgb-f16c48", "small"), ("gray-f8c16", "small"), ("mono-f32c32", "small")],
+)
+def test_what_is_used_where_none_is_asked_for(name: str, best: str) -> None:
+    """The best of images; the linear one of audio, which keeps silence silent."""
+    codec = latentstore.load_codec(name)
+    chosen, left_out = codec.decoder("best"), codec.decoder(None)
+    assert chosen is not None and chosen.name == best
+    assert left_out is (chosen if codec.modality.name == "image" else None)
+
+
+def test_what_is_left_out_gains(codec: Any, image: np.ndarray) -> None:
+    blob = codec.compress(image)
+    left_out = codec.decompress(blob)
+    np.testing.assert_array_equal(left_out, codec.decompress(blob, decoder="large"))
+    np.testing.assert_array_equal(left_out, codec.decode(codec.read_latent(blob)[None], size=image.shape[:2])[0])
+
+
+def test_a_codec_without_a_decoder_is_linear(other_artifact: bytes, image: np.ndarray) -> None:
+    other = latentstore.codecs.codec_from_bytes(other_artifact)
+    assert other.decoder("best") is None
+    blob = other.compress(image)
+    np.testing.assert_array_equal(other.decompress(blob), other.decompress(blob, decoder="linear"))
 
 
 @pytest.mark.parametrize("name", ["gray-f8c16", "rgb-f16c48"])
@@ -73,7 +98,7 @@ def test_other_codecs_have_decoders_too(name: str, image: np.ndarray) -> None:
     blob = other.compress(given)
     refined = other.decompress(blob, decoder=own)
     assert refined.shape == given.shape
-    assert (refined != other.decompress(blob)).any()
+    assert (refined != other.decompress(blob, decoder="linear")).any()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +121,10 @@ def test_the_shipped_decoders_gain(name: str, decoders: list[str], prefixes: tup
         assert len(shipped[which].file.content) < 4_000_000
         assert shipped[which].file.shape.operations / codec.reduction**2 <= most
         for kept in prefixes:
-            assert psnr(codec.decompress(blob, kept, which), image) > psnr(codec.decompress(blob, kept), image) + 0.1
+            assert (
+                psnr(codec.decompress(blob, kept, which), image)
+                > psnr(codec.decompress(blob, kept, "linear"), image) + 0.1
+            )
 
 
 def test_every_shipped_decoder_has_its_codec() -> None:
@@ -108,13 +136,15 @@ def test_every_shipped_decoder_has_its_codec() -> None:
 
 def test_decoders_that_cannot_be_meant(codec: Any, other_artifact: bytes, tiny: Decoder, tmp_path: Path) -> None:
     latents = np.zeros((1, 48, 2, 2), np.int8)
-    with pytest.raises(ArgumentError, match=r"decoder is 'huge'; for rgb-f8c48 it is one of linear, .*load_decoder"):
+    with pytest.raises(
+        ArgumentError, match=r"decoder is 'huge'; for rgb-f8c48 it is one of best, linear, .*load_decoder"
+    ):
         codec.decode(latents, decoder="huge")
     other = latentstore.codecs.codec_from_bytes(other_artifact)
     with pytest.raises(ArgumentError, match=r"'tiny' belongs to rgb-f8c48, SHA-256 .*; this codec is other, "):
         other.decode(latents, decoder=tiny)
     audio = latentstore.load_codec("mono-f32c32")
-    with pytest.raises(ArgumentError, match="'huge'; for mono-f32c32 it is one of linear, small, or"):
+    with pytest.raises(ArgumentError, match="'huge'; for mono-f32c32 it is one of best, linear, small, or"):
         audio.decode_samples(np.zeros((1, 32, 1, 4), np.int8), 49, (1, 128), None, "huge")
     with pytest.raises(ArgumentError, match="the file is not there"):
         load_decoder(tmp_path / "none.safetensors")
