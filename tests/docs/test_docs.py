@@ -193,7 +193,7 @@ def test_decoders(photos: Path) -> None:
     )
     names: dict[str, Any] = {}
     assert run_page("learned/decoders.md", names) == 3
-    assert names["refined"].shape == names["image"].shape
+    assert names["best"].shape == names["image"].shape
     assert names["clearer"].shape == names["speech"].shape
 
 

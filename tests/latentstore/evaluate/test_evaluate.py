@@ -130,9 +130,9 @@ def test_images_beside_other_codecs(tmp_path: Path) -> None:
     for name, shape in (("a.png", (24, 16, 3)), ("b.png", (9, 30, 3))):
         small = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
         small.resize((8 * shape[1], 8 * shape[0]), Image.Resampling.BICUBIC).save(tmp_path / name)
-    for codec in ("rgb-f8c48", "gray-f8c16"):
+    for codec, best in (("rgb-f8c48", "large"), ("gray-f8c16", "small")):
         result = evaluate(str(tmp_path), codec)
-        assert result.codecs == [f"{codec}, quality 49", *image_peers()[0]]
+        assert result.codecs == [f"{codec}, quality 49, decoder {best}", *image_peers()[0]]
         assert [score.units for score in result.of("JPEG")] == [24 * 16 * 64, 9 * 30 * 64]
         for name in result.codecs:
             assert 15 < result.mean(name, "PSNR") < 60
