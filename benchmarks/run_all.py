@@ -24,6 +24,7 @@ SCRIPTS = (
     "stores.loader_speed",
     "stores.convert_speed",
     "stores.overhead",
+    "stores.sync",
     "stores.zarr_prefix_bytes",
     "stores.zarr_codecs",
     "tensors.lossless",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -19,6 +18,8 @@ from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout as tensors_layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.loaders.tensors.encoder import Encoder, require_encoder
+from latentstore.loaders.tensors.latent_reader import LatentReader
+from latentstore.loaders.tensors.manifest import TensorMeta
 from latentstore.loaders.tensors.read import TensorReader, read_manifest
 from latentstore.loaders.webdataset import layout as wds_layout
 from latentstore.loaders.webdataset.read import open_wds
@@ -58,7 +59,7 @@ def open(
     cache: bool | str | Path | None = None,
     cache_size: int | str | None = None,
 ) -> LatentDataset | TensorDataset:
-    """Open the store at `url` (Zarr or WebDataset, or of tensors; a path or any fsspec URL).
+    """Open the store at `url` (Zarr or WebDataset, with versions, or of tensors; a path or any fsspec URL).
 
     channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
     them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
@@ -74,16 +75,16 @@ def open(
         ds[0]["latent"].shape        # (12, 32, 32)
     """
     location = _located(str(url), storage_options, chosen_cache(cache, cache_size))
-    opened = _opener(location)
-    if opened is not None:
-        reader = _settled(opened())
+    opened = _opened(location)
+    if not isinstance(opened, TensorMeta):
+        reader = _settled(opened)
         for name, value in (("fields", fields), ("encoder", encoder)):
             if value is not None:
                 raise ArgumentError(f"{name} is for stores of tensors, and {url} is one of latents")
         return LatentDataset(reader, channels)
     if channels is not None:
         raise ArgumentError(f"channels is for stores of latents, and {url} is one of tensors: choose its fields")
-    ds = _open_tensors(location, fields)
+    ds = _open_tensors(location, opened, fields)
     if encoder is not None:
         for name in ds.tensors:
             require_encoder(ds.encoders.get(name), encoder, f"the field {name!r} of {url}")
@@ -103,10 +104,10 @@ def open_latents(
 def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: CacheFolder | None = None) -> Reader:
     """The reader of the store of latents at `url`, whichever its layout. cache: for what is read of a remote store."""
     location = _located(url, storage_options, cache)
-    opened = _opener(location)
-    if opened is None:
+    opened = _opened(location)
+    if isinstance(opened, TensorMeta):
         raise StoreError(f"{url} is a store of tensors, and one of latents is expected here")
-    return _settled(opened())
+    return _settled(opened)
 
 
 def _located(url: str, storage_options: dict[str, Any] | None, cache: CacheFolder | None) -> Location:
@@ -120,18 +121,19 @@ def _located(url: str, storage_options: dict[str, Any] | None, cache: CacheFolde
     return location
 
 
-def _opener(location: Location) -> Callable[[], Reader] | None:
-    """What opens the store; None where it is one of tensors. StoreError if there is no store."""
+def _opened(location: Location) -> Reader | TensorMeta:
+    """The reader of a store of latents; of a store of tensors its manifest. StoreError if there is no store."""
     try:  # read at once: whether it is there would be a request of its own
         root = location.read(zarr_layout.ROOT)
     except MissingError:
         pass
     else:
-        return partial(open_zarr, location, root)
+        return open_zarr(location, root)
     if location.exists(wds_layout.MANIFEST):
-        return partial(open_wds, location)
+        return open_wds(location)
     if location.exists(tensors_layout.MANIFEST):
-        return None
+        version = read_manifest(location)
+        return version if version.latents is None else LatentReader(location, version)
     if Location(location.url + PARTIAL, location.storage_options).list():
         raise StoreError(
             f"{location.url} is not finished: it is still being written, or that was interrupted. Wait for it, or "
@@ -143,8 +145,7 @@ def _opener(location: Location) -> Callable[[], Reader] | None:
     raise StoreError(f"{location.url}: no latentstore store there (found {found}); check the path")
 
 
-def _open_tensors(location: Location, fields: Sequence[str] | None) -> TensorDataset:
-    meta = read_manifest(location)
+def _open_tensors(location: Location, meta: TensorMeta, fields: Sequence[str] | None) -> TensorDataset:
     names = list(meta.tensors) if fields is None else [name for name in fields if name in meta.tensors]
     for name in fields or ():
         if name not in meta.fields:
@@ -158,5 +159,5 @@ def _open_tensors(location: Location, fields: Sequence[str] | None) -> TensorDat
 def _settled(reader: R) -> R:
     """`reader`, from now on with the cache if there is one: its manifest has come from the store itself."""
     if isinstance(reader.location, CachedLocation):
-        reader.location.identity = reader.digest
+        reader.location.identity = reader.cached_as
     return reader

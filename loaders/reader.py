@@ -33,6 +33,11 @@ class BlockReader(ABC):
     def digest(self) -> str:
         """32 hexadecimal digits that stand for the content of the store, as its manifest was when it was opened."""
 
+    @property
+    def cached_as(self) -> str:
+        """32 hexadecimal digits under which the cache keeps what is read: objects of one name are then the same."""
+        return self.digest
+
     @abstractmethod
     def digest_now(self) -> str:
         """The digest of the manifest as the store has it now, read again."""

@@ -7,11 +7,13 @@ step code, so the result does not depend on which shard or task had which sample
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
+
+from latentstore.codecs.errors import CorruptError
 
 
 class Stats(NamedTuple):
@@ -65,6 +67,27 @@ class Moments:
             np.concatenate([m.sums for m in every]),
             np.concatenate([m.squares for m in every]),
         )._joined()
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that `of_arrays` takes, by name, for a file."""
+        return {f"moments_{name}": array for name, array in vars(self).items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], channels: int, where: str) -> Moments:
+        """What `to_arrays` gave. CorruptError naming `where` if there is something else."""
+        found = [arrays.get(f"moments_{one.name}") for one in fields(cls)]
+        rows = 0 if found[0] is None else len(found[0])
+        for array, shape in zip(found, [(rows,), (rows,), (rows, channels), (rows, channels)], strict=True):
+            if array is None or array.dtype != np.int64 or array.shape != shape:
+                raise CorruptError(f"{where}: its sums over the latents are damaged")
+        return cls(*(array for array in found if array is not None))
+
+    def without(self, part: Moments) -> Moments:
+        """The moments of what is left when latents with the moments `part`, which are among these, are taken out."""
+        taken = Moments(part.codes, *(-array for array in part._arrays()))
+        left = Moments.total([self, taken], self.sums.shape[1])
+        some = left.positions > 0
+        return Moments(left.codes[some], *(array[some] for array in left._arrays()))
 
     def _joined(self) -> Moments:
         codes, at = np.unique(self.codes, return_inverse=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-LAYOUTS = ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native")
+LAYOUTS = ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native", "versions-fixed", "versions-native")
 SIZE = (40, 56)
 
 

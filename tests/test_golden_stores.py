@@ -15,7 +15,11 @@ import latentstore
 from latentstore.stores.verify import verify
 
 VERSIONS = GOLDEN / "stores"
-STORES = [f"{name}{end}" for name in ("one-size", "many-sizes", "windows", "recordings") for end in (".zarr", "-wds")]
+STORES = [
+    f"{name}{end}"
+    for name in ("one-size", "many-sizes", "windows", "recordings")
+    for end in (".zarr", "-wds", "-versions")
+]
 
 
 @pytest.fixture(params=[f"v1/{name}" for name in STORES])

@@ -3,7 +3,8 @@ pcodec of the same integers, sample by sample.
 
 Codings are fitted to the first half of each data set, and the second half is measured. SNR is the ratio of the variance
 about the channels' means to the mean squared error. Our bits have all bytes of payloads and 12 bytes for each sample's
-frame; block quantisation has codes of b bits and a float16 scale for each 64 values, and no frame.
+frame; block quantisation has codes of b bits and a float16 scale for each 64 values, and no frame. Where vaezip is
+installed, its codecs are beside them, with the bytes of all tensors that they give, and no file around them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from benchmarks.support import common  # isort: skip  (before numpy)
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from numcodecs import zstd
@@ -22,6 +24,7 @@ FRAME_BYTES = 12
 SNRS = (20, 32, 44)
 BARS = {20: 3.35, 32: 5.3, 44: 7.2}
 BLOCK = 64
+VAEZIP = ("lbrq_3bit", "lbrq_4bit", "lbrq_6bit", "brq_8bit") if find_spec("vaezip") else ()
 
 
 def snr_of(arrays: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
@@ -40,11 +43,21 @@ def by_blocks(array: np.ndarray, bits: int) -> np.ndarray:
     return (codes * scale).reshape(array.shape)
 
 
+def by_vaezip(arrays: Sequence[np.ndarray], codec: str) -> tuple[list[np.ndarray], float]:
+    """(what vaezip gives back of each sample, bits a value)."""
+    import torch
+    import vaezip
+
+    coded = [vaezip.encode(torch.from_numpy(np.ascontiguousarray(a))[None], codec=codec) for a in arrays]
+    size = sum(tensor.numel() * tensor.element_size() for one in coded for tensor in one.tensors.values())
+    return [one.decode()[0].numpy() for one in coded], 8 * size / sum(a.size for a in arrays)
+
+
 def main() -> None:
     from latentstore.codecs.entropy.blobs import Blobs
     from latentstore.codecs.tensors.step.coding import StepCoding
 
-    common.header("Tensors by steps", "numcodecs", "pcodec", "torch")
+    common.header("Tensors by steps", "numcodecs", "pcodec", "torch", *(["vaezip"] if VAEZIP else []))
     bars = common.Bars(later=True)
     for name, data in {**tensors.latents(), **tensors.features()}.items():
         half = len(data) // 2
@@ -98,6 +111,15 @@ def main() -> None:
             rows.append((f"{width}", f"{reached:.2f}", f"{theirs:.2f}", f"{bits:.3f}"))
             bars.at_most(f"{name} at {reached:.1f} dB: bits over block quantisation's", bits / theirs, 0.88)
         common.table(["bits of a code", "dB", "block quantisation", "latentstore"], rows)
+        rows = []
+        for codec in VAEZIP:
+            got, theirs = by_vaezip(arrays, codec)
+            reached = snr_of(arrays, got)
+            bits = coded(reached)[2]
+            rows.append((codec, f"{reached:.2f}", f"{theirs:.2f}", f"{bits:.3f}"))
+            bars.at_most(f"{name} at {reached:.1f} dB: bits over vaezip's {codec}", bits / theirs, 0.88)
+        if rows:
+            common.table(["codec of vaezip", "dB", "its bits a value", "latentstore"], rows)
     print()
     bars.end()
 

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"--{option.replace('_', '-')} decides it; see `latentstore {options.command} --help`")
         return USAGE if isinstance(error, ArgumentError) else FAILED
     except KeyboardInterrupt:
-        say("stopped" + (f"; {convert.remedy_line('resume', given)}" if options.command in convert.RESUMABLE else ""))
+        goes_on = options.command in {*convert.RESUMABLE, "sync"}
+        say("stopped" + (f"; {convert.remedy_line('resume', given)}" if goes_on else ""))
         return INTERRUPTED
     return status
 

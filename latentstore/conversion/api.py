@@ -12,29 +12,25 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from latentstore.codecs.arguments import Effort, require_effort, require_quality
+from latentstore.codecs.arguments import Effort
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
-from latentstore.codecs.modality import AUDIO, IMAGE
 from latentstore.conversion.dispatch import Dispatch
-from latentstore.conversion.plan import make_plan
 from latentstore.conversion.quarantine import ON_ERROR
 from latentstore.conversion.report import Report
+from latentstore.conversion.request import Request, members_of
 from latentstore.conversion.run import Run
 from latentstore.loaders.artifacts import load_codec
 from latentstore.loaders.opening import open_latents
 from latentstore.loaders.webdataset.layout import split_target
 from latentstore.progress import Progress
-from latentstore.sources import open_source
 from latentstore.sources.labels import Labels
 from latentstore.sources.places import beside_target
-from latentstore.sources.signals.choice import choose_codec
-from latentstore.sources.signals.front_ends import front_end_of
+from latentstore.sources.signals.asked import Asked
 from latentstore.writing.open import open_writer, store_format
 from latentstore.writing.staging import JOB
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
-    from latentstore.sources.signals.settings import Settings
 
 __all__ = ["convert"]
 
@@ -72,7 +68,8 @@ def convert(
 
     source: a folder (subfolders are classes), WebDataset tars, or a Zarr array of images or waveforms; a path or any
         fsspec URL.
-    target: ``x.zarr``; or, with format="wds", a folder or a pattern ``x-{000000..}.tar``.
+    target: ``x.zarr``; or, with format="wds", a folder or a pattern ``x-{000000..}.tar``; or, with format="versions", a
+        folder.
     codec: a codec, or a name, URL or path for `load_codec`. Its modality says whether images or recordings are read.
         None chooses one by what the source holds: rgb-f8c48 for images; for recordings the shipped codec of their
         channels and rate.
@@ -86,7 +83,8 @@ def convert(
     rate: audio only: recordings are resampled to this rate, in hertz. None is the codec's rate for windows; whole
         recordings keep theirs.
     quality: 1 to 100; None is the codec's default.
-    format: "zarr" or "wds"; None goes by the target's name.
+    format: "zarr", "wds", or "versions", a store that `latentstore.sync` keeps as its source is; None goes by the
+        target's name.
     labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
     key_column, label_column: columns of the CSV: the one that names the entries, and the one that holds the labels.
     classes: names and numbers of the classes: a text file with a name on each line, or the path or URL of a store whose
@@ -98,7 +96,8 @@ def convert(
         ``quarantine.jsonl`` of the store; "skip" skips them; "raise" stops with an ImageError or AudioError.
     effort: "default"; or "fast", which encodes faster to more bytes.
     overwrite: replace a store at `target` once the new one is complete. On object stores the new one is then copied
-        into its place, and no store is there during the copy.
+        into its place, and no store is there during the copy. With format="versions" the new one is another version,
+        and readers are not disturbed.
     resume: go on with an interrupted conversion of the same source and options.
     storage_options: for fsspec, for source and target.
     progress: show it on stderr; None only where stderr is a terminal.
@@ -116,39 +115,19 @@ def convert(
     dispatch = Dispatch(scheduler, workers)
     kind = store_format(target, format)
     options = dict(storage_options or {})
-    asked = Labels(labels, key_column, label_column, classes)
-    without = beside_target(source, split_target(target)[0] if kind == "wds" else target)
-
-    def settings_of(chosen: Codec) -> Settings:
-        return front_end_of(chosen.modality).settings(
-            chosen,
-            quality=require_quality(quality, chosen.default_quality),
-            effort=require_effort(effort),
-            raise_errors=on_error == "raise",
-            size=size,
-            color=color,
-            damaged=damaged,
-            seconds=seconds,
-            rate=rate,
-        )
-
-    given = {IMAGE.name: image_member, AUDIO.name: audio_member}
-    members = {name: None if said is None else said.removeprefix(".").lower() for name, said in given.items()}
-    chosen = load_codec(codec) if isinstance(codec, str) else codec
-    if chosen is not None:  # before the source is listed, which may take long
-        settings_of(chosen)
-        _member(chosen, members)
+    request = Request(
+        source,
+        Labels(labels, key_column, label_column, classes),
+        Asked(size, color, damaged, seconds, rate, quality, effort),
+        load_codec(codec) if isinstance(codec, str) else codec,
+        members_of(image_member, audio_member),
+        on_error == "raise",
+        beside_target(source, split_target(target)[0] if kind == "wds" else target),
+        options,
+    )
+    request.check()
     with Progress(progress) as shown:
-        shown.begin(f"listing {source}")
-        listed, why = None, ""
-        if chosen is None:
-            choice = choose_codec(source, asked, options, rate, members, without)
-            chosen, listed, why = load_codec(choice.codec), choice.listed, choice.why
-            shown.note(why)
-        settings, member = settings_of(chosen), _member(chosen, members)
-        if listed is None:
-            listed = open_source(source, asked, options, chosen.modality, rate, member, without)
-        plan = make_plan(listed, asked, member, chosen, settings)
+        plan, why = request.plan(shown)
         with open_writer(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
@@ -167,15 +146,3 @@ def convert(
                 if failure is error:
                     raise
                 raise failure from error
-
-
-def _member(codec: Codec, members: Mapping[str, str | None]) -> str | None:
-    """The extension of the members of tars that are signals. members: what was given, by modality."""
-    member = members[codec.modality.name]
-    for name, value in members.items():
-        if value is not None and name != codec.modality.name:
-            raise ArgumentError(
-                f"{name}_member is given, and {codec.name} is a codec of {codec.modality.nouns.many}: use "
-                f"{codec.modality.name}_member"
-            )
-    return member

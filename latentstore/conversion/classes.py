@@ -8,7 +8,7 @@ Folders that are left then are classes, and the report names those without a sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
@@ -25,7 +25,7 @@ from latentstore.sources.signals.settings import Settings
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
 
-__all__ = ["settle_folders"]
+__all__ = ["keep_numbers", "settle_folders"]
 
 FEWEST_READ = 64
 SHARE = 64
@@ -33,17 +33,18 @@ MOST_READ = 1000
 
 
 def settle_folders(
-    listed: Source, items: Sequence[Item], settings: Settings, codec: Codec
+    listed: Source, items: Sequence[Item], settings: Settings, codec: Codec, stored: Collection[str] = ()
 ) -> tuple[Sequence[Item], tuple[str, ...] | None, tuple[Told, ...]]:
     """(entries with the numbers of their classes, the names of the classes or None, what the report tells).
 
-    items: entries of the source, or pieces of them, whose labels are positions in its classes. ArgumentError where the
-    classes are given, and a folder with entries that can be read is none of them.
+    items: entries of the source, or pieces of them, whose labels are positions in its classes. stored: keys of entries
+    that are known to be readable. ArgumentError where the classes are given, and a folder with entries that can be read
+    is none of them.
     """
     folders = listed.classes
     if not listed.by_folder or folders is None:
         return items, listed.classes, ()
-    empty = _unreadable(items, len(folders), settings, codec)
+    empty = _unreadable(items, len(folders), settings, codec, stored)
     kept = [folder for i, folder in enumerate(folders) if i not in empty]
     if not kept and listed.fixed is None:
         return [_without_label(item) for item in items], None, ()
@@ -61,14 +62,36 @@ def settle_folders(
     return [_renumbered(item, new) for item in items], numbering.names, tally(said)
 
 
-def _unreadable(items: Sequence[Item], folders: int, settings: Settings, codec: Codec) -> set[int]:
+def keep_numbers(
+    items: Sequence[Item], classes: Sequence[str], before: Sequence[str]
+) -> tuple[Sequence[Item], tuple[str, ...]]:
+    """(entries with the numbers that their classes had before, the names of all classes).
+
+    Classes that are new have the numbers after those, in the order of `classes`, which the entries' labels are
+    positions in. A class that no entry has any more keeps its number too: whoever learned the numbers can go on.
+    """
+    names = tuple(dict.fromkeys((*before, *classes)))
+    number = {name: i for i, name in enumerate(names)}
+    new = [number[name] for name in classes]
+    if new == list(range(len(classes))):
+        return items, names
+    return [_renumbered(item, new) if "label" in item.fields else item for item in items], names
+
+
+def _unreadable(
+    items: Sequence[Item], folders: int, settings: Settings, codec: Codec, stored: Collection[str]
+) -> set[int]:
     """The folders of which no entry can be read."""
     entries: list[list[Item]] = [[] for _ in range(folders)]
+    readable = [False] * folders
     for item in items:
         label = cast(int, item.fields["label"])
         if label != NO_CLASS and not isinstance(item, BadItem):
             entries[label].append(item)
-    undecided = sorted(range(folders), key=lambda folder: (len(entries[folder]), folder))
+            readable[label] = readable[label] or item.key in stored
+    undecided = sorted(
+        (folder for folder in range(folders) if not readable[folder]), key=lambda folder: (len(entries[folder]), folder)
+    )
     left = min(MOST_READ, FEWEST_READ + len(items) // SHARE)
     empty: set[int] = set()
     with ThreadPoolExecutor(usable_cores()) as pool:

@@ -6,13 +6,14 @@ either. An entry that cannot be read makes its own shard shorter; the other shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.conversion.classes import settle_folders
-from latentstore.conversion.digest import listing_digest
+from latentstore.conversion.classes import keep_numbers, settle_folders
 from latentstore.sources import Item, Source
 from latentstore.sources.keys import check_keys
 from latentstore.sources.labels import Labels
@@ -25,7 +26,7 @@ from latentstore.writing.spec import StoreSpec, default_shard_samples
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
 
-__all__ = ["Plan", "make_plan", "shard_bounds", "shard_samples"]
+__all__ = ["Plan", "listing_digest", "make_plan", "shard_bounds", "shard_samples"]
 
 # A small data set gets this many shards, to keep many workers busy; but no shard is so small that a file for each
 # sample would do as well.
@@ -50,11 +51,20 @@ class Plan:
     passed_over: Mapping[str, int]
     remarks: tuple[Told, ...]
 
+    def only(self, items: Sequence[Item]) -> Plan:
+        """The plan of some of its entries."""
+        return replace(self, items=items, bounds=shard_bounds(items, self.spec.shard_samples, self.spec.size))
 
-def make_plan(listed: Source, labels: Labels, member: str | None, codec: Codec, settings: Settings) -> Plan:
+
+def make_plan(
+    listed: Source, labels: Labels, member: str | None, codec: Codec, settings: Settings,
+    stored: Collection[str] = (), classes_before: Sequence[str] | None = None,
+) -> Plan:  # fmt: skip
     """Plans the shards of a source. LatentstoreError where there is nothing to convert.
 
-    labels: where the labels of `listed` come from. member: extension of the members of tars that are signals.
+    labels: where the labels of `listed` come from. member: extension of the members of tars that are signals. stored:
+    keys of entries that a store holds already, so that they can be read. classes_before: of that store; these keep
+    their numbers.
     """
     if not listed.items:
         raise LatentstoreError(
@@ -62,7 +72,9 @@ def make_plan(listed: Source, labels: Labels, member: str | None, codec: Codec, 
         )
     front_end, size = front_end_of(codec.modality), settings.fixed_size
     items, told = check_keys(front_end.entries(listed.items, settings))
-    settled, classes, of_classes = settle_folders(listed, items, settings, codec)
+    settled, classes, of_classes = settle_folders(listed, items, settings, codec, stored)
+    if classes is not None and classes_before is not None and listed.fixed is None:
+        settled, classes = keep_numbers(settled, classes, classes_before)
     samples = shard_samples(len(items), size)
     spec = StoreSpec.of(
         codec,
@@ -110,3 +122,16 @@ def shard_bounds(items: Sequence[Any], samples: int, size: tuple[int, int] | Non
     if start < len(items):
         bounds.append((start, len(items)))
     return bounds
+
+
+def listing_digest(items: Iterable[Item]) -> str:
+    """SHA-256 (hex) over key, path, content stamp and fields of every item, in order.
+
+    It changes when a file is added, removed, renamed, written anew, or gets another label.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in item.fields.items()}
+        digest.update(json.dumps([item.key, item.path, item.stamp, fields], sort_keys=True).encode("ascii"))
+        digest.update(b"\n")
+    return digest.hexdigest()

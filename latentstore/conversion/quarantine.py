@@ -1,8 +1,8 @@
 """Entries that could not be read, on the screen and in `quarantine.jsonl`.
 
 The file has one JSON object on each line, in the order of the source: `key` (which the sample would have had), `path`
-(of the entry in the source) and `reason`. It lies inside the store; in a Zarr store, beside the keys, since Zarr warns
-of other files in a group.
+(of the entry in the source) and `reason`; in a store with versions also `source` (what it was when it was tried). It
+lies inside the store; in a Zarr store, beside the keys, since Zarr warns of other files in a group.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ _INDENT = "  "
 
 @dataclass(frozen=True)
 class Failure:
-    """One entry that could not be read."""
+    """One entry that could not be read. source: as `Sample.source`, where the store keeps it."""
 
     key: str
     path: str
     reason: str
+    source: str = ""
 
     @classmethod
-    def of(cls, key: str, path: str, reason: str) -> Failure:
+    def of(cls, key: str, path: str, reason: str, source: str = "") -> Failure:
         """Escapes bytes of a file's name that are no text, so that the name can be stored anywhere."""
-        return cls(key, path.encode("utf-8", "backslashreplace").decode("utf-8"), reason)
+        return cls(key, _text(path), reason, _text(source))
 
     def note(self) -> dict[str, Any]:
         """As a note of the shard, so that a resumed run knows it too."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "source" or value}
 
     @classmethod
     def from_note(cls, note: dict[str, Any]) -> Failure:
-        return cls(str(note["key"]), str(note["path"]), str(note["reason"]))
+        return cls(str(note["key"]), str(note["path"]), str(note["reason"]), str(note.get("source", "")))
 
     def __str__(self) -> str:
         return printable(f"{self.path}: {self.reason}")
 
 
 def quarantine_name(format: str) -> str:
-    """The path of the file inside a store of the format "zarr" or "wds"."""
+    """The path of the file inside a store of this format."""
     return "key/quarantine.jsonl" if format == "zarr" else "quarantine.jsonl"
 
 
 def write_lines(failures: Iterable[Failure]) -> bytes:
     """The content of `quarantine.jsonl`."""
-    return "".join(json.dumps(asdict(failure)) + "\n" for failure in failures).encode("ascii")
+    return "".join(json.dumps(failure.note()) + "\n" for failure in failures).encode("ascii")
 
 
 def read_lines(content: bytes) -> list[Failure]:
@@ -90,6 +91,10 @@ def count_lines(stored: int, failures: Sequence[Failure], passed_over: Mapping[s
         lines.append(f"{_INDENT + 'passed over':<16}{passed:>12,}")
         lines += [f"{count:>28,}  {kind}" for kind, count in sorted(passed_over.items())]
     return lines
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _short(reason: str) -> str:

@@ -31,7 +31,7 @@ Spell = Callable[[str, str], str]
 
 
 def report_name(format: str) -> str:
-    """The path of `report.json` inside a store of the format "zarr" or "wds"."""
+    """The path of `report.json` inside a store of this format."""
     return "key/report.json" if format == "zarr" else "report.json"
 
 

@@ -18,7 +18,7 @@ from latentstore.sources.remarks import Remark, Told, merged, tally
 
 if TYPE_CHECKING:
     from latentstore.conversion.dispatch import Dispatch
-    from latentstore.writing.staged import StagedWriter
+    from latentstore.writing.sharded import ShardWriter
 
 __all__ = ["Run"]
 
@@ -33,7 +33,7 @@ class Run:
     """
 
     def __init__(
-        self, plan: Plan, writer: StagedWriter, format: str, on_error: str, shown: Progress, chosen: str = ""
+        self, plan: Plan, writer: ShardWriter, format: str, on_error: str, shown: Progress, chosen: str = ""
     ) -> None:
         self.plan, self.writer, self.format, self.on_error = plan, writer, format, on_error
         self.shown, self.chosen = shown, chosen
@@ -61,9 +61,13 @@ class Run:
         )
         dispatch.run(ShardWork(self.writer, plan.settings), tasks, self._finished, self._watch)
 
-    def publish(self, seconds: float) -> Report:
-        """Publishes the store, and reports what it holds. seconds: how long the run has taken."""
-        results = [self.results[index] for index in range(len(self.plan.bounds))]
+    def publish(self, seconds: float, before: Sequence[ShardResult] = ()) -> Report:
+        """Publishes the store, and reports what it holds.
+
+        seconds: how long the run has taken. before: what the store holds of the source without this run's shards.
+        """
+        own = len(self.plan.bounds)
+        results = [*before, *(self.results[index] for index in range(own))]
         failures = tuple(failure for result in results for failure in result.failures)
         settings = self.plan.settings
         if not any(result.stored for result in results):
@@ -105,7 +109,7 @@ class Run:
         if failures and self.on_error == "quarantine":
             store.write(quarantine_name(self.format), write_lines(failures))
         store.write(report_name(self.format), report.as_json())
-        self.writer.finish(len(results))
+        self.writer.finish(own)
         return report
 
     def _watch(self, index: int, counts: Counts) -> None:

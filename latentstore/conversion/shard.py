@@ -15,14 +15,15 @@ from latentstore.conversion.tasks import Monitor
 from latentstore.loaders.manifest import ARTIFACT
 from latentstore.progress import counted
 from latentstore.sources import Item
+from latentstore.sources.identity import Fingerprints, source_of
 from latentstore.sources.remarks import Remark, Told, merged, tally
 from latentstore.sources.signals.base import Signal
 from latentstore.sources.signals.contents import reason_of
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
 from latentstore.stores.labels import label_problem, outside_classes
+from latentstore.writing.sharded import ShardWriter
 from latentstore.writing.spec import Sample, ShardSummary
-from latentstore.writing.staged import StagedWriter
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -78,7 +79,7 @@ class ShardResult:
 class ShardWork:
     """The work on any shard, called with a task. It pickles, so that other processes and machines can run it."""
 
-    writer: StagedWriter
+    writer: ShardWriter
     settings: Settings
 
     def __call__(self, task: ShardTask, monitor: Monitor) -> ShardResult:
@@ -87,17 +88,20 @@ class ShardWork:
         failures: list[Failure] = []
         remarks: list[tuple[str, Remark]] = []
         bytes_out = 0
+        fingerprints = Fingerprints()
         with closing(front_end_of(codec.modality).signals(self.settings, codec)) as signals:
             for done, item in enumerate(task.items):
                 monitor.report(task.index, (done, signals.bytes_in, bytes_out))
+                source = ""
                 try:
+                    source = source_of(item, fingerprints) if self.writer.keeps_sources else ""
                     signal = signals.read(item)
-                    sample, told = self._sample(codec, item.key, signal)
+                    sample, told = self._sample(codec, item.key, signal, source)
                 except SignalError as error:
                     reason = reason_of(item, error, codec.modality)
                     if self.settings.raise_errors:
                         raise codec.modality.error(f"{item.path}: {reason}") from error
-                    failures.append(Failure.of(item.key, item.path, reason))
+                    failures.append(Failure.of(item.key, item.path, reason, source))
                     continue
                 except MemoryError as error:
                     raise LatentstoreError(
@@ -130,7 +134,7 @@ class ShardWork:
         # It lies beside the growing store, so that it need not travel with every task.
         return self.writer.staging.partial.read(ARTIFACT)
 
-    def _sample(self, codec: Codec, key: str, signal: Signal) -> tuple[Sample, list[Remark]]:
+    def _sample(self, codec: Codec, key: str, signal: Signal, source: str) -> tuple[Sample, list[Remark]]:
         """The sample, and what became of its signal."""
         settings = self.settings
         try:
@@ -141,4 +145,4 @@ class ShardWork:
         told = [Remark("coefficients", counted(made.limited, "coefficient"))] if made.limited else []
         if made.silenced:
             told.append(Remark("silence", f"{made.kept:.1%} of its power is kept"))
-        return Sample(key, made.groups, signal.width, signal.height, fields), told
+        return Sample(key, made.groups, signal.width, signal.height, fields, source), told

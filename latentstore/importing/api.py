@@ -188,7 +188,7 @@ class ImportRun:
             bytes_in=self._bytes,
             bytes_out=sum(shard.bytes for shard in meta.shards),
             seconds=seconds,
-            fields={name: _said(kind) for name, kind in meta.fields.items()},
+            fields={name: _said(kind) for name, kind in meta.declared.items()},
         )
         if self._failures:
             store.write(QUARANTINE, write_lines(self._failures))

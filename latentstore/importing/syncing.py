@@ -21,7 +21,7 @@ from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
 from latentstore.sources.places import beside_target
-from latentstore.syncing.api import SyncPlan
+from latentstore.syncing.plan import SyncPlan
 from latentstore.writing.tensors.writer import Writer
 
 __all__ = ["plan_tensors", "sync_tensors"]
@@ -51,6 +51,8 @@ def plan_tensors(
         raise StoreError(f"{place}: no store of tensors there; make it first with `latentstore import`")
     listed = open_tensors(os.fspath(source), options, without=beside_target(os.fspath(source), place))
     meta, plan = read_manifest(location), SyncPlan()
+    if meta.latents is not None:
+        raise StoreError(f"{place} is a store of latents, and one of tensors is expected here")
     plan.version = meta.version
     kept = known_sources(location, meta)
     # a file of kohya's scripts with several sizes is several samples, NAME_SIZE, which are only known when it is read
@@ -101,12 +103,12 @@ def sync_tensors(
     meta = read_manifest(location)
     report, began = None, time.monotonic()
     with Progress(progress) as shown, Writer(
-        place, {name: one if isinstance(one, Tensor) else KINDS[one] for name, one in meta.fields.items()},
+        place, {name: one if isinstance(one, Tensor) else KINDS[one] for name, one in meta.declared.items()},
         encoder=meta.encoders or None, resume=True, rank=0, world_size=1, storage_options=options or None,
     ) as writer:  # fmt: skip
         run = None
         if plan.encodes:
-            run = _Syncing(listed, _fields(listed, meta.fields), writer, shown)
+            run = _Syncing(listed, _fields(listed, meta.declared), writer, shown)
             run.wanted = frozenset(plan.new + plan.changed)
             run.write()
         if delete:

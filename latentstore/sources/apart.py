@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.tensors import layout as tensors
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.zarr.layout import ROOT
 
@@ -56,7 +57,7 @@ class Apart:
     def __init__(self, location: Location, names: Iterable[str], own: Mapping[str, str]) -> None:
         folders = dict(own)
         for name in names:
-            if name.endswith((ROOT, MANIFEST, JOB)):
+            if name.endswith((ROOT, MANIFEST, tensors.MANIFEST, JOB)):
                 folder = name.rpartition("/")[0]
                 if folder and folders.get(folder) != "" and _is_store(location, name):
                     folders[folder] = STORE
@@ -78,7 +79,7 @@ class Apart:
 def _is_store(location: Location, name: str) -> bool:
     """Whether a file is the manifest of a store, or settles a conversion to one."""
     folder, _, last = name.rpartition("/")
-    if last == MANIFEST:
+    if last in (MANIFEST, tensors.MANIFEST):
         return True
     if f"/{last}" == JOB:
         return folder.endswith(PARTIAL)

@@ -23,6 +23,7 @@ from latentstore.loaders.columns import Field
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.sources.apart import Apart
+from latentstore.sources.identity import hash_of
 from latentstore.sources.item import MAX_FILE_BYTES, BadItem, Item, key_of, text_of, unique_keys
 
 __all__ = ["HIDDEN", "FileItem", "left_out", "list_folder", "list_names"]
@@ -68,6 +69,15 @@ class FileItem(Item):
             if self.location.local is None:
                 raise
             raise SignalError(f"cannot be read: {_cause(error)}") from error
+
+    def fingerprint(self) -> str:
+        if not self.is_local:  # the stamps of object stores change with the content
+            return ""
+        try:
+            with self.opened() as file:
+                return hash_of(file)
+        except OSError as error:
+            raise SignalError(f"cannot be read: {error.strerror}") from error
 
     @property
     def is_local(self) -> bool:

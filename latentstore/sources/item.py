@@ -69,6 +69,21 @@ class Item:
         """Its file, to read a header from. Errors as in `read`; reading from it may raise OSError too."""
         raise SignalError("it is not a file")
 
+    def origin(self) -> tuple[Item, str]:
+        """(the entry of the source that it is of, which piece of it, as text): most are whole entries, which are "" of
+        themselves."""
+        return self, ""
+
+    @property
+    def stamp_tells(self) -> bool:
+        """Whether its stamp changes whenever its content does."""
+        return bool(self.stamp)
+
+    def fingerprint(self) -> str:
+        """A hash of what is stored for it, where that costs far less than to make a sample of it; else "", and only its
+        stamp tells whether it has changed. SignalError if it cannot be read."""
+        return ""
+
     @property
     def is_local(self) -> bool:
         """Whether its file lies on this machine, so that all of it can be read at little cost."""

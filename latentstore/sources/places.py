@@ -14,6 +14,7 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.tensors import layout as tensors
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.sources.apart import Apart
 from latentstore.sources.folder import HIDDEN, left_out
@@ -70,7 +71,7 @@ def _tars_in(location: Location, extensions: Collection[str], without: Mapping[s
         files, folders = location.children()
     except MissingError:
         return None  # listing it as a folder says what is wrong with it
-    if MANIFEST in files:
+    if MANIFEST in files or tensors.MANIFEST in files:
         raise ArgumentError(f"the source {location.url} is a latentstore store already; `latentstore export` reads it")
     tars = [name for name in files if name.endswith(".tar") and not left_out(name)]
     if not tars:

@@ -14,6 +14,7 @@ zarr reads it, through `loaders.remote.zarr_store`, so that the retry policy is 
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,14 @@ class ArrayItem(Item):
     def load(self) -> tuple[bytes | np.ndarray, dict[str, Field]]:
         assert self.source is not None
         return self.source.signal(self.index), self.fields
+
+    @property
+    def stamp_tells(self) -> bool:
+        return False
+
+    def fingerprint(self) -> str:
+        assert self.source is not None
+        return hashlib.blake2b(self.source.signal(self.index).tobytes(), digest_size=16).hexdigest()
 
 
 def fitting(location: Location, kinds: Sequence[Kind]) -> Kind:

@@ -39,6 +39,7 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
         [
             ("store", printable(url)),
             ("samples", f"{len(dataset):,} in {counted(len(dataset.shard_starts) - 1, 'shard')}"),
+            *([("version", f"{about['version']}")] if "version" in about else []),
             (dataset.modality.nouns.many, rows.signals(dataset)),
             ("latents", f"{_latents(rows, dataset)}, {codec.groups} groups of {codec.group_channels} channels"),
             ("bytes", f"{megabytes(blob_bytes)} of latents; {megabytes(all_bytes)} in all"),

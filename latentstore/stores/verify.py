@@ -14,16 +14,20 @@ from latentstore.codecs.bitstream.checksum import crc32c
 from latentstore.codecs.bitstream.sample import split_sample
 from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreError, StoreError
 from latentstore.codecs.load import codec_from_bytes
+from latentstore.loaders.columns import unpack
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.manifest import seal_holds
 from latentstore.loaders.opening import open
 from latentstore.loaders.stats import Moments
+from latentstore.loaders.tensors import layout as tensors_layout
 from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.loaders.tensors.latent_reader import LatentReader
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.webdataset.read import WdsReader
 from latentstore.loaders.zarr.read import ZarrReader
 from latentstore.stores.labels import label_problem, outside_classes
 from latentstore.stores.problems import Checked, Report, caught
+from latentstore.stores.tensors.objects import check_copy, check_size
 from latentstore.stores.tensors.verify import verify_tensors
 
 # Symbols decoded at once: some tens of MB.
@@ -51,7 +55,7 @@ def verify(
     if isinstance(dataset, TensorDataset):
         return verify_tensors(dataset, progress)
     report = Report(url, shards=len(dataset.shard_starts) - 1)
-    if not seal_holds(dataset.info):
+    if not seal_holds(_manifest(dataset)):
         report.problems.append(f"{url}: its manifest is damaged or was changed after it was written")
     report.problems += caught(lambda: _check_artifact(dataset))
     report.problems += caught(lambda: _check_layout(dataset))
@@ -178,6 +182,8 @@ def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[s
     for name, said, found in (("blob_bytes", meta.blob_bytes, size), ("extent", meta.extent, extent)):
         if found != said:
             problems.append(f"{dataset.url}: {name} is {said} in the manifest, and {found} was found")
+    if isinstance(dataset.reader, LatentReader):
+        problems += caught(lambda: _check_sums(dataset, moments))
     scales = dataset.codec.scales(dataset.quality)
     least = 1e-4 * min(float(scales(int(code)).max()) for code in moments.codes)
     for name, stored, computed in zip(("mean", "std"), dataset.stats, moments.mean_std(scales), strict=True):
@@ -186,12 +192,35 @@ def _check_totals(dataset: LatentDataset, size: int, moments: Moments) -> list[s
     return problems
 
 
+def _check_sums(dataset: LatentDataset, moments: Moments) -> list[str]:
+    """The sums that the next version of the store will be made with."""
+    location, name = dataset.reader.location, tensors_layout.moments_name(dataset.info["version"])
+    where = location.at(name)
+    kept = Moments.of_arrays(unpack(location.read(name), where)[1], dataset.channels, where)
+    same = all(np.array_equal(a, b) for a, b in zip(vars(kept).values(), vars(moments).values(), strict=True))
+    return [] if same else [f"{where}: its sums are not those of the latents"]
+
+
 def _check_layout(dataset: LatentDataset) -> list[str]:
     """What readers other than ours go by."""
     if isinstance(dataset.reader, WdsReader):
         return _check_tars(dataset.reader)
+    if isinstance(dataset.reader, LatentReader):
+        return _check_shards(dataset.reader)
     assert isinstance(dataset.reader, ZarrReader)
     return _check_zarr(dataset.reader, dataset)
+
+
+def _manifest(dataset: LatentDataset) -> Mapping[str, Any]:
+    """The manifest as it is stored."""
+    reader = dataset.reader
+    return reader.version.attributes if isinstance(reader, LatentReader) else dataset.info
+
+
+def _check_shards(reader: LatentReader) -> list[str]:
+    sizes = reader.location.list(tensors_layout.SHARDS)
+    wrong = [problem for block in range(len(reader.version.shards)) for problem in check_size(reader, block, sizes)]
+    return [*check_copy(reader), *wrong]
 
 
 def _check_zarr(reader: ZarrReader, dataset: LatentDataset) -> list[str]:

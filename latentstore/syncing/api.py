@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +14,18 @@ from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
 from latentstore.syncing.identity import Stamp, content_hash, found_files, identity, is_unchanged
+from latentstore.syncing.latents import sync_latents
+from latentstore.syncing.plan import SyncPlan
 from latentstore.writing.tensors.writer import Writer
 
 Encode = Callable[[Sequence[Path]], Mapping[str, Sequence[Any]]]
 
 
-@dataclass
-class SyncPlan:
-    """What `sync` does, or has done. Keys of samples that are new, whose file has changed, or whose file is gone.
-
-    touched: files that had to be read because their time has changed, though their bytes have not. unchanged: all
-    samples that stay, those among them. deleted: whether those whose file is gone are left out. again: why all samples
-    are encoded anew, or None. version: of the store afterwards; with `dry_run`, of the store as it is, 0 for none.
-    """
-
-    new: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    touched: int = 0
-    deleted: bool = False
-    again: str | None = None
-    version: int = 0
-
-    @property
-    def encodes(self) -> int:
-        """Samples to encode."""
-        return len(self.new) + len(self.changed)
-
-    def __str__(self) -> str:
-        gone = "left out" if self.deleted else "kept"
-        parts = [
-            f"{self.unchanged} unchanged" + (f" ({self.touched} of them read to make sure)" if self.touched else ""),
-            f"{len(self.changed)} changed, {len(self.new)} new: {self.encodes} to encode",
-            f"{len(self.gone)} gone: {gone}",
-        ]
-        return "; ".join(parts) + (f"; all are encoded again: {self.again}" if self.again else "")
-
-
 def sync(
     source: str | Path | Mapping[str, str | Path],
     url: str | Path,
-    fields: Mapping[str, Any],
-    encode: Encode,
+    fields: Mapping[str, Any] | None = None,
+    encode: Encode | None = None,
     *,
     encoder: Encoder | None = None,
     batch_size: int = 32,
@@ -65,8 +33,15 @@ def sync(
     dry_run: bool = False,
     progress: bool | None = None,
     storage_options: dict[str, Any] | None = None,
+    **of_latents: Any,
 ) -> SyncPlan:
-    """Make the store of tensors at `url` hold what `source` holds now, as a new version; make it if there is none.
+    """Make the store at `url` hold what `source` holds now, as a new version; make it if there is none.
+
+        latentstore.sync("photos", "photos.store")  # images or recordings, as latents of a codec of this package
+        latentstore.sync("files", "features.store", {"x": Tensor("float16")}, encode)  # tensors of another encoder
+
+    Without `fields` and `encode`, see `latentstore.syncing.latents.sync_latents`, which takes `of_latents`. The rest is
+    of stores of tensors.
 
     source: a folder, each of whose files is a sample (its key is its path there without the ending), or files by key.
     encode: makes the samples of some files: for each of `fields` an array or a list with one entry a file. It is called
@@ -81,6 +56,15 @@ def sync(
     progress: whether it is shown; None: on a terminal. fields, storage_options: see `Writer`. StoreError: a file cannot
     be read, or another run is writing the store.
     """
+    if fields is None or encode is None:
+        if fields is not None or encode is not None or encoder is not None or isinstance(source, Mapping):
+            raise ArgumentError("a store of tensors needs both fields and encode; without them, latents are made")
+        return sync_latents(
+            source, url, delete=delete, dry_run=dry_run, progress=progress, storage_options=storage_options,
+            **of_latents,
+        )[0]  # fmt: skip
+    if of_latents:
+        raise ArgumentError(f"{', '.join(of_latents)}: only for stores of latents, without fields and encode")
     require_number(batch_size, "batch_size", 1)
     files = _files(source)
     plan, overwrite = _plan(files, str(url), encoder, delete, storage_options)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from latentstore.codecs.errors import StoreError
-
-BLOCK_BYTES = 1 << 20
+from latentstore.sources.identity import hash_of
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,11 @@ def is_unchanged(kept: str, stamp: Stamp, path: Path) -> bool | None:
 
 def content_hash(path: Path) -> str:
     """32 hexadecimal digits that stand for the bytes of a file. StoreError if it cannot be read."""
-    found = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                found.update(block)
+            return hash_of(file)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    return found.hexdigest()
 
 
 def found_files(source: str | Path) -> dict[str, tuple[Path, Stamp]]:

@@ -15,7 +15,8 @@ A shard may hold fewer than ``spec.shard_samples`` samples, even none, where ent
 `finish` closes such gaps where the layout cannot have them. Keys must be unique in the store; `finish` checks that.
 
 Until it is published, a store lies beside its target in ``TARGET.partial``, and a lock there keeps a second run out
-(`writing.staging`, `writing.lock`).
+(`writing.staging`, `writing.lock`). A store with versions grows in its place, where no version names its new shards
+before the manifest is written (`writing.versions`).
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ from __future__ import annotations
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.writing.sharded import ShardWriter
 from latentstore.writing.spec import StoreSpec
-from latentstore.writing.staged import StagedWriter
+from latentstore.writing.versions.writer import VersionWriter
 from latentstore.writing.webdataset.writer import WdsWriter
 from latentstore.writing.zarr.writer import ZarrWriter
 
-WRITERS: dict[str, type[StagedWriter]] = {"zarr": ZarrWriter, "wds": WdsWriter}
+WRITERS: dict[str, type[ZarrWriter | WdsWriter | VersionWriter]] = {
+    "zarr": ZarrWriter, "wds": WdsWriter, "versions": VersionWriter,
+}  # fmt: skip
 ENDINGS = {".zarr": "zarr", ".tar": "wds"}
 
 
 def store_format(target: str, format: str | None = None) -> str:
-    """The store format of `target`, "zarr" or "wds": what `format` says, or else what the ending of its name says.
+    """The store format of `target`, one of `WRITERS`: what `format` says, or else what the ending of its name says.
 
     ArgumentError if neither says it, or they contradict each other.
     """
@@ -42,7 +46,8 @@ def store_format(target: str, format: str | None = None) -> str:
     chosen = format or guess
     if chosen is None:
         raise ArgumentError(
-            f"The format of {target!r} is not known: give the format (zarr or wds), or a target that ends in .zarr"
+            f"The format of {target!r} is not known: give the format ({', '.join(WRITERS)}), or a target that ends in "
+            ".zarr"
         )
     if chosen not in WRITERS:
         raise ArgumentError(f"The store format is {chosen!r}, expected one of {', '.join(WRITERS)}")
@@ -56,7 +61,7 @@ def store_format(target: str, format: str | None = None) -> str:
 def open_writer(
     target: str, spec: StoreSpec, *, format: str | None = None, resume: bool = False, overwrite: bool = False,
     storage_options: dict[str, Any] | None = None,
-) -> StagedWriter:  # fmt: skip
+) -> ShardWriter:  # fmt: skip
     """The writer of a new store at `target`, or with `resume` of one whose conversion was interrupted.
 
     overwrite: replace the store at `target` when the new one is complete. Only a latentstore store is ever replaced.

@@ -32,7 +32,8 @@ class Sample:
 
     fields: what else belongs to the sample. All samples of a store have the same names, and under one name values of
     one type (int and float may be mixed). ``label`` (int) is the class. Audio has ``rate`` (int), in hertz, and
-    ``step`` (int), the step code of its blobs.
+    ``step`` (int), the step code of its blobs. source: what it was made of, as `latentstore.sources.identity` says it;
+    only stores with versions keep it.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Sample:
     width: int
     height: int
     fields: dict[str, Field] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)

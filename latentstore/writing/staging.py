@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +156,8 @@ class Staging:
     def write_summary(self, summary: ShardSummary, columns: dict[str, Column], arrays: dict[str, np.ndarray]) -> None:
         """Record that the shard ``summary.index`` is written; from then on it counts as done."""
         numbers = [summary.index, summary.count, summary.bytes, summary.extent]
-        moments = {f"moments_{name}": array for name, array in vars(summary.moments).items()}
         notes = np.frombuffer(json.dumps(summary.notes, ensure_ascii=False).encode(), np.uint8)
-        own = {"numbers": np.array(numbers, np.int64), **moments}
+        own = {"numbers": np.array(numbers, np.int64), **summary.moments.to_arrays()}
         self.partial.write(part_name(summary.index), pack(columns, {**own, "notes": notes, **arrays}))
 
     def summaries(self) -> list[int]:
@@ -173,9 +172,16 @@ class Staging:
             raise CorruptError(f"{self.partial.at(name)} is not the summary of a shard")
         index, count, size, extent = (int(v) for v in arrays.pop("numbers"))
         notes = json.loads(arrays.pop("notes").tobytes())
-        moments = Moments(*(arrays.pop(f"moments_{one.name}") for one in fields(Moments)))
+        sums = arrays.get("moments_sums")
+        channels = 0 if sums is None or sums.ndim != 2 else sums.shape[1]
+        moments = Moments.of_arrays(arrays, channels, self.partial.at(name))
+        arrays = {key: array for key, array in arrays.items() if key not in moments.to_arrays()}
         summary = ShardSummary(index, count, size, extent, moments, notes)
         return summary, columns, arrays
+
+    def forget_summary(self, index: int) -> None:
+        """A shard does not count as done any more."""
+        self.partial.remove(part_name(index))
 
     # ---- end
 

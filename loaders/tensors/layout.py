@@ -1,13 +1,16 @@
-"""The layout of a store of tensors: names, and the bytes of a shard. `docs/stores.md` describes it.
+"""The layout of a store with versions, of tensors or of latents: names, and the bytes of a shard. `docs/stores.md`
+describes it.
 
     TARGET/tensors.json                 the manifest of the newest version; written last
     TARGET/versions/000001.json         every version that is kept, as it was written
+    TARGET/versions/000001.npz          of a store of latents: the moments of the latents of that version
     TARGET/shards/NAME                  samples; a shard is written once and never changed
-    TARGET/coders/SHA256.safetensors    what a field's blobs are decoded with
+    TARGET/coders/SHA256.safetensors    what a field's blobs are decoded with: a coder, or the artifact of a codec
 
-A version names its shards, so readers of one version never see another one. A shard is: of each field the blobs of all
-samples, end to end, one field after the other; then the tail: its columns (keys, numbers, text), the lengths of the
-blobs, and 32 bytes that say how long these two are.
+A version names its shards, so readers of one version never see another one. A sample has parts: one blob of each tensor
+field, or one of each group of its latent. A shard is: of each part the blobs of all samples, end to end, one part after
+the other; then the tail: its columns (keys, numbers, text), the lengths of the blobs, and 32 bytes that say how long
+these two are. So the first groups of all latents are one range of bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +33,11 @@ SHAPE = "shape/"
 SOURCE = "@source"
 """The column of a shard that says what each sample was made of: text that changes with it, "" where nobody said."""
 
+HEIGHT, WIDTH = "@height", "@width"
+"""The columns of a shard that say how large each signal is, where the sizes of a store of latents differ."""
+
 MOST_FIELDS = 256
+MOST_PARTS = 1024
 MOST_SHARD_SAMPLES = 1 << 24
 MOST_SHARD_BYTES = 1 << 40
 MOST_TAIL_BYTES = 1 << 30
@@ -51,6 +58,11 @@ def version_name(version: int) -> str:
     return f"{VERSIONS}/{version:06d}.json"
 
 
+def moments_name(version: int) -> str:
+    """The object that keeps the moments of all latents of a version, for whoever makes the next one."""
+    return f"{VERSIONS}/{version:06d}.npz"
+
+
 def coder_name(sha256: str) -> str:
     """The object of a coder."""
     return f"{CODERS}/{sha256}.safetensors"
@@ -61,7 +73,7 @@ class Tail:
     """What stands at the end of a shard.
 
     columns: of keys, numbers, text and bytes, by name. shapes: of each tensor field, int64 (samples, rank), or
-    (1, rank) where all are the same, or None where even the rank differs. lengths: int64 (samples, fields), of the
+    (1, rank) where all are the same, or None where even the rank differs. lengths: int64 (samples, parts), of the
     blobs.
     """
 
@@ -93,7 +105,7 @@ def tail_bytes(end: bytes, size: int, where: str) -> int:
 
 
 def decode_tail(data: bytes, fields: Sequence[str], where: str) -> Tail:
-    """The tail of a shard, from its bytes. fields: the tensor fields of the store. CorruptError names `where`."""
+    """The tail of a shard, from its bytes. fields: the parts of a sample. CorruptError names `where`."""
     columns_bytes, samples, count, crc = _read_end(data[-END_BYTES:], where)
     body = data[:-END_BYTES]
     if columns_bytes + 4 * samples * count != len(body) or count != len(fields):
@@ -118,7 +130,7 @@ def _read_end(end: bytes, where: str) -> tuple[int, int, int, int]:
     magic, columns, samples, fields, crc = _END.unpack(end)
     if magic != _MAGIC:
         raise CorruptError(f"{where}: not a shard of tensors, or cut short (its last bytes are others)")
-    if not 1 <= samples <= MOST_SHARD_SAMPLES or not 1 <= fields <= MOST_FIELDS or columns > MOST_TAIL_BYTES:
+    if not 1 <= samples <= MOST_SHARD_SAMPLES or not 1 <= fields <= MOST_PARTS or columns > MOST_TAIL_BYTES:
         raise CorruptError(f"{where}: its last bytes claim {samples} samples of {fields} fields")
     return columns, samples, fields, crc
 

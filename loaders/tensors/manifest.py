@@ -1,4 +1,4 @@
-"""The manifest of a store of tensors: one version of it, checked."""
+"""The manifest of a store with versions, of tensors or of latents: one version of it, checked."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from latentstore.loaders.columns import KINDS, RESERVED
 from latentstore.loaders.manifest import MOST, MOST_SHARDS, seal
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.latents import FIELD, Latents
 
 FORMAT_VERSION = 1
 """The version of this layout that is written, and the only one that is read."""
@@ -60,7 +61,7 @@ def require_fields(fields: Any) -> dict[str, Tensor | str]:
 @dataclass(frozen=True)
 class Shard:
     """What the manifest says of a shard. name: of its object, in the folder of shards. count: its samples. bytes: of
-    the object. tail: bytes of its tail. fields: bytes of the blobs of each tensor field, in their order."""
+    the object. tail: bytes of its tail. fields: bytes of the blobs of each part, in their order."""
 
     name: str
     count: int
@@ -77,13 +78,14 @@ class Shard:
 class TensorMeta:
     """A manifest that has been checked.
 
-    version: from 1 on, one more with each change of the store. fields: see `require_fields`, in order. coders: SHA-256
-    of the coder of each tensor field. encoders: of the tensor fields that have one. source: for people. session: of
-    the writer that made this version. attributes: the whole manifest.
+    version: from 1 on, one more with each change of the store. fields: see `require_fields`, in order; or one field of
+    `Latents`, and others that are no tensors. coders: SHA-256 of the coder of each tensor field, or of the codec's
+    artifact. encoders: of the tensor fields that have one. source: for people. session: of the writer that made this
+    version. attributes: the whole manifest.
     """
 
     version: int
-    fields: dict[str, Tensor | str]
+    fields: dict[str, Tensor | Latents | str]
     coders: dict[str, str]
     encoders: dict[str, Encoder]
     shards: tuple[Shard, ...]
@@ -100,6 +102,22 @@ class TensorMeta:
     def tensors(self) -> dict[str, Tensor]:
         """The tensor fields, in order."""
         return {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
+
+    @property
+    def latents(self) -> Latents | None:
+        """What the store says of its latents; None in a store of tensors."""
+        return next((value for value in self.fields.values() if isinstance(value, Latents)), None)
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of a sample, in order: its tensor fields, or the groups of its latent."""
+        latents = self.latents
+        return list(self.tensors) if latents is None else latents.parts
+
+    @property
+    def declared(self) -> dict[str, Tensor | str]:
+        """All fields but latents of this package, as `require_fields` gives them."""
+        return {name: value for name, value in self.fields.items() if not isinstance(value, Latents)}
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -120,7 +138,7 @@ class TensorMeta:
 
     @classmethod
     def make(
-        cls, *, version: int, fields: Mapping[str, Tensor | str], coders: Mapping[str, str],
+        cls, *, version: int, fields: Mapping[str, Tensor | Latents | str], coders: Mapping[str, str],
         encoders: Mapping[str, Encoder], shards: tuple[Shard, ...], source: str, session: str,
     ) -> TensorMeta:  # fmt: skip
         """The manifest that says this."""
@@ -158,35 +176,46 @@ class TensorMeta:
 
     @classmethod
     def _of(cls, attributes: dict[str, Any], where: str) -> TensorMeta:
-        fields = {_known(one["name"], _NAME): _kind(one, where) for one in attributes["fields"]}
-        tensors = [name for name, value in fields.items() if isinstance(value, Tensor)]
-        coders = {name: _known(attributes["coders"][name], _SHA) for name in tensors}
+        fields = {_known(one["name"], _NAME): _value(one, where) for one in attributes["fields"]}
+        coded = [name for name, value in fields.items() if not isinstance(value, str)]
+        latents = [name for name in coded if isinstance(fields[name], Latents)]
+        coders = {name: _known(attributes["coders"][name], _SHA) for name in coded}
         encoders = {
             name: Encoder.of_json(value, f"{where}, field {name!r}") for name, value in attributes["encoders"].items()
         }
-        if len(fields) != len(attributes["fields"]) or not 0 < len(tensors) <= layout.MOST_FIELDS:
+        if len(fields) != len(attributes["fields"]) or not 0 < len(coded) <= layout.MOST_FIELDS:
             raise ValueError("its fields")
-        if encoders.keys() - set(tensors) or len(attributes["shards"]) > MOST_SHARDS:
+        if latents and coded != [FIELD]:  # no other field has blobs beside them
+            raise ValueError("its fields beside the latents")
+        if encoders.keys() - set(coded) or len(attributes["shards"]) > MOST_SHARDS:
             raise ValueError("its encoders or shards")
+        parts = sum(
+            value.groups if isinstance(value, Latents) else not isinstance(value, str) for value in fields.values()
+        )
         return cls(
             version=_whole(attributes["version"], 1, MOST),
             fields=fields,
             coders=coders,
             encoders=encoders,
-            shards=tuple(_shard(one, len(tensors)) for one in attributes["shards"]),
+            shards=tuple(_shard(one, parts) for one in attributes["shards"]),
             source=_text(attributes["source"]),
             session=_text(attributes["session"]),
             attributes=attributes,
         )
 
 
-def _field(name: str, value: Tensor | str) -> dict[str, Any]:
-    return {"name": name, "kind": value} if isinstance(value, str) else {"name": name, "tensor": value.to_json()}
+def _field(name: str, value: Tensor | Latents | str) -> dict[str, Any]:
+    """What a manifest says of a field."""
+    if isinstance(value, str):
+        return {"name": name, "kind": value}
+    return {"name": name, ("latents" if isinstance(value, Latents) else "tensor"): value.to_json()}
 
 
-def _kind(value: dict[str, Any], where: str) -> Tensor | str:
+def _value(value: dict[str, Any], where: str) -> Tensor | Latents | str:
     if "tensor" in value:
         return Tensor.of_json(value["tensor"], f"{where}, field {value['name']!r}")
+    if "latents" in value:
+        return Latents.of_json(value["latents"])
     if value["kind"] not in KINDS:
         raise ValueError(f"kind is {short(value['kind'])}")
     return str(value["kind"])

@@ -1,4 +1,4 @@
-"""Reading a store of tensors: where the blobs of its fields lie, its keys and its other fields."""
+"""Reading a store with versions: where the parts of its samples lie, its keys and its other fields."""
 
 from __future__ import annotations
 
@@ -19,30 +19,24 @@ from latentstore.loaders.tensors.manifest import TensorMeta
 from latentstore.loaders.zarr.index import ShardIndex, Strings
 
 
-class TensorReader(BlockReader):
-    """Reads some tensor fields of one version of a store; the other fields it has all.
+class VersionReader(BlockReader):
+    """Reads some parts of the samples of one version of a store; the fields that are not coded it has all.
 
-    names: the tensor fields, whose blobs are the "groups" of `BlockReader`, in this order.
+    version: its manifest. picked: numbers of the parts that are read, which are the "groups" of `BlockReader`, in this
+    order.
     """
 
-    def __init__(self, location: Location, meta: TensorMeta, names: Sequence[str]) -> None:
-        self.location, self.meta, self.names = location, meta, list(names)
-        self.starts = meta.starts
-        every = list(meta.tensors)
-        self._picked = [every.index(name) for name in self.names]
+    def __init__(self, location: Location, version: TensorMeta, picked: Sequence[int]) -> None:
+        self.location, self.version = location, version
+        self.starts = version.starts
+        self._picked = list(picked)
         self._known: dict[int, _Known] = {}
         self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"location": self.location, "meta": self.meta, "names": self.names}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["location"], state["meta"], state["names"])  # type: ignore[misc]
 
     @property
     def digest(self) -> str:
         """See `BlockReader.digest`."""
-        return self.meta.digest
+        return self.version.digest
 
     def digest_now(self) -> str:
         """See `BlockReader.digest_now`."""
@@ -54,9 +48,9 @@ class TensorReader(BlockReader):
         """What is known of shards; the tails of those that are new are read together."""
         absent = [block for block in blocks if block not in self._known]
         if absent:
-            shards = [self.meta.shards[block] for block in absent]
-            ranges = [(layout.shard_name(s.name), s.bytes - s.tail, s.bytes) for s in shards]
-            tails = self.location.read_ranges(list(ranges))
+            shards = [self.version.shards[block] for block in absent]
+            # counted from the end, as what the cache keeps
+            tails = self.location.read_ranges([(layout.shard_name(s.name), -s.tail, None) for s in shards])
             fresh = {block: self._read(block, tail) for block, tail in zip(absent, tails, strict=True)}
             with self._lock:
                 self._known = {**self._known, **fresh}
@@ -64,14 +58,14 @@ class TensorReader(BlockReader):
         return [known[block] for block in blocks]
 
     def _read(self, block: int, data: bytes) -> _Known:
-        shard = self.meta.shards[block]
+        shard = self.version.shards[block]
         name = layout.shard_name(shard.name)
         where = self.location.at(name)
         try:
-            tail = layout.decode_tail(data, list(self.meta.tensors), where)
+            tail = layout.decode_tail(data, self.version.parts, where)
             if tail.count != shard.count or tuple(tail.lengths.sum(axis=0).tolist()) != shard.fields:
                 raise CorruptError(f"{where}: its index is not the one that the manifest was made with")
-            kinds = {**self.meta.kinds, "key": "str"}
+            kinds = {**self.version.kinds, **self._own_columns(), "key": "str"}
             for column, kind in kinds.items():
                 if column not in tail.columns or tail.columns[column].kind != kind:
                     raise CorruptError(f"{where}: it lacks the field {column!r} of kind {kind}")
@@ -79,6 +73,10 @@ class TensorReader(BlockReader):
             self.location.forget(name)
             raise
         return _Known(tail, shard.fields, self._picked)
+
+    def _own_columns(self) -> dict[str, str]:
+        """The kinds of further columns that every shard must have, by name."""
+        return {}
 
     def locate(self, indices: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
         """See `BlockReader.locate`."""
@@ -91,7 +89,7 @@ class TensorReader(BlockReader):
 
     def object_name(self, number: int) -> str:
         """See `BlockReader.object_name`."""
-        return layout.shard_name(self.meta.shards[number].name)
+        return layout.shard_name(self.version.shards[number].name)
 
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
         """See `BlockReader.block_ranges`: fields that lie side by side are one range."""
@@ -108,7 +106,7 @@ class TensorReader(BlockReader):
 
     def _runs(self, block: int, groups: int) -> list[tuple[int, int, list[int]]]:
         """(begin, end, groups) of the ranges of a shard that hold the groups."""
-        ends = np.cumsum(self.meta.shards[block].fields).tolist()
+        ends = np.cumsum(self.version.shards[block].fields).tolist()
         order = sorted(range(groups), key=lambda group: self._picked[group])
         runs: list[tuple[int, int, list[int]]] = []
         for group in order:
@@ -132,7 +130,7 @@ class TensorReader(BlockReader):
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
         """See `BlockReader.fields`: those that are no tensors."""
-        return {name: self._column(name, indices) for name in self.meta.kinds}
+        return {name: self._column(name, indices) for name in self.version.kinds}
 
     def _column(self, name: str, indices: np.ndarray) -> Any:
         runs = by_block(self.blocks(indices))
@@ -142,11 +140,28 @@ class TensorReader(BlockReader):
         ]
         if len(parts) == 1:
             return parts[0]
-        back = np.argsort(np.concatenate([here for _, here in runs])) if runs else np.zeros(0, np.int64)
-        if parts and isinstance(parts[0], np.ndarray):
+        if not parts:
+            kind = {**self.version.kinds, **self._own_columns()}.get(name, "str")
+            return np.zeros(0, np.int64 if kind == "int" else np.float64) if kind in ("int", "float") else []
+        back = np.argsort(np.concatenate([here for _, here in runs]))
+        if isinstance(parts[0], np.ndarray):
             return np.concatenate(parts)[back]
         flat = [value for part in parts for value in part]
         return [flat[i] for i in back.tolist()]
+
+
+class TensorReader(VersionReader):
+    """Reads some tensor fields of one version of a store. names: these fields. meta: its manifest."""
+
+    def __init__(self, location: Location, meta: TensorMeta, names: Sequence[str]) -> None:
+        self.meta, self.names = meta, list(names)
+        super().__init__(location, meta, [meta.parts.index(name) for name in self.names])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"location": self.location, "meta": self.meta, "names": self.names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["location"], state["meta"], state["names"])  # type: ignore[misc]
 
     def shapes(self, name: str) -> list[np.ndarray | None]:
         """Of each shard the shapes of the tensors of a field: see `Tail.shapes`. All tails are read."""
@@ -185,7 +200,7 @@ def read_manifest(location: Location) -> TensorMeta:
 
 def known_sources(location: Location, meta: TensorMeta) -> dict[str, str]:
     """By key what each sample of a version was made of: see `layout.SOURCE`."""
-    reader, every = TensorReader(location, meta, []), np.arange(meta.count)
+    reader, every = VersionReader(location, meta, []), np.arange(meta.count)
     return dict(zip(reader.keys(every), reader.sources(every), strict=True))
 
 

@@ -209,3 +209,12 @@ def test_training_speaks_of_every_key() -> None:
         recipe = read_recipe(ROOT / "docs" / "learned" / f"{name}.small.toml")
         assert (recipe.name, recipe.artifact) == ("small", name)
         assert sum(recipe.prefixes.values()) == pytest.approx(1)
+
+
+def test_a_source_that_changes(photos: Path) -> None:
+    given = [command for command in commands("converting.md") if command[0] == "sync"]
+    for command in given:
+        assert main(command) == 0, command
+    names: dict[str, Any] = {}
+    assert len(given) == 3 and run_page("converting.md", names) == 1
+    assert str(names["plan"]) == "40 unchanged; 0 changed, 0 new: 0 to encode; 0 gone: left out"

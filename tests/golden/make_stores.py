@@ -69,7 +69,7 @@ def main() -> None:
             codec, quality=QUALITY, size=sizes[0] if len(set(sizes)) == 1 else None, shard_samples=3,
             source="tests/golden/make_stores.py", classes=["x", "y", "z"],
         )  # fmt: skip
-        for format, target in (("zarr", f"{name}.zarr"), ("wds", f"{name}-wds")):
+        for format, target in (("zarr", f"{name}.zarr"), ("wds", f"{name}-wds"), ("versions", f"{name}-versions")):
             with open_writer(str(FOLDER / target), spec, format=format) as writer:
                 # Two short shards, as where entries could not be read: Zarr closes the gap.
                 writer.write_shard(0, samples[:2])

@@ -20,6 +20,7 @@ from forged_stores import (
     read_store,
     with_array,
     with_chunk,
+    with_heights,
     with_index,
     with_manifest,
     with_members,
@@ -83,10 +84,11 @@ def refused(files: Files, folder: Path, said: str) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def warm(stores: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What only the first use of a store takes: modules, and the codec."""
-    for layout in ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native"):
+    for layout in ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native", "versions-fixed", "versions-native"):
         use(write_store(stores(layout), tmp_path_factory.mktemp("warm")))
 
 
+@pytest.mark.parametrize("layout", ["zarr-fixed", "zarr-native", "wds-fixed", "wds-native"])
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -118,6 +120,38 @@ def warm(stores: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
 )
 def test_a_manifest(stores: Any, layout: str, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     refused(with_manifest(stores(layout), **changes), tmp_path, said)
+
+
+@pytest.mark.parametrize("layout", ["versions-fixed", "versions-native"])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"count": HUGE}, "its shards have 20 samples"),
+        ({"channels": 10**9}, "1000000000 channels"),
+        ({"channels": 96, "stats": {"mean": [0.0] * 96, "std": [1.0] * 96}}, "manifest is damaged|sizes of the shard"),
+        ({"channels": 0}, "0 channels"),
+        ({"group_channels": "x"}, "groups of 'x'"),
+        ({"extent": -1}, "extent is -1"),
+        ({"quality": 10**9}, "quality"),
+        ({"stats": {"mean": [float("nan")] * 48, "std": [1] * 48}}, "mean"),
+        ({"classes": {"a": 1}}, "classes"),
+        ({"codec": ["x"]}, "codec"),
+        ({"modality": 3}, "manifest is damaged"),
+        ({"source": 7}, "expected text"),
+        ({"fields": [{"name": "latent", "latents": 7}]}, "manifest is damaged"),
+        ({"fields": 7}, "manifest is damaged"),
+        ({"coders": {}}, "manifest is damaged"),
+        ({"shards": []}, "have 0 samples"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_a_manifest_with_versions(stores: Any, layout: str, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    refused(with_manifest(stores(layout), **changes), tmp_path, said)
+
+
+@pytest.mark.parametrize("value", [-5, 0, 10**12])
+def test_sizes_of_shards_with_versions(stores: Any, tmp_path: Path, value: int) -> None:
+    refused(with_heights(stores("versions-native"), value), tmp_path, "pixels, which none can have")
 
 
 @pytest.mark.parametrize("layout", ["zarr-fixed", "wds-fixed"])

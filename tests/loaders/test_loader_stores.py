@@ -230,7 +230,7 @@ def test_fields_of_older_stores_hide_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, name: str, outputs: set[str]
 ) -> None:
     """Where a batch has an entry of that name, the loader says so; elsewhere the field is in the batch."""
-    monkeypatch.setattr("latentstore.writing.staged.require_free", lambda *_: None)
+    monkeypatch.setattr("latentstore.writing.sharded.require_free", lambda *_: None)
     size = (24, 24) if codec == "rgb-f8c48" else None
     write_fields(f"{tmp_path}/x.zarr", latentstore.load_codec(codec), size, [{name: 7}])
     ds = latentstore.open(f"{tmp_path}/x.zarr")

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import seal
+from latentstore.loaders.tensors import layout
 
 Files = dict[str, bytes]
 """A store: the bytes of its files by their names."""
@@ -36,6 +38,12 @@ def with_manifest(files: Files, **changes: Any) -> Files:
     if "latentstore.json" in files:
         manifest = json.loads(files["latentstore.json"])
         return {**files, "latentstore.json": json.dumps(_resealed(manifest, changes)).encode()}
+    if layout.MANIFEST in files:
+        manifest = json.loads(files[layout.MANIFEST])
+        latents = manifest["fields"][0]["latents"]
+        latents.update({name: value for name, value in changes.items() if name not in manifest})
+        own = {name: value for name, value in changes.items() if name in manifest}
+        return {**files, layout.MANIFEST: json.dumps(_resealed(manifest, own)).encode()}
     root = json.loads(files["zarr.json"])
     root["attributes"]["latentstore"] = _resealed(root["attributes"]["latentstore"], changes)
     return {**files, "zarr.json": json.dumps(root).encode()}
@@ -47,6 +55,19 @@ def _resealed(manifest: dict[str, Any], changes: Mapping[str, Any]) -> dict[str,
         return seal(unsealed)
     except UnicodeEncodeError:  # what is no text has no checksum either
         return unsealed
+
+
+def with_heights(files: Files, height: int) -> Files:
+    """The store with versions after all images of its first shard are said to have this height."""
+    manifest = json.loads(files[layout.MANIFEST])
+    shard = manifest["shards"][0]
+    name = layout.shard_name(shard["name"])
+    data = files[name]
+    tail = layout.decode_tail(data[-shard["tail"] :], [f"latent/{g}" for g in range(len(shard["fields"]))], name)
+    heights = {layout.HEIGHT: Column("int", np.full(tail.count, height, np.int64))}
+    new = layout.encode_tail({**tail.columns, **heights}, {}, tail.lengths)
+    shards = [{**shard, "tail": len(new), "bytes": len(data) - shard["tail"] + len(new)}, *manifest["shards"][1:]]
+    return with_manifest({**files, name: data[: -shard["tail"]] + new}, shards=shards)
 
 
 def with_array(files: Files, array: str, rows: int | None = None, **changes: Any) -> Files:

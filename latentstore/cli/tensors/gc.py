@@ -1,4 +1,4 @@
-"""`latentstore gc`: old versions of a store of tensors go."""
+"""`latentstore gc`: old versions of a store go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "gc",
-        help="remove old versions of a store of tensors",
+        help="remove old versions of a store that has versions",
         description="Removes the old versions of STORE, and what no version needs. Whoever still reads an old version "
         "gets an error that says so.",
     )

@@ -36,6 +36,10 @@ class WindowItem(Item):
     stop: int = 0
     total: int = 0
 
+    def origin(self) -> tuple[Item, str]:
+        assert self.whole is not None
+        return self.whole, self.stamp.removeprefix(self.whole.stamp)
+
 
 def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
     """The windows of all recordings, in order, with the keys KEY_00000, KEY_00001, ...

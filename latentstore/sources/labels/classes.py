@@ -14,6 +14,7 @@ from typing import Any
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.opening import open_latents
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.tensors import layout as tensors
 from latentstore.loaders.webdataset.layout import MANIFEST
 from latentstore.loaders.zarr.layout import ROOT
 
@@ -76,7 +77,7 @@ def read_classes(url: str, options: dict[str, Any]) -> Numbering:
     """
     folder, slash, name = url.rpartition("/")
     location = Location((folder or slash) or ".", options)
-    if url.endswith(".tar") or any(Location(url, options).exists(manifest) for manifest in (ROOT, MANIFEST)):
+    if url.endswith(".tar") or any(Location(url, options).exists(name) for name in (ROOT, MANIFEST, tensors.MANIFEST)):
         names = _of_store(url, options)
     elif location.local is not None and not location.path(name).is_file():
         raise ArgumentError(f"{url} is neither a file with the names of classes nor a store that has them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -65,6 +65,10 @@ class AudioFrontEnd(FrontEnd):
     def facts(self, settings: Settings, count: int) -> dict[str, Any]:
         cut: dict[str, Any] = {"window": settings.window, "rate": settings.rate, settings.nouns.many: count}
         return {**cut, **library_versions(settings.rate is not None)}
+
+    def asked(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        window, rate = facts["window"], facts["rate"]
+        return {"seconds": None if window is None else window / rate, "rate": rate}
 
 
 class AudioSignals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,3 +79,7 @@ class FrontEnd(ABC):
         These are the options for signals, the number of entries, and the versions of the libraries that decode them.
         LatentstoreError where such a library is not installed.
         """
+
+    @abstractmethod
+    def asked(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The options for signals that a store was made with, as `settings` takes them, from what `facts` gave."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,9 @@ class ImageFrontEnd(FrontEnd):
             "pillow": pillow_version,
             "simplejpeg": simplejpeg.__version__,
         }
+
+    def asked(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"size": facts["resize"], "color": facts["color"], "damaged": facts["damaged"]}
 
 
 class ImageSignals:

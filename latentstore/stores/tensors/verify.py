@@ -8,10 +8,10 @@ import numpy as np
 
 from latentstore.codecs.errors import LatentstoreError
 from latentstore.loaders.manifest import seal_holds
-from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.stores.problems import Checked, Report, caught
+from latentstore.stores.tensors.objects import check_copy, check_size
 
 __all__ = ["verify_tensors"]
 
@@ -30,12 +30,12 @@ def verify_tensors(dataset: TensorDataset, progress: Checked | None = None) -> R
     report = Report(dataset.url, shards=len(meta.shards))
     if not seal_holds(dataset.info):
         report.problems.append(f"{dataset.url}: its manifest is damaged or was changed after it was written")
-    report.problems += caught(lambda: _check_version(dataset))
+    report.problems += caught(lambda: check_copy(dataset.reader))
     seen: dict[str, str] = {}
     sizes = dataset.reader.location.list(layout.SHARDS)
     for block, (first, last) in enumerate(pairwise(dataset.shard_starts.tolist())):
         name = layout.shard_name(meta.shards[block].name)
-        problems = _check_size(dataset, name, sizes.get(name), meta.shards[block].bytes)
+        problems = check_size(dataset.reader, block, sizes)
         problems = problems or caught(lambda a=first, b=last, n=name: _check_index(dataset, a, b, n, seen))  # type: ignore[misc]
         if not problems:
             step = _at_once(dataset, block)
@@ -51,23 +51,6 @@ def verify_tensors(dataset: TensorDataset, progress: Checked | None = None) -> R
             progress(report.samples, len(dataset))
     report.problems = list(dict.fromkeys(report.problems))
     return report
-
-
-def _check_version(dataset: TensorDataset) -> list[str]:
-    """The manifest is kept by its version too."""
-    location, name = dataset.reader.location, layout.version_name(dataset.version)
-    try:
-        same = location.read(name) == location.read(layout.MANIFEST)
-    except MissingError as error:
-        return [str(error)]
-    return [] if same else [f"{location.at(name)}: it is not the same as {layout.MANIFEST}"]
-
-
-def _check_size(dataset: TensorDataset, name: str, size: int | None, expected: int) -> list[str]:
-    where = dataset.reader.location.at(name)
-    if size is None:
-        return [f"{where} is missing"]
-    return [] if size == expected else [f"{where}: it has {size} bytes, and the manifest says {expected}"]
 
 
 def _check_index(dataset: TensorDataset, first: int, last: int, name: str, seen: dict[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Removing what no version of a store of tensors needs any more."""
+"""Removing what no version of a store needs any more."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Garbage:
 def collect_garbage(
     url: str | Path, keep: int = 1, *, dry_run: bool = False, storage_options: Mapping[str, Any] | None = None
 ) -> Garbage:
-    """Remove all versions of the store of tensors at `url` but the newest ones, and every shard and coder that no
+    """Remove all versions of the store at `url` but the newest ones, and every shard and coder that no
     version which stays names.
 
     keep: how many versions stay, 1 or more. dry_run: find out what would go, and remove nothing. Whoever still reads a
@@ -53,7 +53,9 @@ def collect_garbage(
 def _collect(session: Session, newest: TensorMeta, keep: int, dry_run: bool) -> Garbage:
     there = session.target.list()
     found = Garbage()
-    known = {int(Path(name).stem): name for name in there if name.startswith(f"{layout.VERSIONS}/")}
+    known = {
+        int(Path(name).stem) for name in there if name.startswith(f"{layout.VERSIONS}/") and name.endswith(".json")
+    }
     found.kept = sorted({*sorted(known)[-keep:], newest.version})[-keep:]
     found.versions = [version for version in sorted(known) if version not in found.kept]
     needed = {layout.MANIFEST}
@@ -64,7 +66,7 @@ def _collect(session: Session, newest: TensorMeta, keep: int, dry_run: bool) -> 
             if version == newest.version
             else TensorMeta.of(read_json(session.target, name), session.target.at(name))
         )
-        needed |= {name, *(layout.shard_name(shard.name) for shard in meta.shards)}
+        needed |= {name, layout.moments_name(version), *(layout.shard_name(shard.name) for shard in meta.shards)}
         needed |= {layout.coder_name(sha256) for sha256 in meta.coders.values()}
     folders = (f"{layout.SHARDS}/", f"{layout.CODERS}/", f"{layout.VERSIONS}/")
     found.objects = {n: size for n, size in there.items() if n.startswith(folders) and n not in needed}

@@ -19,11 +19,11 @@ def without(session: Session, base: TensorMeta, keys: Collection[str]) -> tuple[
     Shards that have none of them stay what they are. The others are written again, under a name that a run which is
     killed now and started again gives them once more.
     """
-    tensors, kept = list(base.tensors), []
+    parts, kept = base.parts, []
     ranges = [(layout.shard_name(shard.name), shard.bytes - shard.tail, shard.bytes) for shard in base.shards]
     tails = session.target.read_ranges(list(ranges))
     for number, (shard, data) in enumerate(zip(base.shards, tails, strict=True)):
-        tail = layout.decode_tail(data, tensors, session.target.at(layout.shard_name(shard.name)))
+        tail = layout.decode_tail(data, parts, session.target.at(layout.shard_name(shard.name)))
         stays = np.array([key not in keys for key in tail.columns["key"].values()])
         if stays.all():
             kept.append(shard)

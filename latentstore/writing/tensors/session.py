@@ -22,6 +22,7 @@ from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.latents import Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.lock import Lock
@@ -75,7 +76,7 @@ class Session:
     def take_idle(self) -> TensorMeta:
         """Take the lock while nothing is being written; the version that is published. StoreError if there is none."""
         if not self.target.exists(layout.MANIFEST):
-            raise StoreError(f"{self.target.url}: no store of tensors there; check the path")
+            raise StoreError(f"{self.target.url}: no store with versions there; check the path")
         self.lock.acquire()
         try:
             published, job = read_manifest(self.target), self._job()
@@ -194,8 +195,8 @@ class Session:
         return not job["base"]
 
     def _require_same(
-        self, old: Mapping[str, Tensor | str], old_encoders: Mapping[str, Encoder], fields: Mapping[str, Tensor | str],
-        encoders: Mapping[str, Encoder],
+        self, old: Mapping[str, Tensor | Latents | str], old_encoders: Mapping[str, Encoder],
+        fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder],
     ) -> None:  # fmt: skip
         for name in [*old, *(name for name in fields if name not in old)]:
             one, two = old.get(name), fields.get(name)
@@ -365,5 +366,5 @@ class Session:
             self.partial.prune()
 
 
-def _said(value: Tensor | str | None) -> str:
+def _said(value: Tensor | Latents | str | None) -> str:
     return "not there" if value is None else value if isinstance(value, str) else short(value.to_json())

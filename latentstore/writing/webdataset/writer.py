@@ -14,8 +14,9 @@ from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import ARTIFACT, read_json, seal
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.webdataset import layout
+from latentstore.writing.sharded import Arrays
 from latentstore.writing.spec import Sample, ShardSummary, StoreSpec
-from latentstore.writing.staged import Arrays, StagedWriter
+from latentstore.writing.staged import StagedWriter
 from latentstore.writing.staging import Staging
 from latentstore.writing.webdataset import encode
 

@@ -13,8 +13,9 @@ from latentstore.loaders.columns import Column
 from latentstore.loaders.manifest import read_json, seal
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.zarr import layout
+from latentstore.writing.sharded import Arrays
 from latentstore.writing.spec import Sample, ShardSummary
-from latentstore.writing.staged import Arrays, StagedWriter
+from latentstore.writing.staged import StagedWriter
 from latentstore.writing.zarr import encode, flat
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\- ]*")

@@ -188,7 +188,7 @@ def test_codecs(run: Run) -> None:
         (["verify", "nowhere.zarr"], 1, "nowhere.zarr"),
         (["export", "nowhere.zarr", "out"], 1, "nowhere.zarr"),
         (["convert", "nowhere", "x.zarr"], 1, "nowhere does not exist"),
-        (["convert", ".", "x"], 2, "give the format (zarr or wds)"),
+        (["convert", ".", "x"], 2, "give the format (zarr, wds, versions)"),
         (["convert", ".", "x.zarr", "--quality", "0"], 2, "quality"),
         (["convert", ".", "x.zarr", "--codec", "rgb-f9c49"], 2, "rgb-f9c49"),
         (["convert", ".", "x.zarr", "--workers", "-1"], 2, "workers is -1"),

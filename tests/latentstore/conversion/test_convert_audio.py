@@ -137,9 +137,9 @@ def test_bytes_do_not_depend_on_workers_or_resuming(
     convert(digits, tmp_path / "many" / "x", workers=4, **options)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "many")
 
-    from latentstore.writing.staged import StagedWriter
+    from latentstore.writing.sharded import ShardWriter
 
-    write_shard = StagedWriter.write_shard
+    write_shard = ShardWriter.write_shard
 
     def failing(self: Any, index: int, *rest: Any) -> Any:
         if index:
@@ -147,7 +147,7 @@ def test_bytes_do_not_depend_on_workers_or_resuming(
         return write_shard(self, index, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StagedWriter, "write_shard", failing)
+        patch.setattr(ShardWriter, "write_shard", failing)
         with pytest.raises(StoreError, match="full"):
             convert(digits, tmp_path / "resumed" / "x", workers=1, **options)
     assert convert(digits, tmp_path / "resumed" / "x", resume=True, **options).resumed == 1

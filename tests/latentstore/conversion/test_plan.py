@@ -11,8 +11,7 @@ from PIL import Image
 
 from latentstore.codecs import load_codec
 from latentstore.codecs.errors import LatentstoreError
-from latentstore.conversion.digest import listing_digest
-from latentstore.conversion.plan import make_plan, shard_bounds, shard_samples
+from latentstore.conversion.plan import listing_digest, make_plan, shard_bounds, shard_samples
 from latentstore.sources import open_source
 from latentstore.sources.item import Item
 from latentstore.sources.labels import Labels

@@ -58,7 +58,7 @@ def test_it_becomes_what_the_folder_is(folder: Path, capsys: pytest.CaptureFixtu
     assert "would go: 1 version" in capsys.readouterr().out
     assert main(["gc", store]) == 0
     assert "removed: 2 versions" in capsys.readouterr().out and held(folder) == expected
-    assert main(["gc", source]) == 1 and "no store of tensors there" in capsys.readouterr().err
+    assert main(["gc", source]) == 1 and "no store with versions there" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,13 +72,16 @@ def test_labels_outside_the_classes(make_store: Any, layout: str, tmp_path: Path
     from latentstore.loaders.manifest import seal
 
     store = make_store(tmp_path, layout)
-    path = next(p for p in (Path(store.url) / n for n in ("latentstore.json", "zarr.json")) if p.exists())
+    names = ("latentstore.json", "zarr.json", "tensors.json")
+    path = next(p for p in (Path(store.url) / n for n in names) if p.exists())
     manifest = json.loads(path.read_text())
-    info = manifest if path.name == "latentstore.json" else manifest["attributes"]["latentstore"]
-    info["classes"] = ["x"]
+    info = manifest["attributes"]["latentstore"] if path.name == "zarr.json" else manifest
+    (info["fields"][0]["latents"] if path.name == "tensors.json" else info)["classes"] = ["x"]
     del info["crc32c"]
     sealed = seal(info)
     path.write_text(json.dumps(sealed if info is manifest else {**manifest, "attributes": {"latentstore": sealed}}))
+    if path.name == "tensors.json":
+        (Path(store.url) / "versions/000001.json").write_bytes(path.read_bytes())
     (problem,) = verify(store.url).problems
     assert "'a b/é 0001': its label 1 is none of 1 class, numbered from 0" in problem
 

@@ -13,8 +13,8 @@ import pytest
 
 import latentstore
 from latentstore import ArgumentError, Encoder, StoreError, Tensor
-from latentstore.syncing.api import SyncPlan
 from latentstore.syncing.identity import content_hash, found_files, identity
+from latentstore.syncing.plan import SyncPlan
 from latentstore.writing.tensors.gc import collect_garbage
 from latentstore.writing.tensors.writer import Writer
 
@@ -193,7 +193,7 @@ def test_what_nobody_needs_is_removed(source: Source, tmp_path: Path) -> None:
     assert len(held(url)) == 40 and len(old) == 40
     collect_garbage(url)
     assert len(held(url)) == 40
-    with pytest.raises(StoreError, match="no store of tensors there"):
+    with pytest.raises(StoreError, match="no store with versions there"):
         collect_garbage(tmp_path / "nothing")
 
 

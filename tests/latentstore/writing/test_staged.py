@@ -18,6 +18,12 @@ from latentstore.writing.spec import StoreSpec
 SIZE = (40, 56)
 
 
+@pytest.fixture(params=("zarr-fixed", "zarr-native", "wds-fixed", "wds-native"))
+def layout(request: pytest.FixtureRequest) -> str:
+    """The layouts of stores that grow beside their place."""
+    return request.param
+
+
 def _tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 

@@ -18,6 +18,12 @@ from latentstore.writing.staging import Staging
 SIZE = (40, 56)
 
 
+@pytest.fixture(params=("zarr-fixed", "zarr-native", "wds-fixed", "wds-native"))
+def layout(request: pytest.FixtureRequest) -> str:
+    """The layouts of stores that grow beside their place."""
+    return request.param
+
+
 def begin(codec: Any, url: str, layout: str, shard_samples: int = 8, **options: Any) -> Any:
     size = SIZE if layout.endswith("fixed") else None
     spec = StoreSpec.of(codec, size=size, shard_samples=shard_samples, source="made")

@@ -1,0 +1,60 @@
+"""What there is to do so that a store holds what its source holds now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latentstore.progress import counted, megabytes
+
+__all__ = ["SyncPlan"]
+
+
+@dataclass
+class SyncPlan:
+    """What `sync` does, or has done. Keys of samples that are new, whose file has changed, or whose file is gone.
+
+    touched: files that had to be read because their time has changed, though their bytes have not. unchanged: all
+    samples that stay, those among them. deleted: whether those whose file is gone are left out. again: why all samples
+    are encoded anew, or None. version: of the store afterwards; with `dry_run`, of the store as it is, 0 for none.
+
+    Of a store of latents, also: unreadable: entries that could not be read last time and have not changed since; they
+    are not tried again. bytes_in: of the entries to encode, where the source tells. rewritten: shards that are written
+    again without some of their samples; rewritten_bytes: their sizes.
+    """
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    touched: int = 0
+    deleted: bool = False
+    again: str | None = None
+    version: int = 0
+    unreadable: int = 0
+    bytes_in: int = 0
+    rewritten: int = 0
+    rewritten_bytes: int = 0
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.encodes or (self.deleted and self.gone))
+
+    @property
+    def encodes(self) -> int:
+        """Samples to encode."""
+        return len(self.new) + len(self.changed)
+
+    def __str__(self) -> str:
+        gone = "left out" if self.deleted else "kept"
+        parts = [
+            f"{self.unchanged} unchanged" + (f" ({self.touched} of them read to make sure)" if self.touched else ""),
+            f"{len(self.changed)} changed, {len(self.new)} new: {self.encodes} to encode"
+            + (f", of {megabytes(self.bytes_in)}" if self.bytes_in else ""),
+            f"{len(self.gone)} gone: {gone}",
+        ]
+        if self.unreadable:
+            parts.append(f"{self.unreadable} could not be read before, and have not changed")
+        if self.rewritten:
+            parts.append(f"{counted(self.rewritten, 'shard')} to copy in part, of {megabytes(self.rewritten_bytes)}")
+        return "; ".join(parts) + (f"; all are encoded again: {self.again}" if self.again else "")
