@@ -124,7 +124,8 @@ class Codec(ABC):
     def _scale(self, step: float) -> Floats:
         return np.maximum(np.float32(step), self._floor).astype(np.float32)
 
-    def _band(self, quality: int) -> int:
+    def band(self, quality: int) -> int:
+        """Which of the artifact's `model_steps` a quality is coded with: the nearest."""
         steps = np.log2(self.artifact.facts["model_steps"])
         return int(np.abs(steps - np.log2(self.step(quality))).argmin())
 

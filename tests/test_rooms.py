@@ -23,7 +23,7 @@ CODECS = (
 """The rooms of `codecs`: each may import itself and those of the lines before it. The reference stands apart."""
 PRODUCT = (
     {"progress", "version"}, {"sources", "writing", "stores", "zarr", "foreign", "bench"},
-    {"conversion", "evaluate", "fit", "train"}, {"syncing"}, {"demo", "importing"}, {"cli"}, {"__main__"},
+    {"conversion", "evaluate", "fit"}, {"syncing", "train"}, {"demo", "importing"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 """The same of `latentstore`."""
 REFERENCE = "latentstore.codecs.reference"

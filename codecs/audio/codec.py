@@ -243,7 +243,7 @@ class AudioCodec(Codec):
         def coded(code: int) -> tuple[list[bytes], Tally]:
             tally = Tally(self.channels)
             runs = tally.measured(self._runs(signal, code, q, effort, tally))
-            return self.entropy.encode_runs(runs, self._band(q), code), tally
+            return self.entropy.encode_runs(runs, self.band(q), code), tally
 
         signal = self._passes(given)
         code = self.step_code(signal.level, q)
@@ -269,7 +269,7 @@ class AudioCodec(Codec):
         codes = self._require_latent(latent)
         if codes.shape[1] != 1 or not 1 <= codes.shape[2] <= MAX_AREA:
             raise ArgumentError(f"The latent is {codes.shape}; audio has one row and 1 to {MAX_AREA} instants.")
-        band = None if quality is None else self._band(require_quality(quality, self.default_quality))
+        band = None if quality is None else self.band(require_quality(quality, self.default_quality))
         return self.entropy.encode_runs([codes], band, code)
 
     def join_groups(self, groups: list[bytes], height: int, width: int, rate: int | None = None) -> bytes:
@@ -398,7 +398,7 @@ class AudioCodec(Codec):
         lambda_ = float(self.artifact.facts["lambda"]) * float(np.float32(step_of(code)) / scale.max()) ** 2
         for run in _gathered(signal.coefficients(inverse)):
             tally.outside += int((np.abs(run) >= 127.5).sum())
-            yield self.entropy.optimise_all(run, self._band(quality), weight, lambda_, self._delta)
+            yield self.entropy.optimise_all(run, self.band(quality), weight, lambda_, self._delta)
 
     def _fitting_code(self, signal: Passes, code: int) -> int:
         """The step code, from `code` on, with which rounding and limiting to int8 together lose least."""

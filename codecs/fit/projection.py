@@ -7,7 +7,7 @@ channel into one class (symmetry.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +113,7 @@ def fit_projection(
             found.append((float(value), kind, signed))
     found.sort(key=lambda item: -item[0])
 
-    chosen: list[tuple[float, SymmetryClass, Floats]] = []
+    chosen: list[tuple[float, SymmetryClass, Floats]] = []  # variances, classes, rows
     while len(chosen) < channels:
         room = group - len(chosen) % group
         at = next(i for i, item in enumerate(found) if room > 1 or item[1] != SymmetryClass.EO)
@@ -122,17 +122,43 @@ def fit_projection(
         if kind == SymmetryClass.EO:
             chosen.append((value, SymmetryClass.OE, vector))
 
-    scale = [gathered._scale[start : start + count] for start, count in gathered.basis.runs]
-    halves = [
-        np.where(gathered.basis.entries[start : start + count, 1] >= 0, 0.5, 1.0)
-        for start, count in gathered.basis.runs
-    ]
-    rows = [vector * scale[kind] for _, kind, vector in chosen]
+    return _projection(
+        gathered, [k for _, k, _ in chosen], [v for _, _, v in chosen], [value for value, _, _ in chosen]
+    )
+
+
+def measured_projection(
+    planes: Iterable[npt.NDArray[np.float32]],
+    colours: int,
+    levels: int,
+    classes: npt.NDArray[np.int8],
+    vectors: Sequence[Floats],
+) -> Projection:
+    """The projection of given orthonormal rows, one a channel, with its deviations on the images' bands.
+
+    planes: as for `fit_projection`. classes: of the channels. vectors: over the entries of their classes.
+    """
+    gathered = Covariances(colours, levels)
+    for image in planes:
+        gathered.add(image)
+    covariances = gathered.averaged()
+    kinds = [SymmetryClass(kind) for kind in classes]
+    variances = [float(v @ covariances[kind] @ v) for kind, v in zip(kinds, vectors, strict=True)]
+    return _projection(gathered, kinds, vectors, variances)
+
+
+def _projection(
+    gathered: Covariances, kinds: Sequence[SymmetryClass], vectors: Sequence[Floats], variances: Sequence[float]
+) -> Projection:
+    basis = gathered.basis
+    scale = [gathered._scale[start : start + count] for start, count in basis.runs]
+    halves = [np.where(basis.entries[start : start + count, 1] >= 0, 0.5, 1.0) for start, count in basis.runs]
+    rows = [vector * scale[kind] for kind, vector in zip(kinds, vectors, strict=True)]
     # a pair's scale holds the root of 1/2 once for the sum; the way back divides by the norm and takes it again
-    columns = [vector / scale[kind] * halves[kind] for _, kind, vector in chosen]
-    classes = np.array([kind for _, kind, _ in chosen], np.int8)
-    bound = _bounds(gathered.basis, classes, rows)
-    return Projection(classes, rows, columns, bound, np.sqrt(np.array([max(v, 0.0) for v, _, _ in chosen])))
+    columns = [vector / scale[kind] * halves[kind] for kind, vector in zip(kinds, vectors, strict=True)]
+    classes = np.array(kinds, np.int8)
+    deviation = np.sqrt(np.array([max(v, 0.0) for v in variances]))
+    return Projection(classes, rows, columns, _bounds(basis, classes, rows), deviation)
 
 
 def _bounds(basis: Basis, classes: npt.NDArray[np.int8], rows: list[Floats]) -> Floats:

@@ -240,7 +240,7 @@ class ImageCodec(Codec):
         IMAGE.check(*(max(side * self.reduction - spare, 0) for side in codes.shape[:0:-1]))
         n = self.group_channels
         q = None if quality is None else require_quality(quality, self.default_quality)
-        band = None if q is None else self._band(q)
+        band = None if q is None else self.band(q)
         return [self.entropy.encode(codes[g * n : (g + 1) * n], g, band, q or 0) for g in range(self.groups)]
 
     def join_groups(self, groups: Sequence[bytes], height: int, width: int) -> bytes:
@@ -301,7 +301,7 @@ class ImageCodec(Codec):
         outside = int((np.abs(coefficients) >= 127.5).sum()) if (self._bound > 127 * scale).any() else 0
         weight = (scale / scale.max()).astype(np.float32) ** 2
         lambda_ = float(facts["lambda"]) * float(np.float32(self.step(quality)) / scale.max()) ** 2
-        n, band = self.group_channels, self._band(quality)
+        n, band = self.group_channels, self.band(quality)
         latent = np.empty(coefficients.shape, np.int8)
         for group in range(self.groups):
             k = slice(group * n, (group + 1) * n)

@@ -1,11 +1,10 @@
-"""`latentstore train`: trains a decoder that refines what a codec decodes."""
+"""`latentstore train`: trains a decoder that refines what a codec decodes, or a codec with its decoder."""
 
 from __future__ import annotations
 
 import argparse
 
 from latentstore.cli.shared.status import DONE, Commands
-from latentstore.progress import megabytes
 
 __all__ = ["add", "run"]
 
@@ -15,8 +14,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "train",
         help="train a decoder that refines what a codec decodes",
-        description="Trains a decoder as a recipe says, and writes its file. It keeps a checkpoint, a log and a plot "
-        "of the curves in the recipe's folder `work`. When it was stopped, the same command goes on.",
+        description="Trains a decoder as a recipe says, or a codec with its decoder, and writes their files. It keeps "
+        "a checkpoint, a log and a plot of the curves in the recipe's folder `work`. When it was stopped, the same "
+        "command goes on.",
     )
     parser.set_defaults(run=run)
     parser.add_argument(
@@ -28,7 +28,5 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from latentstore.train.api import train
 
-    decoder = train(options.recipe, say=lambda line: print(line, flush=True), progress=None)
-    size = megabytes(len(decoder.file.content))
-    print(f"{decoder.name} for {decoder.codec}, SHA-256 {decoder.sha256[:12]}..., {size}")
+    train(options.recipe, say=lambda line: print(line, flush=True), progress=None)
     return DONE

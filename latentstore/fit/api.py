@@ -6,7 +6,8 @@ add up alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ from latentstore.loaders.remote.location import Location
 from latentstore.progress import printable
 from latentstore.sources.folder import list_folder
 
-__all__ = ["SHAPES", "fit", "fit_file"]
+__all__ = ["SHAPES", "fit", "fit_file", "require_fitting", "single_threaded"]
 
 Shape = ImageShape | AudioShape
 
@@ -67,15 +68,26 @@ def fit(
         raise ArgumentError(f"The name {name!r} is not lower-case letters, digits, '.', '_' and '-', at most 64.")
     if rounds < 0:
         raise ArgumentError(f"rounds is {rounds}; it is 0 or more.")
+    require_fitting()
+    with single_threaded():
+        signals = _read_folder(Path(folder), shape, say)
+        return _FITS[shape.modality.name].fit(signals, name, shape, licence, rounds, say)
+
+
+def require_fitting() -> None:
+    """ArgumentError if a package that fitting needs is not installed."""
     for needed in ("scipy", "threadpoolctl"):
         if find_spec(needed) is None:
             raise ArgumentError(f"Fitting needs {needed}, which is not installed: pip install 'latentstore[train]'.")
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread adds up in one order, however many cores there are; and products this small gain nothing by more."""
     from threadpoolctl import threadpool_limits
 
-    # one thread adds up in one order, however many cores there are; and products this small gain nothing by more
     with threadpool_limits(1, "blas"):
-        signals = _read_folder(Path(folder), shape, say)
-        return _FITS[shape.modality.name].fit(signals, name, shape, licence, rounds, say)
+        yield
 
 
 def fit_file(

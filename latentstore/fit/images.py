@@ -16,6 +16,7 @@ from latentstore.codecs.fit.entropy import context_counts, fit_weights, stacked
 from latentstore.codecs.fit.projection import Projection, fit_projection
 from latentstore.codecs.image import projection
 from latentstore.codecs.image.arguments import COLOURS
+from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.image.symmetry import Basis, SymmetryClass, symmetric_basis
 from latentstore.codecs.modality import IMAGE, Modality
 from latentstore.codecs.neural.decoder import LINEAR
@@ -24,7 +25,7 @@ from latentstore.fit.quantisation import Shortfall, deltas, finest_step, histogr
 from latentstore.progress import counted
 from latentstore.sources.images import read_image
 
-__all__ = ["IMAGE_SHAPES", "ImageShape", "fit_images", "read"]
+__all__ = ["IMAGE_SHAPES", "ImageShape", "fit_images", "fit_models", "read", "shape_of"]
 
 Uint8s = npt.NDArray[np.uint8]
 
@@ -82,6 +83,14 @@ IMAGE_SHAPES = {
 }
 
 
+def shape_of(codec: ImageCodec) -> ImageShape:
+    """What a codec is like, so that another one like it can be fitted."""
+    facts = codec.artifact.facts
+    qualities = tuple((int(quality), float(step)) for quality, step in facts["quality_steps"])
+    steps = Steps(tuple(facts["model_steps"]), qualities, codec.default_quality)
+    return ImageShape(codec.mode, codec.levels, codec.channels, codec.group_channels, steps)
+
+
 def read(data: bytes | npt.NDArray[Any], shape: ImageShape) -> Uint8s:
     """An image file as `fit_images` takes it; ImageError."""
     return read_image(data, shape.mode)
@@ -96,6 +105,20 @@ def fit_images(
     planes = (projection.image_planes(p, shape.levels) for p in images)
     found = fit_projection(planes, colours, shape.levels, shape.channels, shape.group)
     say("projection: standard deviations " + " ".join(f"{d:.0f}" for d in found.deviation))
+    return fit_models(images, name, shape, found, licence, rounds, say, {})
+
+
+def fit_models(
+    images: Sequence[Uint8s],
+    name: str,
+    shape: ImageShape,
+    found: Projection,
+    licence: str,
+    rounds: int,
+    say: Callable[[str], None],
+    said: dict[str, Any],
+) -> bytes:
+    """As `fit_images`, of a projection that is there. said: what the card says besides."""
     # tables are fitted at full and at half size: small images have finer detail per pixel
     scaled = [*images, *(_halved(p) for p in images if min(p.shape[:2]) > 1)]
     facts = _facts(name, shape, found, _floor(images, found, shape), len(images), licence)
@@ -107,7 +130,7 @@ def fit_images(
         latents = [_optimised(scaled, codec, step) for step in shape.model_steps]
         codec = _refitted(scaled, facts, tensors, latents, shape)
         say(f"round {turn} of {rounds}: " + _summary(codec, latents))
-    facts["card"]["measured"] = _measured(codec, images)
+    facts["card"] |= said | {"measured": _measured(codec, images)}
     say(facts["card"]["measured"])
     return make_artifact(facts, tensors)
 

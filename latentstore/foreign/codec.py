@@ -18,7 +18,7 @@ from latentstore.codecs.artifact.checks import short, whole
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.codecs.modality import IMAGE
 from latentstore.foreign.checkpoint import fill
-from latentstore.foreign.packets import FILTERS, TAPS, taps
+from latentstore.foreign.packets import FILTERS, PACKETS, TAPS, Packets, taps
 
 __all__ = ["ForeignCodec", "Shape", "limited", "weigh", "without_filters"]
 
@@ -55,11 +55,16 @@ class ForeignCodec(ABC):
     """
 
     package: ClassVar[str]
+    weights: ClassVar[str]
+    """The name under which a checkpoint has its weights."""
+    decoder: ClassVar[tuple[str, ...]]
+    """How the names of the decoder's weights begin."""
     modality = IMAGE
 
-    def __init__(self, path: Path, shape: Shape) -> None:
+    def __init__(self, path: Path, shape: Shape, networks: torch.nn.Module) -> None:
         self.path, self.name = path, f"{self.package}:{path.stem}"
-        self._shape = shape
+        self._shape, self.networks = shape, networks
+        self.packets: Packets = PACKETS
         self.in_channels, self.channels, self.reduction = shape.colours, shape.channels, 2**shape.levels
         with path.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -67,12 +72,17 @@ class ForeignCodec(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.sha256[:12]}>"
 
+    def is_at(self, path: Path, content: bytes) -> None:
+        """Says that the codec is now that of another file, with these bytes."""
+        self.path, self.name = path, f"{self.package}:{path.stem}"
+        self.sha256 = hashlib.sha256(content).hexdigest()
+
     @abstractmethod
-    def _to_latents(self, images: torch.Tensor) -> torch.Tensor:
+    def to_latents(self, images: torch.Tensor) -> torch.Tensor:
         """Latents (N, channels, h, w) of images (N, colours, H, W) from 0 to 255, before they are rounded."""
 
     @abstractmethod
-    def _to_images(self, latents: torch.Tensor) -> torch.Tensor:
+    def to_images(self, latents: torch.Tensor) -> torch.Tensor:
         """Images (N, colours, H, W) from 0 to 255, neither limited nor rounded, of latents (N, channels, h, w)."""
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
@@ -97,9 +107,9 @@ class ForeignCodec(ABC):
         out = np.empty((len(array), *shape), np.int8)
         missing = 0, shape[2] * self.reduction - width, 0, shape[1] * self.reduction - height
         for part in self._parts(len(array), shape):
-            planes = torch.from_numpy(np.ascontiguousarray(array[part].transpose(0, 3, 1, 2))).float()
+            planes = torch.from_numpy(array[part].transpose(0, 3, 1, 2).astype(np.float32, order="C"))
             with torch.inference_mode():
-                found = self._to_latents(functional.pad(planes, missing, mode="replicate"))
+                found = self.to_latents(functional.pad(planes, missing, mode="replicate"))
             out[part] = self._finite(found).round().clamp(-127, 127).numpy()
         return out
 
@@ -119,7 +129,7 @@ class ForeignCodec(ABC):
         out = np.empty((len(codes), height, width, self.in_channels), np.uint8)
         for part in self._parts(len(codes), shape):
             with torch.inference_mode():
-                found = self._to_images(torch.from_numpy(np.ascontiguousarray(codes[part])).float())
+                found = self.to_images(torch.from_numpy(codes[part].astype(np.float32, order="C")))
             pixels = self._finite(found)[..., :height, :width].round().clamp(0, 255)
             out[part] = pixels.permute(0, 2, 3, 1).numpy()
         return out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +21,6 @@ from latentstore.foreign.attention import AttentionStage
 from latentstore.foreign.checkpoint import read_checkpoint
 from latentstore.foreign.codec import MOST, ForeignCodec, Shape, limited, weigh, without_filters
 from latentstore.foreign.factorized import FactorizedBlock, FactorizedConv
-from latentstore.foreign.packets import analysis, synthesis
 
 __all__ = ["LiveCodec"]
 
@@ -49,9 +49,11 @@ class LiveCodec(ForeignCodec):
     """See `ForeignCodec`."""
 
     package = "livecodec"
+    weights = "state_dict"
+    decoder = ("conv_up.", "decoder_blocks.")
 
     def __init__(self, path: Path) -> None:
-        found = read_checkpoint(path, "state_dict")
+        found = read_checkpoint(path, self.weights)
         config = getattr(found.values.get("config"), "__dict__", None)
         if config is None:
             raise ArtifactError(f"{path} holds no configuration under 'config': it is not a checkpoint of livecodec.")
@@ -64,7 +66,7 @@ class LiveCodec(ForeignCodec):
             limited(config, "latent_dim", "channels", path),
         )
         state = without_filters(found.weights, path)
-        self._networks = weigh(
+        networks = weigh(
             lambda: _Networks(
                 shape,
                 _blocks("encoder_blocks", config.get("lightweight_encode"), shape.bands, state, path),
@@ -73,20 +75,22 @@ class LiveCodec(ForeignCodec):
             state,
             path,
         )
-        super().__init__(path, shape)
+        super().__init__(path, shape, networks)
 
-    def _to_latents(self, images: torch.Tensor) -> torch.Tensor:
-        bands = analysis(images / 127.5 - 1, self._shape.levels)
+    def to_latents(self, images: torch.Tensor) -> torch.Tensor:
+        networks: Any = self.networks
+        bands = self.packets.analysis(images / 127.5 - 1, self._shape.levels)
         companded = bands.sign() * ((bands.abs() + OFFSET) ** POWER - OFFSET**POWER)
-        answer = self._networks.conv_down(self._networks.encoder_blocks(GAIN * companded))
-        sigma = self._networks.quantize["compand"].sigma.clamp(min=LEAST_SIGMA)[:, None, None]
+        answer = networks.conv_down(networks.encoder_blocks(GAIN * companded))
+        sigma = networks.quantize["compand"].sigma.clamp(min=LEAST_SIGMA)[:, None, None]
         # 254 * F - 127, with F the distribution function
         return -LARGEST * answer.sign() * torch.expm1(-answer.abs() / sigma)
 
-    def _to_images(self, latents: torch.Tensor) -> torch.Tensor:
-        answer = self._networks.decoder_blocks(self._networks.conv_up(latents)) / GAIN
+    def to_images(self, latents: torch.Tensor) -> torch.Tensor:
+        networks: Any = self.networks
+        answer = networks.decoder_blocks(networks.conv_up(latents)) / GAIN
         bands = answer.sign() * ((answer.abs() + OFFSET**POWER) ** (1 / POWER) - OFFSET)
-        return 127.5 * (synthesis(bands, self._shape.levels) + 1)
+        return 127.5 * (self.packets.synthesis(bands, self._shape.levels) + 1)
 
 
 def _blocks(name: str, lightweight: object, width: int, state: Mapping[str, torch.Tensor], path: Path) -> nn.Module:

@@ -6,6 +6,8 @@ is, and equals it on planes of every size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch.nn import functional
 
 from latentstore.codecs.image.wavelet import filter_bank
 
-__all__ = ["FILTERS", "TAPS", "analysis", "synthesis", "taps"]
+__all__ = ["FILTERS", "PACKETS", "TAPS", "Packets", "analysis", "synthesis", "taps"]
 
 TAPS = 10
 MIDDLE = TAPS // 2
@@ -23,11 +25,13 @@ FILTERS = {"h0": 0, "h1": 1, "g0": 2, "g1": 3}
 """The filters as checkpoints name them, and their places in what `taps` gives."""
 
 
-@lru_cache(maxsize=1)
-def taps() -> torch.Tensor:
-    """float32 (4, 10): the low and the high filter of the analysis, reversed in time, and those of the synthesis."""
+@lru_cache(maxsize=4)
+def taps(device: str = "cpu") -> torch.Tensor:
+    """On a device, float32 (4, 10): the low and the high filter of the analysis, reversed in time, and those of the
+    synthesis."""
     low, high, rec_low, rec_high = filter_bank("bior4.4")
-    return torch.from_numpy(np.stack([low[::-1], high[::-1], rec_low, rec_high]).astype(np.float32))
+    with torch.inference_mode(False):  # a training may use those that an encoding made
+        return torch.from_numpy(np.stack([low[::-1], high[::-1], rec_low, rec_high]).astype(np.float32)).to(device)
 
 
 def analysis(images: torch.Tensor, levels: int) -> torch.Tensor:
@@ -54,19 +58,30 @@ def synthesis(bands: torch.Tensor, levels: int) -> torch.Tensor:
     return bands
 
 
+@dataclass(frozen=True)
+class Packets:
+    """A way to compute `analysis` and `synthesis`."""
+
+    analysis: Callable[[torch.Tensor, int], torch.Tensor]
+    synthesis: Callable[[torch.Tensor, int], torch.Tensor]
+
+
+PACKETS = Packets(analysis, synthesis)
+
+
 def _split(signals: torch.Tensor) -> torch.Tensor:
     """Signals (..., length) to their two bands (..., 2, length / 2), before the axis of time."""
     length = signals.shape[-1]
     shift = MIDDLE if length > 2 else 0  # two values are not turned by the checkpoints' transform
     rows = torch.roll(signals.reshape(-1, 1, length), -shift, -1)
-    bands = functional.conv1d(rows, taps()[:2, None], stride=2, padding=TAPS - 1)
+    bands = functional.conv1d(rows, taps(str(rows.device))[:2, None], stride=2, padding=TAPS - 1)
     return _wrapped(bands, length // 2).reshape(*signals.shape[:-1], 2, length // 2)
 
 
 def _merge(bands: torch.Tensor) -> torch.Tensor:
     """The inverse of `_split`."""
     half = bands.shape[-1]
-    rows = functional.conv_transpose1d(bands.reshape(-1, 2, half), taps()[2:, None], stride=2)
+    rows = functional.conv_transpose1d(bands.reshape(-1, 2, half), taps(str(bands.device))[2:, None], stride=2)
     rows = torch.roll(_wrapped(rows, 2 * half), 1 - MIDDLE, -1)
     return rows.reshape(*bands.shape[:-2], 2 * half)
 

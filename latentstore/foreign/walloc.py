@@ -20,7 +20,6 @@ from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.foreign.autoencoder import Autoencoder
 from latentstore.foreign.checkpoint import read_checkpoint
 from latentstore.foreign.codec import ForeignCodec, Shape, limited, weigh, without_filters
-from latentstore.foreign.packets import analysis, synthesis
 
 __all__ = ["Walloc"]
 
@@ -49,6 +48,8 @@ class Walloc(ForeignCodec):
     """See `ForeignCodec`. Latents have at most 8 bits, of which `bits` are used."""
 
     package = "walloc"
+    weights = "model_state_dict"
+    decoder = ("decoder.",)
 
     def __init__(self, path: Path) -> None:
         facts, where = _facts(path)
@@ -67,20 +68,22 @@ class Walloc(ForeignCodec):
         largest = 2 ** (int(facts["latent_bits"]) - 1) - 1
         self._scale = largest / DEVIATIONS * math.sqrt(2)
         self._reach = 2 * (largest + 0.5 - 1e-3)
-        state = without_filters(read_checkpoint(path, "model_state_dict").weights, path)
-        self._networks = weigh(lambda: _Networks(shape, encoder_width, decoder_width), state, path)
-        super().__init__(path, shape)
+        state = without_filters(read_checkpoint(path, self.weights).weights, path)
+        networks = weigh(lambda: _Networks(shape, encoder_width, decoder_width), state, path)
+        super().__init__(path, shape, networks)
 
-    def _to_latents(self, images: torch.Tensor) -> torch.Tensor:
-        bands = analysis(images / 255 - 0.5, self._shape.levels)
-        answer = self._networks.encoder["0"](bands)
+    def to_latents(self, images: torch.Tensor) -> torch.Tensor:
+        networks: Any = self.networks
+        bands = self.packets.analysis(images / 255 - 0.5, self._shape.levels)
+        answer = networks.encoder["0"](bands)
         return self._reach / 2 * torch.erf(answer / self._scale)
 
-    def _to_images(self, latents: torch.Tensor) -> torch.Tensor:
+    def to_images(self, latents: torch.Tensor) -> torch.Tensor:
+        networks: Any = self.networks
         share = (latents / self._reach + 0.5).clamp(END, 1 - END)
         normal = self._scale * torch.erfinv(2 * share - 1)
-        bands = self._networks.decoder["1"](normal)
-        return 255 * (synthesis(bands, self._shape.levels) + 0.5)
+        bands = networks.decoder["1"](normal)
+        return 255 * (self.packets.synthesis(bands, self._shape.levels) + 0.5)
 
 
 def _facts(path: Path) -> tuple[Mapping[str, Any], Path]:

@@ -22,7 +22,8 @@ class Batches:
     """Makes batches of what `Crops.draw` drew, on one device.
 
     weights: float32 (planes,): what the square of one unit of each plane is in squares of pixel values, the mean over
-    the pixels of its position.
+    the pixels of its position. steps, told, scales: of each quality, float32 (qualities,), (qualities,) as `Batch.told`
+    and (qualities, channels).
     """
 
     def __init__(self, crops: Crops, side: int, device: torch.device) -> None:
@@ -44,9 +45,9 @@ class Batches:
         self._places = torch.from_numpy(np.stack(for_each).reshape(len(channels), side * side, 2)).to(device)
         steps = [codec.step(int(q)) for q in crops.qualities]
         scales = np.stack([codec.scale(int(q)) for q in crops.qualities])
-        self._steps = torch.tensor(steps, dtype=torch.float32, device=device)
-        self._told = torch.log2(self._steps / codec.step())
-        self._scales = torch.from_numpy(scales).to(device)
+        self.steps = torch.tensor(steps, dtype=torch.float32, device=device)
+        self.told = torch.log2(self.steps / codec.step())
+        self.scales = torch.from_numpy(scales).to(device)
         self._deltas = torch.from_numpy(np.ascontiguousarray(codec.artifact.tensors["delta"])).to(device)
         self._synthesis = torch.from_numpy(np.ascontiguousarray(codec.matrix.T)).to(device)
         self.weights = (
@@ -67,9 +68,9 @@ class Batches:
         kept = picked[:, 4]
         codes = codes * (torch.arange(self.channels, device=kept.device) < kept[:, None])[:, None]
         linear = self._dequantised(codes, quality) @ self._synthesis
-        step = self._steps[quality]
+        step = self.steps[quality]
         lacking = (self.originals(picked) - linear) / step[:, None, None]
-        return Batch(self._image(codes), self._image(lacking), kept.float(), self._told[quality], step)
+        return Batch(self.image(codes), self.image(lacking), kept.float(), self.told[quality], step)
 
     def _at(self, picked: torch.Tensor) -> torch.Tensor:
         """The positions of the crops, (n * side * side,), in the order in which they are seen."""
@@ -80,9 +81,10 @@ class Batches:
     def _dequantised(self, codes: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
         size = codes.abs()
         delta = torch.where(size == 1, self._deltas[:, 0], self._deltas[:, 1])
-        return torch.sign(codes) * (size - delta) * self._scales[quality][:, None]
+        return torch.sign(codes) * (size - delta) * self.scales[quality][:, None]
 
-    def _image(self, rows: torch.Tensor) -> torch.Tensor:
+    def image(self, rows: torch.Tensor) -> torch.Tensor:
+        """(n, side * side, planes) as (n, planes, side, side)."""
         return rows.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
 
 

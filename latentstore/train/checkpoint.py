@@ -5,14 +5,11 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from latentstore.codecs.artifact.decoder import NetworkShape
-from latentstore.codecs.artifact.folded import FoldedShape
 from latentstore.codecs.errors import ArgumentError, StoreError
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -21,14 +18,14 @@ VERSION = 1
 NEEDED = {"version", "network", "codec", "step", "seconds", "weights", "average", "optimisers", "curve"}
 
 
-def write_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str, state: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, network: Mapping[str, Any], codec: str, state: Mapping[str, Any]) -> None:
     """Writes the state of a training beside the old file, and then puts it in its place.
 
-    codec: the SHA-256 of its artifact. StoreError if it cannot be written, for example to a full disk; then the old
-    file is as it was.
+    network: what says which network it is of, by name. codec: the SHA-256 of its artifact. StoreError if it cannot be
+    written, for example to a full disk; then the old file is as it was.
     """
     partial = path.with_name(path.name + ".partial")
-    content = {"version": VERSION, "network": asdict(shape), "codec": codec, **state}
+    content = {"version": VERSION, "network": dict(network), "codec": codec, **state}
     try:
         with partial.open("wb") as file:
             torch.save(content, file)
@@ -39,7 +36,7 @@ def write_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str, 
         raise StoreError(f"{path} could not be written: {reason}. The checkpoint before it is kept.") from error
 
 
-def read_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str) -> dict[str, Any] | None:
+def read_checkpoint(path: Path, network: Mapping[str, Any], codec: str) -> dict[str, Any] | None:
     """The state that `write_checkpoint` wrote for this network and codec; None if there is no file.
 
     Nothing but tensors, numbers and texts is read, and no code is run. ArgumentError if the file is not a checkpoint,
@@ -60,10 +57,10 @@ def read_checkpoint(path: Path, shape: NetworkShape | FoldedShape, codec: str) -
         ) from error
     if not isinstance(content, dict) or set(content) != NEEDED or content["version"] != VERSION:
         raise ArgumentError(f"{path} is not a checkpoint of version {VERSION} of this command: {elsewhere}.")
-    if content["network"] != asdict(shape):
+    if content["network"] != dict(network):
         raise ArgumentError(
             f"The checkpoint {path} is of another network, {_said(content['network'])}; the recipe asks for "
-            f"{_said(asdict(shape))}: {elsewhere}."
+            f"{_said(dict(network))}: {elsewhere}."
         )
     if content["codec"] != codec:
         raise ArgumentError(

@@ -72,9 +72,10 @@ def _reduced(image: Uint8s, share: float) -> Uint8s:
 class Crops:
     """The training images, encoded at every quality, from which crops are drawn. No torch here.
 
-    shares: how often each number of channels, and each quality, is drawn.
-    codes: int8 (qualities, positions, channels). planes: int16 (positions, planes), in 1 / unit of a pixel value.
-    The positions of all images follow each other, row by row.
+    prefixes, qualities: how often each number of channels, and each quality, is drawn. encoded: whether there are
+    codes; joint training chooses its own.
+    codes: int8 (qualities, positions, channels), or of no quality. planes: int16 (positions, planes), in 1 / unit of a
+    pixel value. The positions of all images follow each other, row by row.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Crops:
         prefixes: Mapping[int, float],
         qualities: Mapping[int, float],
         threads: int = 1,
+        encoded: bool = True,
     ) -> None:
         self.codec = codec
         self.prefixes, self._prefix_shares = _shares(prefixes)
@@ -94,7 +96,7 @@ class Crops:
         self._image_shares = area / area.sum()
         total = int(area.sum())
         self.pixels = total * codec.reduction**2
-        self.codes = np.empty((len(self.qualities), total, codec.channels), np.int8)
+        self.codes = np.empty((len(self.qualities) if encoded else 0, total, codec.channels), np.int8)
         self.unit = REACH // (128 << codec.levels)
         self.planes = np.empty((total, 4**codec.levels * codec.in_channels), np.int16)
         with ThreadPoolExecutor(threads) as pool:
@@ -104,7 +106,7 @@ class Crops:
         height, width = self._sides[number] * self.codec.reduction
         whole = np.ascontiguousarray(image[:height, :width])
         here = slice(self._starts[number], self._starts[number + 1])
-        for codes, quality in zip(self.codes, self.qualities, strict=True):
+        for codes, quality in zip(self.codes, self.qualities, strict=False):
             codes[here] = _rows(self.codec.encode(whole[None], int(quality))[0])
         self.planes[here] = np.rint(_rows(image_planes(whole, self.codec.levels)) * self.unit).clip(
             -(1 << 15) + 1, (1 << 15) - 1

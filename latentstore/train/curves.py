@@ -15,7 +15,7 @@ COLOURS = ("#888888", "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#1
 TICKS = 5
 
 
-def curves_png(log: Sequence[dict[str, Any]]) -> bytes:
+def curves_png(log: Sequence[dict[str, Any]], title: str) -> bytes:
     """A PNG file. log: lines of the training's log, with minutes and train_gain, or minutes and gain by channels."""
     lines: dict[str, list[tuple[float, float]]] = {"training crops": []}
     for line in log:
@@ -41,7 +41,7 @@ def curves_png(log: Sequence[dict[str, Any]]) -> bytes:
         draw.text((8, place(0, y)[1] - 6), f"{y:+.2f} dB", "black")
         draw.text((place(x, low)[0] - 10, HEIGHT - BOTTOM + 8), f"{x:.3g}", "black")
     draw.text((WIDTH // 2 - 60, HEIGHT - 20), "minutes of training", "black")
-    draw.text((LEFT, 8), "gain over the linear decoder", "black")
+    draw.text((LEFT, 8), title, "black")
     for i, (name, curve) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
         if len(curve) > 1:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 
 from latentstore.codecs.artifact.container import Array
-from latentstore.codecs.artifact.decoder import NetworkShape, make_decoder
+from latentstore.codecs.artifact.decoder import DecoderFile, NetworkShape, make_decoder
 from latentstore.codecs.artifact.folded import FoldedShape
 from latentstore.codecs.codec import Codec
 from latentstore.codecs.image.codec import ImageCodec
 from latentstore.codecs.neural.decoder import Decoder
 
-__all__ = ["decoder_bytes", "floats_of", "gains", "integers_of"]
+__all__ = ["decoder_bytes", "floats_of", "gains", "integers_of", "weights_of"]
 
 
 def decoder_bytes(
@@ -63,6 +63,18 @@ def integers_of(weights: Mapping[str, torch.Tensor], ranges: torch.Tensor) -> di
         else:
             tensors[key] = array
     return tensors
+
+
+def weights_of(file: DecoderFile) -> dict[str, torch.Tensor]:
+    """The weights of a `Refinement` that a file was made of, as far as it holds them: see `integers_of`."""
+    weights = {}
+    for key, value in file.tensors.items():
+        if key.endswith(".weight"):
+            scale = file.tensors[key.removesuffix("weight") + "scale"]
+            value = value * scale[:, None, None, None]
+        if not key.endswith((".scale", "ranges")):
+            weights[key] = torch.from_numpy(np.array(value, np.float32))
+    return weights
 
 
 def floats_of(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:

@@ -13,10 +13,14 @@ from latentstore.codecs.arguments import whole_number
 from latentstore.codecs.artifact.file import is_name
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.load import SUFFIX
+from latentstore.loaders.artifacts import FOREIGN
 
-__all__ = ["Folder", "Recipe", "read_recipe"]
+__all__ = ["Folder", "Recipe", "is_checkpoint", "read_recipe"]
 
 MAX_RECIPE_BYTES = 1 << 20
+STAGES = ("decoder", "joint")
+CHECKPOINT_SUFFIX = ".pth"
+OF_DECODERS = ("stage", "start", "codec", "name", "width", "blocks", "head", "prefixes", "qualities", "recordings")
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,11 @@ class Recipe:
     images: tuple[Folder, ...]
     recordings: tuple[Folder, ...]
     out: Path
+    codec: Path | None
     work: Path
     artifact: str
+    stage: str
+    start: str | None
     name: str
     licence: str
     watch: Path | None
@@ -55,6 +62,11 @@ class Recipe:
     threads: int
     device: str
     precision: str
+
+
+def is_checkpoint(artifact: str) -> bool:
+    """Whether an artifact is a checkpoint of another package, "walloc:PATH" or "livecodec:PATH"."""
+    return artifact.partition(":")[0] in FOREIGN
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -94,14 +106,32 @@ class _Reader:
             raise ArgumentError(f"The recipe {self.file} must have one of minutes and steps, which end the training.")
         if ("images" in self.given) == ("recordings" in self.given):
             raise ArgumentError(f"The recipe {self.file} must list folders of images or of recordings: one of the two.")
-        if "recordings" in self.given and "head" in self.given:
-            raise self._wrong("head", "a key of images only: the network of audio has none")
+        for key in ("head", "start"):
+            if "recordings" in self.given and key in self.given:
+                raise self._wrong(key, "a key of images only")
+        artifact = self._beside(self._text("artifact", "rgb-f8c48"))
+        suffix = CHECKPOINT_SUFFIX if is_checkpoint(artifact) else SUFFIX
         out = self._path("out", None)
-        if out is None or out.suffix != SUFFIX:
-            raise self._wrong("out", f"the name of a file that ends in {SUFFIX}")
-        artifact = self._text("artifact", "rgb-f8c48")
-        if artifact.endswith(SUFFIX) and "://" not in artifact:
-            artifact = str(self.file.parent / artifact)
+        if out is None or out.suffix != suffix:
+            raise self._wrong("out", f"the name of a file that ends in {suffix}")
+        if is_checkpoint(artifact):
+            for key in OF_DECODERS:
+                if key in self.given:
+                    raise self._wrong(key, f"no key for the checkpoint {artifact}, which has its own networks")
+        stage, codec = self._one_of("stage", STAGES), self._path("codec", None)
+        if stage == "joint" and (codec is None or codec.suffix != SUFFIX or not is_name(codec.stem)):
+            raise self._wrong(
+                "codec",
+                f"the file of the new codec: its name in lower-case letters, digits, '.', '_' and '-', and {SUFFIX}",
+            )
+        if stage != "joint" and codec is not None:
+            raise self._wrong("codec", 'a key of stage = "joint" only')
+        written = {"out": out, "codec": codec}
+        for key, place in written.items():
+            if place is not None and (str(place) == artifact.partition(":")[2] or str(place) == artifact):
+                raise self._wrong(key, "another file than the artifact, which the training begins with")
+        if codec == out:
+            raise self._wrong("codec", "another file than out, where the decoder is written")
         name = self._text("name", "small")
         if not is_name(name) or name == "linear":
             raise self._wrong("name", "lower-case letters, digits, '.', '_' and '-', and not 'linear'")
@@ -111,8 +141,11 @@ class _Reader:
             images=self._folders("images", ("folder", "reduce")),
             recordings=self._folders("recordings", ("folder",)),
             out=out,
+            codec=codec,
             work=work,
             artifact=artifact,
+            stage=stage,
+            start=self._beside(self._text("start", "")) if "start" in self.given else None,
             name=name,
             licence=self._text("licence", "not stated"),
             watch=self._path("watch", None),
@@ -132,6 +165,13 @@ class _Reader:
             device=self._one_of("device", ("cpu", "cuda")),
             precision=self._one_of("precision", ("float32", "bfloat16")),
         )
+
+    def _beside(self, name: str) -> str:
+        """The name of something shipped, a URL, or the path of a file that is sought beside the recipe."""
+        if is_checkpoint(name) and "://" not in name:
+            package, _, path = name.partition(":")
+            return f"{package}:{self.file.parent / path}"
+        return str(self.file.parent / name) if name.endswith(SUFFIX) and "://" not in name else name
 
     def _wrong(self, key: str, expected: str) -> ArgumentError:
         shown = repr(self.given[key])[:100] if key in self.given else "missing"

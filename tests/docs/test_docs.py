@@ -205,6 +205,10 @@ def test_training_speaks_of_every_key() -> None:
     recipe = read_recipe(ROOT / "docs" / "learned" / "rgb-f8c48.small.toml")
     assert (recipe.name, recipe.artifact) == ("small", "rgb-f8c48")
     assert sum(recipe.qualities.values()) == pytest.approx(1) == sum(recipe.prefixes.values())
+    joint = read_recipe(ROOT / "docs" / "learned" / "rgb-f8c48.joint.toml")
+    assert (joint.stage, joint.start, joint.artifact) == ("joint", "small", "rgb-f8c48")
+    assert (joint.width, joint.blocks, joint.head) == (recipe.width, recipe.blocks, recipe.head)
+    assert sum(joint.qualities.values()) == pytest.approx(1) == sum(joint.prefixes.values())
     for name in ("mono-f32c32", "stereo-f256c108"):
         recipe = read_recipe(ROOT / "docs" / "learned" / f"{name}.small.toml")
         assert (recipe.name, recipe.artifact) == ("small", name)

@@ -13,13 +13,12 @@ from latentstore.codecs.artifact.container import Array
 from latentstore.codecs.artifact.folded import FOLD, FoldedShape
 from latentstore.codecs.audio.codec import AudioCodec
 from latentstore.codecs.audio.refined import Bands
-from latentstore.codecs.neural.decoder import Decoder
 from latentstore.progress import counted
 from latentstore.train.audio.network import FoldedRefinement
 from latentstore.train.audio.recordings import Windows, read_recordings
 from latentstore.train.export import floats_of
 from latentstore.train.recipe import Recipe
-from latentstore.train.task import Batch, Task
+from latentstore.train.task import Batch, DecoderTask, Made
 
 __all__ = ["AudioTask"]
 
@@ -29,8 +28,8 @@ VERSIONS = 16
 VERSIONS_SEED = 7
 
 
-class AudioTask(Task):
-    """See `Task`."""
+class AudioTask(DecoderTask):
+    """See `DecoderTask`."""
 
     columns: ClassVar[int] = 4
     default_qualities: ClassVar[Mapping[int, float]] = {
@@ -61,12 +60,12 @@ class AudioTask(Task):
             f"{cost:,.0f} multiplications a sample",
         )
 
-    def gains(self, decoder: Decoder) -> dict[int, float]:
+    def gains(self, made: Made) -> dict[int, float]:
         found: dict[int, list[float]] = {kept: [] for kept in sorted(self.prefixes)}
         for recording in self.watched:
             blob = self.audio.compress(recording)
             for kept, values in found.items():
-                pair = [self.audio.decompress(blob, kept, decoder=which) for which in ("linear", decoder)]
+                pair = [self.audio.decompress(blob, kept, decoder=which) for which in ("linear", made.trained)]
                 errors = [max(float(np.square(recording - one, dtype=np.float64).mean()), 1e-12) for one in pair]
                 values.append(10 * float(np.log10(errors[0] / errors[1])))
         return {kept: float(np.mean(values)) for kept, values in found.items() if values}

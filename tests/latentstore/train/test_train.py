@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shape() -> Any:
-    return NetworkShape(48, 192, 8, 1, 8)
+    return asdict(NetworkShape(48, 192, 8, 1, 8))
 
 
 def test_a_decoder_is_trained(folder: Path, codec: Any) -> None:
