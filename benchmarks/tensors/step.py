@@ -66,7 +66,7 @@ def main() -> None:
 
         def coded(snr: float, fit=fit, arrays=arrays, values=values):
             coding = StepCoding.fit(fit, channel_axis=0, snr=snr)
-            payloads = [coding.encode(a) for a in arrays]
+            payloads = coding.encode(arrays)
             return coding, payloads, 8 * (sum(map(len, payloads)) + FRAME_BYTES * len(arrays)) / values
 
         rows = []
@@ -86,7 +86,7 @@ def main() -> None:
             seconds = common.race(
                 {
                     "decode": lambda c=coding, b=blobs, s=shapes, o=half_floats: c.decode(b, s, o),
-                    "encode": lambda c=coding, a=arrays: [c.encode(one) for one in a],
+                    "encode": lambda c=coding, a=arrays: c.encode(a),
                 },
                 9,
                 20,

@@ -14,7 +14,7 @@ from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.tensors.codes import CodesCoding
 from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
-from latentstore.codecs.tensors.frame import Frames, join_frame, split_frames
+from latentstore.codecs.tensors.frame import Frames, Heads, split_frames
 from latentstore.codecs.tensors.lossless import LosslessCoding
 from latentstore.codecs.tensors.stepped import SteppedCoding
 from latentstore.codecs.tensors.values import Array, as_array, bits_of
@@ -61,7 +61,9 @@ class TensorCoder:
         Other tensors are coded too, in more bits. There may be no samples at all.
         """
         arrays = [as_array(value, tensor, f"Sample {i}") for i, value in enumerate(samples)]
-        return cls(tensor, _coding(tensor, None).fit([_given(array, tensor) for array in arrays], tensor))
+        if tensor.coding == "step":
+            arrays = [array.astype(np.float32, copy=False) for array in arrays]
+        return cls(tensor, _coding(tensor, None).fit(arrays, tensor))
 
     def to_bytes(self) -> bytes:
         """The coder's file, of the safetensors format; the same tables give the same bytes."""
@@ -88,15 +90,14 @@ class TensorCoder:
 
         ArgumentError, whose `index` is the position of the array, if one is of another dtype or cannot be coded.
         """
-        blobs = []
-        for i, value in enumerate(arrays):
-            try:
-                array = as_array(value, self.tensor, "It")
-                payload = self._coding.encode(_given(array, self.tensor))
-            except LatentstoreError as error:
-                raise type(error)(f"Tensor {i}: {error}", i) from error
-            blobs.append(join_frame(self.tensor.coding, array.shape, payload, self._digest))
-        return blobs
+        given: list[Array] = []
+        try:
+            for value in arrays:
+                given.append(self._bits(as_array(value, self.tensor, "It")))
+            return self._coding.encode(given, Heads(self.tensor.coding, [a.shape for a in given], self._digest))
+        except LatentstoreError as error:
+            i = len(given) if error.index is None else error.index
+            raise type(error)(f"Tensor {i}: {error}", i) from error
 
     def shapes(self, blobs: Blobs) -> list[tuple[int, ...]]:
         """The shapes of tensors, from the headers of their blobs alone. Checksums are not looked at.
@@ -150,14 +151,11 @@ class TensorCoder:
         return out
 
     def _decode(self, frames: Frames, outputs: Sequence[Array]) -> None:
-        if self.tensor.coding == "step" and self.tensor.dtype == "bfloat16":
-            outputs = [bits_of(output) for output in outputs]
-        self._coding.decode(frames.payloads, frames.shapes, outputs)
+        self._coding.decode(frames.payloads, frames.shapes, [self._bits(output) for output in outputs])
 
-
-def _given(array: Array, tensor: Tensor) -> Array:
-    """The array as its coding takes it."""
-    return array.astype(np.float32, copy=False) if tensor.coding == "step" else array
+    def _bits(self, array: Array) -> Array:
+        """The array as its coding takes it: by steps, bfloat16 is taken as its bits."""
+        return bits_of(array) if self.tensor.coding == "step" and self.tensor.dtype == "bfloat16" else array
 
 
 def _coding(tensor: Tensor, where: str | None) -> type[TensorCoding]:

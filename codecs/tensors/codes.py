@@ -15,6 +15,7 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
 from latentstore.codecs.tensors.tokens.model import TokenModel, channels_of
 from latentstore.codecs.tensors.tokens.sampling import by_channel, some_of
@@ -69,20 +70,25 @@ class CodesCoding(TensorCoding):
             raise ArtifactError(f"{where} holds codebooks that are not those of its vocabulary; fetch it again.")
         return cls(model, tensor)
 
-    def encode(self, array: Array) -> bytes:
-        _require_books(array, self.vocabulary, self.axis)
-        coded = self.model.encode(array, self.model.inner(array.shape, self.axis))
-        if isinstance(coded, int):
-            raise _refused(array, coded, self.vocabulary)
-        return coded
+    def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
+        for i, array in enumerate(arrays):
+            _require_books(array, self.vocabulary, self.axis, i)
+        found = []
+        for i, coded in enumerate(self.model.encode(arrays, self.axis, b"", heads)):
+            if isinstance(coded, int):
+                raise _refused(arrays[i], coded, self.vocabulary, i)
+            found.append(coded)
+        return found
 
     def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:
         self.model.decode(payloads, self.model.inners(shapes, self.axis), outputs)
 
 
-def _require_books(array: Array, vocabulary: int | tuple[int, ...] | None, axis: int) -> None:
+def _require_books(array: Array, vocabulary: int | tuple[int, ...] | None, axis: int, index: int | None = None) -> None:
     if isinstance(vocabulary, tuple) and array.size and channels_of(array.shape, axis)[0] != len(vocabulary):
-        raise ArgumentError(f"Its shape is {array.shape}; {len(vocabulary)} codebooks are declared along axis {axis}.")
+        raise ArgumentError(
+            f"Its shape is {array.shape}; {len(vocabulary)} codebooks are declared along axis {axis}.", index
+        )
 
 
 def _require(array: Array, tensor: Tensor) -> None:
@@ -96,11 +102,13 @@ def _require(array: Array, tensor: Tensor) -> None:
         raise _refused(array, int(bad.argmax()), tensor.vocabulary)
 
 
-def _refused(array: Array, position: int, vocabulary: int | tuple[int, ...] | None) -> ArgumentError:
+def _refused(
+    array: Array, position: int, vocabulary: int | tuple[int, ...] | None, index: int | None = None
+) -> ArgumentError:
     where = tuple(map(int, np.unravel_index(position, array.shape)))
     said = max(vocabulary) if isinstance(vocabulary, tuple) else vocabulary
     codes = "its codebook" if isinstance(vocabulary, tuple) else f"0 to {int(said or 1) - 1}"
-    return ArgumentError(f"The code {array[where]} at {where} is not in {codes}: declare the whole vocabulary.")
+    return ArgumentError(f"The code {array[where]} at {where} is not in {codes}: declare the whole vocabulary.", index)
 
 
 def _fitted(width: int, books: Sequence[tuple[Array, int]]) -> tuple[TokenModel, float]:

@@ -8,6 +8,7 @@ from typing import Self
 
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.values import Array
 
 __all__ = ["TensorCoding"]
@@ -34,8 +35,11 @@ class TensorCoding(ABC):
         """The coding that has these tables. where: whose they are. ArtifactError if they cannot be."""
 
     @abstractmethod
-    def encode(self, array: Array) -> bytes:
-        """The payload of an array. ArgumentError if the coding cannot hold it."""
+    def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
+        """The blobs of arrays, whose shapes may differ.
+
+        ArgumentError if the coding cannot hold one, whose `index` is its position.
+        """
 
     @abstractmethod
     def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:

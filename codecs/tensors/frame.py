@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,9 +15,10 @@ from latentstore.codecs.errors import CorruptError, LatentstoreError, TruncatedE
 from latentstore.codecs.native import backend
 from latentstore.codecs.tensors.declaration import MOST_RANK, Coding
 
-__all__ = ["CODINGS", "Frames", "join_frame", "split_frames"]
+__all__ = ["CODINGS", "NO_HEADS", "Frames", "Heads", "join_frame", "split_frames"]
 
 VERSION = 1
+CRC_BYTES = 4
 CODINGS: dict[str, int] = {"lossless": 0, "step": 1, "codes": 2}
 """What stands for a coding in the first byte."""
 # What the kernel says of a blob that it refuses.
@@ -35,8 +37,32 @@ class Frames:
 
 def join_frame(coding: Coding, shape: Shape, payload: bytes, sha256: bytes) -> bytes:
     """The blob of a payload. sha256: of the coder that made it."""
-    head, crc = _head(coding, shape, sha256)
-    return b"".join([head, crc32c(payload, crc).to_bytes(4, "little"), payload])
+    return Heads(coding, [shape], sha256).join(0, payload)
+
+
+class Heads:
+    """What stands before the payloads of arrays that are coded in one call.
+
+    heads: the bytes before each checksum. crcs: int64 (n,), the CRC-32C up to there.
+    """
+
+    def __init__(self, coding: Coding, shapes: Sequence[Shape], sha256: bytes) -> None:
+        found = [_head(coding, shape, sha256) for shape in shapes]
+        self.heads = [head for head, _ in found]
+        self.crcs = np.array([crc for _, crc in found], np.int64)
+
+    def size(self, index: int) -> int:
+        """Bytes before the payload of an array."""
+        return len(self.heads[index]) + CRC_BYTES
+
+    def join(self, index: int, payload: bytes) -> bytes:
+        """The blob of an array's payload."""
+        crc = crc32c(payload, int(self.crcs[index])).to_bytes(CRC_BYTES, "little")
+        return b"".join([self.heads[index], crc, payload])
+
+
+NO_HEADS = np.zeros(0, np.int64)
+"""The checksums of payloads that stand alone."""
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from latentstore.codecs.errors import ArtifactError, CorruptError, LatentstoreEr
 from latentstore.codecs.native import backend
 from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.planes import join_planes, split_planes
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
 from latentstore.codecs.tensors.tokens.model import TokenModel
@@ -68,21 +69,12 @@ class LosslessCoding(TensorCoding):
             raise ArtifactError(f"{where} holds codebooks, and its tensors have none; fetch it again.")
         return cls(model, tensor)
 
-    def encode(self, array: Array) -> bytes:
-        values = bits_of(array)
-        raw = values.nbytes
-        best = b""
-        if not raw:
-            return best
+    def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
+        every = [bits_of(array) for array in arrays]
+        coded: Sequence[bytes | int] = [0] * len(every)
         if self.model is not None:
-            coded = self.model.encode(values, self.model.inner(values.shape, self.axis), bytes([TOKENS]))
-            if isinstance(coded, bytes) and len(coded) <= raw:
-                best = coded
-        if not best or _repeats(values):
-            planes = join_planes(values)
-            if len(planes) < (WORTH_IT * len(best) if best else raw):
-                best = bytes([PLANES]) + planes
-        return best or bytes([RAW]) + values.tobytes()
+            coded = self.model.encode(every, self.axis, bytes([TOKENS]), heads)
+        return [_best(values, tokens, heads, i) for i, (values, tokens) in enumerate(zip(every, coded, strict=True))]
 
     def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:
         at = zip(payloads.source.tolist(), payloads.start.tolist(), payloads.length.tolist(), strict=True)
@@ -113,6 +105,19 @@ class LosslessCoding(TensorCoding):
                 raise
             i = which[error.index]
             raise type(error)(f"Tensor blob {i} holds no tensor of its shape: fetch it again.", i) from error
+
+
+def _best(values: Array, tokens: bytes | int, heads: Heads, index: int) -> bytes:
+    """The blob of an array. tokens: by the coder's tables, or a number where they cannot hold it."""
+    if not values.size:
+        return heads.join(index, b"")
+    size = len(tokens) - heads.size(index) if isinstance(tokens, bytes) else values.nbytes + 1
+    fits = size <= values.nbytes
+    if not fits or _repeats(values):
+        planes = join_planes(values)
+        if len(planes) < (WORTH_IT * size if fits else values.nbytes):
+            return heads.join(index, bytes([PLANES]) + planes)
+    return tokens if fits and isinstance(tokens, bytes) else heads.join(index, bytes([RAW]) + values.tobytes())
 
 
 def _decode_other(kind: int | None, payload: memoryview, output: Array) -> None:

@@ -16,14 +16,16 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, CorruptError
 from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.step.coding import StepCoding
-from latentstore.codecs.tensors.values import Array, bits_of
+from latentstore.codecs.tensors.values import Array, bits_of, finite
 
 __all__ = ["SteppedCoding"]
 
 
 class SteppedCoding(TensorCoding):
-    """Floats by steps. Arrays to encode are float32; outputs are of the declared type, bfloat16 as its bits."""
+    """Floats by steps. Samples to fit to are float32. Arrays and outputs are of the declared type, and bfloat16 is its
+    bits."""
 
     def __init__(self, steps: StepCoding, tensor: Tensor) -> None:
         self._steps, self._tensor = steps, tensor
@@ -61,18 +63,21 @@ class SteppedCoding(TensorCoding):
         except CorruptError as error:
             raise ArtifactError(str(error)) from error
 
-    def encode(self, array: Array) -> bytes:
+    def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
         """See `TensorCoding.encode`."""
         if not self._keeps:
-            return self._steps.encode(array)
-        flat = array.reshape(-1)
-        odd = np.flatnonzero(~np.isfinite(flat))
-        bits = bits_of(flat[odd].astype(self._tensor.values)).tobytes()
-        if len(odd):
-            flat = flat.copy()
-            flat[odd] = 0
-        gaps = b"".join(map(varint, np.diff(odd, prepend=0).tolist()))
-        return varint(len(odd)) + gaps + bits + self._steps.encode(flat.reshape(array.shape))
+            return self._steps.encode(arrays, heads)
+        odd = [np.flatnonzero(~finite(array, self._tensor.dtype).reshape(-1)) for array in arrays]
+        kept, whole = list[bytes](), list[Array]()
+        for array, positions in zip(arrays, odd, strict=True):
+            gaps = b"".join(map(varint, np.diff(positions, prepend=0).tolist()))
+            kept.append(varint(len(positions)) + gaps + bits_of(array).reshape(-1)[positions].tobytes())
+            if len(positions):
+                array = array.copy()
+                array.reshape(-1)[positions] = 0
+            whole.append(array)
+        payloads = self._steps.encode(whole)
+        return [heads.join(i, first + rest) for i, (first, rest) in enumerate(zip(kept, payloads, strict=True))]
 
     def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:
         """See `TensorCoding.decode`."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.tensors.declaration import MOST_RANK, Tensor
 
-__all__ = ["MOST_VALUES", "Array", "as_array", "bits_of"]
+__all__ = ["MOST_VALUES", "Array", "all_finite", "as_array", "bits_of", "finite"]
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +49,20 @@ def as_array(value: Any, tensor: Tensor, where: str) -> Array:
 def bits_of(array: Array) -> Array:
     """The bits of values as unsigned integers of their size, in the same memory. array: C-contiguous."""
     return array.view(f"u{array.dtype.itemsize}")
+
+
+_EXPONENTS = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
+"""The bits that are all 1 in infinities and NaN."""
+
+
+def finite(array: Array, dtype: str) -> npt.NDArray[np.bool_]:
+    """Which values are finite numbers. array: C-contiguous, floats of the dtype or their bits."""
+    return bits_of(array) & _EXPONENTS[dtype] != _EXPONENTS[dtype]
+
+
+def all_finite(array: Array, dtype: str) -> bool:
+    """Whether all values are finite numbers; by their bits, since floats of 16 bits are slow in NumPy."""
+    return not array.size or int((bits_of(array) & _EXPONENTS[dtype]).max()) < _EXPONENTS[dtype]
 
 
 def _is_torch(value: Any) -> bool:

@@ -1,5 +1,5 @@
 /* Python's view of the coder of tensors: a capsule of its parts, and functions that take arrays. */
-#include "python/py_buffers.h"
+#include "python/py_blobs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,76 +67,120 @@ static tensor_shape shape_at(const int64_t *numbers)
     return (tensor_shape){numbers[0], numbers[1], numbers[2], numbers[3]};
 }
 
-static const char tensor_encode_doc[] =
-    "tensor_encode(coder, values float32 (n,), shape int64 (4,): frames, height, width, inner) -> payload, or None where\n"
-    "a value lies beyond int32 in its channel's steps";
-
-static PyObject *tensor_encode_values(PyObject *self, PyObject *args)
-{
-    PyObject *capsule, *o[2], *result = NULL;
-    Py_buffer v[2];
-    tensor_coder *coder;
-    tensor_geometry g;
-    (void)self;
-    memset(v, 0, sizeof v);
-    if (!PyArg_ParseTuple(args, "OOO", &capsule, &o[0], &o[1]) || !(coder = PyCapsule_GetPointer(capsule, CAPSULE)) ||
-        take_array(o[0], "values", TYPE_FLOAT32, 1, 0, &v[0]) || take_array(o[1], "shape", TYPE_INT64, 1, 0, &v[1]) ||
-        check_side(&v[1], "shape", 0, 4))
-        goto done;
-    const tensor_shape shape = shape_at(v[1].buf);
-    if (tensor_geometry_make(&g, &shape, coder->channels, 1)) {
-        PyErr_SetString(PyExc_ValueError, "shape: no tensor can have it");
-        goto done;
-    }
-    if (check_side(&v[0], "values", 0, (Py_ssize_t)(shape.frames * shape.height * shape.width * coder->channels)))
-        goto done;
-    uint8_t *payload;
-    size_t size;
-    int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = tensor_encode(coder, &shape, v[0].buf, &payload, &size);
-    Py_END_ALLOW_THREADS
-    if (status == LS_NO_MEMORY)
-        PyErr_NoMemory();
-    else if (status)
-        result = Py_NewRef(Py_None);
-    else
-        result = PyBytes_FromStringAndSize((const char *)payload, (Py_ssize_t)size);
-    free(payload);
-done:
-    release_arrays(v, 2);
-    return result;
-}
-
 /* What a call of tensor_decode holds on to. */
 typedef struct {
-    Py_buffer *buffers, *outputs;
-    Py_ssize_t buffer_count, output_count;
+    buffer_list buffers, outputs;
     tensor_job *jobs;
 } held;
 
-static int hold(PyObject *list, int flags, Py_buffer **views, Py_ssize_t *count)
+static void let_go(held *h)
 {
-    const Py_ssize_t size = PyList_Size(list);
-    if (!(*views = calloc((size_t)size + 1, sizeof **views))) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (; *count < size; ++*count)
-        if (PyObject_GetBuffer(PyList_GetItem(list, *count), *views + *count, flags))
+    release_buffers(&h->buffers);
+    release_buffers(&h->outputs);
+    free(h->jobs);
+}
+
+static int64_t values_of(const tensor_coder *coder, const tensor_shape *shape)
+{
+    return shape->frames * shape->height * shape->width * coder->channels;
+}
+
+/* Jobs of arrays whose shapes and types are given; 0, or -1 with an exception. */
+static int take_sources(const buffer_list *arrays, const tensor_coder *coder, const Py_buffer *v,
+                        tensor_source_job *jobs)
+{
+    const int64_t *shape = v[0].buf;
+    const uint8_t *type = v[1].buf;
+    for (Py_ssize_t i = 0; i < arrays->count; i++) {
+        tensor_geometry g;
+        jobs[i] = (tensor_source_job){{shape_at(shape + 4 * i), (int)i}, type[i], arrays->held[i].buf, NULL, 0};
+        const int64_t bytes = type[i] == TENSOR_FLOAT32 ? 4 : 2;
+        if (type[i] >= TENSOR_INT32 || tensor_geometry_make(&g, &jobs[i].item.shape, coder->channels, 1) ||
+            arrays->held[i].len != values_of(coder, &jobs[i].item.shape) * bytes) {
+            PyErr_Format(PyExc_ValueError, "array %zd has another size than its shape and type", i);
             return -1;
+        }
+    }
     return 0;
 }
 
-static void let_go(held *h)
+/* What jobs were coded to, with their sums; the memory is theirs from now on. */
+static void sum_payloads(const blob_heads *heads, tensor_source_job *jobs, Py_ssize_t count, coded_payload *to)
 {
-    for (Py_ssize_t i = 0; i < h->buffer_count; i++)
-        PyBuffer_Release(h->buffers + i);
-    for (Py_ssize_t i = 0; i < h->output_count; i++)
-        PyBuffer_Release(h->outputs + i);
-    free(h->buffers);
-    free(h->outputs);
-    free(h->jobs);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        to[i] = (coded_payload){jobs[i].payload, jobs[i].size, 0};
+        sum_payload(heads, i, to + i);
+    }
+}
+
+static PyObject *take_blobs(const blob_heads *heads, const coded_payload *coded, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        PyObject *blob = blob_of(heads, i, coded + i);
+        if (!blob || PyList_SetItem(list, i, blob))
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static const char tensor_encode_doc[] =
+    "tensor_encode(coder, arrays: a list of buffers, channel after channel, shapes int64 (n,4): frames, height, width,\n"
+    "inner, types uint8 (n,): 0 float32, 1 float16, 2 bfloat16, heads: a list of n buffers, or empty, crcs int64 (n,) or\n"
+    "(0,)) -> (0, -1, payloads), or (status, index, []): array `index` has NaN or an infinity (-4), or a value that lies\n"
+    "beyond int32 in its channel's steps (-7). heads, crcs: see tokens_encode";
+
+static PyObject *tensor_encode_many(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *list, *heads_list, *crcs, *o[2], *result = NULL;
+    Py_buffer v[2];
+    buffer_list arrays = {0};
+    blob_heads heads = {0};
+    tensor_coder *coder;
+    tensor_source_job *jobs = NULL;
+    coded_payload *coded = NULL;
+    (void)self;
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "OO!OOO!O", &capsule, &PyList_Type, &list, &o[0], &o[1], &PyList_Type, &heads_list,
+                          &crcs) ||
+        !(coder = PyCapsule_GetPointer(capsule, CAPSULE)) || take_array(o[0], "shapes", TYPE_INT64, 2, 0, &v[0]) ||
+        take_array(o[1], "types", TYPE_UINT8, 1, 0, &v[1]))
+        goto done;
+    const Py_ssize_t n = PyList_Size(list);
+    if (n > INT32_MAX || check_side(&v[0], "shapes", 0, n) || check_side(&v[0], "shapes", 1, 4) ||
+        check_side(&v[1], "types", 0, n) || hold_buffers(&arrays, list, PyBUF_SIMPLE) ||
+        hold_heads(&heads, heads_list, crcs, n))
+        goto done;
+    jobs = calloc((size_t)n + 1, sizeof *jobs);
+    coded = calloc((size_t)n + 1, sizeof *coded);
+    if (!jobs || !coded) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if (take_sources(&arrays, coder, v, jobs))
+        goto done;
+    int failed = -1, status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tensor_encode(coder, jobs, (int)n, &failed);
+    if (!status)
+        sum_payloads(&heads, jobs, n, coded);
+    Py_END_ALLOW_THREADS
+    if (status == LS_NO_MEMORY) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    PyObject *blobs = status ? PyList_New(0) : take_blobs(&heads, coded, n);
+    if (blobs)
+        result = Py_BuildValue("iiN", status, failed, blobs);
+    for (Py_ssize_t i = 0; i < n; i++)
+        free(coded[i].bytes);
+done:
+    free(jobs);
+    free(coded);
+    release_buffers(&arrays);
+    release_heads(&heads);
+    release_arrays(v, 2);
+    return result;
 }
 
 /* Jobs of payloads i = buffers[source[i]][start[i] : start[i] + length[i]]; 0, or -1 with an exception. */
@@ -152,21 +196,20 @@ static int take_jobs(held *h, const tensor_coder *coder, const Py_buffer *v)
     }
     for (Py_ssize_t i = 0; i < n; i++) {
         tensor_geometry g;
-        if (source[i] < 0 || source[i] >= h->buffer_count || start[i] < 0 || length[i] < 0 ||
-            start[i] > h->buffers[source[i]].len || length[i] > h->buffers[source[i]].len - start[i]) {
+        if (source[i] < 0 || source[i] >= h->buffers.count || start[i] < 0 || length[i] < 0 ||
+            start[i] > h->buffers.held[source[i]].len || length[i] > h->buffers.held[source[i]].len - start[i]) {
             PyErr_Format(PyExc_ValueError, "payload %zd lies outside its buffer", i);
             return -1;
         }
         tensor_job *job = h->jobs + i;
-        job->payload = (const uint8_t *)h->buffers[source[i]].buf + start[i];
+        job->payload = (const uint8_t *)h->buffers.held[source[i]].buf + start[i];
         job->size = (size_t)length[i];
-        job->shape = shape_at(shape + 4 * i);
+        job->item = (tensor_item){shape_at(shape + 4 * i), (int)i};
         job->type = type[i];
-        job->out = h->outputs[i].buf;
-        job->index = (int)i;
+        job->out = h->outputs.held[i].buf;
         const int64_t bytes = type[i] == TENSOR_FLOAT32 || type[i] == TENSOR_INT32 ? 4 : 2;
-        if (type[i] >= TENSOR_TYPES || tensor_geometry_make(&g, &job->shape, coder->channels, 1) ||
-            h->outputs[i].len != g.shape.frames * g.shape.height * g.shape.width * coder->channels * bytes) {
+        if (type[i] >= TENSOR_TYPES || tensor_geometry_make(&g, &job->item.shape, coder->channels, 1) ||
+            h->outputs.held[i].len != values_of(coder, &job->item.shape) * bytes) {
             PyErr_Format(PyExc_ValueError, "output %zd has another size than its shape and type", i);
             return -1;
         }
@@ -200,8 +243,8 @@ static PyObject *tensor_decode_many(PyObject *self, PyObject *args)
     }
     if (check_side(&v[1], "start", 0, n) || check_side(&v[2], "length", 0, n) || check_side(&v[3], "shapes", 0, n) ||
         check_side(&v[3], "shapes", 1, 4) || check_side(&v[4], "types", 0, n) ||
-        hold(buffers, PyBUF_SIMPLE, &h.buffers, &h.buffer_count) ||
-        hold(outputs, PyBUF_WRITABLE, &h.outputs, &h.output_count) || take_jobs(&h, coder, v))
+        hold_buffers(&h.buffers, buffers, PyBUF_SIMPLE) ||
+        hold_buffers(&h.outputs, outputs, PyBUF_WRITABLE) || take_jobs(&h, coder, v))
         goto done;
     int failed = -1, status;
     Py_BEGIN_ALLOW_THREADS
@@ -218,7 +261,7 @@ extern PyMethodDef tensor_methods[];
 
 PyMethodDef tensor_methods[] = {
     {"tensor_new", tensor_new, METH_VARARGS, tensor_new_doc},
-    {"tensor_encode", tensor_encode_values, METH_VARARGS, tensor_encode_doc},
+    {"tensor_encode", tensor_encode_many, METH_VARARGS, tensor_encode_doc},
     {"tensor_decode", tensor_decode_many, METH_VARARGS, tensor_decode_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,5 @@
 /* Python's view of the coder of tokens: a capsule of a model, and functions that take bytes. */
-#include "python/py_buffers.h"
+#include "python/py_blobs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,39 +74,100 @@ static int take_shape(const tok_model *m, Py_ssize_t bytes, long long inner, tok
     return -1;
 }
 
+/* Codes arrays to `before` and their payloads; outside: where a value of an array has no token, which has no payload. */
+static int encode_all(const tok_model *m, const buffer_list *arrays, const tok_shape *shapes, const blob_heads *heads,
+                      const char *before, size_t before_size, coded_payload *to, size_t *outside)
+{
+    tok_scratch scratch = {NULL, 0};
+    int status = TOK_OK;
+    for (Py_ssize_t i = 0; i < arrays->count && status != TOK_NO_MEMORY; i++) {
+        tok_coded coded;
+        status = tok_encode(m, shapes + i, arrays->held[i].buf, &coded, &scratch);
+        outside[i] = coded.outside;
+        if (status)
+            continue;
+        to[i].size = before_size + coded.size;
+        if (!(to[i].bytes = malloc(to[i].size + 1))) {
+            status = TOK_NO_MEMORY;
+            break;
+        }
+        memcpy(to[i].bytes, before, before_size);
+        tok_write(&coded, to[i].bytes + before_size);
+        sum_payload(heads, i, to + i);
+    }
+    tok_scratch_free(&scratch);
+    return status == TOK_NO_MEMORY ? TOK_NO_MEMORY : TOK_OK;
+}
+
+static PyObject *take_coded(const blob_heads *heads, const coded_payload *coded, const size_t *outside, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        PyObject *one = coded[i].bytes ? blob_of(heads, i, coded + i) : PyLong_FromSize_t(outside[i]);
+        if (!one || PyList_SetItem(list, i, one))
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* The shapes of held arrays; NULL with an exception. */
+static tok_shape *take_shapes(const tok_model *m, const buffer_list *arrays, const Py_buffer *inner)
+{
+    tok_shape *shapes = calloc((size_t)arrays->count + 1, sizeof *shapes);
+    if (!shapes)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; shapes && i < arrays->count; i++)
+        if (take_shape(m, arrays->held[i].len, ((const int64_t *)inner->buf)[i], shapes + i)) {
+            free(shapes);
+            return NULL;
+        }
+    return shapes;
+}
+
 static const char tokens_encode_doc[] =
-    "tokens_encode(model, array uint8 (n,), inner, before) -> before + the payload, or the position of a value that has\n"
-    "no token.\n"
-    "inner: how many values of a channel follow each other, or 0 for arrays that have not the model's channels";
+    "tokens_encode(model, arrays: a list of buffers, inner int64 (n,), before, heads: a list of n buffers, or empty,\n"
+    "crcs int64 (n,) or (0,)) -> for each array, before + its payload, or the position of a value that has no token.\n"
+    "inner: how many values of a channel follow each other, or 0 for arrays that have not the model's channels.\n"
+    "heads: what stands before, followed by the CRC-32C, which goes on from crcs, of all that comes after it";
 
 static PyObject *tokens_encode(PyObject *self, PyObject *args)
 {
-    PyObject *capsule, *o, *result = NULL;
-    long long inner;
+    PyObject *capsule, *list, *o, *heads_list, *crcs, *result = NULL;
     const char *before;
     Py_ssize_t before_size;
     Py_buffer v = {0};
-    tok_shape shape;
+    buffer_list arrays = {0};
+    blob_heads heads = {0};
+    tok_shape *shapes = NULL;
+    coded_payload *coded = NULL;
+    size_t *outside = NULL;
     tok_model *m;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOLy#", &capsule, &o, &inner, &before, &before_size) || !(m = PyCapsule_GetPointer(capsule, CAPSULE)) ||
-        take_array(o, "array", TYPE_UINT8, 1, 0, &v) || take_shape(m, v.shape[0], inner, &shape))
+    if (!PyArg_ParseTuple(args, "OO!Oy#O!O", &capsule, &PyList_Type, &list, &o, &before, &before_size, &PyList_Type,
+                          &heads_list, &crcs) ||
+        !(m = PyCapsule_GetPointer(capsule, CAPSULE)) || take_array(o, "inner", TYPE_INT64, 1, 0, &v) ||
+        check_side(&v, "inner", 0, PyList_Size(list)) || hold_buffers(&arrays, list, PyBUF_SIMPLE) ||
+        hold_heads(&heads, heads_list, crcs, arrays.count) || !(shapes = take_shapes(m, &arrays, &v)))
         goto done;
-    tok_coded coded;
+    coded = calloc((size_t)arrays.count + 1, sizeof *coded);
+    outside = calloc((size_t)arrays.count + 1, sizeof *outside);
+    if (!coded || !outside) {
+        PyErr_NoMemory();
+        goto done;
+    }
     int status;
     Py_BEGIN_ALLOW_THREADS
-    status = tok_encode(m, &shape, v.buf, &coded);
+    status = encode_all(m, &arrays, shapes, &heads, before, (size_t)before_size, coded, outside);
     Py_END_ALLOW_THREADS
-    if (status == TOK_OUTSIDE)
-        result = PyLong_FromSize_t(coded.outside);
-    else if (status)
-        PyErr_NoMemory();
-    else if ((result = PyBytes_FromStringAndSize(NULL, before_size + (Py_ssize_t)coded.size))) {
-        memcpy(PyBytes_AsString(result), before, (size_t)before_size);
-        tok_write(&coded, (uint8_t *)PyBytes_AsString(result) + before_size);
-    }
-    free(coded.memory);
+    result = status ? PyErr_NoMemory() : take_coded(&heads, coded, outside, arrays.count);
+    for (Py_ssize_t i = 0; i < arrays.count; i++)
+        free(coded[i].bytes);
 done:
+    free(coded);
+    free(outside);
+    free(shapes);
+    release_buffers(&arrays);
+    release_heads(&heads);
     release_arrays(&v, 1);
     return result;
 }
@@ -136,33 +197,6 @@ static PyObject *tokens_repeats(PyObject *self, PyObject *args)
 done:
     release_arrays(&v, 1);
     return result;
-}
-
-/* A call's buffers while they are held. */
-typedef struct {
-    Py_buffer *held;
-    Py_ssize_t count;
-} buffer_list;
-
-static int hold(buffer_list *list, PyObject *buffers, int flags)
-{
-    const Py_ssize_t count = PyList_Size(buffers);
-    list->held = calloc((size_t)count + 1, sizeof *list->held);
-    if (!list->held) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (; list->count < count; list->count++)
-        if (PyObject_GetBuffer(PyList_GetItem(buffers, list->count), &list->held[list->count], flags))
-            return -1;
-    return 0;
-}
-
-static void let_go(buffer_list *list)
-{
-    for (Py_ssize_t i = 0; i < list->count; i++)
-        PyBuffer_Release(&list->held[i]);
-    free(list->held);
 }
 
 static int check_blobs(const buffer_list *buffers, const Py_buffer *v)
@@ -216,18 +250,11 @@ static PyObject *tokens_decode(PyObject *self, PyObject *args)
         goto done;
     const Py_ssize_t n = PyList_Size(outputs_list);
     if (check_side(&v[0], "source", 0, n) || check_side(&v[1], "start", 0, n) || check_side(&v[2], "length", 0, n) ||
-        check_side(&v[3], "inner", 0, n) || hold(&buffers, list, PyBUF_SIMPLE) || check_blobs(&buffers, v) ||
-        hold(&outputs, outputs_list, PyBUF_WRITABLE))
+        check_side(&v[3], "inner", 0, n) || hold_buffers(&buffers, list, PyBUF_SIMPLE) || check_blobs(&buffers, v) ||
+        hold_buffers(&outputs, outputs_list, PyBUF_WRITABLE))
         goto done;
-    shapes = calloc((size_t)n + 1, sizeof *shapes);
-    if (!shapes) {
-        PyErr_NoMemory();
+    if (!(shapes = take_shapes(m, &outputs, &v[3])))
         goto done;
-    }
-    const int64_t *inner = v[3].buf;
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (take_shape(m, outputs.held[i].len, inner[i], shapes + i))
-            goto done;
     Py_ssize_t failed = -1;
     int status;
     Py_BEGIN_ALLOW_THREADS
@@ -236,8 +263,8 @@ static PyObject *tokens_decode(PyObject *self, PyObject *args)
     result = status == TOK_NO_MEMORY ? PyErr_NoMemory() : Py_BuildValue("in", status, status ? failed : (Py_ssize_t)-1);
 done:
     free(shapes);
-    let_go(&buffers);
-    let_go(&outputs);
+    release_buffers(&buffers);
+    release_buffers(&outputs);
     release_arrays(v, 4);
     return result;
 }
@@ -267,7 +294,7 @@ static PyObject *tensor_frames(PyObject *self, PyObject *args)
         if (take_array(o[i], arrays[i].name, arrays[i].type, arrays[i].ndim, arrays[i].writable, &v[i]) ||
             check_side(&v[i], arrays[i].name, 0, v[0].shape[0]))
             goto done;
-    if (check_side(&v[4], "sides", 1, FRAME_MAX_RANK) || hold(&buffers, list, PyBUF_SIMPLE) || check_blobs(&buffers, v))
+    if (check_side(&v[4], "sides", 1, FRAME_MAX_RANK) || hold_buffers(&buffers, list, PyBUF_SIMPLE) || check_blobs(&buffers, v))
         goto done;
     const int32_t *source = v[0].buf;
     const int64_t *start = v[1].buf, *length = v[2].buf;
@@ -289,7 +316,7 @@ static PyObject *tensor_frames(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_BuildValue("in", status, status ? failed : (Py_ssize_t)-1);
 done:
-    let_go(&buffers);
+    release_buffers(&buffers);
     release_arrays(v, 6);
     return result;
 }

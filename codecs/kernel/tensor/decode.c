@@ -11,11 +11,16 @@ typedef struct {
     const tensor_coder *coder;
     const tensor_path *path;
     tensor_work work;
-    tensor_job *const *jobs;
+    tensor_item *const *items; /* of tensor_job */
     tensor_lanes_state lanes;
     uint8_t *payloads;
     int32_t *linear;
 } flight;
+
+static const tensor_job *job_of(const flight *f, int sample)
+{
+    return (const tensor_job *)(const void *)f->items[sample];
+}
 
 /* Finds the lanes of one sample, whose payload is copied to `from`: states, sizes, words, and escapes at the end. */
 static int open_sample(flight *f, int sample, const uint8_t *from, size_t size)
@@ -59,7 +64,7 @@ static int open_samples(flight *f, int *failed)
     size_t total = TENSOR_SLACK, at = 0;
     int status = LS_OK;
     for (int s = 0; s < g->samples; s++)
-        total += f->jobs[s]->size;
+        total += job_of(f, s)->size;
     if (total > INT32_MAX || !(f->payloads = malloc(total)))
         return LS_NO_MEMORY;
     memset(&f->lanes, 0, sizeof f->lanes);
@@ -67,7 +72,7 @@ static int open_samples(flight *f, int *failed)
     f->lanes.samples = g->samples;
     f->lanes.lanes = g->lanes;
     for (int s = 0; s < g->samples && !status; s++) {
-        const tensor_job *job = f->jobs[s];
+        const tensor_job *job = job_of(f, s);
         memcpy(f->payloads + at, job->payload, job->size);
         *failed = s;
         status = open_sample(f, s, f->payloads + at, job->size);
@@ -153,7 +158,7 @@ static void write_channel(flight *f, int channel, int32_t *linear)
     const int64_t rows = s.frames * s.height;
     static const int even_phase[2] = {0, 2}, odd_phase[2] = {3, 1};
     for (int sample = 0; sample < g->samples; sample++) {
-        const tensor_job *job = f->jobs[sample];
+        const tensor_job *job = job_of(f, sample);
         const size_t bytes = job->type == TENSOR_FLOAT32 || job->type == TENSOR_INT32 ? 4 : 2;
         for (int64_t row = 0; row < rows; row++) {
             const int64_t z = row / s.height, y = row % s.height;
@@ -180,7 +185,7 @@ static void write_block(flight *f, int first, int count)
     const int64_t positions = w->g.shape.frames * w->g.shape.height * w->g.shape.width;
     const ptrdiff_t plane = (ptrdiff_t)(positions * w->g.samples);
     for (int sample = 0; sample < w->g.samples; sample++) {
-        const tensor_job *job = f->jobs[sample];
+        const tensor_job *job = job_of(f, sample);
         const size_t bytes = job->type == TENSOR_FLOAT32 || job->type == TENSOR_INT32 ? 4 : 2;
         for (int64_t i = 0; i < positions; i++) {
             uint8_t *to = (uint8_t *)job->out + (size_t)(i * w->channels + first) * bytes;
@@ -217,16 +222,16 @@ static int decode_samples(flight *f, int *failed)
     return close_samples(f, failed);
 }
 
-/* Decodes `samples` jobs of one shape; failed: the one that is bad. */
-static int decode_some(const tensor_coder *coder, tensor_job *const *jobs, int samples, int *failed)
+/* Decodes `samples` items of one shape; failed: the one that is bad. */
+static int decode_some(const tensor_coder *coder, tensor_item *const *items, int samples, int *failed)
 {
     flight f = {0};
     tensor_geometry g;
     f.coder = coder;
     f.path = tensor_current_path();
-    f.jobs = jobs;
+    f.items = items;
     *failed = 0;
-    int status = tensor_geometry_make(&g, &jobs[0]->shape, coder->channels, samples);
+    int status = tensor_geometry_make(&g, &items[0]->shape, coder->channels, samples);
     if (!status)
         status = tensor_work_make(&f.work, &g, coder->channels);
     if (!status && g.shape.inner == 1 && coder->channels > 1 &&
@@ -242,27 +247,11 @@ static int decode_some(const tensor_coder *coder, tensor_job *const *jobs, int s
     return status;
 }
 
-static int by_shape(const void *a, const void *b)
-{
-    const tensor_job *x = *(tensor_job *const *)a, *y = *(tensor_job *const *)b;
-    const int64_t left[4] = {x->shape.frames, x->shape.height, x->shape.width, x->shape.inner};
-    const int64_t right[4] = {y->shape.frames, y->shape.height, y->shape.width, y->shape.inner};
-    for (int i = 0; i < 4; i++)
-        if (left[i] != right[i])
-            return left[i] < right[i] ? -1 : 1;
-    return x->index < y->index ? -1 : 1;
-}
-
-static int same_shape(const tensor_shape *a, const tensor_shape *b)
-{
-    return a->frames == b->frames && a->height == b->height && a->width == b->width && a->inner == b->inner;
-}
-
 /* Whether so few bytes can hold so many values: what is asked before memory is taken. */
 static int check(const tensor_coder *coder, const tensor_job *job)
 {
     tensor_geometry g;
-    const int status = tensor_geometry_make(&g, &job->shape, coder->channels, 1);
+    const int status = tensor_geometry_make(&g, &job->item.shape, coder->channels, 1);
     if (status)
         return status;
     const int64_t positions = g.shape.frames * g.shape.height * g.shape.width;
@@ -275,23 +264,20 @@ static int check(const tensor_coder *coder, const tensor_job *job)
 
 int tensor_decode(const tensor_coder *coder, tensor_job *jobs, int count, int *failed)
 {
-    tensor_job **order = malloc(((size_t)count + 1) * sizeof *order);
+    tensor_item **order = malloc(((size_t)count + 1) * sizeof *order);
     int status = order ? LS_OK : LS_NO_MEMORY, there = 0;
     *failed = -1;
     for (int i = 0; i < count && !status; i++) {
         if ((status = check(coder, jobs + i)))
-            *failed = jobs[i].index;
+            *failed = jobs[i].item.index;
         else if (jobs[i].size)
-            order[there++] = jobs + i;
+            order[there++] = &jobs[i].item;
     }
     if (!status)
-        qsort(order, (size_t)there, sizeof *order, by_shape);
+        tensor_sort(order, there);
     for (int first = 0; first < there && !status;) {
-        const tensor_shape *s = &order[first]->shape;
-        const int most = 16 / tensor_lanes(s->frames * s->height * s->width * coder->channels);
-        int samples = 1, bad;
-        while (samples < most && first + samples < there && same_shape(s, &order[first + samples]->shape))
-            samples++;
+        const int samples = tensor_together(order + first, there - first, coder->channels);
+        int bad;
         if ((status = decode_some(coder, order + first, samples, &bad)))
             *failed = order[first + bad]->index;
         first += samples;

@@ -1,34 +1,50 @@
-/* From values to a payload: everything is known, so predictions and contexts of all phases come first, and rANS goes
- * through them backwards. */
+/* From values to payloads: everything is known, so predictions and contexts of all phases come first, and rANS goes
+ * through them backwards. Tensors of one shape are coded side by side, as they are decoded. */
 #include "tensor/tensor.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The residuals and contexts of one sample, in the order of decoding. */
+#define SLACK 32 /* values after the last that vectors may touch */
+
+/* What encodes the samples of one shape. residual, bucket: plane after plane, in a plane sample after sample, in the
+ * order of decoding. ends: of a sample, where each phase of each channel ends. floats: a channel of one sample. */
 typedef struct {
+    const tensor_coder *coder;
+    const tensor_path *path;
+    tensor_work work;
+    tensor_item *const *items; /* of tensor_source_job */
     int32_t *residual;
     uint8_t *bucket;
-    int64_t count;
-    int64_t *ends; /* where each phase of each channel ends */
-} symbols;
+    int64_t *ends;
+    float *floats;
+    int64_t count; /* of residuals so far */
+    tensor_writers writers;
+} flight;
 
-/* High parts that no table has, from the last to be decoded to the first. */
-typedef struct {
-    int32_t *high;
-    size_t count, room;
-} escapes;
-
-static int quantise_channel(tensor_work *w, const tensor_coder *coder, const tensor_path *path, const float *values,
-                            int channel)
+static tensor_source_job *job_of(const flight *f, int sample)
 {
+    return (tensor_source_job *)(void *)f->items[sample];
+}
+
+/* ---- residuals and their contexts */
+
+static int quantise_sample(flight *f, int channel, int sample)
+{
+    tensor_work *w = &f->work;
     const tensor_geometry *g = &w->g;
     const tensor_shape s = g->shape;
+    const tensor_source_job *job = job_of(f, sample);
     const ptrdiff_t plane = tensor_value_plane(g);
+    const int64_t positions = s.frames * s.height * s.width;
+    const size_t bytes = job->type == TENSOR_FLOAT32 ? 4 : 2;
+    if (!f->path->widen((const uint8_t *)job->values + (size_t)(channel * positions) * bytes, positions, job->type,
+                        f->floats))
+        return LS_BAD_ARGUMENT;
     int good = 1;
     for (int64_t row = 0; row < s.frames * s.height; row++) {
         const int64_t z = row / s.height, y = row % s.height;
-        const ptrdiff_t at = (z * g->h + (y >> 1)) * g->w;
+        const ptrdiff_t at = sample * g->grid + (z * g->h + (y >> 1)) * g->w;
         const int even = y & 1 ? 2 : 0, odd = y & 1 ? 1 : 3;
         int32_t *odd_value = w->residual; /* where there is none, nothing is written */
         int16_t *odd_narrow = w->prediction;
@@ -36,123 +52,84 @@ static int quantise_channel(tensor_work *w, const tensor_coder *coder, const ten
             odd_value = w->value + g->order[odd] * plane + at;
             odd_narrow = tensor_plane(w, channel, odd) + at;
         }
-        good &= path->quantise(values + row * s.width, s.width, coder->steps[channel], coder->means[channel],
-                               w->value + g->order[even] * plane + at, odd_value, tensor_plane(w, channel, even) + at,
-                               odd_narrow);
+        good &= f->path->quantise(f->floats + row * s.width, s.width, f->coder->steps[channel],
+                                  f->coder->means[channel], w->value + g->order[even] * plane + at, odd_value,
+                                  tensor_plane(w, channel, even) + at, odd_narrow);
     }
-    return good;
+    return good ? LS_OK : LS_WRONG_SHAPE;
 }
 
-static int take_phase(tensor_work *w, const tensor_coder *coder, const tensor_path *path, int channel, int phase,
-                       symbols *out)
+/* Puts the residual that stands for a spike where the value is 0; the first position that had it before, or -1. */
+static int64_t mark_spikes(const int32_t *value, int32_t *residual, int64_t size)
 {
+    int taken = 0;
+    for (int64_t i = 0; i < size; i++)
+        taken |= residual[i] == TENSOR_SPIKED;
+    for (int64_t i = 0; taken && i < size; i++)
+        if (residual[i] == TENSOR_SPIKED)
+            return i;
+    for (int64_t i = 0; i < size; i++)
+        residual[i] = value[i] ? residual[i] : TENSOR_SPIKED;
+    return -1;
+}
+
+static int take_phase(flight *f, int channel, int phase, int *failed)
+{
+    tensor_work *w = &f->work;
     const tensor_geometry *g = &w->g;
     const tensor_phase *p = g->phase + phase;
+    const int full = p->count == g->grid; /* then they are made where they belong */
+    int32_t *residual = full ? f->residual + f->count : w->residual;
+    uint8_t *bucket = full ? f->bucket + f->count : w->bucket;
     tensor_run run;
     tensor_activity activity;
-    tensor_run_make(&run, w, coder, channel, phase);
-    path->predict(&run, g->size, w->prediction);
-    tensor_activity_make(&activity, w, coder, channel, phase);
-    path->contexts(&activity, g->size, w->bucket);
+    tensor_run_make(&run, w, f->coder, channel, phase);
+    f->path->predict(&run, g->size, w->prediction);
+    tensor_activity_make(&activity, w, f->coder, channel, phase);
+    f->path->contexts(&activity, g->size, bucket);
     int16_t *magnitude = tensor_near(w, w->magnitude, phase);
     const int32_t *value = w->value + g->order[phase] * tensor_value_plane(g);
-    path->subtract(value, w->prediction, g->size, w->residual, magnitude);
-    for (ptrdiff_t i = 0; coder->spiked[channel] && i < g->size; i++) {
-        if (w->residual[i] == TENSOR_SPIKED)
-            return LS_WRONG_SHAPE;
-        w->residual[i] = value[i] ? w->residual[i] : TENSOR_SPIKED;
+    f->path->subtract(value, w->prediction, g->size, residual, magnitude);
+    const int64_t bad = f->coder->spiked[channel] ? mark_spikes(value, residual, g->size) : -1;
+    if (bad >= 0) {
+        *failed = (int)(bad / g->grid);
+        return LS_WRONG_SHAPE;
     }
-    for (int64_t z = 0; z < g->shape.frames; z++)
+    for (int64_t z = 0; !full && z < g->shape.frames * g->samples; z++)
         for (int64_t y = 0; y < g->h; y++) {
             const int64_t at = (z * g->h + y) * g->w, columns = y < p->rows ? p->columns : 0;
-            memcpy(out->residual + out->count, w->residual + at, (size_t)columns * 4);
-            memcpy(out->bucket + out->count, w->bucket + at, (size_t)columns);
-            out->count += columns;
-            for (int64_t x = columns; x < g->w; x++)
-                magnitude[at + x] = 0;
+            const int64_t to = f->count + (z * p->rows + y) * p->columns;
+            memcpy(f->residual + to, residual + at, (size_t)columns * 4);
+            memcpy(f->bucket + to, bucket + at, (size_t)columns);
+            memset(magnitude + at + columns, 0, (size_t)(g->w - columns) * sizeof *magnitude);
         }
+    f->count += p->count * g->samples;
     return LS_OK;
 }
 
-/* Every residual of a sample, and its context. */
-static int make_symbols(tensor_work *w, const tensor_coder *coder, const float *values, symbols *out)
+static int make_residuals(flight *f, int *failed)
 {
+    tensor_work *w = &f->work;
     const tensor_geometry *g = &w->g;
-    const tensor_path *path = tensor_current_path();
-    const int64_t positions = g->shape.frames * g->shape.height * g->shape.width;
-    for (int channel = 0; channel < coder->channels; channel++) {
-        if (!quantise_channel(w, coder, path, values + channel * positions, channel))
-            return LS_WRONG_SHAPE;
-        for (int phase = 0; phase < TENSOR_PHASES; phase++) {
-            if (g->order[phase] >= 0 && take_phase(w, coder, path, channel, phase, out))
-                return LS_WRONG_SHAPE;
-            out->ends[channel * TENSOR_PHASES + phase] = out->count;
+    int status = LS_OK;
+    for (int channel = 0; channel < f->coder->channels && !status; channel++) {
+        for (int sample = 0; sample < g->samples && !status; sample++) {
+            *failed = sample;
+            status = quantise_sample(f, channel, sample);
         }
-        for (int phase = 0; phase < TENSOR_PHASES; phase++)
+        for (int phase = 0; phase < TENSOR_PHASES && !status; phase++) {
             if (g->order[phase] >= 0)
-                path->settle(tensor_near(w, w->magnitude, phase), g->size, tensor_near(w, w->activity, phase));
-    }
-    return LS_OK;
-}
-
-static int add_escape(escapes *e, int32_t high)
-{
-    if (e->count == e->room) {
-        const size_t room = 2 * e->room + 64;
-        int32_t *more = realloc(e->high, room * sizeof *more);
-        if (!more)
-            return LS_NO_MEMORY;
-        e->high = more;
-        e->room = room;
-    }
-    e->high[e->count++] = high;
-    return LS_OK;
-}
-
-/* Writes the low word of a state, which counts only if it is needed: no branch can guess that. */
-static inline void put_word(uint8_t **end, uint32_t *x, int needed)
-{
-    uint8_t *to = *end - 2;
-    to[0] = (uint8_t)*x;
-    to[1] = (uint8_t)(*x >> 8);
-    *end = needed ? to : *end;
-    *x = needed ? *x >> 16 : *x;
-}
-
-/* Codes a phase backwards. A decoder takes a word, where a lane needs one, after the high part and again after the low
- * bits. begin: of each lane, where its words begin so far. */
-static int write_phase(const tensor_coder *coder, const symbols *s, int spiked, int64_t first, int64_t count, int lanes,
-                       uint32_t *states, uint8_t **begin, escapes *e)
-{
-    const uint8_t *bucket = s->bucket + first;
-    const int32_t *residual = s->residual + first;
-    for (int64_t i = count - 1; i >= 0; i--) {
-        const int k = (int)(i & (lanes - 1));
-        int shift = tensor_shift(bucket[i]);
-        const int32_t high = residual[i] >> shift;
-        const tensor_symbol *symbol = coder->symbols[spiked] + bucket[i] * TENSOR_SYMBOLS;
-        const uint32_t code = (uint32_t)high + TENSOR_CENTRE;
-        if (spiked && residual[i] == TENSOR_SPIKED && symbol[TENSOR_SPIKE].freq) {
-            symbol += TENSOR_SPIKE;
-            shift = 0;
-        } else if (code - 1 < TENSOR_SYMBOLS - 1 && symbol[code].freq && !(spiked && code == TENSOR_SPIKE))
-            symbol += code;
-        else if (add_escape(e, high))
-            return LS_NO_MEMORY;
-        uint32_t x = states[k];
-        if (shift) {
-            put_word(begin + k, &x, x >> (32 - shift) != 0);
-            x = x << shift | ((uint32_t)residual[i] & ((1u << shift) - 1));
+                status = take_phase(f, channel, phase, failed);
+            f->ends[channel * TENSOR_PHASES + phase] = f->count / g->samples;
         }
-        const uint32_t freq = symbol->freq;
-        put_word(begin + k, &x, x >> (32 - TENSOR_PRECISION) >= freq);
-        uint32_t quotient = (uint32_t)((uint64_t)x * symbol->reciprocal >> 32), rest = x - quotient * freq;
-        quotient += rest >= freq;
-        rest -= rest >= freq ? freq : 0;
-        states[k] = (quotient << TENSOR_PRECISION) + rest + symbol->start;
+        for (int phase = 0; phase < TENSOR_PHASES && !status; phase++)
+            if (g->order[phase] >= 0)
+                f->path->settle(tensor_near(w, w->magnitude, phase), g->size, tensor_near(w, w->activity, phase));
     }
-    return LS_OK;
+    return status;
 }
+
+/* ---- payloads */
 
 static size_t put_varint(uint8_t *to, uint32_t number)
 {
@@ -163,24 +140,27 @@ static size_t put_varint(uint8_t *to, uint32_t number)
     return size;
 }
 
-/* States, sizes of all lanes but the last, words of all lanes, and escapes, the first of them at the very end. */
-static int join(const escapes *e, int lanes, const uint32_t *states, uint8_t *const *begin, uint8_t *const *end,
-                uint8_t **payload, size_t *size)
+/* States, sizes of all lanes but the last, words of all lanes, and escapes, the first of them at the very end.
+ * room: bytes from one lane to the next. */
+static int join(const flight *f, int sample, size_t room)
 {
-    size_t total = 9 * (size_t)lanes + 5 * e->count;
-    for (int k = 0; k < lanes; k++)
-        total += (size_t)(end[k] - begin[k]);
-    uint8_t *to = malloc(total);
-    if (!(*payload = to))
+    const tensor_writers *w = &f->writers;
+    const tensor_escapes *e = w->escapes + sample;
+    const int first = sample * w->lanes, end = first + w->lanes;
+    size_t total = 9 * (size_t)w->lanes + 5 * e->count, words[LS_MAX_LANES];
+    for (int k = first; k < end; k++)
+        total += words[k] = room * (size_t)(k + 1) - (size_t)w->at[k];
+    uint8_t *payload = malloc(total), *to = payload;
+    if (!payload)
         return LS_NO_MEMORY;
-    for (int k = 0; k < lanes; k++)
+    for (int k = first; k < end; k++)
         for (int byte = 0; byte < 4; byte++)
-            *to++ = (uint8_t)(states[k] >> 8 * byte);
-    for (int k = 0; k + 1 < lanes; k++)
-        to += put_varint(to, (uint32_t)((end[k] - begin[k]) / 2));
-    for (int k = 0; k < lanes; k++) {
-        memcpy(to, begin[k], (size_t)(end[k] - begin[k]));
-        to += end[k] - begin[k];
+            *to++ = (uint8_t)(w->state[k] >> 8 * byte);
+    for (int k = first; k + 1 < end; k++)
+        to += put_varint(to, (uint32_t)(words[k] / 2));
+    for (int k = first; k < end; k++) {
+        memcpy(to, w->base + w->at[k], words[k]);
+        to += words[k];
     }
     for (size_t i = 0; i < e->count; i++) {
         uint8_t varint[5];
@@ -189,62 +169,99 @@ static int join(const escapes *e, int lanes, const uint32_t *states, uint8_t *co
         for (size_t byte = length; byte-- > 0;)
             *to++ = varint[byte];
     }
-    *size = (size_t)(to - *payload);
+    job_of(f, sample)->payload = payload;
+    job_of(f, sample)->size = (size_t)(to - payload);
     return LS_OK;
 }
 
-static int write_payload(const tensor_coder *coder, const symbols *s, int lanes, uint8_t **payload, size_t *size)
+static int write_payloads(flight *f)
 {
+    const tensor_geometry *g = &f->work.g;
+    const int phases = f->coder->channels * TENSOR_PHASES;
+    tensor_writers *w = &f->writers;
     /* a value takes two words at most, and a lane the first value of each step */
-    size_t each = 2;
-    for (int i = 0; i < coder->channels * TENSOR_PHASES; i++)
-        each += 4 * (size_t)((s->ends[i] - (i ? s->ends[i - 1] : 0) + lanes - 1) / lanes);
-    uint8_t *memory = malloc(each * (size_t)lanes), *begin[LS_MAX_LANES], *end[LS_MAX_LANES];
-    uint32_t states[LS_MAX_LANES];
-    escapes e = {0};
-    if (!memory)
+    size_t room = 2 + TENSOR_BELOW;
+    for (int i = 0; i < phases; i++)
+        room += 4 * (size_t)((f->ends[i] - (i ? f->ends[i - 1] : 0) + g->lanes - 1) / g->lanes);
+    w->samples = g->samples;
+    w->lanes = g->lanes;
+    if (room > INT32_MAX / LS_MAX_LANES || !(w->base = malloc(room * (size_t)(w->samples * w->lanes))))
         return LS_NO_MEMORY;
-    for (int k = 0; k < lanes; k++) {
-        states[k] = LS_STATE_LOW;
-        begin[k] = end[k] = memory + each * (size_t)(k + 1);
+    for (int k = 0; k < LS_MAX_LANES; k++) { /* what a lane that is not there has is never looked at */
+        w->state[k] = LS_STATE_LOW;
+        w->at[k] = k < w->samples * w->lanes ? (int32_t)(room * (size_t)(k + 1)) : TENSOR_BELOW;
     }
     int status = LS_OK;
-    for (int i = coder->channels * TENSOR_PHASES - 1; i >= 0 && !status; i--) {
-        const int64_t first = i ? s->ends[i - 1] : 0;
-        status = write_phase(coder, s, coder->spiked[i / TENSOR_PHASES], first, s->ends[i] - first, lanes, states, begin, &e);
+    for (int i = phases - 1; i >= 0 && !status; i--) {
+        const int64_t first = i ? f->ends[i - 1] : 0, count = f->ends[i] - first, at = first * w->samples;
+        status = f->path->code(f->coder, w, f->coder->spiked[i / TENSOR_PHASES], count, f->bucket + at,
+                               f->residual + at);
     }
-    if (!status)
-        status = join(&e, lanes, states, begin, end, payload, size);
-    free(memory);
-    free(e.high);
+    for (int sample = 0; sample < w->samples && !status; sample++)
+        status = join(f, sample, room);
+    for (int sample = 0; sample < w->samples; sample++)
+        free(w->escapes[sample].high);
+    free(w->base);
     return status;
 }
 
-int tensor_encode(const tensor_coder *coder, const tensor_shape *shape, const float *values, uint8_t **payload,
-                  size_t *size)
+/* Encodes `samples` items of one shape; failed: the one that is bad. */
+static int encode_some(const tensor_coder *coder, tensor_item *const *items, int samples, int *failed)
 {
+    flight f = {0};
     tensor_geometry g;
-    tensor_work work = {0};
-    symbols s = {0};
-    *payload = NULL;
-    *size = 0;
-    int status = tensor_geometry_make(&g, shape, coder->channels, 1);
+    f.coder = coder;
+    f.path = tensor_current_path();
+    f.items = items;
+    *failed = 0;
+    int status = tensor_geometry_make(&g, &items[0]->shape, coder->channels, samples);
     if (status || !g.grid)
         return status;
-    const size_t count = (size_t)(g.shape.frames * g.shape.height * g.shape.width) * (size_t)coder->channels;
-    status = tensor_work_make(&work, &g, coder->channels);
-    s.residual = malloc(count * 4);
-    s.bucket = malloc(count);
-    s.ends = malloc((size_t)coder->channels * TENSOR_PHASES * sizeof *s.ends);
-    if (!status && (!s.residual || !s.bucket || !s.ends))
+    const size_t positions = (size_t)(g.shape.frames * g.shape.height * g.shape.width);
+    const size_t count = positions * (size_t)coder->channels * (size_t)samples + SLACK;
+    status = tensor_work_make(&f.work, &g, coder->channels);
+    f.residual = malloc(count * 4);
+    f.bucket = malloc(count);
+    f.floats = malloc(positions * sizeof *f.floats);
+    f.ends = malloc((size_t)coder->channels * TENSOR_PHASES * sizeof *f.ends);
+    if (!status && (!f.residual || !f.bucket || !f.ends || !f.floats))
         status = LS_NO_MEMORY;
     if (!status)
-        status = make_symbols(&work, coder, values, &s);
+        status = make_residuals(&f, failed);
     if (!status)
-        status = write_payload(coder, &s, g.lanes, payload, size);
-    tensor_work_free(&work);
-    free(s.residual);
-    free(s.bucket);
-    free(s.ends);
+        status = write_payloads(&f);
+    tensor_work_free(&f.work);
+    free(f.residual);
+    free(f.bucket);
+    free(f.floats);
+    free(f.ends);
+    return status;
+}
+
+int tensor_encode(const tensor_coder *coder, tensor_source_job *jobs, int count, int *failed)
+{
+    tensor_item **order = malloc(((size_t)count + 1) * sizeof *order);
+    int status = order ? LS_OK : LS_NO_MEMORY;
+    *failed = -1;
+    for (int i = 0; i < count; i++) {
+        jobs[i].payload = NULL;
+        jobs[i].size = 0;
+        if (order)
+            order[i] = &jobs[i].item;
+    }
+    if (order)
+        tensor_sort(order, count);
+    for (int first = 0; first < count && !status;) {
+        const int samples = tensor_together(order + first, count - first, coder->channels);
+        int bad;
+        if ((status = encode_some(coder, order + first, samples, &bad)))
+            *failed = order[first + bad]->index;
+        first += samples;
+    }
+    for (int i = 0; i < count && status; i++) {
+        free(jobs[i].payload);
+        jobs[i].payload = NULL;
+    }
+    free(order);
     return status;
 }

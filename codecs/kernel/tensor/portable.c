@@ -8,6 +8,7 @@
 #include "tensor/simd/block_portable.h"
 #include "tensor/simd/output.h"
 #include "tensor/simd/quantise.h"
+#include "tensor/simd/widen.h"
 
 int tensor_read_escape(tensor_lanes_state *lanes, int sample, int32_t *high)
 {
@@ -82,6 +83,12 @@ static int read_residuals(const tensor_coder *coder, tensor_lanes_state *lanes, 
     return tensor_read_plain(coder, lanes, spiked, 0, count, bucket, residual, failed);
 }
 
+static int code_residuals(const tensor_coder *coder, tensor_writers *writers, int spiked, ptrdiff_t count,
+                          const uint8_t *bucket, const int32_t *residual)
+{
+    return tensor_code_plain(coder, writers, spiked, 0, count, count, bucket, residual);
+}
+
 static void write_row(const int32_t *even, const int32_t *odd, ptrdiff_t width, float step, enum tensor_type type,
                       void *out)
 {
@@ -95,7 +102,7 @@ static void write_across(const int32_t *values, ptrdiff_t plane, const float *st
 }
 
 const tensor_path tensor_path_portable = {predict,  contexts,       rebuild,   settle,      subtract,
-                                           quantise, read_residuals, write_row, write_across};
+                                           quantise, read_residuals, code_residuals, widen, write_row, write_across};
 
 /* AVX-512 runs the loops of AVX2, which wait for tables and not for lanes; NEON those that a compiler makes. */
 const tensor_path *tensor_current_path(void)

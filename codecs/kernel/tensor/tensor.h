@@ -29,6 +29,7 @@
 #define TENSOR_MAGNITUDE 2047     /* larger magnitudes count as this */
 #define TENSOR_BEYOND 2147483520.0f /* values of so many steps, or more, are not coded */
 #define TENSOR_VALUES_PER_LANE 4096
+#define TENSOR_BELOW 4            /* bytes before a lane's words that vectors may write */
 #define TENSOR_SLACK 128            /* bytes after the payloads that vectors may read */
 #define TENSOR_DENSEST 11400      /* more values than this no byte can hold: a value takes 1/1420 bit or more */
 
@@ -85,14 +86,33 @@ typedef struct {
 
 enum tensor_type { TENSOR_FLOAT32, TENSOR_FLOAT16, TENSOR_BFLOAT16, TENSOR_INT32, TENSOR_TYPES };
 
+/* One of the tensors of a call. index: its place among them. */
 typedef struct {
+    tensor_shape shape;
+    int index;
+} tensor_item;
+
+typedef struct {
+    tensor_item item;
     const uint8_t *payload;
     size_t size;
-    tensor_shape shape;
     enum tensor_type type;
     void *out;
-    int index;
 } tensor_job;
+
+/* A tensor to be coded. values: channel after channel, of any type but int32. payload: malloc'd, or NULL for no values. */
+typedef struct {
+    tensor_item item;
+    enum tensor_type type;
+    const void *values;
+    uint8_t *payload;
+    size_t size;
+} tensor_source_job;
+
+/* Brings those of one shape together. */
+void tensor_sort(tensor_item **items, int count);
+/* How many of the first items have one shape, and are coded side by side. */
+int tensor_together(tensor_item *const *items, int count, int channels);
 
 /* A phase of the grid: rows and columns that it really has, and their number in a sample; 0: it is not there. */
 typedef struct {
@@ -138,6 +158,21 @@ typedef struct {
     int samples, lanes;
 } tensor_lanes_state;
 
+/* High parts that no table has, from the last to be decoded to the first. */
+typedef struct {
+    int32_t *high;
+    size_t count, room;
+} tensor_escapes;
+
+/* The lanes that are written together, in the order of tensor_lanes_state. The words of a lane grow downwards. */
+typedef struct {
+    uint32_t state[LS_MAX_LANES];
+    int32_t at[LS_MAX_LANES]; /* where in `base` its words begin so far; TENSOR_BELOW bytes before them are free */
+    uint8_t *base;
+    tensor_escapes escapes[LS_MAX_LANES]; /* of a sample */
+    int samples, lanes;
+} tensor_writers;
+
 /* One path of the inner loops. Loops over planes go on to whole blocks of 16. */
 typedef struct {
     void (*predict)(const tensor_run *run, ptrdiff_t size, int16_t *prediction);
@@ -156,6 +191,11 @@ typedef struct {
     /* Reads `count` residuals of each sample; failed: the sample that is bad. */
     int (*read)(const tensor_coder *coder, tensor_lanes_state *lanes, int spiked, ptrdiff_t count,
                 const uint8_t *bucket, int32_t *residual, int *failed);
+    /* Codes `count` residuals of each sample, the last ones first. */
+    int (*code)(const tensor_coder *coder, tensor_writers *writers, int spiked, ptrdiff_t count, const uint8_t *bucket,
+                const int32_t *residual);
+    /* Numbers as floats; whether all are finite. */
+    int (*widen)(const void *values, ptrdiff_t count, enum tensor_type type, float *out);
     /* a row of one channel, whose even and odd columns lie apart */
     void (*write_row)(const int32_t *even, const int32_t *odd, ptrdiff_t width, float step, enum tensor_type type,
                       void *out);
@@ -175,6 +215,10 @@ int tensor_read_plain(const tensor_coder *coder, tensor_lanes_state *lanes, int 
                       ptrdiff_t count, const uint8_t *bucket, int32_t *residual, int *failed);
 /* A high part that a table does not have, of one sample. */
 int tensor_read_escape(tensor_lanes_state *lanes, int sample, int32_t *high);
+
+/* Codes values `first` to `end` - 1 of the `count` ones of each sample, backwards, in plain C. */
+int tensor_code_plain(const tensor_coder *coder, tensor_writers *writers, int spiked, ptrdiff_t first, ptrdiff_t end,
+                      ptrdiff_t count, const uint8_t *bucket, const int32_t *residual);
 
 /* What a job of some samples of one shape works in. */
 typedef struct {
@@ -213,9 +257,8 @@ static inline int tensor_shift(int bucket)
 /* Decodes jobs, which are put in another order; a status below zero is about job `failed` (its index). */
 int tensor_decode(const tensor_coder *coder, tensor_job *jobs, int count, int *failed);
 
-/* The payload of one sample, malloc'd. values: channel after channel. LS_WRONG_SHAPE: a value lies beyond int32 in its
- * channel's steps. */
-int tensor_encode(const tensor_coder *coder, const tensor_shape *shape, const float *values, uint8_t **payload,
-                  size_t *size);
+/* Codes tensors; a status other than LS_OK is about job `failed` (its index), and no payload is left then.
+ * LS_BAD_ARGUMENT: it has NaN or an infinity. LS_WRONG_SHAPE: a value lies beyond int32 in its channel's steps. */
+int tensor_encode(const tensor_coder *coder, tensor_source_job *jobs, int count, int *failed);
 
 #endif

@@ -1,24 +1,6 @@
 /* From a payload to an array. */
 #include "tokens/lanes.h"
 
-#include <stdlib.h>
-
-void tok_scratch_free(tok_scratch *scratch)
-{
-    free(scratch->bytes);
-    *scratch = (tok_scratch){NULL, 0};
-}
-
-static uint8_t *at_least(tok_scratch *scratch, size_t size)
-{
-    if (scratch->size < size) {
-        free(scratch->bytes);
-        scratch->bytes = malloc(size);
-        scratch->size = scratch->bytes ? size : 0;
-    }
-    return scratch->bytes;
-}
-
 /* The table of every value. */
 static void fill_tables(const tok_model *m, const tok_shape *shape, uint8_t *tables)
 {
@@ -106,7 +88,7 @@ int tok_decode(const tok_model *m, const tok_shape *shape, const uint8_t *payloa
     if (shape->values > (SIZE_MAX - size - TOK_PAD) / 4)
         return TOK_NO_MEMORY;
     const size_t tables_at = 2 * shape->values + 64, payload_at = tables_at + shape->values + 64;
-    uint8_t *memory = at_least(scratch, payload_at + size + TOK_PAD);
+    uint8_t *memory = tok_scratch_take(scratch, payload_at + size + TOK_PAD);
     if (!memory)
         return TOK_NO_MEMORY;
     uint16_t *tokens = (uint16_t *)(void *)memory;

@@ -3,12 +3,28 @@
 
 #include <stdlib.h>
 
+void tok_scratch_free(tok_scratch *scratch)
+{
+    free(scratch->bytes);
+    *scratch = (tok_scratch){NULL, 0};
+}
+
+uint8_t *tok_scratch_take(tok_scratch *scratch, size_t size)
+{
+    if (scratch->size < size) {
+        free(scratch->bytes);
+        scratch->bytes = malloc(size);
+        scratch->size = scratch->bytes ? size : 0;
+    }
+    return scratch->bytes;
+}
+
 int tok_lanes(size_t values)
 {
     return values < 512 ? 1 : values < 2048 ? 4 : values < 4096 ? 16 : 32;
 }
 
-int tok_encode(const tok_model *m, const tok_shape *shape, const void *array, tok_coded *coded)
+int tok_encode(const tok_model *m, const tok_shape *shape, const void *array, tok_coded *coded, tok_scratch *scratch)
 {
     const size_t n = shape->values;
     memset(coded, 0, sizeof *coded);
@@ -17,13 +33,12 @@ int tok_encode(const tok_model *m, const tok_shape *shape, const void *array, to
     const int lanes = tok_lanes(n);
     /* one block: symbols, words that grow downwards, extra bits */
     const size_t words = 2 * n + 16, extras = n * (size_t)m->bytes + 2 * TOK_MAX_LANES + 16, held = 2 * (size_t)lanes;
-    uint16_t *index = malloc(2 * n + words + extras);
+    uint16_t *index = (uint16_t *)(void *)tok_scratch_take(scratch, 2 * n + words + extras);
     if (!index)
         return TOK_NO_MEMORY;
     uint8_t *end = (uint8_t *)(index + n) + words;
     const tok_path *path = tok_current_path();
     tok_writer w = {end, 0, 0};
-    coded->memory = index;
     coded->outside = path->tokens(m, shape, array, index, &w);
     if (coded->outside < n)
         return TOK_OUTSIDE;

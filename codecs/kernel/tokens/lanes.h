@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define INLINE static inline __attribute__((always_inline))
+
 static inline uint64_t load_64(const uint8_t *p)
 {
     uint64_t x = 0;
@@ -36,6 +38,16 @@ static inline void store_16(uint8_t *p, uint16_t x)
     p[0] = (uint8_t)x;
     p[1] = (uint8_t)(x >> 8);
 #endif
+}
+
+INLINE void put_bits(tok_writer *w, uint64_t bits, unsigned count)
+{
+    w->bits |= bits << w->count;
+    w->count += count;
+    store_64(w->to, w->bits);
+    w->to += w->count >> 3;
+    w->bits >>= w->count & 56;
+    w->count &= 7;
 }
 
 /* The runs of values that share a channel, one after another. */

@@ -46,6 +46,11 @@ static int take_intervals(tok_model *m, const int64_t *base, const uint8_t *extr
         m->exact &= extra[t] >= m->lookup_shift;
         m->four &= extra[t] <= 14;
     }
+    m->quick = m->exact && m->four && m->bytes == 2;
+    for (int top = 0; m->quick && top < TOK_LOOKUP; top++) {
+        const uint32_t t = m->lookup[top];
+        m->whole[top] = t << 24 | m->interval[t].extra << 16 | m->interval[t].base;
+    }
     return TOK_OK;
 }
 

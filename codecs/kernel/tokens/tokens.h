@@ -41,9 +41,11 @@ typedef struct {
     int lookup_shift;
     int four;   /* the extra bits of four values, and seven more, fit into 64 */
     int exact;  /* `lookup` gives the token itself, and nothing is shifted or ranked */
+    int quick;  /* exact, of values of 16 bits, and `four` */
     tok_interval interval[TOK_MAX_TOKENS];
     uint32_t ends[TOK_MAX_TOKENS];  /* the last value of each interval */
     uint8_t lookup[TOK_LOOKUP];     /* the first token that values with these highest bits may have */
+    uint32_t whole[TOK_LOOKUP];     /* where `quick`: token << 24 | extra << 16 | base */
     tok_symbol *symbol;             /* tables * tokens */
     uint32_t *slots;                /* tables << TOK_PRECISION: token << 24 | freq << 12 | slot - start */
     uint8_t *table;                 /* of each channel */
@@ -68,28 +70,29 @@ typedef struct {
 /* Lanes of a payload. */
 int tok_lanes(size_t values);
 
-/* What an array was coded to. */
+/* What an array was coded to, until the next one is. */
 typedef struct {
-    void *memory; /* malloc'd: to be freed */
     int lanes;
     uint32_t states[TOK_MAX_LANES];
-    const uint8_t *words, *extras; /* in the memory */
+    const uint8_t *words, *extras; /* in the scratch */
     size_t words_size, extras_size;
     size_t size;    /* of the payload */
     size_t outside; /* the position of a value that has no interval */
 } tok_coded;
 
-/* Codes an array; TOK_OUTSIDE if a value has no interval. */
-int tok_encode(const tok_model *model, const tok_shape *shape, const void *array, tok_coded *coded);
-/* Writes the payload. */
-void tok_write(const tok_coded *coded, uint8_t *to);
-
-/* Memory that decodings of one thread share; begins as zeros, and ends with tok_scratch_free. */
+/* Memory that codings of one thread share; begins as zeros, and ends with tok_scratch_free. */
 typedef struct {
     uint8_t *bytes;
     size_t size;
 } tok_scratch;
+uint8_t *tok_scratch_take(tok_scratch *scratch, size_t size);
 void tok_scratch_free(tok_scratch *scratch);
+
+/* Codes an array; TOK_OUTSIDE if a value has no interval. */
+int tok_encode(const tok_model *model, const tok_shape *shape, const void *array, tok_coded *coded,
+               tok_scratch *scratch);
+/* Writes the payload. */
+void tok_write(const tok_coded *coded, uint8_t *to);
 
 int tok_decode(const tok_model *model, const tok_shape *shape, const uint8_t *payload, size_t size, void *array,
                tok_scratch *scratch);

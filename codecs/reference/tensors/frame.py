@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from latentstore.codecs.reference.header import crc32c
 
-__all__ = ["RefusedError", "split_frame", "tensor_frames"]
+__all__ = ["RefusedError", "join_blob", "split_frame", "tensor_frames"]
 
 OK, TRUNCATED, CORRUPT, BAD_VERSION, BAD_SHAPE, BAD_CRC, OTHER_CODING = 0, -2, -3, -5, -7, -8, -9
 MOST_RANK = 8
@@ -19,6 +19,13 @@ VALUES_PER_BYTE = 1 << 15
 
 class RefusedError(Exception):
     """Why a blob is refused: its status."""
+
+
+def join_blob(heads: list[bytes], crcs: npt.NDArray[np.int64], index: int, payload: bytes) -> bytes:
+    """A payload behind its head and checksum, or alone if there are no heads. crcs: up to the checksums."""
+    if not heads:
+        return payload
+    return bytes(heads[index]) + crc32c(payload, int(crcs[index])).to_bytes(4, "little") + payload
 
 
 def split_frame(blob: bytes, first: int, sha256: bytes, checked: bool) -> tuple[list[int], int]:

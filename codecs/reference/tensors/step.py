@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from latentstore.codecs.reference.tensors.frame import join_blob
+
 __all__ = ["TensorCoder", "tensor_decode", "tensor_encode", "tensor_new"]
 
 Array = npt.NDArray[Any]
@@ -18,7 +20,7 @@ BUCKETS, SYMBOLS, CENTRE, PRECISION = 72, 64, 32, 11
 LOW, WORD = 1 << 16, (1 << 16) - 1
 MAGNITUDE, MOST = 2047, 32767
 VALUES_PER_LANE, MOST_LANES, DENSEST = 4096, 16, 11400
-TRUNCATED, CORRUPT = -2, -3
+TRUNCATED, CORRUPT, NOT_FINITE, BEYOND = -2, -3, -4, -7
 SPIKE = -(1 << 31)  # the residual that stands for the value 0 of a spiked channel
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
 
@@ -341,9 +343,20 @@ def tensor_new(*parts: Array) -> TensorCoder:
     return TensorCoder(parts)
 
 
-def tensor_encode(coder: TensorCoder, values: Array, shape: Array) -> bytes | None:
+def tensor_encode(
+    coder: TensorCoder, arrays: list[Array], shapes: Array, types: Array, heads: list[bytes], crcs: Array
+) -> tuple[int, int, list[bytes]]:
     """See the kernel's function of this name."""
-    return encode_one(coder, values, shape.tolist())
+    payloads = []
+    for i, (array, shape, kind) in enumerate(zip(arrays, shapes.tolist(), types.tolist(), strict=True)):
+        values = (array.astype(np.uint32) << 16).view(np.float32) if kind == 2 else array.astype(np.float32)
+        if not np.isfinite(values).all():
+            return NOT_FINITE, i, []
+        payload = encode_one(coder, values, shape)
+        if payload is None:
+            return BEYOND, i, []
+        payloads.append(join_blob(heads, crcs, i, payload))
+    return 0, -1, payloads
 
 
 def tensor_decode(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from latentstore.codecs.reference.tensors.frame import join_blob
+
 __all__ = ["TokenTables", "tokens_decode", "tokens_encode", "tokens_new", "tokens_repeats"]
 
 OK, TRUNCATED, CORRUPT = 0, -2, -3
@@ -199,10 +201,20 @@ def encode(tables: TokenTables, values: Sequence[int], inner: int) -> bytes | in
 # the kernel's functions
 
 
-def tokens_encode(tables: TokenTables, array: npt.NDArray[np.uint8], inner: int, before: bytes) -> bytes | int:
-    """`before` and the payload of the bytes of an array, or the position of a value that has no token."""
-    payload = encode(tables, _shaped(tables, array, inner).tolist(), inner)
-    return payload if isinstance(payload, int) else before + payload
+def tokens_encode(
+    tables: TokenTables,
+    arrays: list[npt.NDArray[np.uint8]],
+    inner: Ints,
+    before: bytes,
+    heads: list[bytes],
+    crcs: npt.NDArray[np.int64],
+) -> list[bytes | int]:
+    """For the bytes of each array `before` and its payload, or the position of a value that has no token."""
+    found: list[bytes | int] = []
+    for i, (array, one) in enumerate(zip(arrays, inner.tolist(), strict=True)):
+        payload = encode(tables, _shaped(tables, array, one).tolist(), one)
+        found.append(payload if isinstance(payload, int) else join_blob(heads, crcs, i, before + payload))
+    return found
 
 
 def tokens_decode(

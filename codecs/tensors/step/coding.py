@@ -11,6 +11,7 @@ import numpy.typing as npt
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, CorruptError, TruncatedError
 from latentstore.codecs.native import backend
+from latentstore.codecs.tensors.frame import NO_HEADS, Heads
 from latentstore.codecs.tensors.step import parts as stored
 from latentstore.codecs.tensors.step.fitting import fit
 from latentstore.codecs.tensors.step.geometry import kernel_shape
@@ -19,14 +20,14 @@ __all__ = ["StepCoding"]
 
 Floats = npt.NDArray[np.float32]
 
-_TRUNCATED = -2
+_TRUNCATED, _NOT_FINITE = -2, -4
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.uint16): 2}
-"""What the kernel calls the types of outputs; uint16: the bits of bfloat16."""
+"""What the kernel calls the types of values; uint16: the bits of bfloat16."""
 _STEPS = 3
 
 
 class StepCoding:
-    """Codes tensors of float32 whose channels lie along one axis.
+    """Codes tensors of floats whose channels lie along one axis.
 
     Every channel has a step. A value comes back as the nearest multiple of its channel's step, so that its error is at
     most half a step, and as float16 or bfloat16 the rounding to that type. What the coding was fitted to decides how
@@ -69,32 +70,42 @@ class StepCoding:
         """The arrays that the coding is made of, for `of`."""
         return dict(self._parts)
 
-    def _shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    def _shape(self, shape: Sequence[int], index: int | None = None) -> tuple[int, int, int, int]:
         if len(shape) <= self.channel_axis or shape[self.channel_axis] != self.channels:
             raise ArgumentError(
                 f"A tensor of shape {tuple(shape)} does not have {self.channels} channels along axis "
-                f"{self.channel_axis}, as the coding was fitted for; transpose it, or fit a coding to such tensors."
+                f"{self.channel_axis}, as the coding was fitted for; transpose it, or fit a coding to such tensors.",
+                index,
             )
         return kernel_shape(shape, self.channel_axis)
 
-    def encode(self, values: Floats) -> bytes:
-        """The payload of one tensor, without its shape; b"" for one without values.
+    def encode(self, arrays: Sequence[npt.NDArray[Any]], heads: Heads | None = None) -> list[bytes]:
+        """The payloads of tensors, without their shapes, all in one call without Python's global lock.
 
-        values: float32, finite. ArgumentError for others, and where a value is 2^31 steps or more.
+        arrays: C-contiguous float32, float16, or uint16 for the bits of bfloat16; finite. Shapes may differ; a tensor
+        without values has an empty payload. heads: what the payloads are to stand behind, as blobs.
+        ArgumentError for others, and where a value is 2^31 steps or more; its `index` is that of an array.
         """
-        shape = self._shape(values.shape)
-        flat = np.ascontiguousarray(np.moveaxis(values, self.channel_axis, 0), np.float32).reshape(-1)
-        if not np.isfinite(flat).all():
+        numbers = np.array([self._shape(array.shape, i) for i, array in enumerate(arrays)], np.int64).reshape(-1, 4)
+        for i, array in enumerate(arrays):
+            if array.dtype not in _TYPES:
+                raise ArgumentError(f"A tensor of {array.dtype} is not coded by steps.", i)
+        types = np.array([_TYPES[array.dtype] for array in arrays], np.uint8)
+        flat = [np.ascontiguousarray(np.moveaxis(array, self.channel_axis, 0)).reshape(-1) for array in arrays]
+        status, index, payloads = backend().tensor_encode(
+            self._coder, flat, numbers, types, heads.heads if heads else [], heads.crcs if heads else NO_HEADS
+        )
+        if status == _NOT_FINITE:
             raise ArgumentError(
-                "A tensor holds NaN or an infinity, which coding by steps cannot keep; store it exactly."
+                "A tensor holds NaN or an infinity, which coding by steps cannot keep; store it exactly.", index
             )
-        payload = backend().tensor_encode(self._coder, flat, np.array(shape, np.int64))
-        if payload is None:
+        if status:
             raise ArgumentError(
                 f"A value is 2^31 or more times the step of its channel (steps from {self.steps.min():.3g} to "
-                f"{self.steps.max():.3g}); use larger steps or a lower SNR, or store the tensor exactly."
+                f"{self.steps.max():.3g}); use larger steps or a lower SNR, or store the tensor exactly.",
+                index,
             )
-        return bytes(payload)
+        return list(payloads)
 
     def decode(self, blobs: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[npt.NDArray[Any]]) -> None:
         """Decodes payload i, of a tensor of shape i, into output i, all in one call without Python's global lock.

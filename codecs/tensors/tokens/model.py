@@ -14,6 +14,7 @@ import numpy.typing as npt
 from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArtifactError, CorruptError, TruncatedError
 from latentstore.codecs.native import backend
+from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.values import Array
 
 __all__ = ["TokenModel", "channels_of"]
@@ -69,13 +70,15 @@ class TokenModel:
     def _made(self) -> Any:
         return backend().tokens_new(self.width, self.shift, self.last, *(getattr(self, name) for name in TABLES))
 
-    def encode(self, array: Array, inner: int, before: bytes = b"") -> bytes | int:
-        """`before` and the payload of an array, or the position of a value that the model cannot hold.
+    def encode(self, arrays: Sequence[Array], axis: int, before: bytes, heads: Heads) -> list[bytes | int]:
+        """For each array the blob of `before` and its payload, or the position of a value that the model cannot hold.
 
-        array: C-contiguous. inner: how many values of a channel follow each other; 0 where the model's channels are not
-            those of the array.
+        arrays: C-contiguous. axis: of their channels.
         """
-        return backend().tokens_encode(self._made, array.reshape(-1).view(np.uint8), inner, before)
+        flat = [array.reshape(-1).view(np.uint8) for array in arrays]
+        inner = self.inners([array.shape for array in arrays], axis)
+        found: list[bytes | int] = backend().tokens_encode(self._made, flat, inner, before, heads.heads, heads.crcs)
+        return found
 
     def decode(self, payloads: Blobs, inner: npt.NDArray[np.int64], outputs: Sequence[Array]) -> None:
         """Decodes payload i into outputs[i]. CorruptError or TruncatedError, whose `index` is that of the bad one."""

@@ -16,18 +16,38 @@ from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.loaders.columns import Column
 from latentstore.loaders.tensors import layout
 
-CHUNK_BYTES = 4 << 20
-"""Tensors are coded so many bytes at a time."""
+CHUNK_BYTES = 1 << 20
+"""Tensors are coded so many bytes at a time. Where chunks are large, one thread codes the last while others wait."""
+MOST_CHUNKS = 16
+"""That wait or are being coded, before `write` waits too: enough to go on with while a shard reaches the disk."""
 CHUNK_SAMPLES = 4096
+ALIGNMENT = 64
 MOST_THREADS = 4
+
+
+class Rooms:
+    """Memory that arrays are copied to, used again and again: fresh memory takes several times as long to fill."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free: list[np.ndarray] = []
+
+    def take(self) -> np.ndarray:
+        """uint8 (size,), of any content. One thread at a time may take."""
+        return self._free.pop() if self._free else np.empty(self._size, np.uint8)
+
+    def give(self, room: np.ndarray) -> None:
+        """Nothing of a room is needed any longer."""
+        if len(self._free) < MOST_CHUNKS:
+            self._free.append(room)
 
 
 @dataclass
 class Chunk:
-    """Samples that are coded together. limit: bytes of arrays that are enough. keys, sources, others: of the samples.
+    """Samples that are coded together. room: as many bytes of arrays are enough. keys, sources, others: of the samples.
     arrays: by field. bytes: of the arrays."""
 
-    limit: int = CHUNK_BYTES
+    room: np.ndarray
     keys: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -35,39 +55,50 @@ class Chunk:
     bytes: int = 0
 
     def add(self, key: str, source: str, arrays: Mapping[str, np.ndarray], others: Mapping[str, Any]) -> None:
-        """One more sample."""
+        """One more sample, whose arrays are copied."""
         self.keys.append(key)
         self.sources.append(source)
         for name, array in arrays.items():
-            self.arrays.setdefault(name, []).append(array)
-            self.bytes += array.nbytes
+            self.arrays.setdefault(name, []).append(self._copied(array))
         for name, value in others.items():
             self.others.setdefault(name, []).append(value)
+
+    def _copied(self, array: np.ndarray) -> np.ndarray:
+        first = -(-self.bytes // ALIGNMENT) * ALIGNMENT
+        self.bytes = first + array.nbytes
+        if self.bytes > len(self.room):
+            return array.copy()
+        copy = self.room[first : self.bytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy
 
     @property
     def full(self) -> bool:
         """Whether it is time to code it."""
-        return self.bytes >= self.limit or len(self.keys) >= CHUNK_SAMPLES
+        return self.bytes >= len(self.room) or len(self.keys) >= CHUNK_SAMPLES
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A chunk with its blobs, by field."""
+    """What is left of a chunk: shapes and blobs are by field."""
 
-    chunk: Chunk
+    keys: list[str]
+    sources: list[str]
+    others: dict[str, list[Any]]
+    shapes: dict[str, list[tuple[int, ...]]]
     blobs: dict[str, list[bytes]]
 
 
 class Pending:
     """Chunks on their way to shards. `coded` gives them back in order.
 
-    Memory: as many chunks as there are threads and two more, and the blobs of one shard.
+    Memory: `MOST_CHUNKS` chunks, and the blobs of one shard.
     """
 
-    def __init__(self, coders: Mapping[str, TensorCoder]) -> None:
-        self._coders = coders
-        self._threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self._pool = ThreadPoolExecutor(self._threads, "latentstore-writer")
+    def __init__(self, coders: Mapping[str, TensorCoder], rooms: Rooms) -> None:
+        self._coders, self._rooms = coders, rooms
+        threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self._pool = ThreadPoolExecutor(threads, "latentstore-writer")
         self._waiting: deque[Future[Coded]] = deque()
 
     def put(self, chunk: Chunk) -> None:
@@ -77,7 +108,7 @@ class Pending:
     def coded(self, every: bool) -> list[Coded]:
         """The chunks that are coded, in order; every: wait for all, else only as far as memory asks for it."""
         found = []
-        while self._waiting and (every or self._waiting[0].done() or len(self._waiting) > self._threads + 2):
+        while self._waiting and (every or self._waiting[0].done() or len(self._waiting) > MOST_CHUNKS):
             found.append(self._waiting.popleft().result())
         return found
 
@@ -86,7 +117,11 @@ class Pending:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _code(self, chunk: Chunk) -> Coded:
-        return Coded(chunk, {name: self._one(name, arrays, chunk.keys) for name, arrays in chunk.arrays.items()})
+        blobs = {name: self._one(name, arrays, chunk.keys) for name, arrays in chunk.arrays.items()}
+        shapes = {name: [array.shape for array in arrays] for name, arrays in chunk.arrays.items()}
+        chunk.arrays.clear()
+        self._rooms.give(chunk.room)
+        return Coded(chunk.keys, chunk.sources, chunk.others, shapes, blobs)
 
     def _one(self, name: str, arrays: list[np.ndarray], keys: list[str]) -> list[bytes]:
         try:
@@ -108,7 +143,7 @@ class Growing:
     def add(self, coded: Coded) -> None:
         """One more chunk."""
         self._chunks.append(coded)
-        self.count += len(coded.chunk.keys)
+        self.count += len(coded.keys)
         self.bytes += sum(len(blob) for blobs in coded.blobs.values() for blob in blobs)
 
     def object(self) -> tuple[list[bytes], int, tuple[int, ...]]:
@@ -118,13 +153,13 @@ class Growing:
             [[len(blob) for one in self._chunks for blob in one.blobs[name]] for name in self._tensors], np.int64
         ).T
         columns = {
-            "key": _column("str", [key for one in self._chunks for key in one.chunk.keys]),
-            layout.SOURCE: _column("str", [source for one in self._chunks for source in one.chunk.sources]),
+            "key": _column("str", [key for one in self._chunks for key in one.keys]),
+            layout.SOURCE: _column("str", [source for one in self._chunks for source in one.sources]),
         }
         for name, kind in self._kinds.items():
-            columns[name] = _column(kind, [value for one in self._chunks for value in one.chunk.others[name]])
+            columns[name] = _column(kind, [value for one in self._chunks for value in one.others[name]])
         shapes = {
-            name: _shapes([a.shape for one in self._chunks for a in one.chunk.arrays[name]]) for name in self._tensors
+            name: _shapes([shape for one in self._chunks for shape in one.shapes[name]]) for name in self._tensors
         }
         tail = layout.encode_tail(columns, shapes, lengths)
         return [*parts, tail], len(tail), tuple(int(n) for n in lengths.sum(axis=0))

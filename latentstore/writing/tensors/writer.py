@@ -14,14 +14,14 @@ from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.codecs.tensors.declaration import Tensor
-from latentstore.codecs.tensors.values import as_array
+from latentstore.codecs.tensors.values import all_finite, as_array
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
 from latentstore.loaders.tensors.read import known_sources, read_coder, read_manifest
 from latentstore.writing.spec import SHARD_BYTES
-from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending
+from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
 from latentstore.writing.tensors.session import Session
 
@@ -103,7 +103,8 @@ class Writer:
         self._now: set[str] = set()
         self._dropped: list[str] = []
         self._names: list[str] = own
-        self._chunk = self._fresh()
+        self._rooms = Rooms(min(CHUNK_BYTES, self._shard_bytes))
+        self._chunk = Chunk(self._rooms.take())
         self._unfitted: list[Chunk] = []
         self._pending: Pending | None = None
         self._growing = Growing(list(self._tensors), self._kinds)
@@ -191,18 +192,15 @@ class Writer:
     def _array(self, name: str, tensor: Tensor, value: Any, key: str) -> np.ndarray:
         where = f"sample {key!r}, field {name!r}"
         array = as_array(value, tensor, where)
-        if tensor.coding == "step" and tensor.nonfinite == "refuse" and not np.isfinite(array).all():
+        if tensor.coding == "step" and tensor.nonfinite == "refuse" and not all_finite(array, tensor.dtype):
             raise ArgumentError(
                 f"{where}: it has NaN or infinite values, which the coding 'step' does not keep: declare the field "
                 "with nonfinite='keep' or coding='lossless', or leave the sample out"
             )
-        return array.copy()
-
-    def _fresh(self) -> Chunk:
-        return Chunk(min(CHUNK_BYTES, self._shard_bytes))
+        return array
 
     def _flush_chunk(self) -> None:
-        chunk, self._chunk = self._chunk, self._fresh()
+        chunk, self._chunk = self._chunk, Chunk(self._rooms.take())
         if self._pending is None:
             self._unfitted.append(chunk)
             samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.bytes for c in self._unfitted)
@@ -214,7 +212,7 @@ class Writer:
         self._collect(every=False)
 
     def _begin_coding(self) -> None:
-        self._pending = Pending({name: self._coder(name) for name in self._tensors})
+        self._pending = Pending({name: self._coder(name) for name in self._tensors}, self._rooms)
         for chunk in self._unfitted:
             self._pending.put(chunk)
         self._unfitted = []
@@ -275,7 +273,7 @@ class Writer:
         if self._chunk.keys or self._unfitted:
             if self._chunk.keys:
                 (self._unfitted.append if self._pending is None else self._pending.put)(self._chunk)
-                self._chunk = self._fresh()
+                self._chunk = Chunk(self._rooms.take())
             if self._pending is None:
                 self._begin_coding()
         if self._pending is not None:

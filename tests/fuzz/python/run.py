@@ -11,11 +11,18 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "support")]
 
 from corpus import read_corpus, write_corpus  # noqa: E402
 from guided import FindingError, fuzz  # noqa: E402
-from targets import SEEDS, TARGETS, checksums_match  # noqa: E402
+from imported import SEEDS as IMPORTED_SEEDS  # noqa: E402
+from imported import TARGETS as IMPORTED  # noqa: E402
+from targets import SEEDS as OWN_SEEDS  # noqa: E402
+from targets import TARGETS as OWN  # noqa: E402
+from targets import checksums_match  # noqa: E402
+
+SEEDS = {**OWN_SEEDS, **IMPORTED_SEEDS}
+TARGETS = {**OWN, **IMPORTED}
 
 
 def run(name: str, runs: int, seed: int = 0) -> list[bytes]:

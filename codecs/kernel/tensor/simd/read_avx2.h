@@ -96,11 +96,12 @@ static inline __attribute__((always_inline)) void take_buckets(const uint8_t *bu
             memcpy(to[t] + s * lanes, bucket + s * count + t * lanes, (size_t)lanes);
 }
 
-static inline void transpose8(const int32_t *from, ptrdiff_t apart, int32_t *to, ptrdiff_t step, int rows)
+/* given: rows there are to read; rows: to write. */
+static inline void transpose8(const int32_t *from, ptrdiff_t apart, int given, int32_t *to, ptrdiff_t step, int rows)
 {
     __m256i a[8], b[8];
     for (int i = 0; i < 8; i++)
-        a[i] = _mm256_load_si256((const __m256i *)(from + i * apart));
+        a[i] = i < given ? _mm256_loadu_si256((const __m256i *)(from + i * apart)) : _mm256_setzero_si256();
     for (int i = 0; i < 4; i++) {
         b[2 * i] = _mm256_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
         b[2 * i + 1] = _mm256_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
@@ -127,7 +128,7 @@ static inline __attribute__((always_inline)) void give_residuals(const int32_t f
     if (lanes == 1 && steps == BATCH) {
         for (int s = 0; s < samples; s += 8)
             for (int t = 0; t < BATCH; t += 8)
-                transpose8(from[t] + s, 16, residual + s * count + t, count, samples - s < 8 ? samples - s : 8);
+                transpose8(from[t] + s, 16, 8, residual + s * count + t, count, samples - s < 8 ? samples - s : 8);
         return;
     }
     for (int t = 0; t < steps; t++)

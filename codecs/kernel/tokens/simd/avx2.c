@@ -29,6 +29,13 @@ static inline vec gather_by_loads(const uint32_t *base, vec at)
                  _mm256_inserti128_si256(_mm256_castsi128_si256(gather_four(base, i + 8)), gather_four(base, i + 12), 1)};
 }
 #define GATHER gather_by_loads
+static inline __m256i eight_of(const uint32_t *base, __m256i at)
+{
+    uint32_t i[8];
+    _mm256_storeu_si256((__m256i *)(void *)i, at);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(gather_four(base, i)), gather_four(base, i + 4), 1);
+}
+#define EIGHT_OF eight_of
 
 /* For eight lanes of which some need a word: which of the next words each takes. */
 #define BIT(M, K) ((M) >> (K) & 1)
@@ -61,6 +68,7 @@ static inline vec refill_sixteen(const uint8_t **words, vec state)
 }
 #define REFILL(FROM, STATE) refill_sixteen((FROM)->word, STATE)
 #define LOW_BITS(X, COUNT) _bzhi_u64(X, COUNT)
+#include "tokens/simd/tokens_avx2.h"
 #include "tokens/simd/template.h"
 #include "tokens/simd/code_avx2.h"
 

@@ -14,6 +14,8 @@
 #include "coder/simd/vec_avx512.h"
 
 #define LOW_BITS(X, COUNT) _bzhi_u64(X, COUNT)
+#define EIGHT_OF(BASE, AT) _mm256_i32gather_epi32((const int *)(const void *)(BASE), AT, 4)
+#include "tokens/simd/tokens_avx2.h"
 #include "tokens/simd/template.h"
 #include "tokens/simd/code_avx2.h"
 

@@ -2,8 +2,6 @@
  * processor. */
 #include "tokens/lanes.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 INLINE uint32_t value_at(const void *array, size_t i, int bytes)
 {
     if (bytes == 1)
@@ -90,16 +88,6 @@ static int values_loop(const tok_model *m, const uint16_t *tokens, size_t values
                     : values_any(m, tokens, values, extras, at, most, array, 4, 0, 0);
 }
 
-INLINE void put_bits(tok_writer *w, uint64_t bits, unsigned count)
-{
-    w->bits |= bits << w->count;
-    w->count += count;
-    store_64(w->to, w->bits);
-    w->to += w->count >> 3;
-    w->bits >>= w->count & 56;
-    w->count &= 7;
-}
-
 INLINE uint32_t token_of(const tok_model *m, uint32_t v, int lookup, int exact)
 {
     uint32_t t = m->lookup[v >> lookup];
@@ -107,6 +95,10 @@ INLINE uint32_t token_of(const tok_model *m, uint32_t v, int lookup, int exact)
         t++;
     return t;
 }
+
+#ifndef TOKENS_OF_SIXTEENS
+#define TOKENS_OF_SIXTEENS(M, VALUES, COUNT, FIRST, INDEX, WRITER) 0
+#endif
 
 INLINE size_t tokens_any(const tok_model *m, const tok_shape *shape, const void *array, uint16_t *index,
                          tok_writer *writer, const int bytes, const int ranked, const int exact, const int four)
@@ -122,6 +114,8 @@ INLINE size_t tokens_any(const tok_model *m, const tok_shape *shape, const void 
         const uint32_t size = m->sizes[book];
         const uint16_t *rank = m->rank + book * (ranked ? (size_t)m->last + 1 : 0);
         size_t i = run.at;
+        if (bytes == 2 && four && exact)
+            i += TOKENS_OF_SIXTEENS(m, (const uint16_t *)array + i, run.end - i, first, index + i, &w);
         for (; four && exact && i + 4 <= run.end; i += 4) { /* values of which none is refused */
             uint64_t bits = 0;
             uint32_t count = 0;

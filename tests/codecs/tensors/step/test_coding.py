@@ -15,6 +15,7 @@ from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, CorruptError, TruncatedError
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import stand_in
+from latentstore.codecs.tensors.frame import NO_HEADS
 from latentstore.codecs.tensors.step.coding import StepCoding
 
 SHAPES = [
@@ -66,7 +67,7 @@ def as_float(values: np.ndarray) -> np.ndarray:
 def test_values_come_back_within_half_a_step(shape: tuple[int, ...], axis: int) -> None:
     coding = fitted(shape, axis)
     values = tensor(shape, axis, 99)
-    payload = coding.encode(values)
+    payload = coding.encode([values])[0]
     steps = along(coding, shape).astype(np.float64)
     whole = decoded(coding, [payload], [shape], np.int32)[0]
     np.testing.assert_array_equal(whole, np.rint(values / along(coding, shape)))
@@ -88,11 +89,11 @@ def test_every_path_gives_the_bytes_of_the_reference(shape: tuple[int, ...], axi
     number = np.array(slow._shape(shape), np.int64)
     flat = np.ascontiguousarray(np.moveaxis(values, axis, 0)).reshape(-1)
     coder = stand_in.tensor_new(*parts)
-    payload = stand_in.tensor_encode(coder, flat, number)
-    assert payload is not None
+    status, _, (payload,) = stand_in.tensor_encode(coder, [flat], number[None], np.zeros(1, np.uint8), [], NO_HEADS)
+    assert not status
     for path in kernel.kernel_paths():
         kernel.force_path(path)
-        assert coding.encode(values) == payload
+        assert coding.encode([values])[0] == payload
     for kind, code in ((np.float32, 0), (np.float16, 1), (np.uint16, 2), (np.int32, 3)):
         expected = np.zeros(values.size, kind)
         zero, size = np.zeros(1, np.int64), np.array([len(payload)])
@@ -122,7 +123,7 @@ def test_any_shape_and_any_value(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     size = 10.0 ** rng.uniform(-3, data.draw(st.floats(-2, 6)), shape)
     values = (rng.standard_normal(shape) * size).clip(-2e6, 2e6).astype(np.float32)
-    whole = decoded(coding, [coding.encode(values)], [tuple(shape)], np.int32)[0]
+    whole = decoded(coding, [coding.encode([values])[0]], [tuple(shape)], np.int32)[0]
     np.testing.assert_array_equal(whole, np.rint(values / along(coding, tuple(shape))))
 
 
@@ -132,12 +133,27 @@ def test_many_shapes_are_decoded_in_one_call() -> None:
     shapes = [(4, 16, 16)] * 19 + [(4, 64, 48)] * 3 + [(4, 0, 5)] + [(4, 45, 91)] * 2 + [(4, 160, 161), (4, 1, 1)] * 2
     shapes = [shapes[i] for i in np.random.default_rng(3).permutation(len(shapes))]
     values = [tensor(shape, 0, i) if np.prod(shape) else np.zeros(shape, np.float32) for i, shape in enumerate(shapes)]
-    payloads = [coding.encode(v) for v in values]
+    payloads = [coding.encode([v])[0] for v in values]
+    assert coding.encode(values) == payloads
     for kind in (np.float32, np.float16, np.uint16, np.int32):
         for got, payload, shape in zip(decoded(coding, payloads, shapes, kind), payloads, shapes, strict=True):
             np.testing.assert_array_equal(got, decoded(coding, [payload], [shape], kind)[0])
     for got, v in zip(decoded(coding, payloads, shapes, np.int32), values, strict=True):
         np.testing.assert_array_equal(got, np.rint(v / along(coding, v.shape)))
+
+
+def test_small_types_are_coded_as_the_floats_that_they_are(path: str) -> None:
+    """Every finite number of 16 bits, by every path and the reference."""
+    coding = StepCoding.fit(tensors(2, (3, 6, 6)), channel_axis=0, steps=np.array([0.5, 2.0, 1e-3], np.float32))
+    every = np.arange(1 << 16, dtype=np.uint16)
+    halves = every.view(np.float16)[np.isfinite(every.view(np.float16))].reshape(1, 1, -1)
+    brains = every[(every & 0x7F80) < 0x7F80]
+    brains = brains[np.abs(as_float(brains)) < 1e6].reshape(1, 1, -1)
+    for values in (halves, brains):
+        some = values if path != "reference" else values[..., ::97]
+        stack = np.concatenate([some, some, np.zeros_like(some)])
+        floats = as_float(stack).astype(np.float32)
+        assert coding.encode([stack]) == coding.encode([floats])
 
 
 @pytest.mark.parametrize("shape", [(3, 80, 81), (4, 96, 96), (5, 120, 121)])
@@ -148,7 +164,7 @@ def test_paths_agree_where_many_lanes_read(shape: tuple[int, ...]) -> None:
     results = []
     for path in kernel.kernel_paths() if kernel else []:
         kernel.force_path(path)
-        payload = coding.encode(values)
+        payload = coding.encode([values])[0]
         results.append((payload, *(decoded(coding, [payload] * 3, [shape] * 3, t)[2].tobytes() for t in TYPES)))
     assert all(result == results[0] for result in results)
 
@@ -159,7 +175,7 @@ def test_prediction_is_worth_half_a_bit() -> None:
     coding = StepCoding.fit(samples[:6], channel_axis=0, snr=30)
     bits = values = 0.0
     for sample in samples[6:]:
-        bits += 8 * len(coding.encode(sample))
+        bits += 8 * len(coding.encode([sample])[0])
     for channel in range(6):
         whole = np.rint(np.stack([s[channel] for s in samples[6:]]) / coding.steps[channel])
         share = np.unique(whole, return_counts=True)[1] / whole.size
@@ -170,7 +186,7 @@ def test_prediction_is_worth_half_a_bit() -> None:
 def test_the_snr_is_kept() -> None:
     samples = tensors(6, (3, 24, 24))
     coding = StepCoding.fit(samples, channel_axis=0, snr=35)
-    got = [decoded(coding, [coding.encode(s)], [s.shape], np.float32)[0] for s in samples]
+    got = [decoded(coding, [coding.encode([s])[0]], [s.shape], np.float32)[0] for s in samples]
     error = np.square(np.stack(got) - np.stack(samples)).mean(axis=(0, 2, 3))
     snr = 10 * np.log10(np.stack(samples).var(axis=(0, 2, 3)) / error)
     assert (np.abs(snr - 35) < 0.3).all()
@@ -178,8 +194,8 @@ def test_the_snr_is_kept() -> None:
 
 def test_little_data_takes_few_bytes() -> None:
     coding = fitted((4, 4, 4), 0)
-    assert len(coding.encode(tensor((4, 4, 4), 0, 9))) < 64 * 7 / 8 + 8
-    assert coding.encode(np.zeros((4, 0, 4), np.float32)) == b""
+    assert len(coding.encode([tensor((4, 4, 4), 0, 9)])[0]) < 64 * 7 / 8 + 8
+    assert coding.encode([np.zeros((4, 0, 4), np.float32)])[0] == b""
 
 
 @pytest.mark.parametrize("path", kernel.kernel_paths() if kernel else ["reference"])
@@ -193,7 +209,7 @@ def test_types_are_rounded_to_the_nearest_and_never_to_infinity(path: str) -> No
         one = StepCoding.of(parts, "test")
         whole = np.arange(-2000, 2000, 7, dtype=np.int64).reshape(1, -1)
         values = (whole * step.astype(np.float64)).clip(-3e38, 3e38).astype(np.float32)
-        payload = one.encode(values)
+        payload = one.encode([values])[0]
         exact = decoded(one, [payload], [values.shape], np.int32)[0].astype(np.float32) * step
         np.testing.assert_array_equal(decoded(one, [payload], [values.shape], np.float32)[0], exact)
         half = decoded(one, [payload], [values.shape], np.float16)[0]
@@ -207,25 +223,30 @@ def test_types_are_rounded_to_the_nearest_and_never_to_infinity(path: str) -> No
 def test_values_at_the_edge_of_a_type_stay_finite() -> None:
     coding = StepCoding.fit([np.full((1, 8), 65000, np.float32)], channel_axis=0, steps=100.0)
     values = np.array([[65504.0, -65504.0, 65460.0]], np.float32)
-    got = decoded(coding, [coding.encode(values)], [values.shape], np.float16)[0]
+    got = decoded(coding, [coding.encode([values])[0]], [values.shape], np.float16)[0]
     assert np.isfinite(got).all()
     largest = np.finfo(np.float32).max
     coding = StepCoding.fit([np.full((1, 8), 1e38, np.float32)], channel_axis=0, steps=3e37)
     values = np.array([[largest, -largest]], np.float32)
     for kind in TYPES:
-        assert np.isfinite(as_float(decoded(coding, [coding.encode(values)], [values.shape], kind)[0])).all()
+        assert np.isfinite(as_float(decoded(coding, [coding.encode([values])[0]], [values.shape], kind)[0])).all()
 
 
 def test_what_cannot_be_coded_is_refused() -> None:
     coding = StepCoding.fit(tensors(2, (3, 8)), channel_axis=0, steps=1e-3)
-    with pytest.raises(ArgumentError, match="larger steps"):
-        coding.encode(np.full((3, 8), 1e8, np.float32))
-    with pytest.raises(ArgumentError, match="NaN"):
-        coding.encode(np.full((3, 8), np.nan, np.float32))
-    with pytest.raises(ArgumentError, match="3 channels"):
-        coding.encode(np.zeros((4, 8), np.float32))
+    good = np.zeros((3, 8), np.float32)
+    bad = {"larger steps": np.full((3, 8), 1e8), "3 channels": np.zeros((4, 8)), "NaN": np.full((3, 8), np.nan)}
+    for said, array in bad.items():
+        with pytest.raises(ArgumentError, match=said) as caught:
+            coding.encode([good, array.astype(np.float32), good])
+        assert caught.value.index == 1
+    for array in (np.float16([np.inf] * 8), np.uint16([0x7F80] * 8), np.float32([-np.inf] * 8)):
+        with pytest.raises(ArgumentError, match="infinity"):
+            coding.encode([good, np.stack([array] * 3)])
+    with pytest.raises(ArgumentError, match="float64"):
+        coding.encode([np.zeros((3, 8))])
     with pytest.raises(ArgumentError, match="C-contiguous"):
-        decoded(coding, [coding.encode(np.zeros((3, 8), np.float32))], [(3, 8)], np.float64)
+        decoded(coding, [coding.encode([np.zeros((3, 8), np.float32)])[0]], [(3, 8)], np.float64)
     with pytest.raises(ArgumentError, match="do not match"):
         coding.decode(Blobs.whole([b""]), [], [])
 
@@ -256,7 +277,7 @@ def test_damaged_payloads_are_refused_or_decoded_to_something(shape: tuple[int, 
     coding = fitted(shape, 0)
     values = tensor(shape, 0, 5)
     values[0, 0, :3] *= 4000
-    payload = coding.encode(values)
+    payload = coding.encode([values])[0]
     rng = np.random.default_rng(0)
     for path in kernel.kernel_paths() if kernel else ["reference"]:
         if kernel is not None:
@@ -301,12 +322,15 @@ def test_zeros_of_a_rectifier_have_a_symbol_of_their_own(snr: float) -> None:
     values = samples[7]
     values[1, 4, :6] *= 4000
     values[3, 4, :6] *= -1
-    payload = stand_in.tensor_encode(stand_in.tensor_new(*parts), values.reshape(-1), number)
+    coder = stand_in.tensor_new(*parts)
+    _, _, (payload,) = stand_in.tensor_encode(
+        coder, [values.reshape(-1)], number[None], np.zeros(1, np.uint8), [], NO_HEADS
+    )
     expected = np.rint(values / coding.steps[:, None, None])
     for path in kernel.kernel_paths() if kernel else ["reference"]:
         if kernel is not None:
             kernel.force_path(path)
-        assert coding.encode(values) == payload
+        assert coding.encode([values])[0] == payload
         whole = decoded(coding, [payload], [values.shape], np.int32)[0]
         np.testing.assert_array_equal(whole, expected)
     backwards = np.zeros(values.size, np.int32)
@@ -323,7 +347,7 @@ def test_a_constant_channel_and_a_constant_tensor() -> None:
         np.stack([np.full((6, 6), 7.25), np.zeros((6, 6)), np.arange(36.0).reshape(6, 6)]).astype(np.float32)
     ] * 2
     coding = StepCoding.fit(samples, channel_axis=0, snr=40)
-    got = decoded(coding, [coding.encode(samples[0])], [(3, 6, 6)], np.float32)[0]
+    got = decoded(coding, [coding.encode([samples[0]])[0]], [(3, 6, 6)], np.float32)[0]
     assert (np.abs(got - samples[0]) <= along(coding, got.shape) * 0.5001).all()
     assert coding.steps[0] < 0.3
     assert coding.steps[1] > 0

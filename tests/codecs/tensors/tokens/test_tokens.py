@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from latentstore.codecs import native
 from latentstore.codecs.reference.tensors import tokens as reference
+from latentstore.codecs.tensors.frame import NO_HEADS
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
 from latentstore.codecs.tensors.tokens.tables import fit_tables, frequencies
 
@@ -50,6 +51,14 @@ def array(seed: int, made: list[Any], outer: int, inner: int) -> tuple[np.ndarra
     return values.astype(f"u{bytes}").view(np.uint8), inner if len(table) else 0
 
 
+def encoded(module: Any, model: Any, values: np.ndarray, inner: int, before: bytes = b"") -> bytes | int:
+    """Of three arrays in one call, the first and the last; the one between is of no values."""
+    three, inners = [values, values[:0], values], np.array([inner, 0, inner], np.int64)
+    first, none, last = module.tokens_encode(model, three, inners, before, [], NO_HEADS)
+    assert first == last and none == before
+    return first
+
+
 def decoded(module: Any, model: Any, payload: bytes, inner: int, size: int) -> tuple[tuple[int, int], bytes]:
     out = np.zeros(size, np.uint8)
     one = np.array([len(payload)], np.int64)
@@ -71,7 +80,7 @@ def test_every_path_gives_the_bytes_of_the_reference(
     made = tables(seed, bytes, shift, channels, ranked)
     values, width = array(seed, made, outer, inner)
     oracle = reference.tokens_new(*made)
-    payload = reference.tokens_encode(oracle, values, width, b"")
+    payload = encoded(reference, oracle, values, width)
     assert not isinstance(payload, int)
     assert decoded(reference, oracle, payload, width, len(values)) == ((0, -1), values.tobytes())
     kernel = native.kernel
@@ -80,7 +89,7 @@ def test_every_path_gives_the_bytes_of_the_reference(
         for path in kernel.kernel_paths():
             kernel.force_path(path)
             model = kernel.tokens_new(*made)
-            assert kernel.tokens_encode(model, values, width, b"ab") == b"ab" + payload
+            assert encoded(kernel, model, values, width, b"ab") == b"ab" + payload
             assert decoded(kernel, model, payload, width, len(values)) == ((0, -1), values.tobytes())
     finally:
         kernel.force_path(None)
@@ -95,7 +104,7 @@ def test_what_is_refused_is_refused_alike(values: int, ranked: bool) -> None:
     made = tables(values, 2, 1, 0, ranked)
     flat, inner = array(values, made, values, 1)
     oracle, model = reference.tokens_new(*made), kernel.tokens_new(*made)
-    payload = kernel.tokens_encode(model, flat, inner, b"")
+    payload = encoded(kernel, model, flat, inner)
     rng = np.random.default_rng(values)
     cuts = {*range(0, len(payload), max(1, len(payload) // 8)), len(payload) - 1, len(payload) - 2}
     bad = [payload[:cut] for cut in sorted(cuts)] + [payload + b"\0", payload + b"\1"]
@@ -119,10 +128,10 @@ def test_what_is_refused_is_refused_alike(values: int, ranked: bool) -> None:
 def test_values_without_a_token(path: str) -> None:
     backend = native.backend()
     made = tables(1, 2, 2, 0, False)
-    assert backend.tokens_encode(backend.tokens_new(*made), np.array([4, 8, 5, 4], "u2").view(np.uint8), 0, b"") == 2
+    assert encoded(backend, backend.tokens_new(*made), np.array([4, 8, 5, 4], "u2").view(np.uint8), 0) == 2
     made = tables(2, 2, 0, 0, True)
     beyond = np.array([0, 0, made[7][0], 0, 0], "u2").view(np.uint8)
-    assert backend.tokens_encode(backend.tokens_new(*made), beyond, 0, b"") == 2
+    assert encoded(backend, backend.tokens_new(*made), beyond, 0) == 2
 
 
 def test_repeats(path: str) -> None:

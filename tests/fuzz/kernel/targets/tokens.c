@@ -71,12 +71,11 @@ static void refuse_or_agree(const tok_model *m, const tok_shape *shape, const ui
     EXPECT(status || !memcmp(first, second, bytes));
     if (!status) { /* one array has one payload */
         tok_coded coded;
-        EXPECT(!tok_encode(m, shape, first, &coded) && coded.size == size);
+        EXPECT(!tok_encode(m, shape, first, &coded, &scratch) && coded.size == size);
         uint8_t *again = take(size);
         tok_write(&coded, again);
         EXPECT(!size || !memcmp(again, payload, size));
         free(again);
-        free(coded.memory);
     }
     tok_scratch_free(&scratch);
     free(first);
@@ -90,7 +89,8 @@ static void encode_and_decode(const tok_model *m, const tok_shape *shape, input 
     for (size_t i = 0; i < bytes; i++)
         array[i] = in->at < in->end ? next_byte(in) : i > 9 ? (uint8_t)(array[i - 7] ^ array[i - 9]) : 0;
     tok_coded coded;
-    const int status = tok_encode(m, shape, array, &coded);
+    tok_scratch scratch = {NULL, 0};
+    const int status = tok_encode(m, shape, array, &coded, &scratch);
     EXPECT(status == TOK_OK || (status == TOK_OUTSIDE && coded.outside < shape->values));
     if (!status) {
         uint8_t *payload = take(coded.size); /* of exactly this size */
@@ -98,7 +98,7 @@ static void encode_and_decode(const tok_model *m, const tok_shape *shape, input 
         refuse_or_agree(m, shape, payload, coded.size);
         free(payload);
     }
-    free(coded.memory);
+    tok_scratch_free(&scratch);
     free(array);
 }
 

@@ -306,3 +306,25 @@ def test_the_fields_of_the_tests_are_of_every_kind() -> None:
     assert {type(value) if isinstance(value, Tensor) else value for value in tensor_stores.FIELDS.values()} == {
         Tensor, int, float, str, bytes
     }  # fmt: skip
+
+
+def test_arrays_are_copied_to_memory_that_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many chunks, of arrays of any size, which their owner writes over as soon as they are taken."""
+    monkeypatch.setattr("latentstore.writing.tensors.writer.CHUNK_BYTES", 4096)
+    monkeypatch.setattr("latentstore.writing.tensors.writer.FIT_SAMPLES", 20)
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 99, rng.integers(0, 40, rng.integers(0, 3))).astype(np.int16) for _ in range(400)]
+    arrays[7] = arrays[300] = rng.integers(0, 99, (50, 60)).astype(np.int16)  # larger than a chunk
+    halves = [rng.normal(size=n).astype(ml_dtypes.bfloat16) for n in range(400)]
+    fields = {"x": Tensor("int16"), "y": Tensor("bfloat16")}
+    with Writer(tmp_path / "s", fields, shard_bytes=20_000) as writer:
+        for number, (x, y) in enumerate(zip(arrays, halves, strict=True)):
+            given = {"x": x.copy(), "y": y.copy()}
+            writer.write(f"{number:03d}", given)
+            for array in given.values():
+                array.fill(1)
+    ds = latentstore.open(tmp_path / "s")
+    read, order = ds.read(), list(map(int, ds.keys()))
+    for name, written in (("x", arrays), ("y", halves)):
+        for number, array in zip(order, read[name], strict=True):
+            assert array.shape == written[number].shape and array.tobytes() == written[number].tobytes()
