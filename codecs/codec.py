@@ -88,6 +88,9 @@ class Codec(ABC):
         self._floor = np.array(facts["floor"], np.float32)
         self._bound = np.array(facts["bound"], np.float64)
         self._curve = np.array(facts["quality_steps"], np.float64)
+        # by quality: every signal asks for them several times
+        self._steps: dict[int, float] = {}
+        self._models: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.sha256[:12]}>"
@@ -108,7 +111,10 @@ class Codec(ABC):
         Its unit is that of images, 0 to 255; of audio it is the level of each signal.
         """
         q = require_quality(quality, self.default_quality)
-        return float(2.0 ** np.interp(q, self._curve[:, 0], np.log2(self._curve[:, 1])))
+        step = self._steps.get(q)
+        if step is None:
+            step = self._steps[q] = float(2.0 ** np.interp(q, self._curve[:, 0], np.log2(self._curve[:, 1])))
+        return step
 
     def scale(self, quality: int | None = None) -> Floats:
         """float32 (channels,): a latent times this gives coefficients in the signal's units."""
@@ -126,8 +132,11 @@ class Codec(ABC):
 
     def band(self, quality: int) -> int:
         """Which of the artifact's `model_steps` a quality is coded with: the nearest."""
-        steps = np.log2(self.artifact.facts["model_steps"])
-        return int(np.abs(steps - np.log2(self.step(quality))).argmin())
+        model = self._models.get(quality)
+        if model is None:
+            steps = np.log2(self.artifact.facts["model_steps"])
+            model = self._models[quality] = int(np.abs(steps - np.log2(self.step(quality))).argmin())
+        return model
 
     # signals and latents
 

@@ -7,6 +7,7 @@ shipped with the package, and in the folder that the environment variable LATENT
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -40,6 +41,7 @@ _CODECS: dict[str, type[Codec]] = {IMAGE.name: ImageCodec, AUDIO.name: AudioCode
 _SHIPPED = Path(__file__).parent / "artifact" / "shipped"
 
 _registered: dict[str, Codec] = {}
+_shipped_made: dict[str, Codec] = {}
 _lock = threading.RLock()
 
 
@@ -88,7 +90,13 @@ def codec_from_bytes(content: bytes, where: str = "the artifact") -> Codec:
 
 @lru_cache(maxsize=16)
 def _shipped_codec(name: str) -> Codec:
-    return codec_from_bytes((_SHIPPED / (name + SUFFIX)).read_bytes(), name)
+    codec = codec_from_bytes(_shipped_bytes(name), name)
+    _shipped_made[codec.sha256] = codec
+    return codec
+
+
+def _shipped_bytes(name: str) -> bytes:
+    return (_SHIPPED / (name + SUFFIX)).read_bytes()
 
 
 # from what stored data says
@@ -144,10 +152,12 @@ def resolve(name: str, sha256: str) -> Codec:
 
 
 def _shipped_of(sha256: str) -> Codec | None:
+    if sha256 in _shipped_made:
+        return _shipped_made[sha256]
+    # to make a codec takes ten times as long as to hash its artifact
     for name in shipped():
-        codec = _shipped_codec(name)
-        if codec.sha256 == sha256:
-            return codec
+        if hashlib.sha256(_shipped_bytes(name)).hexdigest() == sha256:
+            return _shipped_codec(name)
     return None
 
 

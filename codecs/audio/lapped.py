@@ -215,6 +215,8 @@ def _reflected(held: Floats, more: int, n: int) -> Floats:
     if more == 0:
         return held
     known = held[-min(n, len(held)) :]
+    if more <= len(known):
+        return np.concatenate([held, known[: -more - 1 : -1]])
     return np.concatenate([held, np.pad(known, ((0, more), (0, 0)), "symmetric")[len(known) :]])
 
 

@@ -66,17 +66,19 @@ class AdaptiveCoder(EntropyCoder):
         made = []
         for run in _segmented(coefficients, self.groups):
             flat, segments = run.reshape(-1, *run.shape[2:]), len(run)
+            each = weight.reshape(self.groups, -1), delta.reshape(self.groups, -1, 2)
+            if segments > 1:
+                each = np.tile(each[0], (segments, 1)), np.tile(each[1], (segments, 1, 1))
             out = np.empty(flat.shape, np.int8)
             backend().coder_optimise_many(
-                self._coder, self._models(band, segments), flat,
-                np.tile(weight.reshape(self.groups, -1), (segments, 1)), lambda_,
-                np.tile(delta.reshape(self.groups, -1, 2), (segments, 1, 1)), out,
-            )  # fmt: skip
+                self._coder, self._models(band, segments), flat, each[0], lambda_, each[1], out
+            )
             made.append(out.reshape(run.shape).transpose(1, 2, 3, 0, 4).reshape(*coefficients.shape[:2], -1))
         return np.concatenate(made, axis=2)
 
     def _models(self, band: int, segments: int) -> npt.NDArray[np.int32]:
-        return np.tile(np.arange(self.groups, dtype=np.int32) + band * self.groups, segments)
+        one = np.arange(self.groups, dtype=np.int32) + band * self.groups
+        return one if segments == 1 else np.tile(one, segments)
 
     def decode_instants(
         self,

@@ -86,15 +86,15 @@ def synthesis_tables(basis: Basis, classes: npt.ArrayLike, columns: Rows) -> Syn
     given = _check_rows(basis, classes, columns)
     channels = [np.flatnonzero(given == kind) for kind in range(len(basis.runs))]
     vectors = [np.asarray(column, np.float32) for column in columns]
-    starts, listed, weights = [0], [], []
+    lengths, listed, weights = [], [], []
     for kind, (_, count) in enumerate(basis.runs):
-        for entry in range(count):
-            listed.append(channels[kind])
-            weights.append([vectors[k][entry] for k in channels[kind]])
-            starts.append(starts[-1] + len(channels[kind]))
+        own = channels[kind]
+        lengths += [len(own)] * count
+        listed.append(np.tile(own, count))
+        weights.append(np.array([vectors[k] for k in own], np.float32).reshape(-1, count).T.ravel())
     return SynthesisTables(
         basis.levels,
-        np.array(starts, np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         np.concatenate(listed).astype(np.int32),
         _joined(weights),
         basis.assembly,

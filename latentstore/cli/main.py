@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # Pillow warns of metadata, in the words of Python and without the name of the file.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     options = _parser().parse_args(given)
     try:
         status: int = options.run(options)

@@ -20,7 +20,6 @@ from latentstore.conversion.report import Report
 from latentstore.conversion.request import Request, members_of
 from latentstore.conversion.run import Run
 from latentstore.loaders.artifacts import load_codec
-from latentstore.loaders.opening import open_latents
 from latentstore.loaders.webdataset.layout import split_target
 from latentstore.progress import Progress
 from latentstore.sources.labels import Labels
@@ -132,6 +131,8 @@ def convert(
             target, plan.spec, format=kind, resume=resume, overwrite=overwrite, storage_options=options
         ) as writer:
             if writer.published:
+                from latentstore.loaders.opening import open_latents  # it brings ml_dtypes, which takes long
+
                 return Report.of_store(open_latents(target, storage_options=options), kind, time.monotonic() - began)
             try:
                 dispatch.settle(len(plan.items))

@@ -170,7 +170,10 @@ class Report:
         if not self.labels:
             return []
         low, high = min(self.labels), max(self.labels)
-        return [f"label: whole numbers from {low} to {high}, {counted(len(self.labels), 'value')}"]
+        lines = [f"label: whole numbers from {low} to {high}, {counted(len(self.labels), 'value')}"]
+        if none := self.labels.get(NO_CLASS):
+            lines.append(f"{_INDENT}{counted(none, self.nouns.one)} without a label (label {NO_CLASS})")
+        return lines
 
     def _told(self, spell: Spell) -> list[str]:
         return [self._line(told, KINDS[told.kind], spell) for told in self.remarks]

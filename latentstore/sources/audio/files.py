@@ -7,6 +7,7 @@ header says; so `containers` checks a file first, and may give libsndfile a corr
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -99,14 +100,15 @@ def examined(file: BinaryIO, near: bool = True) -> Checked:
 def open_audio(file: BinaryIO, checked: Checked) -> tuple[soundfile.SoundFile, AudioLength]:
     """Opens a seekable file: (the file for libsndfile, at its first sample; what it holds).
 
-    checked: from `examined`. AudioError where it is no audio of a known format, or holds no samples.
+    checked: from `examined`. AudioError where it is no audio of a known format, or holds no samples. What `file` itself
+    reads afterwards is not defined, since libsndfile may move its position.
     """
     soundfile = library("soundfile")
     given: Seekable = file if checked.view.plain else checked.view
     given.seek(0)
-    guarded = _Guarded(given)
+    guarded, descriptor = _Guarded(given), _descriptor(given)
     try:
-        audio = soundfile.SoundFile(guarded)
+        audio = soundfile.SoundFile(guarded if descriptor is None else descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         if guarded.failure is not None:
             raise guarded.failure from error
@@ -125,6 +127,15 @@ def open_audio(file: BinaryIO, checked: Checked) -> tuple[soundfile.SoundFile, A
         audio.close()
         raise
     return audio, length
+
+
+def _descriptor(given: Seekable) -> int | None:
+    """The descriptor of a local file, at its beginning, so that libsndfile reads it without callbacks; else None."""
+    if not isinstance(given, io.BufferedReader) or not isinstance(given.raw, io.FileIO):
+        return None
+    descriptor = given.fileno()
+    os.lseek(descriptor, 0, os.SEEK_SET)  # Python has read ahead
+    return descriptor
 
 
 def _length(audio: soundfile.SoundFile, samples: int | None, file_bytes: int) -> AudioLength:

@@ -31,7 +31,7 @@ WHOLE_FILES = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS"}
 KNOWN = {b"LIST", b"JUNK", b"junk", b"PAD ", b"FLLR", b"bext", b"iXML", b"_PMX", b"id3 ", b"ID3 ", b"cue ", b"smpl"}
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-EXTENSIBLE, MP3 = 0xFFFE, 0x55
+EXTENSIBLE, PCM, FLOAT, MP3 = 0xFFFE, 1, 3, 0x55
 # By format tag: coded sample by sample, so that a block is one of every channel.
 SAMPLED = {1, 3, 6, 7}
 NAMES = {
@@ -117,6 +117,8 @@ def _chunks(view: View, order: str) -> _Wave:
         if name == b"ds64" and length >= 16:
             long = struct.unpack("<8xQ", view.at(body, 16).ljust(16, b"\0"))[0]
         elif name == b"fmt ":
+            if format:
+                raise AudioError("its header says the format of its samples twice: write the file anew")
             format = view.at(body, min(length, FMT_BYTES))
         elif name == b"fact" and length >= 4:
             samples = struct.unpack(order + "I", view.at(body, 4).ljust(4, b"\0"))[0]
@@ -194,7 +196,7 @@ def _checked(view: View, found: _Wave, order: str, as_it_is: View | None) -> Che
     format = found.format
     if len(format) < 14:
         raise AudioError("damaged: the format of its samples is not said before them")
-    tag, channels, _, _, align = struct.unpack(order + "HHIIH", format[:14])
+    tag, channels, rate, _, align = struct.unpack(order + "HHIIH", format[:14])
     if tag == EXTENSIBLE and len(format) >= 40:
         tag = struct.unpack(order + "H", format[24:26])[0]
     if tag == MP3:
@@ -203,6 +205,15 @@ def _checked(view: View, found: _Wave, order: str, as_it_is: View | None) -> Che
         raise AudioError(f"a WAV file of {NAMES[tag]} (format {tag:#06x}), which is not read: convert it to PCM")
     if not channels or not align:
         raise AudioError(f"its header announces {channels} channels and samples of {align} bytes")
+    if not rate:
+        raise AudioError("its header announces a rate of 0 hertz")
+    if tag in (PCM, FLOAT) and len(format) >= 16:
+        (bits,) = struct.unpack(order + "H", format[14:16])
+        # 24 bits may lie in 4 bytes; libsndfile knows no other padding, and would take parts of samples for samples
+        if align != channels * -(-bits // 8) and (bits, align) != (24, 4 * channels):
+            raise AudioError(
+                f"its header contradicts itself: {channels} channels of {bits} bits in {align} bytes: write it anew"
+            )
     if found.length < align:
         raise AudioError("it holds no samples")
     whole = found.length - found.length % align if found.open else found.length

@@ -33,8 +33,8 @@ from latentstore.sources.images.color import BrokenProfileError, converted, fits
 from latentstore.sources.images.decode import decode, reasons
 from latentstore.sources.images.frame import Frame
 from latentstore.sources.images.limits import MAX_PIXELS
-from latentstore.sources.images.orientation import UPRIGHT
-from latentstore.sources.images.pixels import eight_bits, over_white, square
+from latentstore.sources.images.orientation import TURNS_SIDES, UPRIGHT
+from latentstore.sources.images.pixels import eight_bits, image_of, over_white, square
 from latentstore.sources.item import MAX_FILE_BYTES
 from latentstore.sources.remarks import Remark
 
@@ -96,7 +96,7 @@ def _finished(frame: Frame, mode: str, size: int | None, color: str | None) -> n
         done = size is None and frame.profile is None and frame.turn not in UPRIGHT
         if done and image.ndim == 3 and image.shape[2] == COLOURS[mode]:
             return np.ascontiguousarray(image)
-        image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+        image = image_of(image, size if frame.turn < TURNS_SIDES else None)
     image = _coloured(image, frame, color)
     if image.mode != mode:
         image = image.convert(mode)

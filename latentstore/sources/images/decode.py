@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from latentstore.codecs.errors import ImageError
 from latentstore.sources.images.color import BrokenProfileError, fits, other_than_srgb
-from latentstore.sources.images.formats import unreadable
+from latentstore.sources.images.formats import misread, unreadable
 from latentstore.sources.images.frame import Frame
 from latentstore.sources.images.jpeg import decode_jpeg
 from latentstore.sources.images.limits import MAX_PIXELS, check_size
@@ -82,6 +82,12 @@ def _read_other(data: bytes) -> Frame:
     # Pillow does not know it from the start, and would import its forty plugins to find it.
     from PIL import WebPImagePlugin  # noqa: F401
 
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        length = 8 + int.from_bytes(data[4:8], "little")
+        if length > len(data):
+            raise ImageError(f"cut short: the WebP has {len(data)} of {length} bytes")
+    if (reason := misread(data)) is not None:
+        raise ImageError(reason)
     image = _opened(data)
     check_size(*image.size)
     format = image.format or ""
@@ -120,7 +126,7 @@ def reasons(data: bytes = b"") -> Iterator[None]:
         if isinstance(error, UnidentifiedImageError):
             raise ImageError(_why(data)) from error
         said = str(error) or type(error).__name__
-        word = "cut short" if _is_short(error) else "damaged or not decodable"
+        word = "cut short" if _is_short(error) else "damaged, cut short or of a kind that is not decoded"
         raise ImageError(f"{word}: {said}") from error
 
 

@@ -7,7 +7,7 @@ import struct
 
 from PIL import features
 
-__all__ = ["CAMERA_RAW", "unreadable"]
+__all__ = ["CAMERA_RAW", "misread", "unreadable"]
 
 IMAGE = ", which is not read: convert it to PNG or JPEG first"
 RAW = ", which is not read: develop it to TIFF, PNG or JPEG first"
@@ -33,6 +33,8 @@ BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"FLIF", "a FLIF image", IMAGE),
     (b"AT&TFORM", "a DjVu document", IMAGE),
     (b"P7\n", "a PAM image", IMAGE),
+    (b"PF\n", "a portable float map (PFM) of RGB", IMAGE),
+    (b"PF ", "a portable float map (PFM) of RGB", IMAGE),
     (b"SIMPLE  =", "a FITS file", ARRAY),
     (b"%PDF-", "a PDF document", DRAWING),
     (b"%!PS", "a PostScript drawing (EPS)", DRAWING),
@@ -85,6 +87,10 @@ RIFFS = {b"AVI ": ("a video (AVI)", VIDEO), b"WAVE": ("audio (WAV)", AUDIO)}
 LATER = ((128, b"DICM", "a DICOM file"), (257, b"ustar", "an archive (tar)"))
 DICOM = ", which is not read: convert its pixels to PNG first, with the window that you want"
 PSD_MODES = ("bitmap", "gray", "palette", "RGB", "CMYK", "", "", "multichannel", "duotone", "Lab")
+# Channels that Pillow needs, by the bits of a sample and the mode.
+PSD_READ = {(1, 0): 1, (8, 1): 1, (8, 2): 1, (8, 3): 3, (8, 4): 4, (8, 8): 1, (8, 9): 3}
+PSD_MULTICHANNEL = 7
+SUN_MAGIC = b"\x59\xa6\x6a\x95"
 SVG = re.compile(rb"<svg[\s>]")
 HTML = re.compile(rb"<(!doctype html|html)[\s>]", re.IGNORECASE)
 
@@ -110,7 +116,9 @@ def unreadable(data: bytes) -> str | None:
         if data[at : at + len(mark)] == mark:
             return what + (DICOM if mark == b"DICM" else ARCHIVE)
     if data[:4] == b"8BPS" and len(data) >= 26:
-        return _photoshop(data)
+        version, channels, depth, mode = _photoshop(data)
+        # what is of a kind that is read is damaged
+        return None if version == 1 and channels >= PSD_READ.get((depth, mode), 1 << 16) else _said_of(data)
     head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"<"):
         if SVG.search(head):
@@ -124,8 +132,23 @@ def _box(data: bytes) -> int:
     return int.from_bytes(data[:4], "big")
 
 
-def _photoshop(data: bytes) -> str:
+def misread(data: bytes) -> str | None:
+    """What a file is and what to do, where Pillow opens its kind and gives other pixels than it has; else None."""
+    if data[:4] == b"8BPS" and len(data) >= 26 and _photoshop(data)[3] == PSD_MULTICHANNEL:
+        return _said_of(data)
+    if data[:4] == SUN_MAGIC and data[12:16] == b"\0\0\0\x20":
+        return "a Sun raster image of 32 bits" + IMAGE
+    return None
+
+
+def _photoshop(data: bytes) -> tuple[int, int, int, int]:
+    """version, channels, bits of a sample, mode."""
     version, _, channels, _, _, depth, mode = struct.unpack_from(">H6sHIIHH", data, 4)
+    return version, channels, depth, mode
+
+
+def _said_of(data: bytes) -> str:
+    version, channels, depth, mode = _photoshop(data)
     kind = "PSD" if version == 1 else "PSB"
     name = PSD_MODES[mode] if mode < len(PSD_MODES) and PSD_MODES[mode] else f"mode {mode}"
     what = f"a Photoshop image ({kind}) of {depth}-bit {name} in {channels} channels"

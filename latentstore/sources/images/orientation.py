@@ -6,7 +6,7 @@ import struct
 
 from PIL import Image
 
-__all__ = ["UPRIGHT", "orientation"]
+__all__ = ["TURNS_SIDES", "UPRIGHT", "orientation"]
 
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -19,6 +19,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """By orientation, 1 to 8: what turns the image upright. Nothing turns those of other numbers."""
+TURNS_SIDES = 5
+"""From this orientation on, width and height are exchanged."""
 
 
 def orientation(image: Image.Image) -> int:

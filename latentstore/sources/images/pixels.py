@@ -14,6 +14,7 @@ from latentstore.sources.remarks import Remark
 __all__ = [
     "DARK",
     "eight_bits",
+    "image_of",
     "over_white",
     "sixteen_to_eight",
     "square",
@@ -71,6 +72,25 @@ def over_white(image: Image.Image, remarks: list[Remark]) -> Image.Image:
     white = Image.new("RGB", image.size, (255, 255, 255))
     white.paste(image, mask=image)
     return white
+
+
+def image_of(pixels: np.ndarray, size: int | None) -> Image.Image:
+    """An image of uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    size: of the `square` that it becomes: the columns that this does not look at, as many at the left as at the right,
+    are not copied. (Rows are, because Pillow's rounding depends on how many there are.) None for the whole.
+    """
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    height, width = pixels.shape[:2]
+    if size is None or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.flags.c_contiguous:
+        return Image.fromarray(pixels)
+    # bicubic weights reach two pixels of the result, or two of the image where that is smaller
+    reach = 2 * max(-(-height // size), 1) + 2
+    cut = (width - height) // 2 - reach
+    if cut <= 0:
+        return Image.fromarray(pixels)
+    rest = pixels.reshape(-1)[3 * cut :].data
+    return Image.frombytes("RGB", (width - 2 * cut, height), rest, "raw", "RGB", 3 * width, 1)
 
 
 def square(image: Image.Image, size: int) -> Image.Image:

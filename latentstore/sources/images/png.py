@@ -49,6 +49,8 @@ MAX_PROFILE_BYTES = 4 << 20
 # The largest number of a row's filter.
 MOST_FILTER = 4
 PIECE, SMALL_PIECE = 1 << 16, 1 << 7
+# The header of zlib, before the compressed data.
+ZLIB_HEAD_BYTES = 2
 
 
 @dataclass
@@ -289,31 +291,41 @@ def _last_rows_are_black(png: Png, image: Image.Image) -> bool:
 
 def _missing(png: Png) -> str:
     """What is missing of the pixel data, "" for nothing."""
-    expected, got = png.expected_bytes(), sum(map(len, _inflated(png, PIECE)))
-    return f"cut short: its pixel data ends after {got} of {expected} bytes" if got < expected else ""
+    expected = png.expected_bytes()
+    if sum(map(len, _inflated(png, PIECE)[0])) == expected:
+        return ""
+    pieces, broken = _inflated(png, SMALL_PIECE)
+    got = sum(map(len, pieces))
+    if broken:
+        return f"damaged: its pixel data cannot be decompressed after {got} of {expected} bytes"
+    return f"cut short: its pixel data ends after {got} of {expected} bytes"
 
 
-def _inflated(png: Png, step: int) -> list[bytes]:
-    """Pixel data as far as it can be decompressed, at most as long as it should be. step: bytes that an error loses."""
+def _inflated(png: Png, step: int) -> tuple[list[bytes], bool]:
+    """Pixel data as far as it can be decompressed, at most as long as it should be; and whether damage ended it.
+
+    step: bytes that an error loses. The checksum at its end is not looked at: it tells no sample.
+    """
     out: list[bytes] = []
-    inflater, rest = zlib.decompressobj(), png.expected_bytes()
-    for chunk in png.pixels:
+    inflater, rest, head = zlib.decompressobj(-zlib.MAX_WBITS), png.expected_bytes(), ZLIB_HEAD_BYTES
+    for whole in png.pixels:
+        chunk, head = whole[head:], max(head - len(whole), 0)
         for start in range(0, len(chunk), step):
             piece: bytes | memoryview = chunk[start : start + step]
             while piece and rest > 0 and not inflater.eof:
                 try:
                     done = inflater.decompress(piece, min(rest, PIECE))
                 except zlib.error:
-                    return out
+                    return out, True
                 out.append(done)
                 rest -= len(done)
                 piece = inflater.unconsumed_tail
-    return out
+    return out, False
 
 
 def _mended(png: Png) -> bytes:
     """A PNG of the rows that are there; all others are 0."""
-    rows = bytearray(b"".join(_inflated(png, SMALL_PIECE)).ljust(png.expected_bytes(), b"\0"))
+    rows = bytearray(b"".join(_inflated(png, SMALL_PIECE)[0]).ljust(png.expected_bytes(), b"\0"))
     at = 0
     for height, length in png.passes():
         lines = np.frombuffer(rows, np.uint8, height * length, at).reshape(height, length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.GifImagePlugin import GifImageFile
 
 __all__ = ["framed", "without_unused_alpha"]
@@ -12,14 +12,20 @@ __all__ = ["framed", "without_unused_alpha"]
 # Formats whose fourth byte often means nothing. Where it is 0 everywhere, viewers show an opaque image.
 LOOSE = {"BMP", "DIB", "TGA", "ICO", "CUR"}
 ALPHAS = {"LA": "L", "La": "L", "RGBA": "RGB", "RGBa": "RGB"}
+# The flag of a WebP whose images are frames.
+WEBP_ANIMATED = 0x02
 TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 TGA_ALPHA_BITS = 15
+# Where the bits of a pixel stand, and those of an entry of its palette.
+TGA_DEPTH, TGA_MAP_DEPTH = 16, 7
 # Types of alpha in the extension of a TGA: 3 is alpha, 4 is alpha that colours are multiplied by.
 TGA_USED, TGA_MULTIPLIED = (3, 4), 4
 
 
 def without_unused_alpha(image: Image.Image, format: str, data: bytes) -> Image.Image:
     """The image without an alpha that means nothing."""
+    if format == "TGA" and image.mode == "P" and image.has_transparency_data:
+        image = image.convert("RGBA")
     if image.mode not in ALPHAS:
         return image
     if format == "TGA":
@@ -28,6 +34,8 @@ def without_unused_alpha(image: Image.Image, format: str, data: bytes) -> Image.
             return image.convert(ALPHAS[image.mode])
         if kind == TGA_MULTIPLIED and image.mode == "RGBA":
             image = Image.frombytes("RGBa", image.size, image.tobytes())
+        if image.mode == "RGBA" and 16 in (data[TGA_DEPTH], data[TGA_MAP_DEPTH]):
+            image.putalpha(ImageChops.invert(image.getchannel("A")))  # one bit, which Pillow reads the wrong way round
     if format in LOOSE and image.getchannel(image.mode[-1]).getextrema() == (0, 0):
         return image.convert(ALPHAS[image.mode])
     return image
@@ -65,8 +73,13 @@ def framed(image: Image.Image, data: bytes) -> Image.Image:
 
 def _webp_frame(data: bytes) -> tuple[int, int, int, int] | None:
     """The box of the first frame; None where there are no frames."""
-    at = data.find(b"ANMF", 12, 12 + (1 << 20))
-    if data[12:16] != b"VP8X" or at < 0 or at + 20 > len(data):
+    if data[12:16] != b"VP8X" or not data[20:21] or not data[20] & WEBP_ANIMATED:
         return None
-    x, y, width, height = (int.from_bytes(data[at + 8 + 3 * i : at + 11 + 3 * i], "little") for i in range(4))
-    return 2 * x, 2 * y, 2 * x + width + 1, 2 * y + height + 1
+    at = 12
+    while at + 20 <= len(data):
+        if data[at : at + 4] == b"ANMF":
+            x, y, width, height = (int.from_bytes(data[at + 8 + 3 * i : at + 11 + 3 * i], "little") for i in range(4))
+            return 2 * x, 2 * y, 2 * x + width + 1, 2 * y + height + 1
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + (length & 1)
+    return None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.loaders.opening import open_latents
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout as tensors
 from latentstore.loaders.webdataset.layout import MANIFEST
@@ -120,6 +119,8 @@ def _json(where: str, text: str) -> list[str]:
 
 
 def _of_store(url: str, options: dict[str, Any]) -> list[str]:
+    from latentstore.loaders.opening import open_latents  # stores of tensors bring ml_dtypes, which takes long
+
     classes = open_latents(url, storage_options=options or None).classes
     if not classes:
         raise ArgumentError(f"the store {url} has no classes: give a store that has them, or a file of their names")

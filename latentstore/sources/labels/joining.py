@@ -117,7 +117,8 @@ def joining_column(table: Table, finder: Finder, asked: str | None, label: int |
     """(the column whose cells name entries, what `Finder.find` says of each of its cells).
 
     asked: its name, if it is given. label: the column of labels, which names none. ArgumentError shows both sides where
-    no column names entries, two columns name different ones, or two rows the same.
+    no column names entries, two columns name different ones, or two rows the same; or it says that the names of
+    columns are missing.
     """
     if asked is not None:
         columns = table.named(asked)
@@ -132,6 +133,13 @@ def joining_column(table: Table, finder: Finder, asked: str | None, label: int |
     matches = {i: [finder.find(cell) for cell in table.cells(i)] for i in columns}
     naming = {i: found for i, found in matches.items() if _count(found)}
     if not naming:
+        several = next(((i, r) for i, found in matches.items() for r, one in enumerate(found) if one == SEVERAL), None)
+        if several is not None:
+            i, r = several
+            raise ArgumentError(
+                f"{table.where}: the column {table.header[i]!r} has {table.rows[r][i]!r} in line {table.lines[r]}, and "
+                "several entries have that name: write their folders before it"
+            )
         raise ArgumentError(_none(table, finder, columns), option="key_column")
     distinct = {i: found for i, found in naming.items() if _twice(found) is None} or naming
     # A column called "key" can be no field, so it comes first.
@@ -148,6 +156,13 @@ def joining_column(table: Table, finder: Finder, asked: str | None, label: int |
             f"{table.where}: two rows name the same entry {finder.items[chosen[twice[0]] or 0].path}: the column "
             f"{table.header[at]!r} has {table.rows[twice[0]][at]!r} in line {first} and {table.rows[twice[1]][at]!r} "
             f"in line {second}"
+        )
+    title = table.header[at]
+    first_line = finder.find(title) if title.lower() not in NAMES else None
+    if first_line is not None and first_line != SEVERAL and first_line not in chosen:
+        raise ArgumentError(
+            f"{table.where}: its first line names the entry {finder.items[first_line].path}, and the names of columns "
+            "are expected there: put a line of them before it"
         )
     return at, chosen
 

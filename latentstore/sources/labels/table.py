@@ -45,6 +45,7 @@ def read_table(location: Location, name: str) -> Table:
         text = location.read(name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{where} is not text in UTF-8 ({error}): save the table in UTF-8") from error
+    _check_kind(where, text)
     form: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
     reader = csv.reader(io.StringIO(text, newline=""), **form)
     header: list[str] = []
@@ -73,6 +74,18 @@ def read_table(location: Location, name: str) -> Table:
     if not rows:
         raise ArgumentError(f"{where} has no rows: a line of column names and at least one row below it are expected")
     return Table(where, header, rows, lines, broken)
+
+
+def _check_kind(where: str, text: str) -> None:
+    """ArgumentError for what is no table of this kind, but may look like one."""
+    begins = text.lstrip()[:5].lower()
+    if begins.startswith(("{", "[{")):
+        raise ArgumentError(f"{where} is JSON; a table is a CSV file, or a .tsv: write it as one of these")
+    if begins.startswith("sep="):
+        raise ArgumentError(
+            f"{where}: its first line says the separator ({text.lstrip()[:5]}), which spreadsheets alone know: delete "
+            "that line; columns are separated by commas in a CSV file, and by tabs in a .tsv"
+        )
 
 
 def _checked(where: str, header: list[str], delimiter: str) -> list[str]:

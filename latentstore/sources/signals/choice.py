@@ -70,7 +70,7 @@ def choose_codec(
         return _audio(items, "the source is an array of waveforms")
     listed = open_source(url, labels, storage_options, IMAGE, rate, None, without)
     counts = _survey(listed.items)
-    return _decided(listed, counts, listed.items)
+    return _decided(listed, counts, listed.items, wrong=[item for item in listed.items if _bad(item)])
 
 
 def _of_tars(
@@ -78,17 +78,25 @@ def _of_tars(
 ) -> Choice:
     """By the first tar with a sample: the headers of all are read later."""
     found: dict[Modality, list[Item]] = {}
+    wrong: list[Item] = []
     for location, name in tars[:TARS]:
-        for modality in MODALITIES:
-            listed = open_source([location.at(name)], None, options, modality, member=members.get(modality.name))
-            found[modality] = [item for item in listed if not _bad(item)]
+        listed = {
+            modality: list(open_source([location.at(name)], None, options, modality, member=members.get(modality.name)))
+            for modality in MODALITIES
+        }
+        found = {modality: [item for item in items if not _bad(item)] for modality, items in listed.items()}
         if any(found.values()):
             break
+        # a sample without an image has another reason than the same one without a recording
+        wrong += [one for one, *more in zip(*listed.values(), strict=True) if _bad(one) and more == [one]]
     counts = Counter({modality.name: len(items) for modality, items in found.items()})
-    return _decided(None, counts, found[AUDIO], text)
+    return _decided(None, counts, found[AUDIO], text, wrong)
 
 
-def _decided(listed: Source | None, counts: Counter[str], items: Sequence[Item], url: str = "") -> Choice:
+def _decided(
+    listed: Source | None, counts: Counter[str], items: Sequence[Item], url: str = "", wrong: Sequence[Item] = ()
+) -> Choice:
+    """wrong: entries that cannot be read, whatever they are."""
     url = url if listed is None else listed.url
     said = " and ".join(counted(counts[m.name], m.nouns.one) for m in MODALITIES if counts[m.name])
     if counts[IMAGE.name] and counts[AUDIO.name]:
@@ -96,6 +104,11 @@ def _decided(listed: Source | None, counts: Counter[str], items: Sequence[Item],
     if not counts[IMAGE.name] and not counts[AUDIO.name]:
         if listed is not None and not listed.items:
             return Choice(IMAGE_CODEC, "", listed)  # whoever reads the source says that it is empty
+        if reasons := [(item.path, item.reason) for item in wrong if isinstance(item, BadItem)]:
+            raise ArgumentError(
+                f"nothing in the source {url} says which codec fits, because its entries cannot be read; the first: "
+                f"{reasons[0][0]}: {reasons[0][1]}"
+            )
         raise ArgumentError(
             f"the source {url} holds neither images nor recordings of a known format, by the first bytes and the names "
             "of its files; if it does, give a codec, which decides what is tried",

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.modality import Modality
 from latentstore.loaders.remote.location import Location
-from latentstore.sources.item import BadItem, Item, unique_keys
+from latentstore.sources.item import BadItem, Item, text_of, unique_keys
 from latentstore.sources.remarks import Remark, Told, tally
 from latentstore.sources.tars.headers import Header, scan
-from latentstore.sources.tars.item import Member, TarItem, field_name
+from latentstore.sources.tars.item import CLASSES, Member, TarItem, field_name
 
 __all__ = ["TarSample", "TarSamples", "cut_short", "list_tars", "samples_of"]
 
@@ -69,16 +69,16 @@ def list_tars(
             rows.append((location, tar, TarSample(_stem(tar)), None, cut_short(found)))
     _check_told_apart(rows)
     names = {
-        field_name(m.extension) for _, _, sample, signal, _ in rows if signal for m in sample.members if m != signal
+        field_name(m.extension) for _, _, sample, signal, _ in rows if signal for m in _others(sample.members, signal)
     }
-    keys = unique_keys((sample.name, _stem(tar)) for _, tar, sample, _, _ in rows)
+    keys = unique_keys((text_of(sample.name), _stem(tar)) for _, tar, sample, _, _ in rows)
     items: list[Item] = []
     for key, (location, tar, sample, signal, wrong) in zip(keys, rows, strict=True):
-        path = f"{tar}/{sample.name}" if sample.members else tar
+        path = f"{tar}/{text_of(sample.name)}" if sample.members else tar
         if signal is None:
-            items.append(BadItem(key, path, reason=wrong))
+            items.append(BadItem(key, path, reason=text_of(wrong)))
             continue
-        others = tuple(m for m in sample.members if m is not signal)
+        others = _others(sample.members, signal)
         lacking = tuple(sorted(names - {field_name(m.extension) for m in others}))
         stamp = " ".join(f"{m.start}+{m.length}@{m.time:g}" for m in (signal, *others))
         items.append(TarItem(key, path, signal.length, stamp, {}, location, tar, signal, others, lacking))
@@ -126,6 +126,18 @@ def _signal(
     return None, f"{said} ({has})"
 
 
+def _others(members: Sequence[Member], signal: Member) -> tuple[Member, ...]:
+    """The members beside the signal. Where that is a.b.png, and no a.cls is there, a.b.cls is its class."""
+    others = [m for m in members if m is not signal]
+    prefix = signal.extension.rpartition(".")[0]
+    if prefix and not any(m.extension in CLASSES for m in others):
+        classes = [i for i, m in enumerate(others) if m.extension in {f"{prefix}.{one}" for one in CLASSES}]
+        if len(classes) == 1:
+            (i,) = classes
+            others[i] = others[i]._replace(extension=others[i].extension.rpartition(".")[2])
+    return tuple(others)
+
+
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".tar").replace(".", "_")
 
@@ -144,9 +156,9 @@ def samples_of(location: Location, tar: str) -> TarSamples:
         for header in part:
             name = header.name
             if name.startswith("/"):
-                remarks.append((f"{tar}{name}", Remark("absolute-member")))
+                remarks.append((f"{tar}{text_of(name)}", Remark("absolute-member")))
             if header.link:
-                remarks.append((f"{tar}/{name}", Remark("linked-member")))
+                remarks.append((f"{tar}/{text_of(name)}", Remark("linked-member")))
             key, extension = _key_and_extension(name)
             if key is None:
                 passed[HIDDEN] += 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import latentstore
-from latentstore.codecs import Codec, codec_from_bytes, load_codec, shipped
+from latentstore.codecs import Codec, codec_from_bytes, load, load_codec, shipped
 from latentstore.codecs.artifact.container import MAX_BYTES
 from latentstore.codecs.errors import ArgumentError, ArtifactError
 from latentstore.codecs.load import _SHIPPED as FOLDER
@@ -97,3 +97,12 @@ def test_a_new_name_is_a_new_identity(codec: Codec, other_artifact: bytes) -> No
     image = np.zeros((8, 8, 3), np.uint8)
     np.testing.assert_array_equal(other.encode(image[None]), codec.encode(image[None]))
     assert other.compress(image) != codec.compress(image)
+
+
+def test_a_codec_is_found_by_its_hash_and_no_other_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = load_codec("rgb-f8c48")
+    made: list[str] = []
+    monkeypatch.setattr(load, "codec_from_bytes", lambda content, name: made.append(name))
+    monkeypatch.setattr(load, "_registered", {})
+    assert load.codec_of(wanted.sha256, bytes) is wanted
+    assert not made

@@ -16,6 +16,7 @@ from tiff_made import tiff_of
 
 import latentstore
 from latentstore import ArgumentError
+from latentstore.cli.main import main
 
 PIXELS = np.asarray(Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).resize((64, 48)))
 GAMMA = chunk(b"gAMA", (100_000).to_bytes(4, "big"))
@@ -120,3 +121,14 @@ def test_an_unclear_range_is_an_error(
     array.attrs.update(attributes)
     with pytest.raises(ArgumentError, match=words):
         latentstore.convert(tmp_path / "in.zarr", tmp_path / "out.zarr", size="native")
+
+
+def test_pillows_warnings_of_metadata_are_not_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    icon = bytearray(saved(PIXELS, "ICO", sizes=[(64, 48)]))
+    icon[6:8] = b"\x21\x21"  # its list says 33 x 33
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.ico").write_bytes(icon)
+    assert main(["convert", str(tmp_path / "s"), str(tmp_path / "x.zarr"), "--codec", "rgb-f8c48"]) == 0
+    assert "Warning" not in capsys.readouterr().err and not recwarn.list

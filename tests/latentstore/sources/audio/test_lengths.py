@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 
 import numpy as np
 import odd_audio as odd
@@ -227,3 +228,21 @@ def test_a_flac_file_of_next_to_no_frames_is_damaged(frames: bytes) -> None:
     assert audio_length(io.BytesIO(data)).samples == 3000  # as its header says; the decoder finds the damage
     with pytest.raises(AudioError):
         read_audio(data, 1)
+
+
+def test_24_bits_may_lie_in_4_bytes() -> None:
+    whole = (odd.PCM.astype("<i4") << 16).tobytes()
+    data = odd.riff(odd.form(bits=24, align=4), odd.chunk(b"data", whole))
+    assert np.array_equal(read(data), WHOLE)
+
+
+def test_libsndfile_reads_local_files_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(READ["LIST before"])
+    for start in (0, 7, 100):  # wherever Python is in the file
+        file = path.open("rb")
+        file.read(start)
+        with AudioReader(file, 1) as reader:
+            assert np.array_equal(reader.read(0, reader.samples)[:, 0], WHOLE)
+            assert np.array_equal(np.concatenate(list(reader.blocks()))[:, 0], WHOLE)
+        assert file.closed

@@ -48,6 +48,10 @@ NAMED = {
     "SVG": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "PDF": b"%PDF-1.7\n",
     "(PSD) of 16-bit RGB in 3": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 16, 3) + bytes(20),
     "(PSB) of 8-bit Lab": b"8BPS\0\2" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 9) + bytes(20),
+    "(PSD) of 8-bit multichannel in 2": (
+        b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 2, 9, 9, 8, 7) + bytes(14) + bytes(2 * 81)
+    ),
+    "Sun raster image of 32 bits": b"\x59\xa6\x6a\x95" + struct.pack(">7I", 2, 2, 32, 16, 1, 0, 0) + bytes(16),
     "OpenEXR": b"\x76\x2f\x31\x01\2\0\0\0" + bytes(40), "Radiance": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n",
     "DICOM": bytes(128) + b"DICM" + bytes(40), "Matroska": b"\x1aE\xdf\xa3" + bytes(40),
     "AVI": b"RIFF\x40\0\0\0AVI LIST" + bytes(40), "WAV": b"RIFF\x40\0\0\0WAVEfmt " + bytes(40),
@@ -55,6 +59,7 @@ NAMED = {
     "gzip": b"\x1f\x8b\x08" + bytes(40), "7z": b"7z\xbc\xaf\x27\x1c" + bytes(40), "RAR": b"Rar!\x1a\x07\0" + bytes(40),
     "NumPy": array(), "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(90), "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "(PFM) of RGB": b"PF\n1 1\n-1.0\n" + bytes(12),
     "HTML": b"<!DOCTYPE html>\n<html><body>404</body></html>", "(XCF)": b"gimp xcf v011\0" + bytes(40),
 }  # fmt: skip
 
@@ -162,6 +167,44 @@ def test_a_webp_frame_smaller_than_its_canvas_lies_on_white() -> None:
     expected = np.full((40, 50, 3), 255, np.uint8)
     expected[6:22, 8:32] = RGBA[..., :3]
     np.testing.assert_array_equal(told(b"RIFF" + struct.pack("<I", len(body)) + body)[0], expected)
+
+
+def test_a_psd_that_is_cut_short_is_not_of_another_kind() -> None:
+    head = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 16, 24, 8, 3) + bytes(14)
+    planes = np.ascontiguousarray(RGBA[..., :3].transpose(2, 0, 1))
+    np.testing.assert_array_equal(read_image(head + planes.tobytes()), RGBA[..., :3])
+    with pytest.raises(ImageError, match=r"^cut short"):
+        read_image((head + planes.tobytes())[:700])
+
+
+@pytest.mark.parametrize("palette", [False, True])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_set_bit_of_a_16_bit_tga_is_opaque(palette: bool, used: bool) -> None:
+    colours = np.array([0, 0x8000 | 31 << 10, 0x8000 | 31, 31 << 5], "<u2")
+    index = (np.arange(6 * 4) % 4).astype(np.uint8).reshape(6, 4)
+    if palette:
+        head = bytes([0, 1, 1, 0, 0, 4, 0, 16]) + bytes(4) + struct.pack("<HHBB", 4, 6, 8, 0x20 | used)
+        data = head + colours.tobytes() + index.tobytes()
+    else:
+        head = bytes([0, 0, 2]) + bytes(9) + struct.pack("<HHBB", 4, 6, 16, 0x20 | used)
+        data = head + colours[index].tobytes()
+    shown = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)], np.uint8)
+    if used:
+        shown[[0, 3]] = 255
+    np.testing.assert_array_equal(told(data)[0], shown[index])
+
+
+def test_a_webp_that_is_cut_short_is_named_so() -> None:
+    data = saved(Image.fromarray(RGBA[..., :3]), "WEBP", lossless=True)
+    with pytest.raises(ImageError, match=f"cut short: the WebP has 300 of {len(data)} bytes"):
+        read_image(data[:300])
+
+
+def test_the_mark_of_a_frame_in_a_profile_is_no_frame() -> None:
+    profile = b"no profile: " + b"ANMF" + bytes(40)
+    data = saved(Image.fromarray(RGBA[..., :3]), "WEBP", lossless=True, icc_profile=profile)
+    assert b"VP8X" in data and b"ANMF" in data
+    np.testing.assert_array_equal(read_image(data), RGBA[..., :3])
 
 
 @pytest.mark.parametrize("format", ["BMP", "PPM", "TGA"])

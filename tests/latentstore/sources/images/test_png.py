@@ -156,6 +156,28 @@ def test_missing_rows_are_an_error_or_kept() -> None:
     assert told(short, damaged="keep")[1][0].kind == "damaged"
 
 
+def test_data_that_cannot_be_decompressed_is_not_cut_short() -> None:
+    values = made(RGB, 8) // 64
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in values)
+    packed, head = zlib.compress(rows), png_made(values, 8, RGB)[:33]
+
+    def with_data(pixels: bytes) -> bytes:
+        # in pieces, the first of which ends within the header of zlib
+        chunks = [chunk(b"IDAT", pixels[:1]), chunk(b"IDAT", pixels[1:]), chunk(b"IEND", b"")]
+        return head + b"".join(chunks)
+
+    np.testing.assert_array_equal(read_image(with_data(packed)), values)
+    sum_wrong = with_data(packed[:-4] + b"\1\2\3\4")
+    with pytest.raises(ImageError, match=r"^damaged: broken data stream"):
+        read_image(sum_wrong)
+    got, remarks = told(sum_wrong, damaged="keep")
+    np.testing.assert_array_equal(got, values)
+    assert [remark.kind for remark in remarks] == ["damaged"]
+    middle = len(packed) // 2
+    with pytest.raises(ImageError, match=r"cannot be decompressed after [1-9][0-9]* of"):
+        read_image(with_data(packed[:middle] + b"\xff" * 64 + packed[middle + 64 :]))
+
+
 def test_black_rows_at_the_end_are_an_image() -> None:
     for kind, depth in ((GRAY, 1), (GRAY, 16), (RGB, 8), (RGB, 16)):
         values = made(kind, depth)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from latentstore import ArgumentError, ImageError
 from latentstore.sources.images import MAX_PIXELS, read_image
+from latentstore.sources.images.pixels import image_of, square
 
 WIDTH, HEIGHT = 45, 31
 
@@ -337,3 +338,20 @@ def test_random_damage_is_an_error_or_a_image() -> None:
             assert str(error)
         else:
             assert got.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(("width", "height", "size"), [(91, 60, 25), (300, 40, 64), (64, 63, 32), (257, 100, 7)])
+def test_columns_that_the_square_does_not_look_at_change_nothing(width: int, height: int, size: int) -> None:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    whole = square(Image.fromarray(pixels), size)
+    assert (np.asarray(square(image_of(pixels, size), size)) == np.asarray(whole)).all()
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_wide_jpeg_is_cut_and_turned_as_one_of_which_all_is_turned(turn: int) -> None:
+    pixels = np.random.default_rng(turn).integers(0, 256, (40, 151, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = saved(Image.fromarray(pixels), "JPEG", quality=95, exif=exif)
+    whole = Image.fromarray(read_image(data))
+    assert (read_image(data, size=24) == np.asarray(square(whole, 24))).all()

@@ -73,6 +73,18 @@ def test_a_name_that_several_have_names_none(tmp_path: Path) -> None:
     assert "several entries have that name" in next(item for item in source if item.path == "1.png").reason  # type: ignore[attr-defined]
 
 
+def test_a_name_that_several_have_is_the_reason_where_no_cell_names_one(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", "x/1.png", "y/1.png")
+    with pytest.raises(ArgumentError, match=r"column 'f' has '1\.png' in line 2, and several entries have that name"):
+        labelled(folder, "f,label\n1.png,5\n")
+
+
+def test_a_column_may_be_called_as_an_entry_is(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", "file.png", "pic.png")
+    assert labels(labelled(folder, "pic,label\nfile.png,5\npic.png,6\n")) == {"file.png": 5, "pic.png": 6}
+    assert labels(labelled(folder, "file,label\npic.png,6\n")) == {"pic.png": 6}
+
+
 def test_two_columns_that_name_different_entries(tmp_path: Path) -> None:
     folder = fill(tmp_path / "p", "0.png", "1.png", "2.png", "3.png")
     text = "id,picture,label\n0,3.png,three\n1,2.png,two\n2,1.png,one\n3,0.png,zero\n"
@@ -146,6 +158,9 @@ def test_a_tsv_has_no_quotes(folder: Path) -> None:
         ('f,label\na.PNG,"cat" x\n', "line 2"),
         ("f;label\na.PNG;cat\n", "has ';' and no ','"),
         ("f\tlabel\na.PNG\tcat\n", r"has '\\t' and no ','"),
+        ("sep=;\nf;label\na.PNG;cat\n", r"says the separator \(sep=;\)"),
+        ('[{"f": "a.PNG", "label": "cat"}]', "is JSON; a table is a CSV file"),
+        ("a.PNG,1\nb.png,2\n", "its first line names the entry cat/a.PNG"),
     ],
 )
 def test_quotes_and_separators_of_a_csv(folder: Path, text: str, words: str) -> None:

@@ -102,6 +102,32 @@ def test_tars_and_arrays(tmp_path: Path) -> None:
     assert chosen(tmp_path / "a.zarr", rate=8000) == "mono-f32c32"
 
 
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ((("a.png", png()), ("a.png", png())), "sample a has two members with the extension 'png'"),
+        ((("a.png", png()), ("a.cls", b"1"), ("a.label", b"2")), "it has both .cls and .label"),
+        ((("../a.png", png()),), "leads out of the tar's own folder"),
+    ],
+)
+def test_what_cannot_be_read_decides_no_codec(
+    tmp_path: Path, members: tuple[tuple[str, bytes], ...], reason: str
+) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(ArgumentError, match="because its entries cannot be read; the first: .*" + reason):
+        choose_codec(tmp_path / "x.tar", Labels(), {})
+
+
+def test_a_tar_that_is_cut_short_decides_no_codec(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"a.png".ljust(512, b"\0"))
+    with pytest.raises(ArgumentError, match=r"the first: .*cut short or damaged"):
+        choose_codec(tmp_path / "x.tar", Labels(), {})
+
+
 def test_first_bytes() -> None:
     assert content_of(png()[:32]) == (IMAGE, "PNG")
     assert content_of(encoded(chirp(1, 90), 8000, "MP3")[:32]) == (AUDIO, "MP3")

@@ -378,3 +378,25 @@ def test_labels_for_tars(tmp_path: Path) -> None:
     path = tar(tmp_path / "t.tar", {"0.png": png(0), "0.cls": b"3"})
     (tmp_path / "l.csv").write_text("key,label,x\n0,9,y\n")
     assert open_source(path, tmp_path / "l.csv")[0].load()[1] == {"label": 9, "x": "y"}
+
+
+def test_the_class_of_an_image_whose_name_has_dots(tmp_path: Path) -> None:
+    members = {
+        "0.a.png": png(0), "0.a.cls": b"7", "1.png": png(1), "1.cls": b"3",
+        "2.a.png": png(2), "2.b.cls": b"5", "3.a.png": png(3), "3.a.cls": b"1", "3.cls": b"2",
+    }  # fmt: skip
+    fields = [item.load()[1] for item in open_source(tar(tmp_path / "x.tar", members))]
+    assert [one["label"] for one in fields] == [7, 3, -1, 2]
+    assert [one["b.cls"] for one in fields] == [b"", b"", b"5", b""]
+
+
+def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        for name in ("caf\udce9/1.png", "caf\udce8/1.png", "2.png", "../\udce8.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(0))
+            archive.addfile(info, io.BytesIO(png(0)))
+    latentstore.convert(tmp_path / "x.tar", tmp_path / "x.zarr", size=16)
+    assert sorted(latentstore.open(tmp_path / "x.zarr").keys()) == ["2", "caf\ufffd/1", "caf\ufffd/1_x"]
+    (left_out,) = (tmp_path / "x.zarr/key/quarantine.jsonl").read_text("utf-8").splitlines()
+    assert "its name ../\ufffd.png leads out" in json.loads(left_out)["reason"]
