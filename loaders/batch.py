@@ -10,6 +10,7 @@ import torch
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.columns import PADDED
+from latentstore.loaders.epoch.groups import SIMILAR
 from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.stats import Stats
 from latentstore.loaders.training.augment import dropped
@@ -30,8 +31,8 @@ class Collate:
 
     The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
 
-    one_shape: whether all samples of a batch have one shape, though not all of the store. stats: to normalise by; by
-    default those of the store.
+    grouped: what samples of a batch have in common where they differ in the store, see `loaders.epoch.groups`. stats:
+    to normalise by; by default those of the store.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Collate:
         dtype: torch.dtype | None,
         decoder: str | Decoder = LINEAR,
         augment: Augmentation | None = None,
-        one_shape: bool = False,
+        grouped: str | None = None,
         stats: Stats | None = None,
     ) -> None:
         outputs = ds.modality.outputs
@@ -60,7 +61,8 @@ class Collate:
                 f"decoder {chosen.name!r} with output {output!r}: only {outputs[-1]!r} are decoded by one"
             )
         own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
-        if ds.modality.pads and ds.size is None:
+        pads = ds.size is None and (ds.modality.pads or grouped == SIMILAR)
+        if pads:
             own |= PADDED
         if augment is not None:
             own |= augment.entries
@@ -73,7 +75,7 @@ class Collate:
         self.ds = ds
         self.output = output
         self.chosen, self.decoder = chosen, chosen or LINEAR
-        self.one_shape = one_shape
+        self.pads, self.one_shape = pads, grouped is not None and not pads
         self.normalise = Normalise(ds, stats or ds.stats, dtype or torch.float32) if output == "latents" else None
         self.augment = augment
 
@@ -103,7 +105,7 @@ class Collate:
         return batch
 
     def _images(self, indices: np.ndarray, epoch: int, kept: np.ndarray | None) -> dict[str, Any]:
-        """Images, in one tensor if all have one size, else in a list."""
+        """Images, in one tensor if all have one size or they are padded, else in a list."""
         read = self.ds.read_latents(indices)
         if self.one_shape and isinstance(read, list):
             read = np.stack(read)
@@ -112,7 +114,13 @@ class Collate:
         if self.augment is not None:
             latents, told = self.augment.moved(latents, indices, epoch)
         if self.output == "pixels":
-            return {**told, "pixels": self._decoded(indices, latents, kept)}
+            pixels = self._decoded(indices, latents, kept)
+            if self.pads:
+                padded, ends = _padded([one.numpy() for one in pixels])
+                return {**told, "pixels": padded, **ends}
+            return {**told, "pixels": pixels}
+        if self.pads:
+            return told | self._padded_latents([one.numpy() for one in latents], None, None, kept)
         if isinstance(latents, list):
             return {**told, "latent": [self._values(one[None], None, count)[0] for one, count in _each(latents, kept)]}
         return {**told, "latent": self._values(latents, None, kept)}
@@ -150,7 +158,7 @@ class Collate:
         latents = list(self.ds.read_latents(indices))
         if self.output != "waveforms":
             rows = [latent[:, 0] for latent in latents]
-            return self._padded_latents(rows, max(row.shape[1] for row in rows), steps, kept)
+            return self._padded_latents(rows, None, steps, kept)
         sizes = self.ds.reader.sizes(indices).tolist()
         signals = [
             self.ds.decode(latent[None, :count], (height, width), steps[i : i + 1], self.decoder)[0]
@@ -171,23 +179,19 @@ class Collate:
             signals = window.waveforms(indices, samples, first, steps, kept, self.chosen)
             batch = _padded_waveforms(signals, window.instants * window.reduction)
         else:
-            batch = self._padded_latents(window.latents(indices, samples, first), window.instants, steps, kept)
+            batch = self._padded_latents(window.latents(indices, samples, first), (window.instants,), steps, kept)
         if self.ds.size is not None and self.output != "waveforms":
             del batch["lengths"], batch["mask"]
         return {**batch, "start": torch.from_numpy(first * window.reduction)}
 
     def _padded_latents(
-        self, rows: list[np.ndarray], longest: int, steps: np.ndarray, kept: np.ndarray | None
-    ) -> dict[str, Any]:
-        lengths = torch.tensor([row.shape[1] for row in rows])
-        # zeros of NumPy's: torch wakes its threads for them, which takes longer than decoding
-        padded = np.zeros((len(rows), self.ds.channels, longest), np.int8)
-        for place, row in zip(padded, rows, strict=True):
-            place[:, : row.shape[1]] = row
-        codes, mask = torch.from_numpy(padded), _mask(lengths, longest)
+        self, rows: list[np.ndarray], largest: tuple[int, ...] | None, steps: np.ndarray | None,
+        kept: np.ndarray | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        codes, ends = _padded(rows, largest)
         if self.normalise is not None:
-            codes = self.normalise(codes, steps).masked_fill_(~mask[:, None], 0)
-        return {"latent": codes if kept is None else dropped(codes, kept), "lengths": lengths, "mask": mask}
+            codes = self.normalise(codes, steps).masked_fill_(~ends["mask"][:, None], 0)
+        return {"latent": codes if kept is None else dropped(codes, kept), **ends}
 
     def _pixels(self, codes: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return torch.from_numpy(self.ds.decode(codes, size, decoder=self.decoder)).permute(0, 3, 1, 2)
@@ -196,6 +200,31 @@ class Collate:
 def _each(latents: list[Any], kept: np.ndarray | None) -> Iterator[tuple[Any, Any]]:
     """(latent, how many channels it keeps: int64 (1,), None for all)."""
     return zip(latents, [None] * len(latents) if kept is None else kept[:, None], strict=True)
+
+
+def _padded(rows: list[np.ndarray], largest: tuple[int, ...] | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
+    """(rows (c, t) or (c, h, w) in one tensor, padded with zeros; "lengths" and "mask" of it).
+
+    largest: (t,) or (h, w) to pad to; by default those of the largest.
+    """
+    sizes = np.array([row.shape[1:] for row in rows], np.int64)
+    largest = largest or tuple(sizes.max(axis=0).tolist())
+    # zeros of NumPy's: torch wakes its threads for them, which takes longer than decoding
+    padded = np.zeros((len(rows), len(rows[0]), *largest), rows[0].dtype)
+    for place, row in zip(padded, rows, strict=True):
+        place[(slice(None), *map(slice, row.shape[1:]))] = row
+    lengths = torch.from_numpy(sizes)
+    if len(largest) == 1:
+        lengths = lengths[:, 0]
+        mask = _mask(lengths, *largest)
+    else:
+        mask = _mask(lengths[:, 0], largest[0])[:, :, None] & _mask(lengths[:, 1], largest[1])[:, None]
+    return torch.from_numpy(padded), {"lengths": lengths, "mask": mask}
+
+
+def filled(lengths: torch.Tensor) -> int:
+    """The positions of a padded batch that are no padding, from its entry "lengths"."""
+    return int(lengths.reshape(len(lengths), -1).prod(dim=1).sum())
 
 
 def _padded_waveforms(signals: list[np.ndarray], longest: int) -> dict[str, Any]:

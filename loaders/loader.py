@@ -21,11 +21,11 @@ import numpy as np
 from latentstore.codecs.arguments import require_flag, require_number
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.codecs.neural.decoder import LINEAR
+from latentstore.loaders.batch import filled
 from latentstore.loaders.columns import PADDED
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.epoch.buckets import Buckets
-from latentstore.loaders.epoch.groups import GroupedEpoch, Windows
-from latentstore.loaders.epoch.order import SampleOrder
+from latentstore.loaders.epoch.groups import LENGTH, SIMILAR, GroupedEpoch, Pooled
 from latentstore.loaders.epoch.passes import Announced, Pass
 from latentstore.loaders.epoch.place import Course, Place
 from latentstore.loaders.epoch.plan import BatchPlan, Job, Plan, SamplePlan
@@ -34,8 +34,9 @@ from latentstore.loaders.epoch.schedule import MixedOrder, Slots
 from latentstore.loaders.epoch.share import Share
 from latentstore.loaders.epoch.state import make_state, read_state
 from latentstore.loaders.faults.skipping import MOST_SKIPPED, Skipping, is_of_sample
-from latentstore.loaders.grouping import SHAPE, batch_limits, grouped_by, groups_of
+from latentstore.loaders.grouping import batch_limits, grouped_by, pooled
 from latentstore.loaders.mixture import Mixture
+from latentstore.loaders.remote.allocator import give_back_of
 from latentstore.loaders.remote.amounts import require_bytes
 from latentstore.loaders.remote.readahead import MEMORY
 from latentstore.loaders.source import Ahead, Source, Wanted
@@ -79,7 +80,9 @@ class LatentLoader:
         as few samples at the end of the epoch, so that all ranks make the same number of batches.
     max_positions: latent positions in a batch at most, padding included: height times width of latents of images,
         frames of audio. Images of many sizes are grouped by shape then, and audio of many lengths by similar length.
-    group_by: "shape": all images of a batch have the same latent shape, and are one tensor; for stores of many sizes.
+    group_by: for stores of many sizes: "shape": all images of a batch have the same latent shape, and are one tensor.
+        "similar": they have about the same height and width, and are padded with zeros to the largest of the batch;
+        "lengths" is int64 (b, 2), the height and width of each, and "mask", bool (b, h, w), is True inside of it.
     output: "codes": int8. "latents": `dtype`, with zero mean and unit variance per channel over the store. "pixels":
         images uint8 (b, 3 or 1, H, W), under the name "pixels", decoded from the channels that are opened.
     dtype: for "latents" only: torch.float32 (default), bfloat16 or float16.
@@ -158,21 +161,24 @@ class LatentLoader:
         self._grouped = grouped_by(ds, group_by, max_positions)
         self.batch_size, self.max_positions = batch_limits(ds, batch_size, max_positions)
         self._seed = require_number(seed, "seed", 0, (1 << 64) - 1)
-        self._order = self._source.order(_order_of(shuffle), self._seed, self.batch_size or 1)
+        slot = self.batch_size if self._source.separate and self._grouped is None else None
+        self._order = self._source.order(_order_of(shuffle), self._seed, slot or 1)
         self._memory = require_bytes(memory, "memory")
         if augment is not None and not isinstance(augment, Augment):
             raise ArgumentError(f"augment is {augment!r}; it is an Augment, such as Augment(flip=True), or None")
         if collate is not None and not callable(collate):
             raise ArgumentError(f"collate is {collate!r}; it is a function that takes a batch, or None")
-        wanted = Wanted(output, dtype, decoder, self._grouped == SHAPE, augment, self._seed, variants)
+        wanted = Wanted(output, dtype, decoder, self._grouped, augment, self._seed, variants)
         self._collate = Skipping(self._source.collate(wanted), on_error, max_skipped)
         self._hook = collate
         self._delivery = Delivery(require_flag(pin_memory, "pin_memory"), device)
-        self._windows: Windows | None = None
+        self._pooled: Pooled | None = None
         self._exact = output == "pixels"
         cut = augment is not None and self._source.pads and augment.cuts  # to one length
         if cut and self._grouped is not None:
             raise ArgumentError("windows of recordings have one length: give batch_size in place of max_positions")
+        if augment is not None and self._grouped is not None:
+            _require_shapes_stay(augment, self._grouped)
         self._bucketed = self._source.pads and not cut and self._order.kind != "none" and self._grouped is None
         self._padded = self._places = 0
         self._course = Course(Place())
@@ -274,8 +280,8 @@ class LatentLoader:
         """The batches of an epoch."""
         order = self._order
         if self._grouped is not None:
-            assert isinstance(order, SampleOrder)
-            return BatchPlan(GroupedEpoch(self._by_group(), order, epoch, self.drop_last))
+            shuffled = order.kind != "none"
+            return BatchPlan(GroupedEpoch(self._by_group(), order.seed, shuffled, epoch, self.drop_last))
         assert self.batch_size is not None
         if isinstance(order, MixedOrder) and self._source.separate:
             return BatchPlan(Slots(order.epoch(epoch), order.slots, self.batch_size))
@@ -321,18 +327,20 @@ class LatentLoader:
                 yield job, batch
         finally:
             batches.close()
-            shards.close()
+            if shards.close() and self.num_workers:
+                give_back_of(self._workers(), self.num_workers)
 
     def _counted(self, made: Batches) -> Batches:
         """Those that have samples; what is padded in them is counted from now on."""
         self._padded = self._places = 0
+        pads = self._source.pads or self._grouped in (LENGTH, SIMILAR)
         try:
             for job, batch in made:
                 if batch is None:
                     continue
-                if self._source.pads and isinstance(batch, dict) and batch.keys() >= PADDED:
+                if pads and isinstance(batch, dict) and batch.keys() >= PADDED:
                     self._places += batch["mask"].numel()
-                    self._padded += batch["mask"].numel() - int(batch["lengths"].sum())
+                    self._padded += batch["mask"].numel() - filled(batch["lengths"])
                 yield job, batch
         finally:
             made.close()
@@ -377,12 +385,24 @@ class LatentLoader:
     def _lengths(self, indices: np.ndarray) -> np.ndarray:
         return self._source.sizes(indices)[:, 1]
 
-    def _by_group(self) -> Windows:
+    def _by_group(self) -> Pooled:
         """The groups of all samples; found when they are first needed, since that reads the sizes of all of them."""
-        if self._windows is None:
-            assert not isinstance(self.ds, Mixture) and isinstance(self._order, SampleOrder)
-            self._windows = Windows(groups_of(self.ds, self.batch_size, self.max_positions, self._exact), self._order)
-        return self._windows
+        if self._pooled is None:
+            assert self._grouped is not None
+            limits = self.batch_size, self.max_positions
+            self._pooled = pooled(self.ds, self._order, self._grouped, *limits, self._exact)
+        return self._pooled
+
+
+def _require_shapes_stay(augment: Augment, grouped: str) -> None:
+    """ArgumentError if changed samples would not be those that were grouped."""
+    if augment.cuts and grouped == SIMILAR:
+        raise ArgumentError("windows have one size, so nothing is padded: leave out group_by='similar'")
+    if augment.turn and not augment.cuts:
+        raise ArgumentError(
+            "turn=True exchanges the height and the width of images, so those of a group would differ: give a crop, or "
+            "flip='both' in place of turn"
+        )
 
 
 def _order_of(shuffle: Any) -> str:

@@ -101,10 +101,9 @@ class Mixture(Source):
         parts = ", ".join(f"{name!r}: {weight:g}" for name, weight in zip(self.names, self.weights, strict=True))
         return f"Mixture({{{parts}}}: {len(self)} samples)"
 
-    def order(self, kind: str, seed: int, batch_size: int) -> MixedOrder:
+    def order(self, kind: str, seed: int, slot: int) -> MixedOrder:
         """See `Source.order`."""
         sizes = [shard_sizes(ds) for ds in self.stores]
-        slot = batch_size if self.separate else 1
         return MixedOrder.of(sizes, kind, seed, whole_weights(self.weights), self.stop, slot)
 
     def collate(self, wanted: Wanted) -> BatchMaker:
@@ -261,7 +260,7 @@ class MixedAhead:
         for own, mine in self._each(windows):
             own.passed(mine)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """See `ReadAhead.close`."""
-        for own in self._own:
-            own.close()
+        much = [own.close() for own in self._own]
+        return any(much)

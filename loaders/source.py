@@ -32,7 +32,7 @@ class Ahead(Protocol):
     def need(self, windows: list[int]) -> None: ...
     def expect(self, windows: list[int]) -> None: ...
     def passed(self, windows: list[int]) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> bool: ...
 
 
 class BatchMaker(Protocol):
@@ -43,13 +43,13 @@ class BatchMaker(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What batches are to hold; see `LatentLoader`. one_shape: see `Collate`. seed: of random changes. variants: see
+    """What batches are to hold; see `LatentLoader`. grouped: see `Collate`. seed: of random changes. variants: see
     `TensorCollate`."""
 
     output: str
     dtype: torch.dtype | None
     decoder: str | Decoder
-    one_shape: bool
+    grouped: str | None
     augment: Augment | None
     seed: int
     variants: Mapping[str, Sequence[str]] | None = None
@@ -60,7 +60,7 @@ class Wanted:
         if self.variants is not None:
             raise ArgumentError(f"variants are fields of tensors, and {ds.url} holds latents")
         changes = None if self.augment is None else self.augment.on(ds, (self.seed + number) % (1 << 64))
-        return Collate(ds, self.output, self.dtype, self.decoder, changes, self.one_shape, stats)
+        return Collate(ds, self.output, self.dtype, self.decoder, changes, self.grouped, stats)
 
 
 class Source(ABC):
@@ -75,8 +75,9 @@ class Source(ABC):
     separate: bool
 
     @abstractmethod
-    def order(self, kind: str, seed: int, batch_size: int) -> SampleOrder | MixedOrder:
-        """The order of samples; kind: one of `loaders.epoch.order.ORDERS`."""
+    def order(self, kind: str, seed: int, slot: int) -> SampleOrder | MixedOrder:
+        """The order of samples; kind: one of `loaders.epoch.order.ORDERS`. slot: how many samples of one store stand
+        together, where a batch has samples of one store only."""
 
     @abstractmethod
     def collate(self, wanted: Wanted) -> BatchMaker:
@@ -107,7 +108,7 @@ class OneStore(Source):
     def collate(self, wanted: Wanted, number: int = 0, stats: Stats | None = None) -> BatchMaker:
         """See `Source.collate`. number, stats: of a store of a mixture, see `Wanted.collate`."""
 
-    def order(self, kind: str, seed: int, batch_size: int) -> SampleOrder:
+    def order(self, kind: str, seed: int, slot: int) -> SampleOrder:
         """See `Source.order`."""
         return SampleOrder(shard_sizes(self.ds), kind, seed)
 

@@ -14,9 +14,11 @@ import hashlib
 import os
 import struct
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from latentstore.codecs.bitstream.checksum import crc32c
+from latentstore.loaders.remote.filling import own_memory
 from latentstore.loaders.remote.ranges import Range
 
 _MAGIC = b"latentstore 001\n"
@@ -39,13 +41,16 @@ def object_prefix(name: str) -> str:
     return f"{plain}@"
 
 
-def head_of(data: bytes) -> bytes:
+def head_of(data: bytes | memoryview) -> bytes:
     """What stands before the bytes of an entry."""
     return _HEAD.pack(_MAGIC, len(data), crc32c(data), 0)
 
 
-def read_entry(path: Path) -> bytes | None:
-    """The bytes of an entry; None if the file is damaged. OSError if it cannot be read."""
+def read_entry(path: Path, apart: bool = False) -> Any:
+    """The bytes of an entry; None if the file is damaged. OSError if it cannot be read.
+
+    apart: whether they are a memoryview of memory of their own (`loaders.remote.filling`).
+    """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         there = os.fstat(file.fileno()).st_size - HEAD_BYTES
@@ -54,5 +59,11 @@ def read_entry(path: Path) -> bytes | None:
         magic, size, crc, zero = _HEAD.unpack(head)
         if magic != _MAGIC or zero or size != there:
             return None
-        data = file.read(size)
-    return data if len(data) == size and crc32c(data) == crc else None
+        data: bytes | memoryview
+        if apart:
+            memory = own_memory(size, str(path))
+            came, data = file.readinto(memory), memory.toreadonly()
+        else:
+            data = file.read(size)
+            came = len(data)
+    return data if came == size and crc32c(data) == crc else None

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latentstore.loaders.cache.entry import HEAD_BYTES, head_of, object_prefix, read_entry
 from latentstore.loaders.cache.lock import locked
@@ -71,11 +72,11 @@ class CacheFolder:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def get(self, store: str, name: str) -> bytes | None:
-        """The bytes of an entry, or None if it is not there. A damaged one is removed."""
+    def get(self, store: str, name: str, apart: bool = False) -> Any:
+        """The bytes of an entry, or None if it is not there. A damaged one is removed. apart: see `read_entry`."""
         path = self.path / store / name
         try:
-            data = read_entry(path)
+            data = read_entry(path, apart)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -88,7 +89,7 @@ class CacheFolder:
                 os.utime(path)
         return data
 
-    def put(self, store: str, name: str, data: bytes) -> None:
+    def put(self, store: str, name: str, data: bytes | memoryview) -> None:
         """Keep an entry. Nothing happens if it is larger than the cache, or if the folder cannot be written."""
         if self._off or len(data) + HEAD_BYTES > self.most_bytes:
             return

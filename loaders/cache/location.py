@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from latentstore.loaders.cache.entry import entry_name
 from latentstore.loaders.cache.folder import CacheFolder
-from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.location import Bytes, Location
 from latentstore.loaders.remote.ranges import Range
+
+Data = TypeVar("Data", bytes, Bytes)
 
 
 class CachedLocation(Location):
@@ -47,19 +49,19 @@ class CachedLocation(Location):
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """See `Location.read_ranges`."""
         if all(end is None for _, _, end in ranges):
-            return self._through(ranges, super().read_ranges)
+            return self._through(ranges, super().read_ranges, apart=False)
         return super().read_ranges(ranges)
 
-    def read_parts(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    def read_parts(self, ranges: Sequence[tuple[str, int, int]]) -> list[Bytes]:
         """See `Location.read_parts`."""
-        return self._through(ranges, super().read_parts)
+        return self._through(ranges, super().read_parts, apart=True)
 
-    def _through(self, ranges: Sequence[Any], read: Callable[[Any], list[bytes]]) -> list[bytes]:
+    def _through(self, ranges: Sequence[Any], read: Callable[[Any], list[Data]], apart: bool) -> list[Data]:
         identity = self.identity
         if identity is None:
             return read(ranges)
         names = [entry_name(item) for item in ranges]
-        found = [self.folder.get(identity, name) for name in names]
+        found: list[Data | None] = [self.folder.get(identity, name, apart) for name in names]
         absent = [i for i, data in enumerate(found) if data is None]
         if absent:
             for i, data in zip(absent, read([ranges[i] for i in absent]), strict=True):

@@ -163,6 +163,10 @@ class MixedOrder:
         return self.orders[0].kind
 
     @property
+    def seed(self) -> int:
+        return self.orders[0].seed
+
+    @property
     def contiguous(self) -> bool:
         """See `SampleOrder.contiguous`."""
         return self.orders[0].contiguous

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote.filling import fill
 from latentstore.loaders.remote.ranges import Range
 from latentstore.loaders.remote.retry import (
     TELL_AT_ATTEMPT,
@@ -120,24 +121,53 @@ class Client:
         """The bytes of ranges, all requested at once. Only those that failed are requested again."""
         paths = [self.at(name) for name, _, _ in ranges]
         got = [b""] * len(ranges)
+
+        def ask(left: list[int]) -> list[Any]:
+            results = self.fs.cat_ranges(
+                [paths[i] for i in left],
+                [ranges[i][1] for i in left],
+                [ranges[i][2] for i in left],
+                on_error="return",
+            )
+            return [b"" if _is_empty(ranges[i], one) else one for i, one in zip(left, results, strict=True)]
+
+        def take(i: int, data: bytes) -> None:
+            self._check_is_range(ranges[i], len(data))
+            got[i] = data
+
+        self._until_all_came(ranges, ask, take)
+        return got
+
+    def fill(self, ranges: Sequence[Range], places: Sequence[memoryview]) -> list[int]:
+        """As `ranges`, into `places`, each as long as its range. Returns how many bytes came of each: fewer where an
+        object ends before."""
+        paths = [self.at(name) for name, _, _ in ranges]
+        got = [0] * len(ranges)
+
+        def ask(left: list[int]) -> list[Any]:
+            return fill(self.fs, [paths[i] for i in left], [ranges[i][1] for i in left], [places[i] for i in left])
+
+        def take(i: int, count: int) -> None:
+            self._check_is_range(ranges[i], count)
+            got[i] = count
+
+        self._until_all_came(ranges, ask, take)
+        return got
+
+    def _until_all_came(
+        self, ranges: Sequence[Range], ask: Callable[[list[int]], list[Any]], take: Callable[[int, Any], None]
+    ) -> None:
+        """Ask for ranges by their numbers, and again for those that failed. ask: gives what came, or the error. take:
+        is called with what came of each."""
         left = list(range(len(ranges)))
         attempts = Attempts()
         with waits.named(self.url, self._url(ranges[0][0] if ranges else "")):
             while left:
-                results = self.fs.cat_ranges(
-                    [paths[i] for i in left],
-                    [ranges[i][1] for i in left],
-                    [ranges[i][2] for i in left],
-                    on_error="return",
-                )
+                results = ask(left)
                 failed = {i: result for i, result in zip(left, results, strict=True) if isinstance(result, Exception)}
-                for i in [i for i, error in failed.items() if _is_empty(ranges[i], error)]:
-                    results[left.index(i)] = b""
-                    del failed[i]
                 for i, data in zip(left, results, strict=True):
                     if i not in failed:
-                        self._check_is_range(ranges[i], len(data))
-                        got[i] = data
+                        take(i, data)
                 left = list(failed)
                 data = None
                 results.clear()  # see `_again`
@@ -145,7 +175,6 @@ class Client:
                     self._go_on(attempts, failed, ranges)
                 finally:
                     failed.clear()
-        return got
 
     def size(self, name: str) -> int:
         """Bytes of an object."""
@@ -268,6 +297,6 @@ def _true_reason(error: BaseException) -> BaseException:
     return error
 
 
-def _is_empty(wanted: Range, error: Exception) -> bool:
+def _is_empty(wanted: Range, result: Any) -> bool:
     """Whether a server has refused the range of a whole object because the object has no bytes."""
-    return wanted[1:] == (0, None) and status_of(error) == _NO_SUCH_RANGE
+    return wanted[1:] == (0, None) and isinstance(result, Exception) and status_of(result) == _NO_SUCH_RANGE

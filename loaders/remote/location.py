@@ -8,6 +8,7 @@ slashes.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import shutil
@@ -22,6 +23,7 @@ import numpy as np
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.remote.client import Client, MissingError
+from latentstore.loaders.remote.filling import own_memory
 from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges, split_range
 from latentstore.loaders.remote.retry import said
 from latentstore.loaders.remote.stream import open_stream
@@ -109,17 +111,25 @@ class Location:
             found.append(piece)
         return found
 
-    def read_parts(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        """As `read_ranges`, for large ranges that lie apart: each is asked for in parts, all at once."""
+    def read_parts(self, ranges: Sequence[tuple[str, int, int]]) -> list[Bytes]:
+        """As `read_ranges`, for large ranges that lie apart: each is asked for in parts, all at once. Of a remote
+        object, each is in memory of its own (`loaders.remote.filling`)."""
         if self.local is not None:
             return [self._read_local(*item) for item in ranges]
-        parts = [split_range(item) for item in ranges]
-        got = iter(self._client.ranges([part for some in parts for part in some]))
-        found = []
-        for (name, start, end), some in zip(ranges, parts, strict=True):
-            data = next(got) if len(some) == 1 else b"".join(next(got) for _ in some)
-            check_length(self.at(name), start, end, len(data))
-            found.append(data)
+        parts: list[Range] = []
+        places: list[memoryview] = []
+        found: list[Bytes] = []
+        ends = [0]
+        for name, start, end in ranges:
+            memory = own_memory(end - start, self.at(name))
+            own = split_range((name, start, end))
+            parts += own
+            places += [memory[a - start : b - start] for _, a, b in own]
+            ends.append(len(parts))
+            found.append(memory.toreadonly())
+        came = self._client.fill(parts, places)
+        for (name, start, end), (first, last) in zip(ranges, itertools.pairwise(ends), strict=True):
+            check_length(self.at(name), start, end, sum(came[first:last]))
         return found
 
     def open(self, name: str, block_bytes: int = BLOCK_BYTES) -> BinaryIO:

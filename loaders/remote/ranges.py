@@ -83,7 +83,7 @@ def _furthest(ends: np.ndarray, changes: np.ndarray) -> np.ndarray:
     return ends[ascending[np.maximum.accumulate(above + place) - above]]
 
 
-def split_range(item: tuple[str, int, int]) -> list[Range]:
+def split_range(item: tuple[str, int, int]) -> list[tuple[str, int, int]]:
     """A range in parts of `PART_BYTES` to twice as much; one part if it is smaller than two of them.
 
     The ends may be those of a forged index, so there is a limit to the number of parts; they are larger then.

@@ -102,14 +102,16 @@ class ReadAhead:
             self._sizes = {window: sizes for window, sizes in self._sizes.items() if window >= current}
         self._plan()
 
-    def close(self) -> None:
-        """Forget everything, also what is still being read."""
+    def close(self) -> bool:
+        """Forget everything, also what is still being read. Returns whether much was read, so that free memory has been
+        given back."""
         with self._lock:
             self._closed = True
             self._drop(list(self._held))
             much, self._read_bytes = self._read_bytes > MUCH, 0
         if much:
             give_back()
+        return much
 
     def _measure(self, window: int) -> None:
         """Learn how large the shards of a window are; this may read their indexes."""

@@ -7,7 +7,6 @@ import numpy as np
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.dataset import LatentDataset
-from latentstore.loaders.epoch.groups import Groups
 from latentstore.loaders.source import LatentStore, OneStore, Wanted
 from latentstore.loaders.stats import Stats
 from latentstore.loaders.tensors.batch import TensorCollate
@@ -50,8 +49,8 @@ def has_one_shape(ds: TensorDataset) -> bool:
     return all(shapes is not None and len(shapes) == 1 for shapes in map(ds.shapes, ds.tensors))
 
 
-def groups_of(ds: TensorDataset, batch_size: int | None, max_positions: int | None) -> Groups:
-    """The groups of samples whose tensors all have the same shapes.
+def shapes_of(ds: TensorDataset, max_positions: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """(the shapes of each sample's tensors end to end, int64 (n, k); its positions, int64 (n,)).
 
     Positions of a sample are the values of its first field's tensor in one channel. ArgumentError if a sample alone has
     more than `max_positions` of them, or the tensors of a field differ in rank.
@@ -71,5 +70,4 @@ def groups_of(ds: TensorDataset, batch_size: int | None, max_positions: int | No
         raise ArgumentError(
             f"max_positions is {max_positions}, and {ds.where(index)} alone has {positions[index]} positions"
         )
-    which = np.unique(np.concatenate(each, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    return Groups.by_shape(np.stack([which, np.zeros_like(which)], axis=1), positions, batch_size, max_positions)
+    return np.concatenate(each, axis=1), positions

@@ -83,7 +83,7 @@ def test_tensors_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_loading(photos: Path) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "photos.zarr", size=64)
-    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16", "crop=(24, 24)": "crop=(6, 6)"}) == 7
+    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16", "crop=(24, 24)": "crop=(6, 6)"}) == 8
     for command in commands("loading.md"):
         assert main(command) == 0, command
 

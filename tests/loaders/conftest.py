@@ -14,11 +14,11 @@ from latentstore.loaders.remote.ranges import Range
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Range]:
     """All ranges that are read of stores from now on, after they are merged. What a cache answers is not among them."""
     found: list[Range] = []
-    plain = Client.ranges
+    for name in ("ranges", "fill"):
 
-    def noting(self: Client, ranges: Any) -> Any:
-        found.extend(ranges)
-        return plain(self, ranges)
+        def noting(self: Client, ranges: Any, *rest: Any, plain: Any = getattr(Client, name)) -> Any:  # noqa: B008
+            found.extend(ranges)
+            return plain(self, ranges, *rest)
 
-    monkeypatch.setattr(Client, "ranges", noting)
+        monkeypatch.setattr(Client, name, noting)
     return found

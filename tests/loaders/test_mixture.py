@@ -166,9 +166,6 @@ def test_stores_that_differ_are_refused_unless_batches_are_separate() -> None:
         latentstore.mix({small: 1, large: 1})
     loader = LatentLoader(latentstore.mix({small: 1, large: 1}, batches="separate"), 5)
     assert {type(batch["latent"]) for batch in loader} == {torch.Tensor, list}
-    for options in ({"batch_size": None, "max_positions": 9}, {"batch_size": 5, "group_by": "shape"}):
-        with pytest.raises(ArgumentError, match="is not for a mixture"):
-            LatentLoader(latentstore.mix({small: 1}), **options)
 
 
 def test_latents_are_normalised_over_the_mixture() -> None:

@@ -16,28 +16,31 @@ pytest.importorskip("torch")
 
 from latentstore.loaders import LatentLoader
 
-WAYS = ("plain", "shapes", "budget", "mixed", "separate")
+WAYS = ("plain", "shapes", "budget", "similar", "mixed", "separate", "mixed shapes", "separate similar")
 
 
 def make(way: str, shuffle: Any, seed: int, **ranks: int) -> LatentLoader:
     """A loader of stores of random sizes, the same ones for a seed."""
     rng = np.random.default_rng(seed)
     # where shards are read by windows, the store says when one is used that is not in memory
-    local = shuffle is True or (shuffle is False and way in ("shapes", "budget"))
-    size = None if way in ("shapes", "budget") else (16, 16)
+    local = shuffle is True or (shuffle is False and way in ("shapes", "budget", "similar"))
+    size = (16, 16) if way in ("plain", "mixed", "separate") else None
     stores = [
         Memory(*rng.integers(0, 12, 7).tolist(), 9, local=local, size=size, name=f"{n}", first=1000 * n)
         for n in range(3)
     ]
-    if way in ("mixed", "separate"):
-        ds: Any = latentstore.mix({stores[0]: 3, stores[1]: 1, stores[2]: 2}, stop="longest", batches=way)
+    if way.startswith(("mixed", "separate")):
+        batches = way.split()[0]
+        ds: Any = latentstore.mix({stores[0]: 3, stores[1]: 1, stores[2]: 2}, stop="longest", batches=batches)
     else:
         ds = stores[0]
     limits: dict[str, Any] = {"batch_size": 4}
-    if way == "shapes":
+    if way.endswith("shapes"):
         limits = {"batch_size": 3, "group_by": "shape"}
     elif way == "budget":
         limits = {"max_positions": 13}
+    elif way.endswith("similar"):
+        limits = {"max_positions": 17, "group_by": "similar"}
     return LatentLoader(ds, **limits, shuffle=shuffle, seed=seed, **ranks)
 
 

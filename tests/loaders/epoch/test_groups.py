@@ -15,8 +15,9 @@ from torch_or_skip import torch
 
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders import LatentLoader
-from latentstore.loaders.epoch.groups import GroupedEpoch, Groups, Windows
+from latentstore.loaders.epoch.groups import GroupedEpoch, Groups
 from latentstore.loaders.epoch.order import ORDERS, SampleOrder
+from latentstore.loaders.epoch.pools import StorePools
 
 sizes = st.lists(st.integers(0, 40), min_size=1, max_size=6)
 
@@ -26,7 +27,7 @@ def grouped(shards: list[int], kind: str, limits: tuple[int | None, int | None],
     order = SampleOrder(tuple(shards), kind, 5, window=2)
     shapes = np.random.default_rng(4).integers(1, 4, (order.samples, 2))
     groups = Groups.by_shape(shapes, shapes.prod(1), *limits)
-    return GroupedEpoch(Windows(groups, order), order, epoch, drop), shapes
+    return GroupedEpoch(StorePools(groups, order), order.seed, kind != "none", epoch, drop), shapes
 
 
 @settings(deadline=None, derandomize=True)
@@ -66,7 +67,7 @@ def test_another_epoch_makes_other_batches() -> None:
 def test_similar_lengths_make_little_padding() -> None:
     lengths = np.exp(np.random.default_rng(3).normal(4, 1, 20_000)).astype(np.int64) + 1
     order = SampleOrder((20_000,), "full", 0)
-    made = GroupedEpoch(Windows(Groups.by_length(lengths, 8192), order), order, 0, False)
+    made = GroupedEpoch(StorePools(Groups.by_length(lengths, 8192), order), 0, True, 0, False)
     padded = real = 0
     for number in range(made.count):
         own = lengths[made.batch(number)[0]]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from latentstore.loaders.remote.allocator import give_back
+from latentstore.loaders.remote.allocator import give_back, give_back_of
 
 
 def resident() -> int:
@@ -17,9 +18,12 @@ def resident() -> int:
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
 
 
-@pytest.mark.skipif(
+glibc = pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the allocator is not glibc's"
 )
+
+
+@glibc
 def test_what_is_free_between_what_is_used() -> None:
     blocks = [b"x" * 100_000 for _ in range(1000)]  # small enough to lie in the heap
     kept = blocks[::50]
@@ -27,3 +31,21 @@ def test_what_is_free_between_what_is_used() -> None:
     before = resident()
     give_back()
     assert resident() < before - 50_000 and len(kept) == 20
+
+
+def use_and_free() -> None:
+    blocks = [b"x" * 3_000_000 for _ in range(4)]
+    del blocks
+
+
+@glibc
+def test_what_is_free_at_the_end_of_a_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            large = b"x" * 20_000_000
+            del large  # from now on, blocks of this size are not mapped one by one
+            pool.submit(use_and_free).result()
+        give_back()
+        before = resident()
+        give_back_of(pool, 1)
+        assert resident() < before - 8_000

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentstore.loaders.epoch.buckets import Buckets
-from latentstore.loaders.epoch.groups import GroupedEpoch, Groups, Windows
+from latentstore.loaders.epoch.groups import GroupedEpoch, Groups
 from latentstore.loaders.epoch.order import ORDERS, SampleOrder
 from latentstore.loaders.epoch.plan import BatchPlan, Plan, SamplePlan
+from latentstore.loaders.epoch.pools import MixedPools, StorePools, pool_share
 from latentstore.loaders.epoch.schedule import MixedOrder, Slots, whole_weights
 from latentstore.loaders.epoch.share import Read, Share, checked_read, units_read
 
@@ -33,7 +34,7 @@ def random_trial(rng: np.random.Generator) -> Trial:
     """One of every kind of order and of batches."""
     kind = str(rng.choice(ORDERS))
     epoch, seed, batch_size = int(rng.integers(5)), int(rng.integers(1000)), int(rng.integers(1, 9))
-    how = str(rng.choice(["plain", "lengths", "shapes", "mixed", "separate"]))
+    how = str(rng.choice(["plain", "lengths", "shapes", "mixed", "separate", "mixed shapes"]))
     sizes = _sizes(rng)
     order = SampleOrder(sizes, kind, seed, window=int(rng.integers(1, 5)))
     every = Counter(range(order.samples))
@@ -45,11 +46,9 @@ def random_trial(rng: np.random.Generator) -> Trial:
         buckets = Buckets(order.epoch(epoch), order.samples, seed, epoch, batch_size, lengths.take)
         return Trial(BatchPlan(buckets), order.contiguous, every, said)
     if how == "shapes":
-        shapes = rng.integers(1, 4, (order.samples, 2))
-        limits = (batch_size, None) if rng.integers(2) else (None, int(rng.integers(9, 60)))
-        groups = Groups.by_shape(shapes, shapes.prod(1), *limits)
+        grouped = StorePools(_random_groups(order.samples, batch_size, order, rng), order)
         return Trial(
-            BatchPlan(GroupedEpoch(Windows(groups, order), order, epoch, False)), order.contiguous, every, said
+            BatchPlan(GroupedEpoch(grouped, seed, kind != "none", epoch, False)), order.contiguous, every, said
         )
     stop = str(rng.choice(["first", "longest"]))
     stores = [_sizes(rng, least=batch_size) for _ in range(int(rng.integers(1, 4)))]
@@ -57,12 +56,24 @@ def random_trial(rng: np.random.Generator) -> Trial:
     mixed = MixedOrder.of(stores, kind, seed, weights, stop, batch_size if how == "separate" else 1)
     made = mixed.epoch(epoch)
     expected = Counter(made.indices(np.arange(mixed.samples)).tolist())
+    if how == "mixed shapes":
+        pools = MixedPools(_random_groups(int(mixed.starts[-1]), batch_size, mixed, rng), mixed)
+        plan: Plan = BatchPlan(GroupedEpoch(pools, seed, kind != "none", epoch, False))
+        return Trial(plan, mixed.contiguous, expected, f"{said}: {stores} until the {stop}")
     plan = (
         BatchPlan(Slots(made, mixed.slots, batch_size))
         if how == "separate"
         else SamplePlan(made, mixed.samples, batch_size, False)
     )
     return Trial(plan, mixed.contiguous, expected, f"{said}: {stores} until the {stop}")
+
+
+def _random_groups(samples: int, batch_size: int, order: SampleOrder | MixedOrder, rng: np.random.Generator) -> Groups:
+    shapes = rng.integers(1, 4, (samples, 2))
+    limits = (batch_size, None) if rng.integers(2) else (None, int(rng.integers(9, 60)))
+    if rng.integers(2):
+        return Groups.by_similarity(shapes, *limits, pool_share(order))
+    return Groups.by_shape(shapes, shapes.prod(1), *limits)
 
 
 def _sizes(rng: np.random.Generator, least: int = 0) -> tuple[int, ...]:
