@@ -156,17 +156,46 @@ typedef struct {
   const int8_t *source[LS_SOURCES];
 } ls_plane;
 
-/* Which positions are taken in each of up to 16 groups in the sparse form. Places are as in ls_sparse; lanes without a
- * group have the state 0 and no words. */
+/* Up to 16 groups in the sparse form, whose streams are read side by side: a lane each. Lanes without a group have the
+ * state 0 and no words. */
 typedef struct {
-  int height, width;
-  ptrdiff_t row;                                                            /* from a place to the one below */
   uint32_t state[LS_MAX_LANES], word[LS_MAX_LANES], word_end[LS_MAX_LANES]; /* places of words in `bytes` */
   const uint8_t *bytes;                                                     /* four more can be read */
-  uint32_t empty[LS_MAX_LANES];                                             /* where in coder->empty a model begins */
-  uint8_t *is_taken;                                                        /* (place, lane): 1 or 0; zeros around */
-  uint32_t *place[LS_MAX_LANES], *position[LS_MAX_LANES], count[LS_MAX_LANES]; /* what is found */
+} ls_sparse_lanes;
+
+/* Which positions are taken in each. Places are as in ls_sparse. */
+typedef struct {
+  int height, width;
+  ptrdiff_t row; /* from a place to the one below */
+  ls_sparse_lanes lanes;
+  uint32_t empty[LS_MAX_LANES]; /* where in coder->empty a model begins */
+  uint8_t *is_taken;            /* (place, lane): 1 or 0; zeros around */
+  uint8_t *found[2];            /* what is found, of positions: a bit for each of lanes 0 to 7, and of 8 to 15 */
 } ls_taken;
+
+/* The values at these positions. In step i each lane is at its taken position i; lanes have fewer and fewer of them. */
+typedef struct {
+  uint32_t place[LS_MAX_LANES];     /* in `magnitude`; the lane's first one where it has no step any more */
+  uint32_t beside[2][LS_MAX_LANES]; /* masks: of the position before if it is one to the left; of that if it is two to the
+                                       left, and in the upper half of the one before it if it is */
+  uint32_t above[LS_MAX_LANES];     /* of a channel: three magnitudes above */
+  uint16_t sum[LS_MAX_LANES];       /* of a channel: what earlier ones add */
+  int8_t value[LS_MAX_LANES];       /* of a channel */
+  int8_t seen[LS_MAX_LANES];        /* 64 once a channel has held a value, else 0 */
+} ls_step;
+
+typedef struct {
+  ls_sparse_lanes lanes;
+  const uint8_t *escapes[LS_MAX_LANES], *escapes_end[LS_MAX_LANES];
+  uint32_t model[LS_MAX_LANES], taken[LS_MAX_LANES];
+  int8_t *out[LS_MAX_LANES];     /* zeros, which values are put into */
+  ptrdiff_t row;                 /* from a place to the one below */
+  size_t area, places;           /* of a lane */
+  const uint32_t *position;      /* of places: in a plane of the latent */
+  uint8_t *magnitude;            /* (lane, place), of a channel: zeros where no position is taken */
+  ls_step *steps;                /* as many as the first lane has taken positions */
+  uint16_t *pairs[LS_MAX_GROUP]; /* (step, lane), of a channel: 4 magnitudes, and in the upper byte the sum of eight */
+} ls_values;
 
 /* A flat plane of coefficients to choose values for: the weight of a unit's squared error and that of 1/256 bit, and
  * how far 1 and larger values are rebuilt towards zero. */
@@ -190,8 +219,10 @@ typedef struct {
                        uint8_t *scratch, uint8_t *bucket);
   /* decodes one plane of each of one or two bundles, 16 lanes each; `failed`: which of them is bad */
   int (*decode_planes)(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed);
-  /* decodes which positions are taken, of groups in the sparse form */
+  /* of groups in the sparse form, decodes which positions are taken; and the values there, where it gives a bit for each
+   * lane that has too few escapes; NULL where vectors are none, and one group after another is faster */
   void (*find_taken)(const ls_coder *coder, ls_taken *taken);
+  unsigned (*decode_values)(const ls_coder *coder, ls_values *values);
   /* codes one plane backwards; words grow downwards from *end */
   void (*encode_plane)(const ls_coder *coder, const ls_geometry *g, const uint16_t *codes, uint32_t *states,
                        uint8_t **end);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from random_models import KINDS, SHA256, latent, random_tables
 from latentstore.codecs.native import kernel
 from latentstore.codecs.reference import stand_in as reference
 from latentstore.codecs.reference.coder import coding_order
+from latentstore.codecs.reference.header import join_group, parse_group
 
 pytestmark = pytest.mark.skipif(kernel is None, reason="no kernel was built: there is nothing to compare")
 
@@ -37,15 +39,22 @@ def best_path() -> Iterator[None]:
 
 def decode(backend: ModuleType, coder: Any, blobs: list[bytes], shape: tuple[int, ...]) -> np.ndarray:
     """All blobs in one call, each from its own place in one buffer."""
+    result, out = attempt(backend, coder, blobs, shape)
+    assert result == (0, -1)
+    return out
+
+
+def attempt(
+    backend: ModuleType, coder: Any, blobs: list[bytes], shape: tuple[int, ...]
+) -> tuple[tuple[int, int], np.ndarray]:
+    """The same where a blob may be bad: (status, its index), and the latents."""
     gaps = [b"\xff" * (7 * i % 5) for i in range(len(blobs))]
     lengths = np.array([len(b) for b in blobs], np.int64)
     starts = np.cumsum([len(g) + len(b) for g, b in zip(gaps, blobs, strict=True)]) - lengths
     buffer = b"".join(g + b for g, b in zip(gaps, blobs, strict=True))
     out = np.full((len(blobs), *shape), 99, np.int8)
     source = np.zeros(len(blobs), np.int32)
-    result = backend.coder_decode(coder, [buffer], source, starts.astype(np.int64), lengths, out)
-    assert result == (0, -1)
-    return out
+    return backend.coder_decode(coder, [buffer], source, starts.astype(np.int64), lengths, out), out
 
 
 def check_one(values: np.ndarray, tables: list[np.ndarray], precision: int, model: int) -> None:
@@ -135,6 +144,8 @@ def test_many_blobs_in_one_call(shape: tuple[int, int]) -> None:
         kernel.force_path(path)
         for count in (0, 1, 2, 3, 17, 23):
             np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], (3, *shape)), values[:count])
+        # two vectors side by side, whose lanes are of several models
+        np.testing.assert_array_equal(decode(kernel, fast, blobs * 2, (3, *shape)), np.concatenate([values, values]))
     slow = reference.coder_new(SHA256, 11, *tables)
     np.testing.assert_array_equal(decode(reference, slow, blobs[:4], (3, *shape)), values[:4])
 
@@ -182,14 +193,51 @@ def test_any_sparse_group(seed: int, channels: int, height: int, width: int, sha
     check_one(scattered(seed, channels, height, width, share), tables, 11, 0)
 
 
-def test_many_sparse_blobs_in_one_call() -> None:
-    """Groups of all sizes, some in the other form and some empty, in numbers that do not fill a run."""
+@pytest.mark.parametrize("shape", [(13, 1, 1), (3, 23, 9), (12, 32, 32), (17, 5, 40)])
+def test_many_sparse_blobs_in_one_call(shape: tuple[int, int, int]) -> None:
+    """Groups of all sizes and of several models, some dense and some empty, in numbers that do not fill a run."""
+    channels = shape[0]
+    fast = kernel.coder_new(SHA256, 11, *random_tables(5, 3, channels, 7, 11, 0.0, 30.0))
+    values = np.stack([scattered(i, *shape, i % 7 / 8 if i % 4 else 0.2) for i in range(61)])
+    blobs = [kernel.coder_encode(fast, i % 3, 0, v) for i, v in enumerate(values)]
+    if shape[1:] != (1, 1):
+        assert {blob[0] & SPARSE for blob in blobs} == {0, SPARSE}
+        assert any(blob[0] & 1 for blob in blobs if blob[0] & SPARSE)  # there are escapes
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        for count in (0, 1, 2, 3, 4, 5, 9, 23, 61):
+            np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], shape), values[:count])
+
+
+def test_more_sparse_blobs_than_are_sorted_at_a_time() -> None:
     fast = kernel.coder_new(SHA256, 11, *random_tables(5, predicted=0.0))
-    values = np.stack([scattered(i, 3, 23, 9, i % 7 / 8) for i in range(23)])
+    values = np.stack([scattered(i, 3, 9, 9, i % 5 / 20) for i in range(64)])
     blobs = [kernel.coder_encode(fast, i % 2, 0, v) for i, v in enumerate(values)]
-    assert {blob[0] & SPARSE for blob in blobs} == {0, SPARSE}
-    for count in (0, 1, 2, 3, 4, 5, 9, 23):
-        np.testing.assert_array_equal(decode(kernel, fast, blobs[:count], (3, 23, 9)), values[:count])
+    np.testing.assert_array_equal(decode(kernel, fast, blobs * 20, (3, 9, 9)), np.concatenate([values] * 20))
+
+
+def test_a_damaged_sparse_blob_among_many_is_named() -> None:
+    """Damage under a checksum that matches: the call fails, names that blob, and no other."""
+    fast = kernel.coder_new(SHA256, 11, *random_tables(5, 2, 4, 7, 11, 0.0, 30.0))
+    values = [scattered(i, 4, 16, 16, 0.2) for i in range(24)]
+    blobs = [kernel.coder_encode(fast, i % 2, 0, v) for i, v in enumerate(values)]
+    refused = 0
+    for path in kernel.kernel_paths():
+        kernel.force_path(path)
+        for bad in range(len(blobs)):
+            group = parse_group(blobs[bad], SHA256)
+            for payload in (
+                group.payload[:-2],
+                group.payload[:40] + group.payload[41:] + b"\0",
+                group.payload + b"\0\0",
+            ):
+                forged = join_group(replace(group, payload=payload), SHA256)
+                mixed = [*blobs[:bad], forged, *blobs[bad + 1 :]]
+                (status, index), _ = attempt(kernel, fast, mixed, (4, 16, 16))
+                (alone, _), _ = attempt(kernel, fast, [forged], (4, 16, 16))
+                assert status == alone and index == (bad if status else -1)
+                refused += status != 0
+    assert refused
 
 
 def test_groups_of_predicted_channels_are_never_sparse() -> None:

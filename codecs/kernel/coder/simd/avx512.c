@@ -75,8 +75,8 @@ static void encode_plane(const ls_coder *coder, const ls_geometry *g, const uint
 }
 
 const ls_path ls_path_avx512 = {
-    magnitudes,          cross,          signed_cross, own_predictions, own_contexts, decode_planes, find_taken,
-    encode_plane,        row_magnitudes, decode_rows,  code_rows,       choose_rows,  "avx512",
+    magnitudes,    cross,        signed_cross,   own_predictions, own_contexts, decode_planes, find_taken,
+    decode_values, encode_plane, row_magnitudes, decode_rows,     code_rows,    choose_rows,   "avx512",
 };
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -9,7 +9,7 @@ typedef struct {
     reader words;
 } runner;
 
-/* of the lanes of a bundle, or of both if they are of one channel */
+/* of the lanes of a bundle; of both if they are of one channel */
 typedef struct {
     vec left, left2, signed_left, table_at;
     vec_table table;
@@ -149,6 +149,7 @@ static inline __attribute__((always_inline)) int decode_narrow(const ls_coder *c
 {
     const ls_plane *one = planes, *two = planes + count - 1;
     const weights w = weights_of(coder, one, predicted, mixed);
+    const weights w2 = mixed && count > 1 ? weights_of(coder, two, predicted, mixed) : w;
     const int width = g->width;
     runner a = {0}, b = {0}; /* nothing reads these zeros, but gcc 12 cannot see it and warns */
     a.state = v_load(one->states);
@@ -165,7 +166,7 @@ static inline __attribute__((always_inline)) int decode_narrow(const ls_coder *c
             const ptrdiff_t at = row + 16 * (ptrdiff_t)x;
             expect(&a, coder, one, &w, row, x, predicted, mixed);
             if (count > 1)
-                expect(&b, coder, two, &w, row, x, predicted, mixed);
+                expect(&b, coder, two, &w2, row, x, predicted, mixed);
             a.symbol = guess_symbols(coder, a.table, a.slot);
             if (count > 1)
                 b.symbol = guess_symbols(coder, b.table, b.slot);

@@ -39,8 +39,8 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
 }
 
 const ls_path ls_path_neon = {
-    magnitudes,          cross,          signed_cross, own_predictions, own_contexts, decode_planes, find_taken,
-    encode_plane_scalar, row_magnitudes, decode_rows,  code_rows,       choose_rows,  "neon",
+    magnitudes,    cross,               signed_cross,   own_predictions, own_contexts, decode_planes, find_taken,
+    decode_values, encode_plane_scalar, row_magnitudes, decode_rows,     code_rows,    choose_rows,   "neon",
 };
 #else
 typedef int ls_no_neon;

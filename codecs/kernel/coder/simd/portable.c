@@ -26,6 +26,6 @@ static void cross(const ls_geometry *g, int planes, const uint8_t *const *pairs,
 }
 
 const ls_path ls_path_portable = {
-    magnitudes,          cross,          signed_cross, own_predictions, own_contexts, decode_planes, find_taken,
-    encode_plane_scalar, row_magnitudes, decode_rows,  code_rows,       choose_rows,  "portable",
+    magnitudes, cross,               signed_cross,   own_predictions, own_contexts, decode_planes, find_taken,
+    NULL,       encode_plane_scalar, row_magnitudes, decode_rows,     code_rows,    choose_rows,   "portable",
 };

@@ -353,7 +353,10 @@ static inline __attribute__((always_inline)) int decode_any(const ls_coder *code
 }
 
 #include "coder/simd/narrow.h"
-#include "coder/simd/taken.h"
+#include "coder/sparse/taken.h"
+#if SIDE_BY_SIDE
+#include "coder/sparse/values.h"
+#endif
 
 /* The loop is compiled alone and in pairs, predicted and not, for lanes of one model and of several; and where the
  * vectors make something of knowing it (VARIANTS_BY_STREAMS), for each number of streams that a vector can hold.
@@ -390,6 +393,7 @@ VARIANTS(decode_predicted_mixed, 1, 1, 1)
 #if SIDE_BY_SIDE
 VARIANTS(decode_plain_pair, 2, 0, 0)
 VARIANTS(decode_predicted_pair, 2, 1, 0)
+NARROW(decode_plain_pair_mixed, 0, 2, 1)
 #endif
 
 static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *planes, int count, int *failed)
@@ -404,6 +408,8 @@ static int decode_planes(const ls_coder *coder, const ls_geometry *g, ls_plane *
     if (!planes[0].mixed && !planes[1].mixed && planes[1].predicted == predicted &&
         (g->lanes > 1 || planes[0].channel[0] == planes[1].channel[0]))
         return (predicted ? decode_predicted_pair : decode_plain_pair)[by_lanes](coder, g, planes, failed);
+    if (g->lanes == 1 && !predicted && !planes[1].predicted)
+        return decode_plain_pair_mixed(coder, g, planes, failed);
 #endif
     int status = decode_planes(coder, g, planes, 1, failed);
     if (!status && (status = decode_planes(coder, g, planes + 1, 1, failed)))

@@ -280,3 +280,64 @@ static inline vec reader_refill_each(reader *r, vec state)
     return next;
 }
 #define reader_refill_each reader_refill_each
+
+/* the same of the sparse form, as long as there is another word (sparse/taken.h) */
+static inline __m256i word_if_any(const uint8_t *base, __m256i state, __m256i *at, __m256i end)
+{
+    const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+    const __m256i need = _mm256_and_si256(low, _mm256_cmpgt_epi32(end, *at));
+    const __m256i next = _mm256_blend_epi16(_mm256_slli_epi32(state, 16), gather8(base, *at, 1), 0x55);
+    *at = _mm256_add_epi32(*at, _mm256_and_si256(need, _mm256_set1_epi32(2)));
+    return _mm256_blendv_epi8(state, next, need);
+}
+static inline void v_take_words(const uint8_t *base, vec *state, vec *at, vec end)
+{
+    state->lo = word_if_any(base, state->lo, &at->lo, end.lo);
+    state->hi = word_if_any(base, state->hi, &at->hi, end.hi);
+}
+#define v_take_words v_take_words
+static inline __m256i if_less(__m256i a, __m256i b, __m256i yes, __m256i no)
+{
+    return _mm256_blendv_epi8(yes, no, _mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a));
+}
+static inline vec v_if_less(vec a, vec b, vec yes, vec no)
+{
+    return (vec){if_less(a.lo, b.lo, yes.lo, no.lo), if_less(a.hi, b.hi, yes.hi, no.hi)};
+}
+#define v_if_less v_if_less
+static inline vec v_if_equal(vec a, vec b, vec yes, vec no)
+{
+    return (vec){_mm256_blendv_epi8(no.lo, yes.lo, _mm256_cmpeq_epi32(a.lo, b.lo)),
+                 _mm256_blendv_epi8(no.hi, yes.hi, _mm256_cmpeq_epi32(a.hi, b.hi))};
+}
+#define v_if_equal v_if_equal
+#define v_dot16 v_mul16
+static inline __m128i gather4_places(const uint8_t *base, const uint32_t *at)
+{
+    __m128i r = _mm_cvtsi32_si128(four_bytes(base + at[0]));
+    r = _mm_insert_epi32(r, four_bytes(base + at[1]), 1);
+    r = _mm_insert_epi32(r, four_bytes(base + at[2]), 2);
+    return _mm_insert_epi32(r, four_bytes(base + at[3]), 3);
+}
+static inline vec v_gather_places(const uint8_t *base, const uint32_t *at)
+{
+    return (vec){_mm256_inserti128_si256(_mm256_castsi128_si256(gather4_places(base, at)), gather4_places(base, at + 4), 1),
+                 _mm256_inserti128_si256(_mm256_castsi128_si256(gather4_places(base, at + 8)),
+                                         gather4_places(base, at + 12), 1)};
+}
+#define v_gather_places v_gather_places
+static inline mask v_held(const int8_t *p)
+{
+    return (mask)~_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_setzero_si128()));
+}
+#define v_held v_held
+static inline void v_sum_pairs(uint16_t *to, size_t i, int planes, uint16_t *const *pairs,
+                               const uint16_t (*weights)[LS_MAX_LANES], const uint16_t *base)
+{
+    __m256i sum = _mm256_loadu_si256((const __m256i *)base);
+    for (int p = 0; p < planes; p++)
+        sum = _mm256_adds_epu16(sum, _mm256_maddubs_epi16(_mm256_loadu_si256((const __m256i *)(pairs[p] + i)),
+                                                          _mm256_loadu_si256((const __m256i *)weights[p])));
+    _mm256_storeu_si256((__m256i *)to, sum);
+}
+#define v_sum_pairs v_sum_pairs

@@ -20,6 +20,7 @@ static inline vec v_add(vec a, vec b) { return _mm512_add_epi32(a, b); }
 static inline vec v_sub(vec a, vec b) { return _mm512_sub_epi32(a, b); }
 static inline vec v_mul(vec a, vec b) { return _mm512_mullo_epi32(a, b); }
 static inline vec v_mul16(vec a, vec b) { return _mm512_madd_epi16(a, b); }
+#define v_dot16 v_mul16
 static inline vec v_and(vec a, vec b) { return _mm512_and_si512(a, b); }
 static inline vec v_or(vec a, vec b) { return _mm512_or_si512(a, b); }
 static inline vec v_xor(vec a, vec b) { return _mm512_xor_si512(a, b); }

@@ -1,6 +1,6 @@
 /* The sparse form of a group (docs/format.md section 5.6), for groups where most positions are zero in every channel:
  * which positions are not comes first, and the symbols of those alone follow. One state codes it all; the decoder takes
- * several groups side by side.
+ * several groups side by side (together.c).
  */
 #ifndef LATENTSTORE_CODER_SPARSE_H
 #define LATENTSTORE_CODER_SPARSE_H
@@ -153,5 +153,23 @@ static inline uint32_t ls_sparse_near(uint32_t before, uint32_t taken, const ls_
 {
     return (before << 1 & LS_NEAR_KEPT) | taken | (uint32_t)(at[2 - s->row] << 2 | at[1 - 2 * s->row] << 7);
 }
+
+/* Where a group is read. */
+typedef struct {
+    const ls_job *job;
+    int8_t *out;
+    uint32_t state;
+    const uint8_t *words, *words_end, *escapes, *escapes_end;
+} ls_sparse_reader;
+
+void ls_sparse_open(ls_sparse_reader *reader, const ls_job *job, int8_t *out);
+/* decodes which positions are taken */
+void ls_sparse_find(ls_sparse *s, ls_sparse_reader *reader, const ls_coder *coder);
+/* decodes the values there, into planes of zeros; the reader stands behind the positions */
+int ls_sparse_values(ls_sparse *s, ls_sparse_reader *reader, const ls_coder *coder);
+
+/* Decodes groups side by side. */
+int ls_decode_together(const ls_coder *coder, const ls_job *jobs, int count, int height, int width, int8_t *out,
+                       int *failed);
 
 #endif

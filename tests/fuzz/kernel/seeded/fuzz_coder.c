@@ -101,10 +101,11 @@ ls_coder *random_coder(int adaptive)
     return NULL;
 }
 
-static int8_t *random_latent(size_t size)
+/* kind: 0 to 4, where groups of kind 2 often have the sparse form */
+static int8_t *random_latent(size_t size, int kind)
 {
     int8_t *latent = take(size);
-    const int kind = (int)between(0, 4), high = (int)between(0, 40);
+    const int high = (int)between(0, 40);
     for (size_t i = 0; i < size; i++)
         latent[i] = (int8_t)(kind == 0   ? 0
                              : kind == 1 ? between(-128, 127)
@@ -211,13 +212,13 @@ static blob mutated(blob b, const uint8_t sha256[32], int adaptive)
 static void decode(const ls_coder *coder, int height, int width, const uint8_t sha256[32])
 {
     const size_t size = (size_t)coder->channels * (size_t)height * (size_t)width;
-    const int count = (int)between(1, size > 20000 ? 3 : at_most(20, 2)), lies = one_in(2);
+    const int count = (int)between(1, size > 20000 ? 3 : at_most(40, 2)), lies = one_in(2), alike = one_in(3);
     ls_job *jobs = take((size_t)count * sizeof *jobs);
     blob *blobs = take((size_t)count * sizeof *blobs);
     int8_t **latents = take((size_t)count * sizeof *latents), *out = take((size_t)count * size);
     int failed = -1;
     for (int i = 0; i < count; i++) {
-        latents[i] = random_latent(size);
+        latents[i] = random_latent(size, alike ? 2 : (int)between(0, 4));
         blobs[i] = encode(coder, height, width, latents[i], sha256);
         if (lies && one_in(count)) {
             blob true_one = blobs[i];
