@@ -123,13 +123,16 @@ class Client:
         got = [b""] * len(ranges)
 
         def ask(left: list[int]) -> list[Any]:
-            results = self.fs.cat_ranges(
+            results: list[Any] = self.fs.cat_ranges(
                 [paths[i] for i in left],
                 [ranges[i][1] for i in left],
                 [ranges[i][2] for i in left],
                 on_error="return",
             )
-            return [b"" if _is_empty(ranges[i], one) else one for i, one in zip(left, results, strict=True)]
+            for number, i in enumerate(left):
+                if _is_empty(ranges[i], results[number]):
+                    results[number] = b""
+            return results  # the list of the file system itself: see `_again`
 
         def take(i: int, data: bytes) -> None:
             self._check_is_range(ranges[i], len(data))

@@ -50,9 +50,10 @@ def fill(fs: Any, paths: Sequence[str], starts: Sequence[int], places: Sequence[
     if _is_s3fs(fs):
         from fsspec.asyn import sync
 
-        return list(sync(fs.loop, _fill_s3, fs, paths, starts, places))
+        answers: list[Any] = sync(fs.loop, _fill_s3, fs, paths, starts, places)
+        return answers
     ends = [start + len(place) for start, place in zip(starts, places, strict=True)]
-    results = list(fs.cat_ranges(list(paths), list(starts), ends, on_error="return"))
+    results: list[Any] = fs.cat_ranges(list(paths), list(starts), ends, on_error="return")
     for i, place in enumerate(places):
         if not isinstance(results[i], Exception):
             if len(results[i]) <= len(place):

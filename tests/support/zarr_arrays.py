@@ -49,7 +49,7 @@ def coded(
         if height and width:
             blob = codec.compress(np.ascontiguousarray(image[:height, :width]), **options)
             result = np.full_like(image, fill)
-            result[:height, :width] = codec.decompress(blob)
+            result[:height, :width] = codec.decompress(blob, decoder="linear")
             place = out[where].transpose(order)
             place[...] = result.reshape(place.shape)
     return out

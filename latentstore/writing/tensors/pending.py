@@ -19,7 +19,8 @@ from latentstore.loaders.tensors import layout
 CHUNK_BYTES = 1 << 20
 """Tensors are coded so many bytes at a time. Where chunks are large, one thread codes the last while others wait."""
 MOST_CHUNKS = 16
-"""That wait or are being coded, before `write` waits too: enough to go on with while a shard reaches the disk."""
+"""That wait or are being coded, before `write` waits too: enough to go on with while a shard reaches the disk. Of
+tensors that are larger than a chunk, as many as there are threads and two more."""
 CHUNK_SAMPLES = 4096
 ALIGNMENT = 64
 MOST_THREADS = 4
@@ -92,25 +93,30 @@ class Coded:
 class Pending:
     """Chunks on their way to shards. `coded` gives them back in order.
 
-    Memory: `MOST_CHUNKS` chunks, and the blobs of one shard.
+    Memory: `MOST_CHUNKS` chunks, or a few of large tensors, and the blobs of one shard.
     """
 
     def __init__(self, coders: Mapping[str, TensorCoder], rooms: Rooms) -> None:
         self._coders, self._rooms = coders, rooms
         threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._pool = ThreadPoolExecutor(threads, "latentstore-writer")
-        self._waiting: deque[Future[Coded]] = deque()
+        self._few = threads + 2
+        self._waiting: deque[tuple[int, Future[Coded]]] = deque()
 
     def put(self, chunk: Chunk) -> None:
         """Code a chunk in a thread."""
-        self._waiting.append(self._pool.submit(self._code, chunk))
+        self._waiting.append((chunk.bytes, self._pool.submit(self._code, chunk)))
 
     def coded(self, every: bool) -> list[Coded]:
         """The chunks that are coded, in order; every: wait for all, else only as far as memory asks for it."""
         found = []
-        while self._waiting and (every or self._waiting[0].done() or len(self._waiting) > MOST_CHUNKS):
-            found.append(self._waiting.popleft().result())
+        while self._waiting and (every or self._waiting[0][1].done() or self._are_many()):
+            found.append(self._waiting.popleft()[1].result())
         return found
+
+    def _are_many(self) -> bool:
+        size = sum(taken for taken, _ in self._waiting)
+        return len(self._waiting) > self._few and (len(self._waiting) > MOST_CHUNKS or size > MOST_CHUNKS * CHUNK_BYTES)
 
     def close(self) -> None:
         """Forget what is not coded yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 from latentstore.codecs.arguments import require_number, whole_number
 from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.artifact.container import read_file
-from latentstore.codecs.errors import ArgumentError, StoreError
+from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.values import all_finite, as_array
@@ -350,10 +351,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Publish; on an error nothing is published, and what is written stays for resuming."""
+        """Publish; on an error nothing is published, and shards that are full are written and stay for resuming."""
         if kind is None:
             self.close()
         elif not self._closed:
+            with suppress(LatentstoreError, OSError):  # the error that ended the block is the one to tell
+                if self._pending is not None:
+                    self._collect(every=True)
             if self.world_size == 1 and not self._session.written():
                 self._session.wipe()  # there is nothing to go on with
             self._stop()

@@ -120,7 +120,7 @@ def test_it_starts_with_a_decoder(quick: Path, codec: Any) -> None:
     for start, message in (
         ("small", "start with has width 88, blocks 4 and head 96; the recipe asks for width 8, blocks 1 and head 6"),
         ("linear", "start is 'linear'"),
-        ("tiny", "decoder is 'tiny'; for rgb-f8c48 it is one of linear, large, small"),
+        ("tiny", "decoder is 'tiny'; for rgb-f8c48 it is one of best, linear, large, small"),
         ("none.safetensors", "none.safetensors"),
     ):
         (quick / "recipe.toml").write_text(TINY + f'steps = 1\nstart = "{start}"\n')
