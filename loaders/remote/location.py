@@ -31,6 +31,8 @@ from latentstore.loaders.remote.stream import open_stream
 # Read at a time from a remote object that is opened as a file: a header is within the first block.
 BLOCK_BYTES = 64 << 10
 CREATE_TRIES = 10
+# Memory for a longer range is not taken before the object is known to have it: an index may claim anything.
+MOST_UNASKED = 256 << 20
 
 Result = TypeVar("Result")
 Bytes = bytes | memoryview
@@ -121,6 +123,9 @@ class Location:
         found: list[Bytes] = []
         ends = [0]
         for name, start, end in ranges:
+            if end - start > MOST_UNASKED:
+                there = min(self.size(name), end) - start
+                check_length(self.at(name), start, end, max(0, there))
             memory = own_memory(end - start, self.at(name))
             own = split_range((name, start, end))
             parts += own

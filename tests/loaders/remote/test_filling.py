@@ -66,9 +66,12 @@ def test_more_than_the_range_is_not_read(place: Location, monkeypatch: pytest.Mo
         place.read_parts([("data", 100, 200)])
 
 
-def test_a_range_that_no_memory_holds(place: Location) -> None:
-    with pytest.raises(StoreError, match="data: there is no memory for"):
+def test_a_range_that_no_object_has(place: Location) -> None:
+    """No memory is taken for what an index claims and the object does not have."""
+    with pytest.raises(StoreError, match="data is cut short: bytes 0 to 4611686018427387904 asked for"):
         place.read_parts([("data", 0, 1 << 62)])
+    with pytest.raises(StoreError, match="data: there is no memory for"):
+        filling.own_memory(1 << 62, "data")
 
 
 def test_what_a_cache_has_kept(place: Location, tmp_path: Path) -> None:
