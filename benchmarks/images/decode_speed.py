@@ -29,7 +29,7 @@ def main() -> None:
     coded = {"latentstore, 48 channels": [codec.compress(image) for image in images]}
     coded["latentstore, 12 channels"] = coded["latentstore, 48 channels"]
     decoders = {
-        "latentstore, 48 channels": codec.decompress,
+        "latentstore, 48 channels": lambda blob: codec.decompress(blob, decoder="linear"),
         "latentstore, 12 channels": lambda blob: codec.decompress(
             blob, channels=codec.group_channels, decoder="linear"
         ),

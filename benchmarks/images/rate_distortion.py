@@ -42,10 +42,13 @@ def main() -> None:
     codec = latentstore.load_codec(common.CODEC)
     images = common.kodak()
 
+    def linear(blob: bytes) -> np.ndarray:
+        return codec.decompress(blob, decoder="linear")
+
     def first_group(blob: bytes) -> bytes:
         return blob[: split_sample(blob).ends[0]]
 
-    default = measure(images, codec.compress, codec.decompress)
+    default = measure(images, codec.compress, linear)
     prefix = measure(
         images,
         lambda image: first_group(codec.compress(image)),
@@ -55,10 +58,10 @@ def main() -> None:
     rows: list[tuple[object, ...]] = [("latentstore rgb-f8c48", f"default ({codec.default_quality})", *default)]
     rows.append(("  its first 12 channels", "default", *prefix))
     for quality in QUALITIES:
-        point = measure(images, lambda image, q=quality: codec.compress(image, quality=q), codec.decompress)
+        point = measure(images, lambda image, q=quality: codec.compress(image, quality=q), linear)
         curves["latentstore rgb-f8c48"].append(point)
         rows.append(("latentstore rgb-f8c48", quality, *point))
-    fast = measure(images, lambda image: codec.compress(image, effort="fast"), codec.decompress)
+    fast = measure(images, lambda image: codec.compress(image, effort="fast"), linear)
     rows.append(("latentstore, fast setting", "default", *fast))
     for name, peer in peers.CURVES.items():
         curves[name] = []
