@@ -97,6 +97,10 @@ class Session:
         if job is not None and published is not None and published.session == job["token"]:
             self.wipe()  # it was published, and stopped before tidying up
             job = None
+            if resume and self.ranks > 1:  # the others have ended, and nobody would join another session
+                self._require_same(published.fields, published.encoders, fields, encoders)
+                self.base, self.over = published, True
+                return
         if job is not None and not (resume or overwrite):
             raise StoreError(
                 f"{self.partial.url} holds a store that was begun and not finished: resume it, or start again by "
@@ -301,11 +305,16 @@ class Session:
         mark = self._read_mark(rank, "done")
         return mark is not None and mark["token"] == self.token
 
-    def all_done(self) -> list[str]:
-        """Wait for all ranks; the shards that they say they have written. StoreError if one of them is gone."""
+    def all_done(self, idle: bool) -> list[str] | None:
+        """Wait for all ranks; the shards that they say they have written. StoreError if one of them is gone.
+
+        idle: this rank has nothing new for a store that is published. If a rank is gone then and no rank has written
+        anything, the others have ended with what is published, and this one was only started again: None.
+        """
         shards: list[str] = []
         for rank in range(self.ranks):
-            self._wait(lambda rank=rank: self._is_done(rank), rank, "to finish")  # type: ignore[misc]
+            if not self._wait(lambda rank=rank: self._is_done(rank), rank, "to finish", idle):  # type: ignore[misc]
+                return None
             mark = self._read_mark(rank, "done") or {}
             shards += mark.get("shards", [])
         return shards
@@ -321,13 +330,16 @@ class Session:
         job = self._job()
         return job is None or job["token"] != self.token
 
-    def _wait(self, there: Callable[[], bool], rank: int, what: str) -> None:
+    def _wait(self, there: Callable[[], bool], rank: int, what: str, idle: bool = False) -> bool:
+        """Wait for something that `rank` does. If it is gone: StoreError, or False where `all_done` says so."""
         lock, gone = self._lock_of(rank), None
         while not there():
             self.lock.check()
             if rank != self.rank and lock.holder() is None:
                 gone = gone or time.monotonic() + START_SECONDS
                 if time.monotonic() > gone and not there():
+                    if idle and not self.written():
+                        return False
                     raise StoreError(
                         f"{self.target.url}: rank {self.rank} waited for rank {rank} {what}, and that does not run any "
                         f"more: start it again within {START_SECONDS:.0f} seconds, or resume all ranks. Nothing that "
@@ -337,6 +349,7 @@ class Session:
             else:
                 gone = None
             time.sleep(POLL_SECONDS)
+        return True
 
     def publish(self, meta: TensorMeta) -> None:
         """Make a version the newest one. May be cut off anywhere, and is then run again."""

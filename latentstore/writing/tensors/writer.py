@@ -141,6 +141,8 @@ class Writer:
     def drop(self, keys: Iterable[str]) -> None:
         """Leave out samples of the published version from the next one. Rank 0 alone does this."""
         self._dropped += [key for key in keys if key in self._earlier]
+        if self._dropped and self._session.over:
+            raise self._published_before("the next version")
 
     def write(self, key: str, values: Mapping[str, Any], source: str = "") -> bool:
         """Add a sample; False if a sample of this key was written before this run, so that nothing is added.
@@ -163,11 +165,7 @@ class Writer:
                 "is too much or missing"
             )
         if self._session.over:
-            raise StoreError(
-                f"{self.url} was published by the other ranks while rank {self.rank} was not running, and {key!r} is "
-                "not in it: start all ranks again to add it",
-                remedy="resume",
-            )
+            raise self._published_before(repr(key))
         arrays = {name: self._array(name, tensor, values[name], key) for name, tensor in self._tensors.items()}
         others = {
             name: _value(kind, values[name], f"sample {key!r}, field {name!r}") for name, kind in self._kinds.items()
@@ -177,6 +175,13 @@ class Writer:
         if self._chunk.full:
             self._flush_chunk()
         return True
+
+    def _published_before(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.url} was published while rank {self.rank} was not running, and {what} is not in it: start all "
+            "ranks again to add it",
+            remedy="resume",
+        )
 
     def write_batch(self, keys: Sequence[str], values: Mapping[str, Any], sources: Sequence[str] | None = None) -> int:
         """Add many samples; how many were new. values: for each field an array or a list with one entry a sample.
@@ -285,7 +290,9 @@ class Writer:
         if self.rank:
             session.wait_for_end()
             return
-        self._publish(session.all_done())
+        names = session.all_done(session.base is not None and not self._names and not self._dropped)
+        if names is not None:
+            self._publish(names)
         session.wipe()
 
     def _publish(self, names: list[str]) -> None:

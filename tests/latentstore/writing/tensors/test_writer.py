@@ -19,6 +19,7 @@ from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 import latentstore
 from latentstore import ArgumentError, Encoder, StoreError, Tensor, Writer
 from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.writing.tensors.session import Session
 
 ONE = {"x": Tensor("float32")}
 
@@ -255,14 +256,14 @@ def _start(url: Path, rank: int, ranks: int, samples: int, pause: float) -> subp
 
 def test_ranks_that_are_killed(tmp_path: Path) -> None:
     """Each of three ranks is killed once while it writes and started again; the store is as if nothing had happened."""
-    url, samples, ranks = tmp_path / "x.store", 240, 3
-    running = {rank: _start(url, rank, ranks, samples, 0.004) for rank in range(ranks)}
+    url, samples, ranks = tmp_path / "x.store", 240, 3  # 2.4 seconds of writing for each
+    running = {rank: _start(url, rank, ranks, samples, 0.03) for rank in range(ranks)}
     for rank in range(ranks):
         time.sleep(0.7)
         running[rank].kill()
         running[rank].communicate()
         assert running[rank].returncode == -signal.SIGKILL
-        running[rank] = _start(url, rank, ranks, samples, 0.004)
+        running[rank] = _start(url, rank, ranks, samples, 0.03)
     for process in running.values():
         _, said = process.communicate(timeout=100)
         assert process.returncode == 0, said.decode()
@@ -274,6 +275,43 @@ def test_ranks_that_are_killed(tmp_path: Path) -> None:
         assert (found["latent"] == expected["latent"]).all() and (found["tokens"] == expected["tokens"]).all()
         assert found["label"] == expected["label"]
     assert not Path(f"{url}.partial").exists()
+
+
+@pytest.mark.parametrize("tidied", [False, True])
+def test_the_first_rank_is_killed_after_it_has_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tidied: bool
+) -> None:
+    """The other one has ended. So the first one, started again, has nothing to do, and waits for nobody for long."""
+    import threading
+
+    monkeypatch.setattr("latentstore.writing.tensors.session.START_SECONDS", 2.0)
+    url, wipe = tmp_path / "x.store", Session.wipe
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Session) -> None:
+        if tidied:
+            wipe(self)
+        raise Killed
+
+    def other() -> None:
+        with Writer(url, ONE, rank=1, world_size=2) as writer:
+            writer.write("b", {"x": np.ones(3, np.float32)})
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    with pytest.raises(Killed), Writer(url, ONE, rank=0, world_size=2) as writer:
+        writer.write("a", {"x": np.zeros(3, np.float32)})
+        monkeypatch.setattr(Session, "wipe", killed)
+    monkeypatch.setattr(Session, "wipe", wipe)
+    thread.join(60)
+    with Writer(url, ONE, resume=True, rank=0, world_size=2) as writer:
+        assert writer.missing(["a", "b"]) == []
+        if not tidied:
+            with pytest.raises(StoreError, match="was published while rank 0 was not running, and 'c' is not in it"):
+                writer.write("c", {"x": np.zeros(3, np.float32)})
+    assert sorted(latentstore.open(url).keys()) == ["a", "b"] and not Path(f"{url}.partial").exists()
 
 
 def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
