@@ -303,8 +303,7 @@ class Codec(ABC):
         bad = ((sizes < 1) | (sizes > MOST_SIDE)).any(axis=1)
         height, width = self.latent_shape(sizes[:, 0], sizes[:, 1])[1:]
         bad |= np.multiply(height, width, dtype=np.float64) > MAX_AREA
-        if self.modality.axes == 1:
-            bad |= sizes[:, 0] != 1
+        bad |= sizes[:, 0] > self.modality.tallest
         if bad.any():
             i = int(bad.argmax())
             said = f"{sizes[i, 0]} x {sizes[i, 1]} {self.modality.nouns.unit}s"

@@ -55,6 +55,8 @@ class Modality(ABC):
     outputs: what a loader can give.
     signal: the field of a batch that holds decoded signals.
     axes: axes of a latent after its channels, as users get it.
+    tallest: the largest height of a signal.
+    has_sparse: whether a group blob may have the sparse form (docs/format.md section 5.6).
     pads: whether samples of many sizes become one padded batch, like sizes together; else they become a list.
     """
 
@@ -71,6 +73,8 @@ class Modality(ABC):
     signal: ClassVar[str]
     pads: ClassVar[bool]
     axes: ClassVar[int]
+    tallest: ClassVar[int]
+    has_sparse: ClassVar[bool]
 
     def __repr__(self) -> str:
         return f"<modality {self.name}>"
@@ -151,6 +155,8 @@ class _Image(Modality):
     signal = "pixels"
     pads = False
     axes = 2
+    tallest = MAX_SIDE * LEAST_REDUCTION
+    has_sparse = True
 
     def check(self, width: int, height: int, rate: int = 0) -> None:
         if not self.fits(-(-height // LEAST_REDUCTION), -(-width // LEAST_REDUCTION)):
@@ -200,10 +206,14 @@ class _Audio(Modality):
     signal = "waveform"
     pads = True
     axes = 1
+    tallest = 1
+    has_sparse = False
 
     def check(self, width: int, height: int, rate: int) -> None:
         if not 1 <= width <= MAX_SAMPLES:
             raise ArgumentError(f"Audio of {width} samples cannot be coded: it has at least 1.")
+        if height != self.tallest:
+            raise ArgumentError(f"The height is {height}; that of audio is {self.tallest}.")
         if not 1 <= rate <= MAX_RATE_HZ:
             raise ArgumentError(f"The rate is {rate}; it is a whole number of hertz, from 1 to {MAX_RATE_HZ:,}.")
 

@@ -185,8 +185,6 @@ class StoreMeta:
                 self.modality.check(self.size[1], self.size[0], 1)
             except ArgumentError as error:
                 return f"size is {list(self.size)}: {error}"
-            if self.modality.axes == 1 and self.size[0] != 1:
-                return f"size is {list(self.size)}, expected 1 and a number of samples"
         if -(-self.count // self.shard_samples) > MOST_SHARDS:
             return f"count is {self.count} in shards of {self.shard_samples}: more than {MOST_SHARDS} shards"
         if self.channels % self.group_channels:

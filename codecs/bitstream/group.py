@@ -66,8 +66,8 @@ def group_info(blob: bytes | memoryview, sha256: bytes | None = None, modality: 
     unused, sparse = blob[0] & HAS_ESCAPES and not escapes, bool(blob[0] & SPARSE)
     quality, rows = modality.from_group(blob[2], height)
     bad = quality > modality.highest_quality or not modality.fits(rows, width)
-    # planes of one row, and those of nothing but zeros, never have the sparse form
-    bad |= sparse and (modality.axes == 1 or len(blob) == at + 4)
+    # planes of nothing but zeros never have the sparse form
+    bad |= sparse and (not modality.has_sparse or len(blob) == at + 4)
     if blob[0] & RESERVED or unused or bad:
         said = f"planes of {rows} x {width} at quality {quality}, flags {blob[0] & 15}"
         raise CorruptError(f"The group blob claims {said}.")

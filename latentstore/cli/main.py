@@ -8,9 +8,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, train, verify
+from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, sync, train, verify
 from latentstore.cli.shared.status import FAILED, INTERRUPTED, USAGE, say
-from latentstore.cli.tensors import fit_tensors, gc, import_, sync
+from latentstore.cli.tensors import fit_tensors, gc, import_
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
 from latentstore.version import __version__
 

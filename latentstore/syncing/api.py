@@ -1,4 +1,4 @@
-"""`latentstore.sync`: a store of tensors becomes what its source is now, with no more work than what has changed."""
+"""`latentstore.sync`: a store becomes what its source is now, with no more work than what has changed."""
 
 from __future__ import annotations
 

@@ -73,21 +73,11 @@ def test_it_learns(folder: Path) -> None:
     assert last["gain"]["12"] > 0.02
 
 
-def test_a_resumed_training_gives_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_gives_the_same_bytes(folder: Path, stop_early: Any) -> None:
     whole = train(folder / "recipe.toml").file.tensors
     for path in (folder / "work").iterdir():
         path.unlink()
-    advance = Training.advance
-
-    def stopped(self: Training, done: float) -> None:
-        if self.step == 3:
-            raise KeyboardInterrupt
-        advance(self, done)
-
-    monkeypatch.setattr(Training, "advance", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(folder / "recipe.toml")
-    monkeypatch.undo()
+    stop_early(Training, lambda: train(folder / "recipe.toml"))
     said: list[str] = []
     again = train(folder / "recipe.toml", say=said.append).file.tensors
     assert any(line.startswith("goes on from step 3 of ") for line in said)

@@ -77,21 +77,11 @@ def test_a_checkpoint_holds_what_it_held_and_a_card(tmp_path: Path) -> None:
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "linear.json").read_bytes()
 
 
-def test_a_resumed_training_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_gives_the_same_weights(tmp_path: Path, stop_early: Any) -> None:
     path = recipe(tmp_path, "light")
     whole = train(path).networks.state_dict()
     (tmp_path / "work" / "checkpoint.pt").unlink()
-    advance = Training.advance
-
-    def stopped(self: Training, done: float) -> None:
-        if self.step == 3:
-            raise KeyboardInterrupt
-        advance(self, done)
-
-    monkeypatch.setattr(Training, "advance", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(path)
-    monkeypatch.undo()
+    stop_early(Training, lambda: train(path))
     for name, weight in train(path).networks.state_dict().items():
         np.testing.assert_array_equal(weight, whole[name])
 

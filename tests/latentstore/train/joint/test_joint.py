@@ -85,22 +85,12 @@ def test_the_rows_learn(quick: Path) -> None:
     assert last["gain"]["48"] > 0.02
 
 
-def test_a_resumed_training_gives_the_same_bytes(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_gives_the_same_bytes(quick: Path, stop_early: Any) -> None:
     train(quick / "recipe.toml")
     whole = latentstore.load_codec(quick / "new-f8c48.safetensors")
     for path in (quick / "work").iterdir():
         path.unlink()
-    advance = JointTraining.advance
-
-    def stopped(self: JointTraining, done: float) -> None:
-        if self.step == 3:
-            raise KeyboardInterrupt
-        advance(self, done)
-
-    monkeypatch.setattr(JointTraining, "advance", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(quick / "recipe.toml")
-    monkeypatch.setattr(JointTraining, "advance", advance)
+    stop_early(JointTraining, lambda: train(quick / "recipe.toml"))
     said: list[str] = []
     train(quick / "recipe.toml", say=said.append)
     assert any(line.startswith("goes on from step 3 of ") for line in said)
