@@ -36,7 +36,7 @@ from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.syncing.changes import made_anew, made_of
 from latentstore.syncing.plan import SyncPlan
 from latentstore.syncing.touched import read_touched, write_touched
-from latentstore.writing.open import store_format
+from latentstore.writing.open import ENDINGS
 from latentstore.writing.versions.writer import VersionWriter
 
 if TYPE_CHECKING:
@@ -131,9 +131,13 @@ class LatentSync:
             raise ArgumentError(f"on_error is {on_error!r}; it is one of {', '.join(ON_ERROR)}")
         self.store, self.delete, self.on_error, self.shown = store, delete, on_error, shown
         self.began = time.monotonic()
-        store_format(store, FORMAT)
         self.location = Location(store, request.storage_options or None)
         self.base = _published(self.location)
+        if self.base is None and store.rstrip("/").endswith(tuple(ENDINGS)):
+            raise ArgumentError(
+                f"{store!r} has the name of a store of another layout, and this one is a store with versions: choose "
+                f"a name without {' or '.join(ENDINGS)} at its end"
+            )
         self.request = request if self.base is None else _as_before(request, self.base, effort_given)
         self.request.check()
         kept = {} if self.base is None else dict(zip(self.base.keys(), _sources(self.base), strict=True))
@@ -272,7 +276,7 @@ def _published(location: Location) -> LatentDataset | None:
             if location.exists(name):
                 raise StoreError(
                     f"{location.url} is a store without versions, which cannot be brought up to date: convert the "
-                    "source again, or make a store with versions"
+                    "source again, or give sync the name of a new store"
                 )
         return None
     version = read_manifest(location)

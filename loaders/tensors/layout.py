@@ -129,7 +129,7 @@ def _read_end(end: bytes, where: str) -> tuple[int, int, int, int]:
         raise CorruptError(f"{where}: cut short, its last bytes are missing")
     magic, columns, samples, fields, crc = _END.unpack(end)
     if magic != _MAGIC:
-        raise CorruptError(f"{where}: not a shard of tensors, or cut short (its last bytes are others)")
+        raise CorruptError(f"{where}: not a shard of a store with versions, or cut short (its last bytes are others)")
     if not 1 <= samples <= MOST_SHARD_SAMPLES or not 1 <= fields <= MOST_PARTS or columns > MOST_TAIL_BYTES:
         raise CorruptError(f"{where}: its last bytes claim {samples} samples of {fields} fields")
     return columns, samples, fields, crc
