@@ -33,6 +33,7 @@ SCRIPTS = (
     "tensors.loading",
     "tensors.writing",
     "streaming.order",
+    "streaming.padding",
     "audio.rate",
     "audio.speech",
     "audio.speed",
