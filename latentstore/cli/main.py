@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()  # short output is written now, where a closed pipe can still be heard
     except BrokenPipeError:
         # `latentstore info x | head`: nobody reads any more; Python must not complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -233,9 +233,15 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert "Exit status: 0 all entries are stored" in told
 
 
-def test_a_closed_pipe_is_quiet(store: Path) -> None:
+@pytest.mark.parametrize("buffered", [False, True])
+def test_a_closed_pipe_is_quiet(store: Path, buffered: bool) -> None:
     command = f"{sys.executable} -m latentstore info {store} | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    if not buffered:
+        environment["PYTHONUNBUFFERED"] = "1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
 
