@@ -78,7 +78,7 @@ def test_damaged_shards_are_found(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sync", "photos", "x.zarr"]) == 2 and "the format given is versions" in capsys.readouterr().err
+    assert main(["sync", "photos", "x.zarr"]) == 2 and "choose a name without .zarr" in capsys.readouterr().err
     assert main(["sync", "nothing", "x"]) == 1 and "does not exist" in capsys.readouterr().err
     assert main(["sync", "photos", "x", "--size", "16"]) == 0
     (folder / "photos" / "0.png").unlink()
