@@ -38,7 +38,7 @@ def main() -> None:
     common.header("Decoders of images on Kodak, one thread")
     codec = latentstore.load_codec(common.CODEC)
     images = common.kodak()
-    decoders = shipped_decoders(codec.sha256)
+    decoders = shipped_decoders(codec.name, codec.sha256)
     for name, decoder in decoders.items():
         multiplications = decoder.file.shape.operations / codec.reduction**2
         print(f"{name}: {multiplications:,.0f} multiplications a pixel, {decoder.card['trained on']}")

@@ -95,14 +95,16 @@ def load_decoder(path: str | Path) -> Decoder:
     return Decoder(read_decoder(read_file(path, "decoder"), str(path)))
 
 
-def shipped_decoders(codec_sha256: str) -> dict[str, Decoder]:
-    """The decoders of a codec that come with the package, by name. codec_sha256: of the codec's artifact."""
-    return {one.name: one for one in _all_shipped() if one.codec_sha256 == codec_sha256}
+def shipped_decoders(codec: str, codec_sha256: str) -> dict[str, Decoder]:
+    """The decoders that come with the package, by name, of the codec of this name and SHA-256."""
+    return {one.name: one for one in _shipped_of(codec) if one.codec_sha256 == codec_sha256}
 
 
-@lru_cache(maxsize=1)
-def _all_shipped() -> tuple[Decoder, ...]:
-    return tuple(load_decoder(path) for path in sorted(_SHIPPED.glob("*" + SUFFIX)))
+@lru_cache(maxsize=64)
+def _shipped_of(codec: str) -> tuple[Decoder, ...]:
+    """Read by the names of their files, which begin with that of their codec: all of them would take long to read."""
+    names = sorted(path.name for path in _SHIPPED.glob("*" + SUFFIX))
+    return tuple(load_decoder(_SHIPPED / name) for name in names if name.startswith(codec + "."))
 
 
 def require_decoder(decoder: str | Decoder, codec: str, codec_sha256: str) -> Decoder | None:
@@ -119,7 +121,7 @@ def require_decoder(decoder: str | Decoder, codec: str, codec_sha256: str) -> De
         return decoder
     if decoder == LINEAR:
         return None
-    shipped = shipped_decoders(codec_sha256)
+    shipped = shipped_decoders(codec, codec_sha256)
     if decoder == BEST:
         return next((shipped[name] for name in _BY_GAIN if name in shipped), None)
     if decoder not in shipped:

@@ -95,7 +95,7 @@ def test_outside_its_channels_the_linear_one_decodes(codec: Any) -> None:
 @pytest.mark.parametrize(("name", "channels"), [("mono-f32c32", (8, 16, 32)), ("stereo-f256c108", (27, 54, 108))])
 def test_the_shipped_decoders_gain(name: str, channels: tuple[int, ...]) -> None:
     """On tones, which they have never heard."""
-    shipped = shipped_decoders(latentstore.load_codec(name).sha256)
+    shipped = shipped_decoders(name, latentstore.load_codec(name).sha256)
     assert sorted(shipped) == ["small"]
     assert {"trained on", "licence", "measured"} <= set(shipped["small"].card)
     assert len(shipped["small"].file.content) < 1_000_000

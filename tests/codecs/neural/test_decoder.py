@@ -112,7 +112,7 @@ def test_other_codecs_have_decoders_too(name: str, image: np.ndarray) -> None:
 def test_the_shipped_decoders_gain(name: str, decoders: list[str], prefixes: tuple[int, ...]) -> None:
     """On an image that they have never seen."""
     codec = latentstore.load_codec(name)
-    shipped = shipped_decoders(codec.sha256)
+    shipped = shipped_decoders(name, codec.sha256)
     assert sorted(shipped) == decoders
     image = shapes(192, 256)[..., : codec.in_channels]
     blob = codec.compress(image)
