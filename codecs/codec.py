@@ -62,9 +62,11 @@ class Codec(ABC):
     reduction: an image of H x W pixels has a latent int8 (channels, ceil(H / reduction), ceil(W / reduction)). A
         recording of n samples has a latent int8 (channels, 1, ceil(n / reduction)).
     default_quality: the quality that is used where none is given.
+    rate: in hertz, of signals that do not say theirs; 0 of images.
     """
 
     reduction: int
+    rate = 0
     entropy: EntropyCoder
 
     folds_bands: ClassVar[bool] = False
@@ -199,6 +201,14 @@ class Codec(ABC):
         )
 
     # signals and blobs
+
+    @abstractmethod
+    def require_signal(self, signal: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A signal in the form that `compress_counted` takes; ArgumentError if it is none."""
+
+    @abstractmethod
+    def signal_size(self, signal: npt.NDArray[Any]) -> tuple[int, int]:
+        """(height, width) of what `require_signal` gave; of audio 1 and the number of samples."""
 
     @abstractmethod
     def compress(self, signal: Any, quality: int | None = None, effort: Effort = "default") -> bytes:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from latentstore.loaders.mixture import mix
     from latentstore.loaders.opening import open
     from latentstore.loaders.tensors.encoder import Encoder
+    from latentstore.loaders.tensors.latents import Latents
     from latentstore.syncing.api import sync
     from latentstore.writing.tensors.writer import Writer
 
@@ -56,6 +57,7 @@ __all__ = [
     "Encoder",
     "ImageCodec",
     "ImageError",
+    "Latents",
     "LatentstoreError",
     "SignalError",
     "StoreError",
@@ -85,6 +87,7 @@ _HOME = {
     "Decoder": "latentstore.codecs.neural.decoder",
     "ImageCodec": "latentstore.codecs.image.codec",
     "Encoder": "latentstore.loaders.tensors.encoder",
+    "Latents": "latentstore.loaders.tensors.latents",
     "Tensor": "latentstore.codecs.tensors.declaration",
     "Writer": "latentstore.writing.tensors.writer",
     "convert": "latentstore.conversion.api",

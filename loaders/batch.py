@@ -32,7 +32,8 @@ class Collate:
     The indices come from the loader's order. `read_latents` checks them, and the rest goes to the reader directly.
 
     grouped: what samples of a batch have in common where they differ in the store, see `loaders.epoch.groups`. stats:
-    to normalise by; by default those of the store.
+    to normalise by; by default those of the store. entry: where a batch has latents, or what they were decoded to.
+    beside: further entries that say something of them.
     """
 
     def __init__(
@@ -60,13 +61,12 @@ class Collate:
             raise ArgumentError(
                 f"decoder {chosen.name!r} with output {output!r}: only {outputs[-1]!r} are decoded by one"
             )
-        own = {ds.modality.signal if output == ds.modality.outputs[-1] else "latent", "key"}
+        self.entry = ds.modality.signal if output == outputs[-1] else "latent"
         pads = ds.size is None and (ds.modality.pads or grouped == SIMILAR)
-        if pads:
-            own |= PADDED
+        self.beside: frozenset[str] = PADDED if pads else frozenset()
         if augment is not None:
-            own |= augment.entries
-        clashes = sorted(own & set(ds.reader.meta.kinds))
+            self.beside |= augment.entries
+        clashes = sorted({self.entry, "key", *self.beside} & set(ds.reader.meta.kinds))
         if clashes:
             raise ArgumentError(
                 f"{ds.url} has a field {clashes[0]!r}, and batches with output {output!r} have an entry of that name; "
@@ -82,10 +82,15 @@ class Collate:
     def __call__(self, indices: np.ndarray, epoch: int = 0) -> dict[str, Any]:
         """The batch of samples `indices`, int64 (n,). epoch: of random changes."""
         with still_there(self.ds.reader):
-            return self._batch(indices, epoch)
+            fields = self.ds.reader.fields(indices)
+            batch = self.latents(indices, epoch, fields)
+            for field, column in fields.items():
+                batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
+            batch["key"] = self.ds.reader.keys(indices)
+            return batch
 
-    def _batch(self, indices: np.ndarray, epoch: int) -> dict[str, Any]:
-        fields = self.ds.reader.fields(indices)
+    def latents(self, indices: np.ndarray, epoch: int, fields: dict[str, Any]) -> dict[str, Any]:
+        """Of a batch the entries `entry` and `beside`. fields: of the samples."""
         steps = self.ds.step_codes(fields)
         batch: dict[str, Any] = {}
         kept = None if self.augment is None else self.augment.kept(indices, epoch)
@@ -99,9 +104,6 @@ class Collate:
             batch |= make(indices, steps, kept)
         else:
             batch |= self._images(indices, epoch, kept)
-        for field, column in fields.items():
-            batch[field] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
-        batch["key"] = self.ds.reader.keys(indices)
         return batch
 
     def _images(self, indices: np.ndarray, epoch: int, kept: np.ndarray | None) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.codecs.arguments import require_index, whole_number
+from latentstore.codecs.entropy.blobs import Blobs
 from latentstore.codecs.errors import ArgumentError, ArtifactError, LatentstoreError
 from latentstore.codecs.load import codec_of, register
 from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.reader import Reader
+from latentstore.loaders.remote.fetch import FetchedPart, Fetcher
 from latentstore.loaders.sharded import ShardedDataset, python_value
 from latentstore.loaders.stats import Stats
 
@@ -29,9 +31,11 @@ class LatentDataset(ShardedDataset):
     channels: how many of the latents' channels are read. quality: at which they were encoded, 1 to 100. modality: what
     kind of signal the samples are. size: (height, width) of every image, (1, samples) of all audio, or None where sizes
     differ. classes: names of the values of the field ``label``, or None. url: of the store. info: the whole manifest.
+
+    fetched: what brings the blobs, where the latents are one field of a store that has others.
     """
 
-    def __init__(self, reader: Reader, channels: int | None = None) -> None:
+    def __init__(self, reader: Reader, channels: int | None = None, fetched: FetchedPart | None = None) -> None:
         meta = reader.meta
         self.channels = meta.channels if channels is None else whole_number(channels) or 0
         if not 1 <= self.channels <= meta.channels:
@@ -41,7 +45,8 @@ class LatentDataset(ShardedDataset):
         self.size = meta.size
         self.modality = meta.modality
         self.classes = meta.classes
-        super().__init__(reader, self.groups)
+        super().__init__(reader, Fetcher(reader, self.groups))
+        self._part = fetched
         self.info: dict[str, Any] = meta.attributes
         self.reader = reader
         self._codec: Codec | None = None
@@ -58,10 +63,10 @@ class LatentDataset(ShardedDataset):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"reader": self.reader, "channels": self.channels}
+        return {"reader": self.reader, "channels": self.channels, "fetched": self._part}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["reader"], state["channels"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         size = self.modality.size_said(self.size)
@@ -143,6 +148,12 @@ class LatentDataset(ShardedDataset):
         """
         return self._read(self._indices(indices), out)
 
+    def _blobs(self, indices: np.ndarray) -> Blobs:
+        """The blobs of samples: from the whole store that this is a field of, unless shards are in memory here."""
+        if self._part is None or self._fetcher.holds_blocks:
+            return self._fetcher.fetch(indices)
+        return self._part.fetch(indices)
+
     def _read(self, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray | list[np.ndarray]:
         if self.size is None:
             if out is not None:
@@ -155,7 +166,7 @@ class LatentDataset(ShardedDataset):
         if out is not None and (out.shape != expected or out.dtype != np.int8 or not out.flags.c_contiguous):
             raise ArgumentError(f"out must be int8 {expected}, C-contiguous; it is {out.dtype} {out.shape}")
         with still_there(self.reader), self._named(indices):
-            fetched = self._fetcher.fetch(indices)
+            fetched = self._blobs(indices)
             place = self.codec.entropy.place(fetched, h, w) if out is None or not whole else out.reshape(-1, gc, h, w)
             self.codec.read_groups(fetched, place)
         latents = place.reshape(len(indices), self.groups * gc, h, w)
@@ -168,7 +179,7 @@ class LatentDataset(ShardedDataset):
 
     def _read_native(self, indices: np.ndarray) -> list[np.ndarray]:
         with still_there(self.reader), self._named(indices):
-            fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
+            fetched, sizes = self._blobs(indices), self.reader.sizes(indices)
             latents = self.codec.read_sizes(fetched, sizes)
         return [latent[: self.channels] for latent in latents]
 
@@ -179,7 +190,7 @@ class LatentDataset(ShardedDataset):
         ArgumentError if a window is not within its recording, or the store holds no audio.
         """
         indices = self._indices(indices)
-        fetched, sizes = self._fetcher.fetch(indices), self.reader.sizes(indices)
+        fetched, sizes = self._blobs(indices), self.reader.sizes(indices)
         with self._named(indices):
             latents = self.codec.read_windows(fetched, sizes, np.asarray(first), np.asarray(last))
         return [self.modality.shaped(latent[: self.channels]) for latent in latents]
@@ -195,7 +206,7 @@ class LatentDataset(ShardedDataset):
             sample, group = divmod(error.index, self.groups)
             where = self.where(int(indices[sample]))
             self.reader.location.forget(self.reader.shard_of(int(indices[sample])))
-            raise type(error)(f"{where}: group {group}: {error}") from error
+            raise type(error)(f"{where}{self.reader.field_said}: group {group}: {error}") from error
 
     def group_bytes(self, indices: np.ndarray | None = None) -> np.ndarray:
         """int64 (n, groups): bytes of each group blob, of the groups that are opened."""

@@ -38,10 +38,19 @@ def grouped_by(ds: Store | Mixture, group_by: str | None, max_positions: int | N
     return next((kind for kind in (SIMILAR, LENGTH, SHAPE) if kind in found), None)
 
 
+def _leading(ds: Store) -> Store:
+    """What decides how samples are grouped: the latents that are padded, if there are some."""
+    padded = ds.padded if isinstance(ds, TensorDataset) else None
+    return ds if padded is None else padded
+
+
 def _grouped_by(ds: Store, group_by: str | None) -> str | None:
+    ds = _leading(ds)
     if isinstance(ds, TensorDataset):
         if group_by == SIMILAR:
-            raise ArgumentError(f"group_by='similar' is for images: tensors, as of {ds.url}, are not padded")
+            raise ArgumentError(
+                f"group_by='similar' is for stores of images alone: tensors, as of {ds.url}, are not padded"
+            )
         return None if has_one_shape(ds) else SHAPE
     if ds.size is not None:
         return None
@@ -113,8 +122,9 @@ def _together(rows: Sequence[np.ndarray], separate: bool) -> np.ndarray:
 
 def _shapes(ds: Store, grouped: str, max_positions: int | None, exact: bool) -> tuple[np.ndarray, np.ndarray]:
     """(what samples of a group have in common, int64 (n, k), their latent positions, int64 (n,))."""
+    ds = _leading(ds)
     if isinstance(ds, TensorDataset):
-        return shapes_of(ds, max_positions)
+        return shapes_of(ds, max_positions, exact)
     sizes, which = np.unique(ds.sizes(), axis=0, return_inverse=True)
     which = which.reshape(-1)
     shapes = np.array([ds.codec.latent_shape(*size)[1:] for size in sizes.tolist()], np.int64).reshape(-1, 2)

@@ -66,6 +66,9 @@ class LatentLoader:
             "label": int64 (b,),            # and every other field: a tensor of numbers, or a list
         }
 
+    In a store of fields, the entries have the names of the fields; what is said of latents below is then of each field
+    of latents. Tensors are one tensor where those of a batch have one shape, else a list.
+
     ds: from `latentstore.open`, or from `latentstore.mix`: then a batch also has "store", int64 (b,), the number of the
         store that each sample is from. A part of a store, such as torch's Subset, has no order of its own here and is
         refused.

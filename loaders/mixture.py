@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.columns import PADDED
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.epoch.schedule import STOPS, MixedEpoch, MixedOrder, whole_weights
 from latentstore.loaders.opening import open
@@ -112,19 +113,17 @@ class Mixture(Source):
         own = [store.collate(wanted, number, stats) for number, store in enumerate(self._own)]
         return MixedCollate(self.stores, own, self._starts, self.separate)
 
-    def _stats(self) -> Stats | None:
-        """Mean and standard deviation of the latents of the mixture; None of tensors."""
-        if isinstance(self.stores[0], TensorDataset):
-            return None
+    def _stats(self) -> dict[str, Stats]:
+        """Mean and standard deviation of the latents of the mixture, by field."""
+        return {name: self._stats_of(name) for name in self._own[0].latents}
+
+    def _stats_of(self, name: str) -> Stats:
         share = np.array(self.weights)[:, None] / sum(self.weights)
-        mean, std = (np.array([np.asarray(part, np.float64) for part in parts]) for parts in self._parts())
+        each = [store.latents[name].stats for store in self._own]
+        mean, std = (np.array([np.asarray(part, np.float64) for part in parts]) for parts in zip(*each, strict=True))
         middle = (share * mean).sum(0)
         spread = np.sqrt(np.maximum((share * (std**2 + (mean - middle) ** 2)).sum(0), 0))
         return Stats(middle.astype(np.float32), spread.astype(np.float32))
-
-    def _parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        pairs = [tuple(ds.stats) for ds in self.stores if isinstance(ds, LatentDataset)]
-        return [mean for mean, _ in pairs], [std for _, std in pairs]
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Source.sizes`."""
@@ -155,6 +154,9 @@ def _require_alike(first: LatentDataset | TensorDataset, other: LatentDataset | 
     """ArgumentError unless samples of both fit into one batch."""
     pairs: list[tuple[str, Any, Any]] = [("holds", type(first).__name__, type(other).__name__)]
     if isinstance(first, TensorDataset) and isinstance(other, TensorDataset):
+        pairs.append(("has the latents", sorted(first.latents), sorted(other.latents)))
+        for name in sorted(first.latents.keys() & other.latents.keys()):
+            pairs += _latent_pairs(first.latents[name], other.latents[name])
         for name in sorted({*first.tensors, *other.tensors}):
             pairs += [
                 (f"has the field {name!r} as", first.tensors.get(name), other.tensors.get(name)),
@@ -198,7 +200,10 @@ class MixedCollate:
         separate: bool,
     ) -> None:  # fmt: skip
         self._own, self._starts = own, starts
-        self._padded = isinstance(stores[0], LatentDataset)  # tensors of several shapes are a list
+        of = stores[0]
+        self._padded: frozenset[str] | None = None  # all entries are
+        if isinstance(of, TensorDataset):  # whose tensors of several shapes are a list
+            self._padded = frozenset() if of.padded is None else PADDED | of.latents.keys()
         kinds: list[set[tuple[str, str]]] = [set(ds.kinds.items()) for ds in stores]
         self._separate = separate
         self._uncommon = {name for name, _ in kinds[0].union(*kinds) - kinds[0].intersection(*kinds)}
@@ -212,7 +217,8 @@ class MixedCollate:
             (batch,) = made
         else:
             names = [name for name in made[0] if name not in self._uncommon]
-            batch = {name: _joined([part[name] for part in made], self._padded) for name in names}
+            padded = self._padded
+            batch = {name: _joined([part[name] for part in made], padded is None or name in padded) for name in names}
         return {**batch, STORE: store}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from latentstore.codecs.arguments import whole_number
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.cache.folder import CacheFolder
 from latentstore.loaders.cache.location import CachedLocation
@@ -19,8 +20,9 @@ from latentstore.loaders.tensors import layout as tensors_layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.loaders.tensors.encoder import Encoder, require_encoder
 from latentstore.loaders.tensors.latent_reader import LatentReader
+from latentstore.loaders.tensors.latents import FIELD
 from latentstore.loaders.tensors.manifest import TensorMeta
-from latentstore.loaders.tensors.read import TensorReader, read_manifest
+from latentstore.loaders.tensors.read import VersionReader, read_manifest
 from latentstore.loaders.webdataset import layout as wds_layout
 from latentstore.loaders.webdataset.read import open_wds
 from latentstore.loaders.zarr import layout as zarr_layout
@@ -41,7 +43,7 @@ def open(
 @overload
 def open(
     url: str | Path,
-    channels: None = None,
+    channels: int | None = None,
     storage_options: dict[str, Any] | None = None,
     *,
     fields: Sequence[str],
@@ -59,13 +61,13 @@ def open(
     cache: bool | str | Path | None = None,
     cache_size: int | str | None = None,
 ) -> LatentDataset | TensorDataset:
-    """Open the store at `url` (Zarr or WebDataset, with versions, or of tensors; a path or any fsspec URL).
+    """Open the store at `url` (Zarr, WebDataset, with versions, or of `latentstore.Writer`; a path or any fsspec URL).
 
     channels: how many of the latents' channels are read, from the first on; None for all. Only the groups that hold
     them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
 
-    fields: of a store of tensors, the fields that are read; None for all. The bytes of the other tensors are never
-    fetched. encoder: what must have made the tensors that are read: ArgumentError names both if it was another one.
+    fields: of a store of `latentstore.Writer`, the fields that are read; None for all. The bytes of the others are
+    never fetched. encoder: what must have made the tensors that are read: ArgumentError names both if it was another.
 
     cache: of a remote store, a folder on a local disk that keeps the shards that were read; True for the usual one,
     False for none. By default the environment variable LATENTSTORE_CACHE decides. cache_size: bytes that the folder may
@@ -82,9 +84,9 @@ def open(
             if value is not None:
                 raise ArgumentError(f"{name} is for stores of tensors, and {url} is one of latents")
         return LatentDataset(reader, channels)
-    if channels is not None:
-        raise ArgumentError(f"channels is for stores of latents, and {url} is one of tensors: choose its fields")
-    ds = _open_tensors(location, opened, fields)
+    ds = _open_tensors(location, opened, fields, channels)
+    if channels is not None and not ds.latents:
+        raise ArgumentError(f"channels is for latents, and {url} is opened with none: choose its fields")
     if encoder is not None:
         for name in ds.tensors:
             require_encoder(ds.encoders.get(name), encoder, f"the field {name!r} of {url}")
@@ -97,7 +99,7 @@ def open_latents(
     storage_options: dict[str, Any] | None = None,
     cache: bool | None = None,
 ) -> LatentDataset:
-    """As `open`, of a store of latents alone. StoreError if it is one of tensors."""
+    """As `open`, of a store of latents alone. StoreError if it has other fields."""
     return LatentDataset(open_reader(str(url), storage_options, chosen_cache(cache, None)), channels)
 
 
@@ -106,7 +108,8 @@ def open_reader(url: str, storage_options: dict[str, Any] | None = None, cache: 
     location = _located(url, storage_options, cache)
     opened = _opened(location)
     if isinstance(opened, TensorMeta):
-        raise StoreError(f"{url} is a store of tensors, and one of latents is expected here")
+        has = "latents beside other fields" if opened.latents else "tensors"
+        raise StoreError(f"{url} is a store of {has}, and one of latents alone is expected here")
     return _settled(opened)
 
 
@@ -122,7 +125,7 @@ def _located(url: str, storage_options: dict[str, Any] | None, cache: CacheFolde
 
 
 def _opened(location: Location) -> Reader | TensorMeta:
-    """The reader of a store of latents; of a store of tensors its manifest. StoreError if there is no store."""
+    """The reader of a store of latents alone; of a store of fields its manifest. StoreError if there is no store."""
     try:  # read at once: whether it is there would be a request of its own
         root = location.read(zarr_layout.ROOT)
     except MissingError:
@@ -132,8 +135,8 @@ def _opened(location: Location) -> Reader | TensorMeta:
     if location.exists(wds_layout.MANIFEST):
         return open_wds(location)
     if location.exists(tensors_layout.MANIFEST):
-        version = read_manifest(location)
-        return version if version.latents is None else LatentReader(location, version)
+        meta = read_manifest(location)
+        return meta if meta.alone is None else LatentReader(VersionReader(location, meta, [FIELD]))
     if Location(location.url + PARTIAL, location.storage_options).list():
         raise StoreError(
             f"{location.url} is not finished: it is still being written, or that was interrupted. Wait for it, or "
@@ -145,13 +148,15 @@ def _opened(location: Location) -> Reader | TensorMeta:
     raise StoreError(f"{location.url}: no latentstore store there (found {found}); check the path")
 
 
-def _open_tensors(location: Location, meta: TensorMeta, fields: Sequence[str] | None) -> TensorDataset:
-    names = list(meta.tensors) if fields is None else [name for name in fields if name in meta.tensors]
+def _open_tensors(
+    location: Location, meta: TensorMeta, fields: Sequence[str] | None, channels: int | None
+) -> TensorDataset:
+    names = meta.coded if fields is None else [name for name in fields if name in meta.coded]
     for name in fields or ():
         if name not in meta.fields:
             raise ArgumentError(f"{location.url} has no field {name!r}; it has {', '.join(meta.fields)}")
     others = list(meta.kinds) if fields is None else [name for name in fields if name in meta.kinds]
-    reader = TensorReader(location, meta, names)
+    reader = VersionReader(location, meta, names, channels if channels is None else whole_number(channels) or 0)
     _settled(reader)
     return TensorDataset(reader, others)
 

@@ -92,9 +92,11 @@ class BlockReader(ABC):
 
 
 class Reader(BlockReader):
-    """The reader of a store of latents. meta: the manifest."""
+    """The reader of a store of latents. meta: the manifest. field_said: which field of a store has them, for messages,
+    where it has others."""
 
     meta: StoreMeta
+    field_said = ""
 
     @property
     def digest(self) -> str:

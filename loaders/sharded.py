@@ -23,9 +23,9 @@ class ShardedDataset:
     url: of the store.
     """
 
-    def __init__(self, reader: BlockReader, groups: int) -> None:
+    def __init__(self, reader: BlockReader, fetcher: Fetcher) -> None:
         self._blocks = reader
-        self._fetcher = Fetcher(reader, groups)
+        self._fetcher = fetcher
         self.url = reader.location.url
 
     @property

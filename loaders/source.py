@@ -17,6 +17,7 @@ from latentstore.loaders.epoch.schedule import MixedOrder
 from latentstore.loaders.remote.readahead import ReadAhead
 from latentstore.loaders.sharded import ShardedDataset
 from latentstore.loaders.stats import Stats
+from latentstore.loaders.tensors.latents import FIELD
 
 if TYPE_CHECKING:
     import torch
@@ -55,10 +56,8 @@ class Wanted:
     variants: Mapping[str, Sequence[str]] | None = None
 
     def collate(self, ds: LatentDataset, number: int = 0, stats: Stats | None = None) -> Collate:
-        """What makes such batches of one store. number: of the store among several: samples of two stores that have
+        """What makes such batches of latents. number: of the store among several: samples of two stores that have
         the same number are not changed alike. stats: see `Collate`."""
-        if self.variants is not None:
-            raise ArgumentError(f"variants are fields of tensors, and {ds.url} holds latents")
         changes = None if self.augment is None else self.augment.on(ds, (self.seed + number) % (1 << 64))
         return Collate(ds, self.output, self.dtype, self.decoder, changes, self.grouped, stats)
 
@@ -97,16 +96,16 @@ class Source(ABC):
 
 
 class OneStore(Source):
-    """One store, of latents or of tensors."""
+    """One store. latents: its fields of latents by name."""
 
     separate = False
 
-    def __init__(self, ds: ShardedDataset) -> None:
-        self.ds, self.url = ds, ds.url
+    def __init__(self, ds: ShardedDataset, latents: Mapping[str, LatentDataset]) -> None:
+        self.ds, self.url, self.latents = ds, ds.url, dict(latents)
 
     @abstractmethod
-    def collate(self, wanted: Wanted, number: int = 0, stats: Stats | None = None) -> BatchMaker:
-        """See `Source.collate`. number, stats: of a store of a mixture, see `Wanted.collate`."""
+    def collate(self, wanted: Wanted, number: int = 0, stats: Mapping[str, Stats] | None = None) -> BatchMaker:
+        """See `Source.collate`. number, stats: of a store of a mixture, see `Wanted.collate`; stats are by field."""
 
     def order(self, kind: str, seed: int, slot: int) -> SampleOrder:
         """See `Source.order`."""
@@ -132,17 +131,18 @@ class LatentStore(OneStore):
     """One store of latents."""
 
     def __init__(self, ds: LatentDataset) -> None:
-        super().__init__(ds)
-        self.latents = ds
+        super().__init__(ds, {FIELD: ds})
         self.pads = ds.modality.pads and ds.size is None
 
-    def collate(self, wanted: Wanted, number: int = 0, stats: Stats | None = None) -> Collate:
+    def collate(self, wanted: Wanted, number: int = 0, stats: Mapping[str, Stats] | None = None) -> Collate:
         """See `OneStore.collate`."""
-        return wanted.collate(self.latents, number, stats)
+        if wanted.variants is not None:
+            raise ArgumentError(f"variants are fields of tensors, and {self.url} holds latents")
+        return wanted.collate(self.latents[FIELD], number, (stats or {}).get(FIELD))
 
     def sizes(self, indices: np.ndarray) -> np.ndarray:
         """See `Source.sizes`."""
-        return self.latents.reader.sizes(indices)
+        return self.latents[FIELD].reader.sizes(indices)
 
 
 def shard_sizes(ds: ShardedDataset) -> tuple[int, ...]:

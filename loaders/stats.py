@@ -114,7 +114,18 @@ class Moments:
             # n * squares - sums^2 in Python's integers: no cancellation
             std = [float(f) * (max(0, n * b - a * a) ** 0.5 / n) for f, a, b in zip(scale, sums, squares, strict=True)]
             return mean, std
+        return mean_std(self.scaled(scale_of), n)
+
+    def scaled(self, scale_of: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The sums and the sums of squares of the dequantised latents, float64 (2, channels).
+
+        scale_of: see `mean_std`.
+        """
         scales = np.array([scale_of(int(code)) for code in self.codes], np.float64).reshape(self.sums.shape)
-        means = (scales * self.sums).sum(0) / n
-        powers = (scales * scales * self.squares).sum(0) / n
-        return means.tolist(), np.sqrt(np.maximum(0, powers - means * means)).tolist()
+        return np.stack([(scales * self.sums).sum(0), (scales * scales * self.squares).sum(0)])
+
+
+def mean_std(sums: np.ndarray, positions: int) -> tuple[list[float], list[float]]:
+    """(mean, standard deviation), one value per channel each. sums: as `Moments.scaled` gives them."""
+    mean, power = sums / max(1, positions)
+    return mean.tolist(), np.sqrt(np.maximum(0, power - mean * mean)).tolist()

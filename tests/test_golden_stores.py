@@ -47,6 +47,25 @@ def test_golden_stores_are_whole(golden: Any) -> None:
     assert verify(golden[0]).problems == []
 
 
+def test_the_golden_store_of_latents_beside_tensors() -> None:
+    store = VERSIONS / "v1" / "fields"
+    expected = json.loads((store.parent / "index.json").read_text("utf-8"))["fields"]
+    with np.load(store.parent / "fields.npz") as arrays:
+        for channels in (None, 3):
+            ds = latentstore.open(store, channels, fields=["image", "audio", "text", *expected["fields"][0]])
+            assert ds.version == 2 and ds.keys() == expected["keys"]
+            for i, fields in enumerate(expected["fields"]):
+                sample = ds[i]
+                for name in ("image", "audio"):
+                    np.testing.assert_array_equal(sample.pop(name), arrays[f"{name}-{i}"][:channels])
+                np.testing.assert_array_equal(sample.pop("text"), arrays[f"text-{i}"])
+                assert sample == {"key": expected["keys"][i], **fields, "thumb": bytes.fromhex(fields["thumb"])}
+    for name, sizes in expected["sizes"].items():
+        assert ds.latents[name].sizes().tolist() == sizes and ds.latents[name].quality == expected["quality"]
+    assert ds.latents["audio"].fields()["step"].tolist() == expected["steps"]
+    assert verify(str(store)).problems == []
+
+
 @pytest.mark.parametrize("name", ["one-size", "windows"])
 def test_plain_zarr_reads_the_golden_latents(name: str) -> None:
     zarr = pytest.importorskip("zarr")

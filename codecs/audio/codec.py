@@ -17,7 +17,7 @@ from latentstore.codecs.arguments import (
     require_quality,
 )
 from latentstore.codecs.artifact.file import Artifact
-from latentstore.codecs.audio.arguments import require_audio
+from latentstore.codecs.audio.arguments import power_of, require_audio
 from latentstore.codecs.audio.bandwidth import bandwidth
 from latentstore.codecs.audio.lapped import LappedTransform
 from latentstore.codecs.audio.passes import Blocks, Passes
@@ -194,6 +194,17 @@ class AudioCodec(Codec):
         return self.decode(latents, quality=quality, size=size[1], codes=steps, decoder=decoder)
 
     # signals and blobs
+
+    def require_signal(self, signal: npt.NDArray[Any]) -> Floats:
+        """See `Codec.require_signal`: float32 (n, in_channels)."""
+        audio = require_audio(signal, self.in_channels, self.name)
+        power_of(audio)
+        self.modality.check(len(audio), 1, self.rate)
+        return audio
+
+    def signal_size(self, signal: npt.NDArray[Any]) -> tuple[int, int]:
+        """See `Codec.signal_size`."""
+        return 1, len(signal)
 
     def compress(
         self, signal: Any, quality: int | None = None, effort: Effort = "default", rate: int | None = None

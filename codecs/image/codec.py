@@ -209,6 +209,14 @@ class ImageCodec(Codec):
 
     # images and blobs
 
+    def require_signal(self, signal: npt.NDArray[Any]) -> Uint8s:
+        """See `Codec.require_signal`: uint8 (H, W, C)."""
+        return require_image(signal, self.mode, self.name)
+
+    def signal_size(self, signal: npt.NDArray[Any]) -> tuple[int, int]:
+        """See `Codec.signal_size`."""
+        return signal.shape[0], signal.shape[1]
+
     def compress(self, image: npt.ArrayLike, quality: int | None = None, effort: Effort = "default") -> bytes:
         """Compresses an image uint8 (H, W, C), or (H, W) for mode "L", to a sample blob.
 

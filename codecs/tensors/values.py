@@ -12,7 +12,7 @@ import numpy.typing as npt
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.tensors.declaration import MOST_RANK, Tensor
 
-__all__ = ["MOST_VALUES", "Array", "all_finite", "as_array", "bits_of", "finite"]
+__all__ = ["MOST_VALUES", "Array", "all_finite", "as_array", "bits_of", "finite", "from_torch"]
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ def as_array(value: Any, tensor: Tensor, where: str) -> Array:
         torch, also one on a GPU. bfloat16 becomes an array of ml_dtypes.bfloat16 of the same bits.
     where: which value it is, for messages, such as "latent of cat.jpg". ArgumentError says what does not fit.
     """
-    array = _torch_array(value, where) if _is_torch(value) else value
+    array = from_torch(value, where)
     if isinstance(array, np.generic):
         array = np.asarray(array)
     if not isinstance(array, np.ndarray):
@@ -44,6 +44,11 @@ def as_array(value: Any, tensor: Tensor, where: str) -> Array:
         raise ArgumentError(f"{where} has the shape {array.shape}; a tensor has fewer than {MOST_VALUES} values.")
     array = np.asarray(array, tensor.values, order="C")
     return array if array.flags.aligned else array.copy()
+
+
+def from_torch(value: Any, where: str) -> Any:
+    """The array of a tensor of torch, also of one on a GPU; any other value as it is. where: see `as_array`."""
+    return _torch_array(value, where) if _is_torch(value) else value
 
 
 def bits_of(array: Array) -> Array:

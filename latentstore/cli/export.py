@@ -17,7 +17,8 @@ def add(commands: Commands) -> None:
         "export",
         help="write the samples of a store to files: PNG, WAV, safetensors or npz",
         description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits, "
-        "tensors as FOLDER/KEY.safetensors or .npz, with their other fields in FOLDER/fields.jsonl. "
+        "tensors as FOLDER/KEY.safetensors or .npz, with their other fields in FOLDER/fields.jsonl, and latents beside "
+        "tensors as FOLDER/KEY.FIELD.png or .wav. "
         "The exit status is 3 if some samples could not be written.",
     )
     parser.set_defaults(run=run)

@@ -51,8 +51,11 @@ def plan_tensors(
         raise StoreError(f"{place}: no store of tensors there; make it first with `latentstore import`")
     listed = open_tensors(os.fspath(source), options, without=beside_target(os.fspath(source), place))
     meta, plan = read_manifest(location), SyncPlan()
-    if meta.latents is not None:
-        raise StoreError(f"{place} is a store of latents, and one of tensors is expected here")
+    if meta.latents:
+        raise StoreError(
+            f"{place} holds latents of a codec of this package, and a store of tensors alone is expected here: bring "
+            "it up to date with latentstore.sync from Python, with the function that makes its samples"
+        )
     plan.version = meta.version
     kept = known_sources(location, meta)
     # a file of kohya's scripts with several sizes is several samples, NAME_SIZE, which are only known when it is read

@@ -46,6 +46,8 @@ def export(
 ) -> Exported:
     """Writes the samples of `store` as ``folder/KEY.png``, audio as ``folder/KEY.wav``, tensors as files of tensors.
 
+    Of latents beside other fields, files are called ``folder/KEY.FIELD.png`` or ``.wav``.
+
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
     only those; None is all. decoder: "best", "linear", the name of a trained one such as "small", or what
     `load_decoder` gives; None is "best" for images, "linear" for audio.
@@ -60,15 +62,28 @@ def export(
     """
     if limit is not None and limit < 0:
         raise ArgumentError(f"limit is {limit}; it is a number of samples, 0 or more")
-    out = require_empty(folder)
+    require_empty(folder)
     dataset = open(store, channels=channels, storage_options=dict(storage_options or {}) or None)
     if isinstance(dataset, TensorDataset):
-        if decoder is not None:
+        if decoder is not None and not dataset.latents:
             raise ArgumentError(f"decoder is for stores of latents, and {store} is one of tensors")
-        return export_tensors(dataset, folder, format or "safetensors", as_float32, limit, progress)
+        chosen = {name: one.codec.decoder(decoder) or LINEAR for name, one in dataset.latents.items()}
+        done = export_tensors(dataset, folder, format or "safetensors", as_float32, limit, progress)
+        for name, one in dataset.latents.items():
+            more, known = _export(one, folder, f".{name}", limit, chosen[name], progress), dict(done.failures)
+            done.count += more.count
+            done.failures += [failure for failure in more.failures if failure[0] not in known]
+        return done
     if format is not None or as_float32:
         raise ArgumentError(f"format and as_float32 are for stores of tensors, and {store} is one of latents")
-    files, chosen = _FILES[dataset.modality.name], dataset.codec.decoder(decoder) or LINEAR
+    return _export(dataset, folder, "", limit, dataset.codec.decoder(decoder) or LINEAR, progress)
+
+
+def _export(
+    dataset: LatentDataset, folder: str, suffix: str, limit: int | None, decoder: str | Decoder, progress: bool | None
+) -> Exported:
+    """Writes signals; suffix: between the key and the extension."""
+    out, files = Path(folder), _FILES[dataset.modality.name]
     count = len(dataset) if limit is None else min(limit, len(dataset))
     done = Exported()
     with writing_to(folder):
@@ -77,8 +92,8 @@ def export(
             shown.begin(f"exporting to {folder}", total=count, unit=dataset.modality.nouns.many)
             batch = files.batch(dataset)
             for start in range(0, count, batch):
-                samples = _samples(dataset, files, np.arange(start, min(start + batch, count)), chosen)
-                for key, size, reason in pool.map(lambda sample: _write(out, files, *sample), samples):
+                samples = _samples(dataset, files, np.arange(start, min(start + batch, count)), decoder)
+                for key, size, reason in pool.map(lambda sample: _write(out, files, suffix, *sample), samples):
                     shown.advance(1, bytes_out=size)
                     if reason:
                         done.failures.append((key, reason))
@@ -163,10 +178,10 @@ def _samples(
         yield key, files.whole(signal, fields, width), rate
 
 
-def _write(folder: Path, files: _Files, key: str, signal: np.ndarray, rate: int) -> tuple[str, int, str]:
+def _write(folder: Path, files: _Files, suffix: str, key: str, signal: np.ndarray, rate: int) -> tuple[str, int, str]:
     """Writes one sample: (its key, the bytes of its file, why it could not be written or "")."""
     try:
-        path = file_path(folder, key, files.extension)
+        path = file_path(folder, key, suffix + files.extension)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, signal, rate)
         return key, path.stat().st_size, ""

@@ -31,7 +31,7 @@ def store_table(url: str, storage_options: Mapping[str, Any] | None = None) -> s
     """What the store at `url` holds, as text. StoreError if there is no finished store."""
     dataset = open(url, storage_options=dict(storage_options or {}) or None)
     if isinstance(dataset, TensorDataset):
-        return tensors_table(dataset)
+        return tensors_table(dataset, [row for name, one in dataset.latents.items() for row in _field(name, one)])
     codec, about, rows = dataset.codec, dataset.info, _ROWS[dataset.modality.name]
     blob_bytes, all_bytes = int(about["blob_bytes"]), sum(dataset.reader.location.list().values())
     bits_name, bits = rows.bits(dataset, 8 * blob_bytes / int(about["extent"]))
@@ -158,6 +158,15 @@ def _latents(rows: _Rows, dataset: LatentDataset) -> str:
     if shape is None:
         return f"int8 {rows.any_shape(dataset.codec)}"
     return f"int8 {dataset.modality.shaped(np.broadcast_to(np.int8(0), shape)).shape}"
+
+
+def _field(field: str, dataset: LatentDataset) -> list[tuple[str, str]]:
+    """The rows of latents beside other fields."""
+    meta, rows = dataset.reader.meta, _ROWS[dataset.modality.name]
+    name, figure = rows.bits(dataset, 8 * meta.blob_bytes / meta.extent)
+    held = f"{_latents(rows, dataset)} of {rows.signals(dataset)}, {megabytes(meta.blob_bytes)}, {name} {figure}"
+    codec = f"{printable(meta.codec)} at quality {dataset.quality}, artifact {meta.sha256}"
+    return [(f"latents {field}", held), (f"codec of {field}", codec)]
 
 
 def _classes(classes: list[str] | None) -> str:

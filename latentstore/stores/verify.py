@@ -214,13 +214,14 @@ def _check_layout(dataset: LatentDataset) -> list[str]:
 def _manifest(dataset: LatentDataset) -> Mapping[str, Any]:
     """The manifest as it is stored."""
     reader = dataset.reader
-    return reader.version.attributes if isinstance(reader, LatentReader) else dataset.info
+    return reader.of.meta.attributes if isinstance(reader, LatentReader) else dataset.info
 
 
 def _check_shards(reader: LatentReader) -> list[str]:
     sizes = reader.location.list(tensors_layout.SHARDS)
-    wrong = [problem for block in range(len(reader.version.shards)) for problem in check_size(reader, block, sizes)]
-    return [*check_copy(reader), *wrong]
+    of = reader.of
+    wrong = [problem for block in range(len(of.meta.shards)) for problem in check_size(of, block, sizes)]
+    return [*check_copy(of), *wrong]
 
 
 def _check_zarr(reader: ZarrReader, dataset: LatentDataset) -> list[str]:

@@ -25,7 +25,8 @@ from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.latent_reader import LatentReader
-from latentstore.loaders.tensors.read import read_manifest
+from latentstore.loaders.tensors.latents import FIELD
+from latentstore.loaders.tensors.read import VersionReader, read_manifest
 from latentstore.progress import Progress
 from latentstore.sources import BadItem, Item
 from latentstore.sources.identity import Fingerprints, is_current, with_stamp_of
@@ -208,7 +209,7 @@ class LatentSync:
         indices = np.array([at for at, key in enumerate(base.keys()) if key in leaving], np.int64)
         blocks = np.unique(base.reader.blocks(indices)).tolist()
         self.changes.rewritten = len(blocks)
-        self.changes.rewritten_bytes = sum(_reader(base).version.shards[block].bytes for block in blocks)
+        self.changes.rewritten_bytes = sum(_reader(base).of.meta.shards[block].bytes for block in blocks)
 
     # ---- running
 
@@ -279,10 +280,10 @@ def _published(location: Location) -> LatentDataset | None:
                     "source again, or give sync the name of a new store"
                 )
         return None
-    version = read_manifest(location)
-    if version.latents is None:
-        raise StoreError(f"{location.url} is a store of tensors, and one of latents is expected here")
-    return LatentDataset(LatentReader(location, version))
+    meta = read_manifest(location)
+    if meta.alone is None:
+        raise StoreError(f"{location.url} is a store of tensors, and one of latents alone is expected here")
+    return LatentDataset(LatentReader(VersionReader(location, meta, [FIELD])))
 
 
 def _reader(base: LatentDataset) -> LatentReader:
@@ -291,7 +292,7 @@ def _reader(base: LatentDataset) -> LatentReader:
 
 
 def _sources(base: LatentDataset) -> Sequence[str]:
-    return _reader(base).sources(np.arange(len(base)))
+    return _reader(base).of.sources(np.arange(len(base)))
 
 
 def _as_before(request: Request, base: LatentDataset, effort_given: bool) -> Request:

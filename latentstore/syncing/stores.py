@@ -10,6 +10,6 @@ __all__ = ["holds_tensors"]
 
 
 def holds_tensors(url: str) -> bool:
-    """Whether there is a store of tensors; False where there is one of latents, or none."""
+    """Whether there is a store of tensors; False where there is one of latents alone, or none."""
     location = Location(url)
-    return location.exists(layout.MANIFEST) and read_manifest(location).latents is None
+    return location.exists(layout.MANIFEST) and read_manifest(location).alone is None

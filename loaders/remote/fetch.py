@@ -89,6 +89,11 @@ class Fetcher:
         with self._lock:
             self._loaded = {**self._loaded, **fresh}
 
+    @property
+    def holds_blocks(self) -> bool:
+        """Whether blocks are in memory, which `load` has read."""
+        return bool(self._loaded)
+
     def drop(self, blocks: list[int]) -> None:
         """Forget blocks that `load` read."""
         with self._lock:
@@ -202,6 +207,21 @@ class Fetcher:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["reader"], state["groups"])  # type: ignore[misc]
+
+
+class FetchedPart:
+    """What a `Fetcher` fetches, of some of its groups: for what reads a part of a sample. Blocks that the whole has in
+    memory are used.
+
+    groups: the positions of these groups.
+    """
+
+    def __init__(self, whole: Fetcher, groups: Sequence[int]) -> None:
+        self._whole, self._groups = whole, groups
+
+    def fetch(self, indices: np.ndarray) -> Blobs:
+        """See `Fetcher.fetch`."""
+        return self._whole.fetch(indices, self._groups)
 
 
 def _joined(held: np.ndarray, first: Blobs, rest: Blobs) -> Blobs:

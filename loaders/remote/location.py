@@ -306,12 +306,11 @@ class Location:
         self.retry(drop, name)
 
     def prune(self) -> None:
-        """Remove this folder if it is local and no file is in it."""
+        """Remove this folder if it is local and no file is in it. Another process may do the same at the same time."""
         if self.local is not None:
-            folders = sorted((p for p in self.local.rglob("*") if p.is_dir()), reverse=True)
-            for folder in [*folders, self.local]:
+            for folder, _, _ in os.walk(self.local, topdown=False):  # passes over folders that are gone meanwhile
                 with suppress(OSError):  # not empty
-                    folder.rmdir()
+                    Path(folder).rmdir()
 
     # ---- requests
 

@@ -1,4 +1,4 @@
-"""A batch of samples of a store of tensors: decoded in one call a field, and made into tensors once."""
+"""A batch of samples of a store of fields: decoded in one call a field, and made into tensors once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.batch import Collate
 from latentstore.loaders.epoch.order import draws
 from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.tensors.dataset import TensorDataset
@@ -18,6 +19,8 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 OUTPUTS = ("codes", "latents")
 # A stream of draws that must not meet those of the order and of `loaders.training.augment`.
 _VARIANT = 201
+# What `Augment` draws alike for all latents of a sample.
+_ALIKE = frozenset({"symmetry", "channels"})
 
 
 class TensorCollate:
@@ -27,7 +30,8 @@ class TensorCollate:
 
     output: "codes": tensors as stored. "latents": floats, (tensor - shift) * scale with those of the field's encoder,
     in `dtype`, by default the type that is stored. variants: a name in the batch, and the fields of which each sample
-    has one under that name, at random: a function of seed, epoch and sample.
+    has one under that name, at random: a function of seed, epoch and sample. latents: what makes the entries of each
+    field of latents, which the batch has under the field's name. Where these are decoded, tensors are as stored.
 
     ArgumentError: an output or a variant cannot be made of this store.
     """
@@ -39,19 +43,33 @@ class TensorCollate:
         dtype: torch.dtype | None,
         variants: Mapping[str, Sequence[str]] | None,
         seed: int,
+        latents: Mapping[str, Collate],
     ) -> None:
-        if output not in OUTPUTS:
+        if output not in OUTPUTS and not latents:
             raise ArgumentError(f"output is {output!r}; of {ds.url}, which holds tensors, it is {' or '.join(OUTPUTS)}")
         if dtype is not None and (output != "latents" or dtype not in FLOATS):
             raise ArgumentError(
                 f"dtype {dtype} with output {output!r}: only 'latents' take one: float32, bfloat16 or float16"
             )
-        self.ds, self.seed = ds, seed
+        self.ds, self.seed, self.latents = ds, seed, dict(latents)
+        self._require_apart()
         self.variants = {name: list(fields) for name, fields in (variants or {}).items()}
         self._require_variants()
         chosen = {field for fields in self.variants.values() for field in fields}
         self.plain = [name for name in ds.tensors if name not in chosen]
         self.changes = {name: _Change(ds, name, dtype) for name in ds.tensors} if output == "latents" else {}
+
+    def _require_apart(self) -> None:
+        """ArgumentError unless each entry of a batch has one meaning."""
+        taken = {*self.ds.reader.names, *self.ds.others, "key"}
+        for name, collate in self.latents.items():
+            odd = sorted(taken & collate.beside)
+            if odd:
+                raise ArgumentError(
+                    f"{self.ds.url}: batches say more of the latents {name!r} under {odd[0]!r}, and something else has "
+                    "that name: open the store without one of them, by fields="
+                )
+            taken |= collate.beside - _ALIKE
 
     def _require_variants(self) -> None:
         ds = self.ds
@@ -63,7 +81,7 @@ class TensorCollate:
                 raise ArgumentError(f"variants of {name!r} are {fields}; two or more different fields are expected")
             if len({ds.tensors[field].dtype for field in fields}) > 1:
                 raise ArgumentError(f"variants of {name!r}: the fields {', '.join(fields)} have different types")
-            others = {*ds.tensors, *ds.others, "key"} - set(fields)
+            others = {*ds.tensors, *ds.latents, *ds.others, "key"} - set(fields)
             if name in others or any(set(fields) & set(more) for key, more in self.variants.items() if key != name):
                 raise ArgumentError(f"variants: {name!r} or one of its fields stands for something else in the batch")
 
@@ -76,6 +94,10 @@ class TensorCollate:
                 batch[name] = self._made(name, read[name])
             for at, (name, fields) in enumerate(self.variants.items()):
                 batch[name] = self._one_of(fields, indices, draws(indices, self.seed, epoch, _VARIANT, at))
+            for name, collate in self.latents.items():
+                made = collate.latents(indices, epoch, collate.ds.reader.fields(indices))
+                batch[name] = made.pop(collate.entry)
+                batch |= made
             for name, column in self.ds.values(indices).items():
                 batch[name] = torch.from_numpy(column) if isinstance(column, np.ndarray) else column
             batch["key"] = self.ds.reader.keys(indices)

@@ -1,23 +1,23 @@
-"""The layout of a store with versions, of tensors or of latents: names, and the bytes of a shard. `docs/stores.md`
+"""The layout of a store with versions, of tensors, latents or both: names, and the bytes of a shard. `docs/stores.md`
 describes it.
 
     TARGET/tensors.json                 the manifest of the newest version; written last
     TARGET/versions/000001.json         every version that is kept, as it was written
-    TARGET/versions/000001.npz          of a store of latents: the moments of the latents of that version
+    TARGET/versions/000001.npz          of a store of latents alone: the moments of the latents of that version
     TARGET/shards/NAME                  samples; a shard is written once and never changed
     TARGET/coders/SHA256.safetensors    what a field's blobs are decoded with: a coder, or the artifact of a codec
 
 A version names its shards, so readers of one version never see another one. A sample has parts: one blob of each tensor
-field, or one of each group of its latent. A shard is: of each part the blobs of all samples, end to end, one part after
-the other; then the tail: its columns (keys, numbers, text), the lengths of the blobs, and 32 bytes that say how long
-these two are. So the first groups of all latents are one range of bytes.
+field, and one of each group of each of its latents. A shard is: of each part the blobs of all samples, end to end, one
+part after the other; then the tail: its columns (keys, numbers, text), the lengths of the blobs, and 32 bytes that say
+how long these two are. So the first groups of all latents are one range of bytes.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,13 +28,21 @@ from latentstore.loaders.columns import Column, pack, unpack
 MANIFEST = "tensors.json"
 SHARDS, VERSIONS, CODERS = "shards", "versions", "coders"
 SHAPE = "shape/"
-"""Before the name of a tensor field: the array of a shard's columns that holds the shapes of its tensors."""
+"""Before the name of a field: the array of a shard's columns that holds the shapes of its tensors; of latents beside
+other fields, height and width of the signals, as `loaders.reader.Reader.sizes` gives them."""
+
+MOMENTS = "moments/"
+"""Before the name of latents beside other fields: the array of a shard's columns that holds, per channel, the sums and
+the sums of squares of the dequantised latents of the shard, float64 (2, channels)."""
+
+STEP = "@step/"
+"""Before the name of latents beside other fields: the column of a shard that holds the step code of each sample."""
 
 SOURCE = "@source"
 """The column of a shard that says what each sample was made of: text that changes with it, "" where nobody said."""
 
 HEIGHT, WIDTH = "@height", "@width"
-"""The columns of a shard that say how large each signal is, where the sizes of a store of latents differ."""
+"""The columns of a shard that say how large each signal is, where the sizes of a store of latents alone differ."""
 
 MOST_FIELDS = 256
 MOST_PARTS = 1024
@@ -72,14 +80,15 @@ def coder_name(sha256: str) -> str:
 class Tail:
     """What stands at the end of a shard.
 
-    columns: of keys, numbers, text and bytes, by name. shapes: of each tensor field, int64 (samples, rank), or
-    (1, rank) where all are the same, or None where even the rank differs. lengths: int64 (samples, parts), of the
-    blobs.
+    columns: of keys, numbers, text and bytes, by name. shapes: of each field that `SHAPE` speaks of, int64
+    (samples, rank), or (1, rank) where all are the same, or None where even the rank differs. lengths: int64
+    (samples, parts), of the blobs. moments: see `MOMENTS`.
     """
 
     columns: Mapping[str, Column]
     shapes: Mapping[str, np.ndarray | None]
     lengths: np.ndarray
+    moments: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -87,11 +96,12 @@ class Tail:
         return len(self.lengths)
 
 
-def encode_tail(columns: Mapping[str, Column], shapes: Mapping[str, np.ndarray | None], lengths: np.ndarray) -> bytes:
-    """The bytes of a tail; the arguments are those of `Tail`."""
-    table = pack(columns, {SHAPE + name: shape for name, shape in shapes.items() if shape is not None})
-    body = table + np.ascontiguousarray(lengths.T, "<u4").tobytes()
-    head = _MAGIC, len(table), len(lengths), lengths.shape[1]
+def encode_tail(tail: Tail) -> bytes:
+    """The bytes of a tail."""
+    arrays = {SHAPE + name: shape for name, shape in tail.shapes.items() if shape is not None}
+    table = pack(tail.columns, arrays | {MOMENTS + name: sums for name, sums in tail.moments.items()})
+    body = table + np.ascontiguousarray(tail.lengths.T, "<u4").tobytes()
+    head = _MAGIC, len(table), *tail.lengths.shape
     return body + _END.pack(*head, crc32c(body + _END.pack(*head, 0)))
 
 
@@ -104,24 +114,27 @@ def tail_bytes(end: bytes, size: int, where: str) -> int:
     return total
 
 
-def decode_tail(data: bytes, fields: Sequence[str], where: str) -> Tail:
-    """The tail of a shard, from its bytes. fields: the parts of a sample. CorruptError names `where`."""
+def decode_tail(data: bytes, parts: Sequence[str], where: str) -> Tail:
+    """The tail of a shard, from its bytes. parts: of a sample. CorruptError names `where`."""
     columns_bytes, samples, count, crc = _read_end(data[-END_BYTES:], where)
     body = data[:-END_BYTES]
-    if columns_bytes + 4 * samples * count != len(body) or count != len(fields):
-        raise CorruptError(f"{where}: its index is not that of {len(fields)} fields, or is cut short")
+    if columns_bytes + 4 * samples * count != len(body) or count != len(parts):
+        raise CorruptError(f"{where}: its index is not that of {len(parts)} fields, or is cut short")
     if crc32c(body + data[-END_BYTES:-4] + bytes(4)) != crc:
         raise CorruptError(f"{where}: the index at its end is damaged")
     columns, arrays = unpack(body[:columns_bytes], where)
     lengths = np.frombuffer(body, "<u4", offset=columns_bytes).reshape(count, samples).T.astype(np.int64)
-    shapes = {name: _shape(arrays.get(SHAPE + name), samples, f"{where}, field {name!r}") for name in fields}
+    shapes = dict.fromkeys(parts) | {
+        name: _shape(array, samples, f"{where}, field {name!r}") for name, array in _named(arrays, SHAPE)
+    }
+    moments = {name: _sums(array, f"{where}, field {name!r}") for name, array in _named(arrays, MOMENTS)}
     for name, column in columns.items():
         if len(column) != samples:
             raise CorruptError(f"{where}: {len(column)} values of {name!r} for {samples} samples")
     for name in ("key", SOURCE):
         if name not in columns or columns[name].kind != "str":
             raise CorruptError(f"{where}: it lacks the column {name!r}")
-    return Tail(columns, shapes, lengths)
+    return Tail(columns, shapes, lengths, moments)
 
 
 def _read_end(end: bytes, where: str) -> tuple[int, int, int, int]:
@@ -135,9 +148,17 @@ def _read_end(end: bytes, where: str) -> tuple[int, int, int, int]:
     return columns, samples, fields, crc
 
 
-def _shape(array: np.ndarray | None, samples: int, where: str) -> np.ndarray | None:
-    if array is None:
-        return None
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> list[tuple[str, np.ndarray]]:
+    return [(name.removeprefix(prefix), array) for name, array in arrays.items() if name.startswith(prefix)]
+
+
+def _shape(array: np.ndarray, samples: int, where: str) -> np.ndarray:
     if array.dtype != np.int64 or array.ndim != 2 or len(array) not in (1, samples) or (array < 0).any():
         raise CorruptError(f"{where}: its shapes are damaged")
+    return array
+
+
+def _sums(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype != np.float64 or array.ndim != 2 or len(array) != 2 or not np.isfinite(array).all():
+        raise CorruptError(f"{where}: its sums over the latents are damaged")
     return array

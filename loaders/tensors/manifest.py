@@ -1,4 +1,4 @@
-"""The manifest of a store with versions, of tensors or of latents: one version of it, checked."""
+"""The manifest of a store with versions, of tensors, latents or both: one version of it, checked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from latentstore.codecs.artifact.checks import short, whole
+from latentstore.codecs.codec import Codec
 from latentstore.codecs.errors import ArgumentError, CorruptError, UnsupportedVersionError
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.loaders.columns import KINDS, RESERVED
 from latentstore.loaders.manifest import MOST, MOST_SHARDS, seal
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
-from latentstore.loaders.tensors.latents import FIELD, Latents
+from latentstore.loaders.tensors.latents import FIELD, LatentField, Latents
 
 FORMAT_VERSION = 1
 """The version of this layout that is written, and the only one that is read."""
@@ -26,35 +27,42 @@ FORMAT_VERSION = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 _SHA = re.compile(r"[0-9a-f]{64}")
+Declared = Tensor | Latents | str
+"""A field as a user declares it; a kind of `loaders.columns.KINDS` for one that is not coded."""
 _TYPES: dict[Any, str] = {int: "int", float: "float", str: "str", bytes: "bytes"}
 
 
-def require_fields(fields: Any) -> dict[str, Tensor | str]:
-    """The declaration of a store's fields, by name: a `Tensor`, or a kind of `loaders.columns.KINDS`.
+def require_fields(fields: Any) -> dict[str, Declared]:
+    """The declaration of a store's fields, by name.
 
-    fields: as a user gives them: a `Tensor`, or one of the types int, float, str, bytes, by name. ArgumentError names
-    the field that cannot be meant.
+    fields: as a user gives them: a `Tensor`, a codec or `Latents`, or one of the types int, float, str, bytes, by name.
+    ArgumentError names the field that cannot be meant.
     """
     if not isinstance(fields, Mapping) or not 0 < len(fields) <= layout.MOST_FIELDS:
         raise ArgumentError(
             f"fields is {short(fields)}; it is a dict of 1 to {layout.MOST_FIELDS} names, such as "
             "{'latent': Tensor('float16'), 'label': int}"
         )
-    found: dict[str, Tensor | str] = {}
+    found: dict[str, Declared] = {}
     for name, value in fields.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED - {"latent"}:
             raise ArgumentError(
                 f"a field is called {short(name)}; a name is letters, digits, '_', '.' and '-', begins with a letter, "
                 "and is not 'key'"
             )
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor | Latents):
             found[name] = value
+        elif isinstance(value, Codec):
+            found[name] = Latents(value)
         elif isinstance(value, type) and value in _TYPES:
             found[name] = _TYPES[value]
         else:
-            raise ArgumentError(f"the field {name!r} is {short(value)}; it is a Tensor, or int, float, str or bytes")
-    if not any(isinstance(value, Tensor) for value in found.values()):
-        raise ArgumentError(f"the fields {', '.join(found)} hold no tensor: at least one is to be a Tensor")
+            raise ArgumentError(
+                f"the field {name!r} is {short(value)}; it is a Tensor, a codec of this package, or int, float, str or "
+                "bytes"
+            )
+    if all(isinstance(value, str) for value in found.values()):
+        raise ArgumentError(f"the fields {', '.join(found)} hold no tensor: at least one is to be a Tensor or a codec")
     return found
 
 
@@ -78,14 +86,13 @@ class Shard:
 class TensorMeta:
     """A manifest that has been checked.
 
-    version: from 1 on, one more with each change of the store. fields: see `require_fields`, in order; or one field of
-    `Latents`, and others that are no tensors. coders: SHA-256 of the coder of each tensor field, or of the codec's
-    artifact. encoders: of the tensor fields that have one. source: for people. session: of the writer that made this
-    version. attributes: the whole manifest.
+    version: from 1 on, one more with each change of the store. fields: in order. coders: SHA-256 of the coder of each
+    tensor field, and of the codec's artifact of each field of latents. encoders: of the tensor fields that have one.
+    source: for people. session: of the writer that made this version. attributes: the whole manifest.
     """
 
     version: int
-    fields: dict[str, Tensor | Latents | str]
+    fields: dict[str, Tensor | LatentField | str]
     coders: dict[str, str]
     encoders: dict[str, Encoder]
     shards: tuple[Shard, ...]
@@ -104,20 +111,47 @@ class TensorMeta:
         return {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
 
     @property
-    def latents(self) -> Latents | None:
-        """What the store says of its latents; None in a store of tensors."""
-        return next((value for value in self.fields.values() if isinstance(value, Latents)), None)
+    def latents(self) -> dict[str, LatentField]:
+        """The fields of latents, in order."""
+        return {name: value for name, value in self.fields.items() if isinstance(value, LatentField)}
+
+    @property
+    def alone(self) -> LatentField | None:
+        """What a store of latents alone says of them; None where it is another."""
+        return next((value for value in self.latents.values() if value.is_alone), None)
+
+    @property
+    def coded(self) -> list[str]:
+        """The fields that have blobs: tensors and latents, in order."""
+        return [name for name, value in self.fields.items() if not isinstance(value, str)]
 
     @property
     def parts(self) -> list[str]:
-        """The parts of a sample, in order: its tensor fields, or the groups of its latent."""
-        latents = self.latents
-        return list(self.tensors) if latents is None else latents.parts
+        """The parts of a sample, in order: its tensors, and the groups of its latents."""
+        return [part for name in self.coded for part in _parts(name, self.fields[name])]
+
+    def parts_of(self, name: str) -> range:
+        """The numbers of the parts of a field that is coded."""
+        first = 0
+        for other in self.coded:
+            count = len(_parts(other, self.fields[other]))
+            if other == name:
+                return range(first, first + count)
+            first += count
+        raise KeyError(name)
 
     @property
     def declared(self) -> dict[str, Tensor | str]:
-        """All fields but latents of this package, as `require_fields` gives them."""
-        return {name: value for name, value in self.fields.items() if not isinstance(value, Latents)}
+        """All fields but latents, as `require_fields` gives them."""
+        return {name: value for name, value in self.fields.items() if not isinstance(value, LatentField)}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What each field was declared as: see `asked_of`."""
+        return {
+            name: value.asked(self.coders[name]) if isinstance(value, LatentField) else _asked(value)
+            for name, value in self.fields.items()
+        }
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -138,7 +172,7 @@ class TensorMeta:
 
     @classmethod
     def make(
-        cls, *, version: int, fields: Mapping[str, Tensor | Latents | str], coders: Mapping[str, str],
+        cls, *, version: int, fields: Mapping[str, Tensor | LatentField | str], coders: Mapping[str, str],
         encoders: Mapping[str, Encoder], shards: tuple[Shard, ...], source: str, session: str,
     ) -> TensorMeta:  # fmt: skip
         """The manifest that says this."""
@@ -178,20 +212,20 @@ class TensorMeta:
     def _of(cls, attributes: dict[str, Any], where: str) -> TensorMeta:
         fields = {_known(one["name"], _NAME): _value(one, where) for one in attributes["fields"]}
         coded = [name for name, value in fields.items() if not isinstance(value, str)]
-        latents = [name for name in coded if isinstance(fields[name], Latents)]
+        latents = [value for value in fields.values() if isinstance(value, LatentField)]
         coders = {name: _known(attributes["coders"][name], _SHA) for name in coded}
         encoders = {
             name: Encoder.of_json(value, f"{where}, field {name!r}") for name, value in attributes["encoders"].items()
         }
         if len(fields) != len(attributes["fields"]) or not 0 < len(coded) <= layout.MOST_FIELDS:
             raise ValueError("its fields")
-        if latents and coded != [FIELD]:  # no other field has blobs beside them
+        if any(value.is_alone for value in latents) and coded != [FIELD]:
             raise ValueError("its fields beside the latents")
         if encoders.keys() - set(coded) or len(attributes["shards"]) > MOST_SHARDS:
             raise ValueError("its encoders or shards")
-        parts = sum(
-            value.groups if isinstance(value, Latents) else not isinstance(value, str) for value in fields.values()
-        )
+        parts = sum(len(_parts(name, fields[name])) for name in coded)
+        if parts > layout.MOST_PARTS:
+            raise ValueError(f"{parts} parts of a sample")
         return cls(
             version=_whole(attributes["version"], 1, MOST),
             fields=fields,
@@ -204,18 +238,32 @@ class TensorMeta:
         )
 
 
-def _field(name: str, value: Tensor | Latents | str) -> dict[str, Any]:
+def asked_of(fields: Mapping[str, Declared]) -> dict[str, Any]:
+    """What all who write one store must declare the same, as JSON by field."""
+    return {name: _asked(value) for name, value in fields.items()}
+
+
+def _asked(value: Declared) -> Any:
+    return value if isinstance(value, str) else json.loads(json.dumps(value.to_json()))
+
+
+def _parts(name: str, value: Tensor | LatentField | str) -> list[str]:
+    """The parts of a sample that a field is coded as."""
+    return value.parts(name) if isinstance(value, LatentField) else [name]
+
+
+def _field(name: str, value: Tensor | LatentField | str) -> dict[str, Any]:
     """What a manifest says of a field."""
     if isinstance(value, str):
         return {"name": name, "kind": value}
-    return {"name": name, ("latents" if isinstance(value, Latents) else "tensor"): value.to_json()}
+    return {"name": name, ("latents" if isinstance(value, LatentField) else "tensor"): value.to_json()}
 
 
-def _value(value: dict[str, Any], where: str) -> Tensor | Latents | str:
+def _value(value: dict[str, Any], where: str) -> Tensor | LatentField | str:
     if "tensor" in value:
         return Tensor.of_json(value["tensor"], f"{where}, field {value['name']!r}")
     if "latents" in value:
-        return Latents.of_json(value["latents"])
+        return LatentField.of_json(value["latents"])
     if value["kind"] not in KINDS:
         raise ValueError(f"kind is {short(value['kind'])}")
     return str(value["kind"])

@@ -20,23 +20,44 @@ from latentstore.loaders.zarr.index import ShardIndex, Strings
 
 
 class VersionReader(BlockReader):
-    """Reads some parts of the samples of one version of a store; the fields that are not coded it has all.
+    """Reads some of the fields that have blobs, of one version of a store; it has all the others.
 
-    version: its manifest. picked: numbers of the parts that are read, which are the "groups" of `BlockReader`, in this
-    order.
+    meta: its manifest. names: the fields whose blobs are read. channels: of latents, how many of the first are read;
+    None for all. columns: of each field the positions of its blobs among those of a sample, which are the "groups" of
+    `BlockReader`.
     """
 
-    def __init__(self, location: Location, version: TensorMeta, picked: Sequence[int]) -> None:
-        self.location, self.version = location, version
-        self.starts = version.starts
-        self._picked = list(picked)
+    def __init__(self, location: Location, meta: TensorMeta, names: Sequence[str], channels: int | None = None) -> None:
+        self.location, self.meta, self.names, self.channels = location, meta, list(names), channels
+        self.starts = meta.starts
+        self.columns: dict[str, range] = {}
+        self._picked: list[int] = []
+        for name in self.names:
+            parts, field = meta.parts_of(name), meta.latents.get(name)
+            parts = parts if field is None else parts[: field.groups_of(channels)]
+            self.columns[name] = range(len(self._picked), len(self._picked) + len(parts))
+            self._picked += parts
+        # of the fields of latents, opened or not
+        self._own_columns = {k: v for name, field in meta.latents.items() for k, v in field.columns(name).items()}
+        self._beside = [name for name, field in meta.latents.items() if not field.is_alone]
         self._known: dict[int, _Known] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"location": self.location, "meta": self.meta, "names": self.names, "channels": self.channels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def groups(self) -> int:
+        """How many blobs of a sample are read."""
+        return len(self._picked)
 
     @property
     def digest(self) -> str:
         """See `BlockReader.digest`."""
-        return self.version.digest
+        return self.meta.digest
 
     def digest_now(self) -> str:
         """See `BlockReader.digest_now`."""
@@ -48,7 +69,7 @@ class VersionReader(BlockReader):
         """What is known of shards; the tails of those that are new are read together."""
         absent = [block for block in blocks if block not in self._known]
         if absent:
-            shards = [self.version.shards[block] for block in absent]
+            shards = [self.meta.shards[block] for block in absent]
             # counted from the end, as what the cache keeps
             tails = self.location.read_ranges([(layout.shard_name(s.name), -s.tail, None) for s in shards])
             fresh = {block: self._read(block, tail) for block, tail in zip(absent, tails, strict=True)}
@@ -58,25 +79,26 @@ class VersionReader(BlockReader):
         return [known[block] for block in blocks]
 
     def _read(self, block: int, data: bytes) -> _Known:
-        shard = self.version.shards[block]
+        shard = self.meta.shards[block]
         name = layout.shard_name(shard.name)
         where = self.location.at(name)
         try:
-            tail = layout.decode_tail(data, self.version.parts, where)
+            tail = layout.decode_tail(data, self.meta.parts, where)
             if tail.count != shard.count or tuple(tail.lengths.sum(axis=0).tolist()) != shard.fields:
                 raise CorruptError(f"{where}: its index is not the one that the manifest was made with")
-            kinds = {**self.version.kinds, **self._own_columns(), "key": "str"}
+            kinds = {**self.meta.kinds, **self._own_columns, "key": "str"}
             for column, kind in kinds.items():
                 if column not in tail.columns or tail.columns[column].kind != kind:
                     raise CorruptError(f"{where}: it lacks the field {column!r} of kind {kind}")
+            for field in self._beside:
+                sizes, sums = tail.shapes.get(field), tail.moments.get(field)
+                channels = self.meta.latents[field].about["channels"]
+                if sizes is None or sizes.shape[1] != 2 or sums is None or sums.shape[1] != channels:
+                    raise CorruptError(f"{where}: it lacks the sizes or the sums of the latents {field!r}")
         except CorruptError:
             self.location.forget(name)
             raise
         return _Known(tail, shard.fields, self._picked)
-
-    def _own_columns(self) -> dict[str, str]:
-        """The kinds of further columns that every shard must have, by name."""
-        return {}
 
     def locate(self, indices: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
         """See `BlockReader.locate`."""
@@ -89,25 +111,33 @@ class VersionReader(BlockReader):
 
     def object_name(self, number: int) -> str:
         """See `BlockReader.object_name`."""
-        return layout.shard_name(self.version.shards[number].name)
+        return layout.shard_name(self.meta.shards[number].name)
 
     def block_ranges(self, block: int, groups: int) -> list[list[tuple[str, int, int]]]:
         """See `BlockReader.block_ranges`: fields that lie side by side are one range."""
-        name = self.object_name(block)
-        return [[(name, begin, end)] for begin, end, _ in self._runs(block, groups)]
+        return self.ranges_of(block, range(groups))
 
     def block_bases(self, block: int, groups: int) -> list[tuple[int, int]]:
         """See `BlockReader.block_bases`."""
-        found = [(0, 0)] * groups
+        return self.bases_of(block, range(groups))
+
+    def ranges_of(self, block: int, groups: range) -> list[list[tuple[str, int, int]]]:
+        """`block_ranges` of some of the groups."""
+        name = self.object_name(block)
+        return [[(name, begin, end)] for begin, end, _ in self._runs(block, groups)]
+
+    def bases_of(self, block: int, groups: range) -> list[tuple[int, int]]:
+        """`block_bases` of some of the groups."""
+        found = [(0, 0)] * len(groups)
         for buffer, (begin, _, members) in enumerate(self._runs(block, groups)):
             for group in members:
-                found[group] = buffer, begin
+                found[groups.index(group)] = buffer, begin
         return found
 
-    def _runs(self, block: int, groups: int) -> list[tuple[int, int, list[int]]]:
+    def _runs(self, block: int, groups: range) -> list[tuple[int, int, list[int]]]:
         """(begin, end, groups) of the ranges of a shard that hold the groups."""
-        ends = np.cumsum(self.version.shards[block].fields).tolist()
-        order = sorted(range(groups), key=lambda group: self._picked[group])
+        ends = np.cumsum(self.meta.shards[block].fields).tolist()
+        order = sorted(groups, key=lambda group: self._picked[group])
         runs: list[tuple[int, int, list[int]]] = []
         for group in order:
             field = self._picked[group]
@@ -122,17 +152,18 @@ class VersionReader(BlockReader):
 
     def keys(self, indices: np.ndarray) -> list[str]:
         """See `BlockReader.keys`."""
-        return list(self._column("key", indices))
+        return list(self.column("key", indices))
 
     def sources(self, indices: np.ndarray) -> list[str]:
         """What each sample was made of: see `layout.SOURCE`."""
-        return list(self._column(layout.SOURCE, indices))
+        return list(self.column(layout.SOURCE, indices))
 
     def fields(self, indices: np.ndarray) -> dict[str, Any]:
-        """See `BlockReader.fields`: those that are no tensors."""
-        return {name: self._column(name, indices) for name in self.version.kinds}
+        """See `BlockReader.fields`: those that have no blobs."""
+        return {name: self.column(name, indices) for name in self.meta.kinds}
 
-    def _column(self, name: str, indices: np.ndarray) -> Any:
+    def column(self, name: str, indices: np.ndarray) -> Any:
+        """The values of a column of the shards: an array of numbers, or a list of str or bytes."""
         runs = by_block(self.blocks(indices))
         parts = [
             known.take(name, indices[here] - self.starts[block])
@@ -141,7 +172,7 @@ class VersionReader(BlockReader):
         if len(parts) == 1:
             return parts[0]
         if not parts:
-            kind = {**self.version.kinds, **self._own_columns()}.get(name, "str")
+            kind = {**self.meta.kinds, **self._own_columns}.get(name, "str")
             return np.zeros(0, np.int64 if kind == "int" else np.float64) if kind in ("int", "float") else []
         back = np.argsort(np.concatenate([here for _, here in runs]))
         if isinstance(parts[0], np.ndarray):
@@ -149,27 +180,27 @@ class VersionReader(BlockReader):
         flat = [value for part in parts for value in part]
         return [flat[i] for i in back.tolist()]
 
-
-class TensorReader(VersionReader):
-    """Reads some tensor fields of one version of a store. names: these fields. meta: its manifest."""
-
-    def __init__(self, location: Location, meta: TensorMeta, names: Sequence[str]) -> None:
-        self.meta, self.names = meta, list(names)
-        super().__init__(location, meta, [meta.parts.index(name) for name in self.names])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"location": self.location, "meta": self.meta, "names": self.names}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["location"], state["meta"], state["names"])  # type: ignore[misc]
-
     def shapes(self, name: str) -> list[np.ndarray | None]:
-        """Of each shard the shapes of the tensors of a field: see `Tail.shapes`. All tails are read."""
+        """Of each shard the shapes of a field: see `Tail.shapes`. All tails are read."""
         return [known.shapes[name] for known in self._shards(range(len(self.meta.shards)))]
 
     def shapes_of(self, block: int) -> Mapping[str, np.ndarray | None]:
-        """Of one shard the shapes of its tensors by field: see `Tail.shapes`."""
+        """Of one shard the shapes by field: see `Tail.shapes`."""
         return self._shards([block])[0].shapes
+
+    def sizes_of(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """int64 (n, 2): the sizes of what latents beside other fields are of: see `Reader.sizes`."""
+        found = np.empty((len(indices), 2), np.int64)
+        runs = by_block(self.blocks(indices))
+        for (block, here), known in zip(runs, self._shards([block for block, _ in runs]), strict=True):
+            sizes = known.shapes[name]
+            assert sizes is not None  # `_read` has looked
+            found[here] = sizes if len(sizes) == 1 else sizes[indices[here] - self.starts[block]]
+        return found
+
+    def moments_of(self, block: int) -> Mapping[str, np.ndarray]:
+        """Of one shard the sums over its latents by field: see `Tail.moments`."""
+        return self._shards([block])[0].moments
 
 
 class _Known:
@@ -180,7 +211,7 @@ class _Known:
         ends = np.cumsum(tail.lengths, axis=0)
         start = ends - tail.lengths + begins
         self.index = ShardIndex(start[:, picked], tail.lengths[:, picked]) if picked else None
-        self.shapes = tail.shapes
+        self.shapes, self.moments = tail.shapes, tail.moments
         self._columns: dict[str, Column | Strings] = {
             name: Strings(column.data.tobytes(), column.offsets)
             if column.kind == "str" and column.offsets is not None

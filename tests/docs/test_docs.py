@@ -73,8 +73,10 @@ def test_tensors_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    assert run_page("tensors.md", names) == 4
-    assert names["batch"]["latent"].shape[1:] == (4, 32, 32) and len(names["ds"]) == 100
+    assert run_page("tensors.md", names) == 5
+    assert next(iter(names["loader"]))["latent"].shape[1:] == (4, 32, 32) and len(names["ds"]) == 100
+    assert names["both"][0]["image"].shape == (12, 8, 6) and names["both"][0]["text"].shape == (7, 64)
+    assert names["batch"]["image"].shape == (16, 12, 8, 6) and names["batch"]["text"].shape == (16, 7, 64)
     error = names["ds"][3]["latent"].astype(np.float64) - names["latents"][3]
     assert 0 < error.std() < 0.02 * names["latents"][3].astype(np.float64).std()
     assert names["plan"].encodes == 5 and len(latentstore.open("kept.store")) == 5

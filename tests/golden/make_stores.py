@@ -3,10 +3,12 @@
     python tests/golden/make_stores.py
 
 There is one store for every layout and modality, of four samples in two shards, with every kind of field, coded by the
-artifacts of the golden blobs. The release that freezes the format makes them for the last time, and after that tests
+artifacts of the golden blobs; and `fields`, which `latentstore.Writer` made, with latents of images and of recordings
+beside tensors. The release that freezes the format makes them for the last time, and after that tests
 only read them. So this script refuses to run where the folder exists. A new format version gets a new folder.
 
-index.json says what each store must give back; latents.npz has the latents, int8 (c, h, w), by store and sample.
+index.json says what each store must give back; latents.npz has the latents, int8 (c, h, w), by store and sample, and
+fields.npz the latents and tensors of the store `fields`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from random_models import latent as random_latent
 
+import latentstore
+from latentstore import Latents, Tensor, Writer
 from latentstore.codecs import codec_from_bytes
 from latentstore.codecs.codec import Codec
 from latentstore.writing import Sample, StoreSpec, open_writer
@@ -54,6 +58,40 @@ def made(codec: Codec, latents: list[np.ndarray], sizes: list[tuple[int, int]]) 
     return samples
 
 
+def write_fields() -> dict[str, Any]:
+    """The store of latents beside tensors, with its arrays; what index.json says of it."""
+    codecs = {
+        name: codec_from_bytes((HERE / kind / "v1" / "artifact.safetensors").read_bytes())
+        for name, kind in (("image", "images"), ("audio", "audio"))
+    }
+    declared = {name: Latents(codec, QUALITY) for name, codec in codecs.items()}
+    rng, arrays = np.random.default_rng(0), dict[str, np.ndarray]()
+    made = []
+    for i, (image_size, audio_size) in enumerate(zip(CASES["many-sizes"][1], CASES["recordings"][1], strict=True)):
+        image = rng.integers(0, 256, (*image_size, codecs["image"].in_channels), np.uint8)
+        audio = rng.normal(0, 0.1, (audio_size[1], codecs["audio"].in_channels)).astype(np.float32)
+        text = rng.normal(0, 1, (2, 3 + i)).astype(np.float16)
+        arrays[f"text-{i}"] = text
+        made.append({**fields(i), "image": image, "audio": audio, "text": text})
+    order = {"text": Tensor("float16"), **declared, "label": int, "txt": str, "score": float, "thumb": bytes}
+    for first in (0, 2):  # two versions, of a shard each
+        with Writer(FOLDER / "fields", order, resume=first > 0, source="tests/golden/make_stores.py") as writer:
+            for i in (first, first + 1):
+                writer.write(KEYS[i], made[i])
+    ds = latentstore.open(FOLDER / "fields")
+    steps = ds.latents["audio"].fields()["step"].tolist()
+    for name in codecs:
+        arrays |= {f"{name}-{i}": latent for i, latent in enumerate(ds.read()[name])}
+    np.savez(FOLDER / "fields.npz", **arrays)
+    return {
+        "keys": KEYS,
+        "fields": [{**fields(i), "thumb": fields(i)["thumb"].hex()} for i in range(4)],
+        "sizes": {"image": CASES["many-sizes"][1], "audio": CASES["recordings"][1]},
+        "steps": steps,
+        "quality": QUALITY,
+    }
+
+
 def main() -> None:
     if FOLDER.exists():
         raise SystemExit(f"{FOLDER} exists: golden stores of a version that was frozen are never made again.")
@@ -85,6 +123,7 @@ def main() -> None:
                 "quality": QUALITY,
             }
     np.savez(FOLDER / "latents.npz", **kept)
+    index["fields"] = write_fields()
     (FOLDER / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

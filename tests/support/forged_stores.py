@@ -65,7 +65,7 @@ def with_heights(files: Files, height: int) -> Files:
     data = files[name]
     tail = layout.decode_tail(data[-shard["tail"] :], [f"latent/{g}" for g in range(len(shard["fields"]))], name)
     heights = {layout.HEIGHT: Column("int", np.full(tail.count, height, np.int64))}
-    new = layout.encode_tail({**tail.columns, **heights}, {}, tail.lengths)
+    new = layout.encode_tail(layout.Tail({**tail.columns, **heights}, {}, tail.lengths))
     shards = [{**shard, "tail": len(new), "bytes": len(data) - shard["tail"] + len(new)}, *manifest["shards"][1:]]
     return with_manifest({**files, name: data[: -shard["tail"]] + new}, shards=shards)
 

@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
+from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.sharded import python_value
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.progress import Progress, printable
@@ -63,7 +64,8 @@ def export_tensors(
             shown.begin(f"exporting to {folder}", total=count, unit="samples")
             for start in range(0, count, batch):
                 indices = np.arange(start, min(start + batch, count), dtype=np.int64)
-                columns = dataset.read(indices)
+                with still_there(dataset.reader):
+                    columns = dataset.read_alike(indices, list(dataset.tensors))
                 others, keys = dataset.values(indices), dataset.keys(indices)
                 samples = [_widened({n: c[i] for n, c in columns.items()}, as_float32) for i in range(len(keys))]
                 written = pool.map(lambda key, arrays: _write(out, key, extension, write, arrays), keys, samples)
@@ -73,7 +75,7 @@ def export_tensors(
                         done.failures.append((key, reason))
                         shown.note(f"not written: {printable(repr(key))}: {reason}")
                         continue
-                    done.count += 1
+                    done.count += bool(dataset.tensors)
                     rows.append(_row(key, {name: values[i] for name, values in others.items()}))
         if dataset.others:
             (out / FIELDS).write_text("".join(rows), encoding="utf-8")
@@ -91,6 +93,8 @@ def _write(
     folder: Path, key: str, extension: str, write: Callable[[IO[bytes], Arrays], None], arrays: Arrays
 ) -> tuple[int, str]:
     """Writes one sample: (the bytes of its file, why it could not be written or "")."""
+    if not arrays:
+        return 0, ""
     try:
         path = file_path(folder, key, extension)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latentstore.codecs.tensors.declaration import Tensor
@@ -13,23 +15,27 @@ from latentstore.stores.tables import kernel, table
 __all__ = ["tensors_table"]
 
 
-def tensors_table(dataset: TensorDataset) -> str:
-    """What a store of tensors holds, as text. The index of every shard is read for it."""
+def tensors_table(dataset: TensorDataset, latents: Sequence[tuple[str, str]]) -> str:
+    """What a store of tensors holds, as text. The index of every shard is read for it. latents: the rows of its fields
+    of latents."""
     meta = dataset.reader.meta
-    names = list(meta.tensors)
-    sizes = {name: sum(shard.fields[at] for shard in meta.shards) for at, name in enumerate(names)}
+    names, blobs = list(meta.tensors), sum(sum(shard.fields) for shard in meta.shards)
+    places = {name: meta.parts_of(name).start for name in names}
+    sizes = {name: sum(shard.fields[at] for shard in meta.shards) for name, at in places.items()}
     own, every = sum(shard.bytes for shard in meta.shards), sum(dataset.reader.location.list().values())
-    total = f"{megabytes(sum(sizes.values()))} of tensors; {megabytes(own)} of shards; {megabytes(every)} in all"
+    held = " and ".join(["latents"] * bool(latents) + ["tensors"] * bool(names))
+    total = f"{megabytes(blobs)} of {held}; {megabytes(own)} of shards; {megabytes(every)} in all"
     others = [f"{name} ({kind})" for name, kind in meta.kinds.items()]
     return table(
         [
             ("store", printable(dataset.url)),
             ("samples", f"{len(dataset):,} in {counted(len(meta.shards), 'shard')}"),
             ("version", f"{meta.version}"),
+            *latents,
             *((f"tensor {name}", _tensor(dataset, name, tensor, sizes[name])) for name, tensor in meta.tensors.items()),
             ("fields", ", ".join(["key", *map(printable, others)])),
             ("bytes", total),
-            *_encoders(meta.encoders, names),
+            *(_encoders(meta.encoders, names) if names else []),
             ("source", printable(meta.source) or "not stated"),
             ("kernel", kernel()),
         ]

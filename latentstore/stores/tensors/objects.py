@@ -1,4 +1,4 @@
-"""Checks the objects of a store with versions, of tensors or of latents."""
+"""Checks the objects of a store with versions, whatever its fields are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_copy", "check_size"]
 
 def check_copy(reader: VersionReader) -> list[str]:
     """The manifest is kept by its version too."""
-    location, name = reader.location, layout.version_name(reader.version.version)
+    location, name = reader.location, layout.version_name(reader.meta.version)
     try:
         same = location.read(name) == location.read(layout.MANIFEST)
     except MissingError as error:
@@ -23,7 +23,7 @@ def check_copy(reader: VersionReader) -> list[str]:
 
 def check_size(reader: VersionReader, block: int, sizes: Mapping[str, int]) -> list[str]:
     """A shard is there, in the size that the manifest says. sizes: of all shards, by name."""
-    name, expected = reader.object_name(block), reader.version.shards[block].bytes
+    name, expected = reader.object_name(block), reader.meta.shards[block].bytes
     size, where = sizes.get(name), reader.location.at(name)
     if size is None:
         return [f"{where} is missing"]

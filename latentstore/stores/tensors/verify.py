@@ -1,4 +1,5 @@
-"""Checks a store of tensors from end to end: the manifest, every shard's size and index, every blob."""
+"""Checks a store of tensors, with latents beside them or without, from end to end: the manifest, every shard's size and
+index, every blob."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from latentstore.loaders.manifest import seal_holds
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.stores.problems import Checked, Report, caught
+from latentstore.stores.tensors.latents import LatentSums
 from latentstore.stores.tensors.objects import check_copy, check_size
 
 __all__ = ["verify_tensors"]
@@ -33,22 +35,28 @@ def verify_tensors(dataset: TensorDataset, progress: Checked | None = None) -> R
     report.problems += caught(lambda: check_copy(dataset.reader))
     seen: dict[str, str] = {}
     sizes = dataset.reader.location.list(layout.SHARDS)
+    sums = [LatentSums(dataset, latents) for latents in dataset.latents]
+    report.problems += [problem for own in sums for problem in caught(own.check_artifact)]
     for block, (first, last) in enumerate(pairwise(dataset.shard_starts.tolist())):
         name = layout.shard_name(meta.shards[block].name)
         problems = check_size(dataset.reader, block, sizes)
         problems = problems or caught(lambda a=first, b=last, n=name: _check_index(dataset, a, b, n, seen))  # type: ignore[misc]
         if not problems:
-            step = _at_once(dataset, block)
+            step, where = _at_once(dataset, block), dataset.reader.location.at(name)
             for start in range(first, last, step):
                 indices = np.arange(start, min(last, start + step), dtype=np.int64)
-                problems += _check_blobs(dataset, indices)
+                problems += [one for own in sums for one in own.check_sizes(indices, where)]
+                problems += _check_blobs(dataset, indices, sums)
                 if progress is not None:
                     progress(report.samples + start - first + len(indices), len(dataset))
+            problems = problems or [one for own in sums for one in own.check_shard(block, where)]
             report.bytes += sum(meta.shards[block].fields)
         report.problems += problems
         report.samples += last - first
         if progress is not None:
             progress(report.samples, len(dataset))
+    if not report.problems:  # totals say something only of a store that is whole
+        report.problems += [problem for own in sums for problem in own.check_store()]
     report.problems = list(dict.fromkeys(report.problems))
     return report
 
@@ -76,17 +84,21 @@ def _at_once(dataset: TensorDataset, block: int) -> int:
     return max(1, min(BATCH_SAMPLES, BATCH_BYTES * shard.count // max(1, sum(shard.fields))))
 
 
-def _check_blobs(dataset: TensorDataset, indices: np.ndarray) -> list[str]:
-    """Decode all fields of samples; of a bad sample every field by itself, so that each is named."""
+def _check_blobs(dataset: TensorDataset, indices: np.ndarray, sums: list[LatentSums]) -> list[str]:
+    """Decode all fields of samples; of a bad sample every field by itself, so that each is named. Latents are added to
+    the sums."""
     try:
         found = dataset.read(indices)
     except LatentstoreError as error:
         if len(indices) > 1:
             half = len(indices) // 2
-            return [*_check_blobs(dataset, indices[:half]), *_check_blobs(dataset, indices[half:])]
-        one_by_one = [caught(lambda n=name: _read_one(dataset, indices, n)) for name in dataset.tensors]  # type: ignore[misc]
+            return [*_check_blobs(dataset, indices[:half], sums), *_check_blobs(dataset, indices[half:], sums)]
+        names = dataset.reader.names
+        one_by_one = [caught(lambda n=name: _read_one(dataset, indices, n)) for name in names]  # type: ignore[misc]
         return [problem for some in one_by_one for problem in some] or [str(error)]
     problems = []
+    for own in sums:
+        own.add(indices, found.pop(own.name))
     for name, arrays in found.items():
         for index, array in zip(indices.tolist(), arrays, strict=True):
             said = _shape(dataset, name, index)
@@ -98,7 +110,10 @@ def _check_blobs(dataset: TensorDataset, indices: np.ndarray) -> list[str]:
 
 
 def _read_one(dataset: TensorDataset, indices: np.ndarray, name: str) -> list[str]:
-    dataset.read_alike(indices, [name])
+    if name in dataset.latents:
+        dataset.latents[name].read_latents(indices)
+    else:
+        dataset.read_alike(indices, [name])
     return []
 
 

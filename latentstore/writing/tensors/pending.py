@@ -1,4 +1,4 @@
-"""From samples to the bytes of shards: tensors are coded in threads, in order, and put together."""
+"""From samples to the bytes of shards: tensors are coded in threads, in order, and put together with the latents."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.loaders.columns import Column
 from latentstore.loaders.tensors import layout
+from latentstore.writing.spec import Sample
+from latentstore.writing.tensors.encoding import LatentCoder
 
 CHUNK_BYTES = 1 << 20
 """Tensors are coded so many bytes at a time. Where chunks are large, one thread codes the last while others wait."""
@@ -22,6 +24,8 @@ MOST_CHUNKS = 16
 """That wait or are being coded, before `write` waits too: enough to go on with while a shard reaches the disk. Of
 tensors that are larger than a chunk, as many as there are threads and two more."""
 CHUNK_SAMPLES = 4096
+CHUNK_SIGNAL_BYTES = 32 << 20
+"""Of what is encoded to latents; their blobs are much smaller."""
 ALIGNMENT = 64
 MOST_THREADS = 4
 
@@ -46,7 +50,8 @@ class Rooms:
 @dataclass
 class Chunk:
     """Samples that are coded together. room: as many bytes of arrays are enough. keys, sources, others: of the samples.
-    arrays: by field. bytes: of the arrays."""
+    arrays: by field. bytes: of the arrays. signals: by field of latents what they become, which is computed elsewhere.
+    signal_bytes: of these signals."""
 
     room: np.ndarray
     keys: list[str] = field(default_factory=list)
@@ -54,6 +59,13 @@ class Chunk:
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
     others: dict[str, list[Any]] = field(default_factory=dict)
     bytes: int = 0
+    signals: dict[str, list[Future[Sample]]] = field(default_factory=dict)
+    signal_bytes: int = 0
+
+    def add_signal(self, name: str, signal: Future[Sample], size: int) -> None:
+        """What one of the next sample's signals becomes. size: of the signal, in bytes."""
+        self.signals.setdefault(name, []).append(signal)
+        self.signal_bytes += size
 
     def add(self, key: str, source: str, arrays: Mapping[str, np.ndarray], others: Mapping[str, Any]) -> None:
         """One more sample, whose arrays are copied."""
@@ -74,20 +86,27 @@ class Chunk:
         return copy
 
     @property
+    def held(self) -> int:
+        """About how many bytes of it stay in memory, once signals are encoded."""
+        return self.bytes + self.signal_bytes // 64
+
+    @property
     def full(self) -> bool:
         """Whether it is time to code it."""
-        return self.bytes >= len(self.room) or len(self.keys) >= CHUNK_SAMPLES
+        size = self.bytes >= len(self.room) or self.signal_bytes >= CHUNK_SIGNAL_BYTES
+        return size or len(self.keys) >= CHUNK_SAMPLES
 
 
 @dataclass(frozen=True)
 class Coded:
-    """What is left of a chunk: shapes and blobs are by field."""
+    """What is left of a chunk. others: by column. shapes, moments: by field, see `layout.Tail`. blobs: by part."""
 
     keys: list[str]
     sources: list[str]
     others: dict[str, list[Any]]
     shapes: dict[str, list[tuple[int, ...]]]
     blobs: dict[str, list[bytes]]
+    moments: dict[str, np.ndarray]
 
 
 class Pending:
@@ -96,8 +115,8 @@ class Pending:
     Memory: `MOST_CHUNKS` chunks, or a few of large tensors, and the blobs of one shard.
     """
 
-    def __init__(self, coders: Mapping[str, TensorCoder], rooms: Rooms) -> None:
-        self._coders, self._rooms = coders, rooms
+    def __init__(self, coders: Mapping[str, TensorCoder], latents: Mapping[str, LatentCoder], rooms: Rooms) -> None:
+        self._coders, self._latents, self._rooms = coders, latents, rooms
         threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._pool = ThreadPoolExecutor(threads, "latentstore-writer")
         self._few = threads + 2
@@ -127,7 +146,13 @@ class Pending:
         shapes = {name: [array.shape for array in arrays] for name, arrays in chunk.arrays.items()}
         chunk.arrays.clear()
         self._rooms.give(chunk.room)
-        return Coded(chunk.keys, chunk.sources, chunk.others, shapes, blobs)
+        others, moments = dict(chunk.others), dict[str, np.ndarray]()
+        for name, signals in chunk.signals.items():
+            made = self._latents[name].coded([signal.result() for signal in signals])
+            blobs |= made.blobs
+            others |= made.columns
+            shapes[name], moments[name] = made.sizes, made.moments
+        return Coded(chunk.keys, chunk.sources, others, shapes, blobs, moments)
 
     def _one(self, name: str, arrays: list[np.ndarray], keys: list[str]) -> list[bytes]:
         try:
@@ -141,8 +166,9 @@ class Pending:
 class Growing:
     """The shard that grows: coded chunks, end to end. bytes: of its blobs."""
 
-    def __init__(self, tensors: Sequence[str], kinds: Mapping[str, str]) -> None:
-        self._tensors, self._kinds = list(tensors), dict(kinds)
+    def __init__(self, parts: Sequence[str], kinds: Mapping[str, str]) -> None:
+        """parts: of a sample, in order. kinds: of the columns."""
+        self._parts, self._kinds = list(parts), dict(kinds)
         self._chunks: list[Coded] = []
         self.bytes = self.count = 0
 
@@ -153,10 +179,10 @@ class Growing:
         self.bytes += sum(len(blob) for blobs in coded.blobs.values() for blob in blobs)
 
     def object(self) -> tuple[list[bytes], int, tuple[int, ...]]:
-        """(the parts of the shard's bytes, bytes of the tail, bytes of each tensor field)."""
-        parts = [blob for name in self._tensors for one in self._chunks for blob in one.blobs[name]]
+        """(the pieces of the shard's bytes, bytes of the tail, bytes of each part)."""
+        pieces = [blob for part in self._parts for one in self._chunks for blob in one.blobs[part]]
         lengths = np.array(
-            [[len(blob) for one in self._chunks for blob in one.blobs[name]] for name in self._tensors], np.int64
+            [[len(blob) for one in self._chunks for blob in one.blobs[part]] for part in self._parts], np.int64
         ).T
         columns = {
             "key": _column("str", [key for one in self._chunks for key in one.keys]),
@@ -164,11 +190,11 @@ class Growing:
         }
         for name, kind in self._kinds.items():
             columns[name] = _column(kind, [value for one in self._chunks for value in one.others[name]])
-        shapes = {
-            name: _shapes([shape for one in self._chunks for shape in one.shapes[name]]) for name in self._tensors
-        }
-        tail = layout.encode_tail(columns, shapes, lengths)
-        return [*parts, tail], len(tail), tuple(int(n) for n in lengths.sum(axis=0))
+        first = self._chunks[0]
+        shapes = {name: _shapes([shape for one in self._chunks for shape in one.shapes[name]]) for name in first.shapes}
+        moments = {name: np.sum([one.moments[name] for one in self._chunks], axis=0) for name in first.moments}
+        tail = layout.encode_tail(layout.Tail(columns, shapes, lengths, moments))
+        return [*pieces, tail], len(tail), tuple(int(n) for n in lengths.sum(axis=0))
 
 
 def _column(kind: str, values: list[Any]) -> Column:

@@ -11,19 +11,17 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.errors import CorruptError, StoreError
-from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.loaders.manifest import PARTIAL, read_json
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
-from latentstore.loaders.tensors.latents import Latents
-from latentstore.loaders.tensors.manifest import Shard, TensorMeta
+from latentstore.loaders.tensors.manifest import Declared, Shard, TensorMeta, asked_of
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.lock import Lock
 
@@ -39,7 +37,8 @@ class Session:
     """What all ranks of one writing run share. It holds this rank's lock from `begin` to `end`.
 
     base: the version that was published when the session began; None for none, or where it is replaced. over: this rank
-    was started again after the others had published; it has nothing to write.
+    was started again after the others had published; it has nothing to write. order: the names of the fields, as the
+    store has them, whatever the order of who goes on with it.
     """
 
     def __init__(self, url: str, storage_options: dict[str, Any] | None, rank: int, ranks: int) -> None:
@@ -52,6 +51,7 @@ class Session:
         self.token = ""
         self.base: TensorMeta | None = None
         self.over = False
+        self.order: list[str] = []
         self.lock = self._lock_of(rank)
 
     def _lock_of(self, rank: int) -> Lock:
@@ -60,15 +60,16 @@ class Session:
     # ---- beginning
 
     def begin(
-        self, fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder], *, resume: bool, overwrite: bool
+        self, fields: Mapping[str, Declared], encoders: Mapping[str, Encoder], *, resume: bool, overwrite: bool
     ) -> None:
         """Take this rank's lock, and begin the session or join it. StoreError says what stands in the way."""
         self.lock.acquire()
+        asked = asked_of(fields)
         try:
             if self.rank == 0:
-                self._open(fields, encoders, resume, overwrite)
+                self._open(asked, encoders, resume, overwrite)
             else:
-                self._join(fields, encoders, resume)
+                self._join(asked, encoders, resume)
         except BaseException:
             self.lock.release()
             raise
@@ -89,17 +90,15 @@ class Session:
             raise
         return published
 
-    def _open(
-        self, fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder], resume: bool, overwrite: bool
-    ) -> None:
+    def _open(self, fields: Mapping[str, Any], encoders: Mapping[str, Encoder], resume: bool, overwrite: bool) -> None:
         published = self._published()
         job = self._job()
         if job is not None and published is not None and published.session == job["token"]:
             self.wipe()  # it was published, and stopped before tidying up
             job = None
             if resume and self.ranks > 1:  # the others have ended, and nobody would join another session
-                self._require_same(published.fields, published.encoders, fields, encoders)
-                self.base, self.over = published, True
+                self._require_same(published.asked, published.encoders, fields, encoders)
+                self.base, self.over, self.order = published, True, list(published.fields)
                 return
         if job is not None and not (resume or overwrite):
             raise StoreError(
@@ -117,24 +116,31 @@ class Session:
             job = None
         self.base = None if overwrite or (job is not None and not job["base"]) else published
         if self.base is not None:
-            self._require_same(self.base.fields, self.base.encoders, fields, encoders)
+            if self.base.alone is not None:
+                raise StoreError(
+                    f"{self.target.url} is a store of latents that a conversion made: bring it up to date with sync, "
+                    "or start again by overwriting it",
+                    remedy="overwrite",
+                )
+            self._require_same(self.base.asked, self.base.encoders, fields, encoders)
+            fields = {name: fields[name] for name in self.base.fields}
         if job is None:
             self.wipe()
             job = {
                 "token": secrets.token_hex(4),
                 "base": self.base is not None,
-                "fields": {k: v.to_json() if isinstance(v, Tensor) else v for k, v in fields.items()},
+                "fields": fields,
                 "encoders": {k: v.to_json() for k, v in encoders.items()},
             }
             self.partial.write(JOB, json.dumps(job, ensure_ascii=False, indent=1).encode())
         else:
             self._require_job(job, fields, encoders)
-        self.token = job["token"]
+        self.token, self.order = job["token"], list(job["fields"])
         self.partial.remove(self._mark(0, "done"))
         ready = {"token": self.token, "lock": self.lock.token}
         self.partial.write(self._mark(0, "ready"), json.dumps(ready).encode())
 
-    def _join(self, fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder], resume: bool) -> None:
+    def _join(self, fields: Mapping[str, Any], encoders: Mapping[str, Encoder], resume: bool) -> None:
         """Wait until rank 0 has begun, or has ended this session's writing."""
         first = self._lock_of(0)
         begun = time.monotonic()
@@ -149,8 +155,8 @@ class Session:
             if resume and job is None and waited > LOOK_SECONDS and first.holder() is None:
                 self.base = self._published()
                 if self.base is not None:
-                    self._require_same(self.base.fields, self.base.encoders, fields, encoders)
-                    self.over = True
+                    self._require_same(self.base.asked, self.base.encoders, fields, encoders)
+                    self.over, self.order = True, list(self.base.fields)
                     return
             if waited > START_SECONDS:
                 raise StoreError(
@@ -159,7 +165,7 @@ class Session:
                 )
             time.sleep(POLL_SECONDS)
         self._require_job(job, fields, encoders)
-        self.token = job["token"]
+        self.token, self.order = job["token"], list(job["fields"])
         self.base = self._published() if job["base"] else None
         self.partial.remove(self._mark(self.rank, "done"))
 
@@ -181,16 +187,12 @@ class Session:
             raise CorruptError(f"{self.partial.at(JOB)} is no job of a writer of tensors; remove {self.partial.url}")
         return job
 
-    def _require_job(
-        self, job: Mapping[str, Any], fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder]
-    ) -> None:
+    def _require_job(self, job: Mapping[str, Any], fields: Mapping[str, Any], encoders: Mapping[str, Encoder]) -> None:
         where = self.partial.at(JOB)
-        old = {k: v if isinstance(v, str) else Tensor.of_json(v, where) for k, v in job["fields"].items()}
-        self._require_same(old, {k: Encoder.of_json(v, where) for k, v in job["encoders"].items()}, fields, encoders)
+        old = {k: Encoder.of_json(v, where) for k, v in job["encoders"].items()}
+        self._require_same(job["fields"], old, fields, encoders)
 
-    def _is_job(
-        self, job: Mapping[str, Any], fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder]
-    ) -> bool:
+    def _is_job(self, job: Mapping[str, Any], fields: Mapping[str, Any], encoders: Mapping[str, Encoder]) -> bool:
         """Whether a session that replaces the store was begun with the same."""
         try:
             self._require_job(job, fields, encoders)
@@ -199,9 +201,10 @@ class Session:
         return not job["base"]
 
     def _require_same(
-        self, old: Mapping[str, Tensor | Latents | str], old_encoders: Mapping[str, Encoder],
-        fields: Mapping[str, Tensor | str], encoders: Mapping[str, Encoder],
+        self, old: Mapping[str, Any], old_encoders: Mapping[str, Encoder], fields: Mapping[str, Any],
+        encoders: Mapping[str, Encoder],
     ) -> None:  # fmt: skip
+        """StoreError unless fields, as `asked_of` gives them, and encoders are the same."""
         for name in [*old, *(name for name in fields if name not in old)]:
             one, two = old.get(name), fields.get(name)
             if one != two:
@@ -250,13 +253,20 @@ class Session:
         prefix = f"{layout.SHARDS}/{self.token}-"
         return {name.removeprefix(f"{layout.SHARDS}/"): n for name, n in found.items() if name.startswith(prefix)}
 
-    def read_tail(self, name: str, size: int, fields: list[str]) -> tuple[Shard, layout.Tail]:
-        """What a shard of this session holds."""
+    def tails(self, shards: Sequence[Shard], parts: Sequence[str]) -> Iterator[layout.Tail]:
+        """The tails of shards. parts: of a sample."""
+        names = [layout.shard_name(shard.name) for shard in shards]
+        ranges = [(name, one.bytes - one.tail, one.bytes) for name, one in zip(names, shards, strict=True)]
+        for name, data in zip(names, self.target.read_ranges(list(ranges)), strict=True):
+            yield layout.decode_tail(data, parts, self.target.at(name))
+
+    def read_tail(self, name: str, size: int, parts: Sequence[str]) -> tuple[Shard, layout.Tail]:
+        """What a shard of this session holds. parts: of a sample."""
         where = self.target.at(layout.shard_name(name))
         end = self.target.read_ranges([(layout.shard_name(name), -layout.END_BYTES, None)])[0]
         tail_bytes = layout.tail_bytes(end, size, where)
         data = self.target.read_ranges([(layout.shard_name(name), size - tail_bytes, size)])[0]
-        tail = layout.decode_tail(data, fields, where)
+        tail = layout.decode_tail(data, parts, where)
         sizes = tuple(int(n) for n in tail.lengths.sum(axis=0))
         if sum(sizes) + tail_bytes != size:
             raise CorruptError(f"{where}: its index and its size do not agree")
@@ -379,5 +389,8 @@ class Session:
             self.partial.prune()
 
 
-def _said(value: Tensor | Latents | str | None) -> str:
-    return "not there" if value is None else value if isinstance(value, str) else short(value.to_json())
+def _said(value: Any) -> str:
+    """A field of `asked_of`, for messages."""
+    if isinstance(value, dict) and "codec" in value:
+        return f"latents of {value['codec']} {str(value.get('artifact_sha256'))[:12]} at quality {value.get('quality')}"
+    return "not there" if value is None else value if isinstance(value, str) else short(value)

@@ -1,4 +1,4 @@
-"""`latentstore.Writer`: a store of tensors, written sample by sample from any loop."""
+"""`latentstore.Writer`: a store of tensors and latents, written sample by sample from any loop."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from latentstore.codecs.tensors.values import all_finite, as_array
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.latents import LatentField, Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
 from latentstore.loaders.tensors.read import known_sources, read_coder, read_manifest
 from latentstore.writing.spec import SHARD_BYTES
+from latentstore.writing.tensors.encoding import Encoding, LatentCoder
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
 from latentstore.writing.tensors.session import Session
@@ -36,7 +38,7 @@ MOST_KEY_BYTES = 4096
 
 
 class Writer:
-    """A store of named tensors that grows sample by sample::
+    """A store of named tensors and latents that grows sample by sample::
 
         fields = {"latent": Tensor("float16", "step", snr=40), "label": int}
         with latentstore.Writer("latents.store", fields, encoder=encoder, resume=True) as writer:
@@ -47,8 +49,8 @@ class Writer:
     process is killed, nothing is visible, and the same program goes on where it was: with ``resume=True``, samples
     whose keys are written already are passed over. On a published store it adds samples, as a new version.
 
-    url: where the store will be: a path or an fsspec URL. fields: by name, a `Tensor`, or one of the types int, float,
-        str and bytes.
+    url: where the store will be: a path or an fsspec URL. fields: by name, a `Tensor`; a codec from `load_codec`, or
+        `Latents`, for signals that are to be encoded; or one of the types int, float, str and bytes.
     encoder: what made the tensors: one `Encoder` for all of them, or one for each field by its name.
     coders: fitted ones, by the field's name: a `TensorCoder` or the path of its file, from `latentstore fit-tensors`.
         A field without one is fitted to the first samples of rank 0, at most 512 of them or 48 MB.
@@ -59,7 +61,8 @@ class Writer:
         ranks wait for each other at the end, and rank 0 publishes.
     source: what is written, for people. shard_bytes: of a shard, about; 32 MB. storage_options: for fsspec.
 
-    Memory: the bytes of a few shards. One thread at a time may use a writer; tensors are coded in threads.
+    Memory: the bytes of a few shards, and 256 MB of signals. One thread at a time may use a writer; tensors are coded
+    and signals encoded in threads.
 
     ArgumentError: an argument cannot be meant, or a sample does not fit the fields. StoreError: there is a store
     already and neither `resume` nor `overwrite` is given; it was begun with other fields or another encoder; another
@@ -83,6 +86,7 @@ class Writer:
     ) -> None:
         self.fields = require_fields(fields)
         self._tensors = {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
+        self._latents = {n: LatentCoder(n, value) for n, value in self.fields.items() if isinstance(value, Latents)}
         self._kinds = {name: value for name, value in self.fields.items() if isinstance(value, str)}
         self._encoders = _encoders(encoder, self._tensors)
         self._given = _given_coders(coders, self._tensors)
@@ -93,6 +97,14 @@ class Writer:
         self.url = str(url)
         self._session = Session(self.url, storage_options, *ranks)
         self._session.begin(self.fields, self._encoders, resume=resume, overwrite=overwrite)
+        self.fields = {name: self.fields[name] for name in self._session.order}
+        self._columns, self._parts = dict(self._kinds), list[str]()
+        for name, value in self.fields.items():
+            if isinstance(value, Latents):
+                self._columns |= value.columns(name)
+                self._parts += value.parts(name)
+            elif isinstance(value, Tensor):
+                self._parts.append(name)
         self._closed = False
         try:
             self._earlier = self._sources()
@@ -108,7 +120,8 @@ class Writer:
         self._chunk = Chunk(self._rooms.take())
         self._unfitted: list[Chunk] = []
         self._pending: Pending | None = None
-        self._growing = Growing(list(self._tensors), self._kinds)
+        self._growing = Growing(self._parts, self._columns)
+        self._encoding = Encoding() if self._latents else None
 
     def _sources(self) -> dict[str, str]:
         """What the samples that are written were made of, by their keys: those of the version that this one begins
@@ -117,7 +130,7 @@ class Writer:
         if session.base is not None:
             found |= known_sources(session.target, session.base)
         for name, size in session.written().items():
-            _, tail = session.read_tail(name, size, list(self._tensors))
+            _, tail = session.read_tail(name, size, self._parts)
             found |= zip(tail.columns["key"].values(), tail.columns[layout.SOURCE].values(), strict=True)
         return found
 
@@ -147,8 +160,9 @@ class Writer:
     def write(self, key: str, values: Mapping[str, Any], source: str = "") -> bool:
         """Add a sample; False if a sample of this key was written before this run, so that nothing is added.
 
-        values: one for each field: tensors as arrays of NumPy or tensors of torch, of exactly the declared type; they
-        are copied. source: text that changes with what the sample is made of, such as a hash. Where it is given, and a
+        values: one for each field: tensors as arrays of NumPy or tensors of torch, of exactly the declared type; for
+        latents what the codec encodes, images uint8 (height, width, colours) or audio (samples, channels); they are
+        copied. source: text that changes with what the sample is made of, such as a hash. Where it is given, and a
         sample of this key was made of something else, the new one takes its place in the next version. ArgumentError
         names the key and the field that does not fit, and nothing is added.
         """
@@ -170,6 +184,14 @@ class Writer:
         others = {
             name: _value(kind, values[name], f"sample {key!r}, field {name!r}") for name, kind in self._kinds.items()
         }
+        if self._encoding is not None:
+            signals = {
+                name: coder.require(values[name], f"sample {key!r}, field {name!r}")
+                for name, coder in self._latents.items()
+            }
+            for name, signal in signals.items():
+                future = self._encoding.put(self._latents[name], key, signal)
+                self._chunk.add_signal(name, future, signal.nbytes)
         self._chunk.add(key, source, arrays, others)
         self._now.add(key)
         if self._chunk.full:
@@ -209,8 +231,8 @@ class Writer:
         chunk, self._chunk = self._chunk, Chunk(self._rooms.take())
         if self._pending is None:
             self._unfitted.append(chunk)
-            samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.bytes for c in self._unfitted)
-            if samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
+            samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.held for c in self._unfitted)
+            if self._tensors and samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
                 return
             self._begin_coding()
         else:
@@ -218,7 +240,7 @@ class Writer:
         self._collect(every=False)
 
     def _begin_coding(self) -> None:
-        self._pending = Pending({name: self._coder(name) for name in self._tensors}, self._rooms)
+        self._pending = Pending({name: self._coder(name) for name in self._tensors}, self._latents, self._rooms)
         for chunk in self._unfitted:
             self._pending.put(chunk)
         self._unfitted = []
@@ -253,7 +275,7 @@ class Writer:
                 self._write_shard()
 
     def _write_shard(self) -> None:
-        growing, self._growing = self._growing, Growing(list(self._tensors), self._kinds)
+        growing, self._growing = self._growing, Growing(self._parts, self._columns)
         self._session.check()
         name = self._session.own_name(self._sequence)
         parts, _, _ = growing.object()
@@ -286,6 +308,8 @@ class Writer:
             self._collect(every=True)
         if self._growing.count:
             self._write_shard()
+        for coder in self._latents.values():
+            coder.tell()
         session.done(self._names)
         if self.rank:
             session.wait_for_end()
@@ -297,7 +321,7 @@ class Writer:
 
     def _publish(self, names: list[str]) -> None:
         """Make a version of the shards of all ranks, and of those that were there."""
-        session, tensors = self._session, list(self._tensors)
+        session = self._session
         written = session.written()
         lost = sorted(set(names) - written.keys())
         if lost:
@@ -316,7 +340,7 @@ class Writer:
             raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
         shards, seen = list[Shard](), dict[str, str]()
         for name in sorted(written):
-            shard, tail = session.read_tail(name, written[name], tensors)
+            shard, tail = session.read_tail(name, written[name], self._parts)
             for key in tail.columns["key"].values():
                 if key in seen:
                     raise StoreError(
@@ -327,23 +351,43 @@ class Writer:
                 seen[key] = name
             shards.append(shard)
         gone = {key for key in (*seen, *self._dropped) if key in self._earlier}
-        kept = () if old is None else without(session, old, gone) if gone else old.shards
-        if not kept and not shards:
+        kept = () if old is None else without(session, old, gone, self._latents) if gone else old.shards
+        every = (*kept, *shards)
+        if not every:
             raise StoreError(f"{self.url}: all samples would be left out; a store has at least one")
         session.publish(
             TensorMeta.make(
                 version=1 + (now.version if now is not None else 0),
-                fields=self.fields,
-                coders=old.coders if old is not None else {name: session.coder_of(name) or "" for name in tensors},
+                fields=self._fields_of(every),
+                coders=old.coders if old is not None else self._coders(),
                 encoders=self._encoders,
-                shards=(*kept, *shards),
+                shards=every,
                 source=self._source or (old.source if old is not None else ""),
                 session=session.token,
             )
         )
 
+    def _fields_of(self, shards: Sequence[Shard]) -> dict[str, Tensor | LatentField | str]:
+        """What the manifest says of the fields of these shards."""
+        found: dict[str, Any] = dict(self.fields)
+        if self._latents:
+            tails = list(self._session.tails(shards, self._parts))
+            found |= {name: LatentField(coder.about(tails)) for name, coder in self._latents.items()}
+        return found
+
+    def _coders(self) -> dict[str, str]:
+        """The SHA-256 of what each field is decoded with; all of it is in the store then."""
+        session = self._session
+        found = {name: session.coder_of(name) or "" for name in self._tensors}
+        for name, coder in self._latents.items():
+            found[name] = coder.codec.sha256
+            session.target.write(layout.coder_name(coder.codec.sha256), coder.codec.artifact_bytes)
+        return found
+
     def _stop(self) -> None:
         self._closed = True
+        if self._encoding is not None:
+            self._encoding.close()
         if self._pending is not None:
             self._pending.close()
         self._session.end()
@@ -376,6 +420,8 @@ def _encoders(encoder: Any, tensors: Mapping[str, Tensor]) -> dict[str, Encoder]
     found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
     if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
         raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
+    if isinstance(encoder, Encoder) and not tensors:
+        raise ArgumentError("an encoder is given, and no field is a tensor: it is what made tensors, not latents")
     for name in found:
         if name not in tensors:
             raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")

@@ -13,7 +13,9 @@ from latentstore.loaders.remote.location import Location
 from latentstore.loaders.stats import Moments
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.latent_reader import LatentReader
+from latentstore.loaders.tensors.latents import FIELD
 from latentstore.loaders.tensors.manifest import TensorMeta
+from latentstore.loaders.tensors.read import VersionReader
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
@@ -37,7 +39,7 @@ class Kept:
         name = layout.moments_name(version.version)
         where = location.at(name)
         moments = Moments.of_arrays(unpack(location.read(name), where)[1], codec.channels, where)
-        return cls(LatentDataset(LatentReader(location, version)), moments)
+        return cls(LatentDataset(LatentReader(VersionReader(location, version, [FIELD]))), moments)
 
     def among(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that the version has."""

@@ -38,7 +38,7 @@ class LatentSession(Session):
         self.lock.acquire()
         try:
             published = self._published()
-            if published is not None and published.latents is None:
+            if published is not None and published.alone is None:
                 raise StoreError(f"{self.target.url} is a store of tensors: choose another name")
             self.base = None if replace else published
             job = self._unpublished_job(published)

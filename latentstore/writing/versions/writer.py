@@ -12,7 +12,7 @@ from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.columns import Column, pack
 from latentstore.loaders.stats import Moments
 from latentstore.loaders.tensors import layout
-from latentstore.loaders.tensors.latents import FIELD, Latents
+from latentstore.loaders.tensors.latents import FIELD, LatentField
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta
 from latentstore.writing.sharded import Arrays, ShardWriter, require_unique
 from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary, differences, settings_of
@@ -53,7 +53,7 @@ class VersionWriter(ShardWriter):
         session = LatentSession(url, storage_options)
         published = session.newest()
         if published is not None and not overwrite:
-            about = None if published.latents is None else _settings(published)
+            about = None if published.alone is None else _settings(published)
             differing = [] if about is None else differences(about, spec.settings())
             if not resume:
                 raise StoreError(
@@ -173,7 +173,7 @@ class VersionWriter(ShardWriter):
         if self.spec.size is None:
             own[layout.HEIGHT] = Column.of(layout.HEIGHT, [sample.height for sample in samples])
             own[layout.WIDTH] = Column.of(layout.WIDTH, [sample.width for sample in samples])
-        tail = layout.encode_tail(own, {}, lengths)
+        tail = layout.encode_tail(layout.Tail(own, {}, lengths))
         blobs = [sample.groups[group] for group in range(parts) for sample in samples]
         self.staging.store.write(self._object(index), [*blobs, tail])
         size = int(lengths.sum()) + len(tail)
@@ -190,7 +190,7 @@ class VersionWriter(ShardWriter):
 
     def _parts(self) -> list[str]:
         codec = self.codec
-        return Latents({"channels": codec.channels, "group_channels": codec.group_channels}).parts
+        return LatentField({"channels": codec.channels, "group_channels": codec.group_channels}).parts(FIELD)
 
     def _objects(self, index: int, summary: ShardSummary, arrays: Arrays) -> list[tuple[str, int]]:
         return [(self._object(index), int(arrays["object"][0, 0]))] if summary.count else []
@@ -257,7 +257,7 @@ class VersionWriter(ShardWriter):
         session.publish(
             TensorMeta.make(
                 version=version,
-                fields={FIELD: Latents(about), **kinds},
+                fields={FIELD: LatentField(about), **kinds},
                 coders={FIELD: self.spec.sha256},
                 encoders={},
                 shards=shards,
@@ -304,8 +304,8 @@ def _staging(session: LatentSession) -> Staging:
 
 
 def _about(version: TensorMeta) -> Mapping[str, Any]:
-    assert version.latents is not None
-    return version.latents.about
+    assert version.alone is not None
+    return version.alone.about
 
 
 def _settings(version: TensorMeta) -> dict[str, Any]:

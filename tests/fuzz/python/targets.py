@@ -33,6 +33,11 @@ from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.loaders.columns import Column
 from latentstore.loaders.columns import pack as pack_columns
 from latentstore.loaders.manifest import StoreMeta, read_json, seal, seal_holds
+from latentstore.loaders.tensors import layout as versions_layout
+from latentstore.loaders.tensors.latent_reader import LatentReader
+from latentstore.loaders.tensors.latents import LatentField
+from latentstore.loaders.tensors.manifest import Shard, TensorMeta
+from latentstore.loaders.tensors.read import VersionReader
 from latentstore.loaders.webdataset.layout import decode_index
 from latentstore.loaders.zarr import layout
 from latentstore.loaders.zarr.arrays import ArrayInfo
@@ -60,7 +65,7 @@ def _matching(data: object, seed: int = 0) -> int:
 @contextmanager
 def checksums_match() -> Iterator[None]:
     with ExitStack() as stack:
-        for module in (chunk_bytes, group, sample, segments, layout):
+        for module in (chunk_bytes, group, sample, segments, layout, versions_layout):
             stack.enter_context(mock.patch.object(module, "crc32c", _matching))
         stack.enter_context(mock.patch.object(zipfile.ZipExtFile, "_update_crc", lambda self, data: None))
         yield
@@ -134,6 +139,25 @@ def manifest(data: bytes) -> None:
     attributes = read_json(_Memory(data), "manifest")  # type: ignore[arg-type]
     StoreMeta.of(attributes, "a manifest")
     seal_holds(attributes)
+
+
+def version_manifest(data: bytes) -> None:
+    """Of a store with versions, whatever its fields are."""
+    location: Any = _Memory(data)
+    meta = TensorMeta.of(read_json(location, "manifest"), "a manifest")
+    reader = VersionReader(location, meta, meta.coded)
+    assert reader.groups == len(meta.parts) and len(meta.asked) == len(meta.fields)
+    for name in meta.latents:
+        LatentReader(reader, name).fields(np.zeros(0, np.int64))
+
+
+def shard_tail(data: bytes) -> None:
+    """Of a shard of a store with versions: a tensor, and latents in two groups."""
+    size = versions_layout.tail_bytes(data[-versions_layout.END_BYTES :], 1 << 20, "a shard")
+    tail = versions_layout.decode_tail(data[-size:], ["x", "y/0", "y/1"], "a shard")
+    for column in tail.columns.values():
+        assert len(column.values()) == tail.count
+    assert all(len(sums) == 2 for sums in tail.moments.values())
 
 
 def zarr_metadata(data: bytes) -> None:
@@ -220,6 +244,26 @@ def _manifest(size: list[int] | None, modality: str, fields: dict[str, Any]) -> 
     return json.dumps(seal(attributes)).encode()
 
 
+def _version() -> bytes:
+    about = {
+        "modality": "audio", "codec": "x", "quality": 60, "channels": 2, "group_channels": 1, "size": None,
+        "rate": 8000, "extent": 384, "stats": {"mean": [0, 1], "std": [1, 1]},
+    }  # fmt: skip
+    meta = TensorMeta.make(
+        version=1, fields={"x": Tensor("float16"), "y": LatentField(about), "label": "int"}, encoders={}, source="s",
+        coders={"x": "ab" * 32, "y": "cd" * 32}, shards=(Shard("a-0", 2, 300, 270, (12, 8, 10)),), session="t",
+    )  # fmt: skip
+    return json.dumps(meta.attributes).encode()
+
+
+def _tail() -> bytes:
+    columns = {name: Column.of(name, ["a", "b"]) for name in ("key", versions_layout.SOURCE)}
+    columns[versions_layout.STEP + "y"] = Column.of("step", [3, 4])
+    shapes = {"x": np.array([[3]]), "y": np.array([[1, 64], [1, 9]])}
+    lengths, moments = np.array([[5, 4, 3], [7, 4, 7]]), {"y": np.ones((2, 2))}
+    return versions_layout.encode_tail(versions_layout.Tail(columns, shapes, lengths, moments))
+
+
 def _index() -> bytes:
     columns = {"key": Column.of("key", ["a", "bé", "c"]), "label": Column.of("label", [1, 2, 3])}
     arrays = {
@@ -273,6 +317,8 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
         _manifest([8, 16], "image", {"label": {"kind": "int", "array": "label"}}),
         _manifest(None, "audio", {"rate": {"kind": "int"}, "step": {"kind": "int"}}),
     ],
+    "version_manifest": lambda: [_version()],
+    "shard_tail": lambda: [_tail()],
     "zarr_metadata": lambda: [_array([3, 2], "int64"), _array([3], "string")],
     "zarr_chunks": lambda: [b"\2\0\0\0\1\0\0\0a\2\0\0\0bc" + bytes(4), bytes(layout.index_bytes(3, 2))],
     "tensor_coder": lambda: [coder.to_bytes() for coder in _coders()],
@@ -282,6 +328,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
 TARGETS: dict[str, Target] = {
     "artifact": artifact, "sample_blob": sample_blob, "group_blob": group_blob, "segmented": segmented,
     "chunk_index": chunk_index, "tar_index": tar_index, "manifest": manifest, "zarr_metadata": zarr_metadata,
+    "version_manifest": version_manifest, "shard_tail": shard_tail,
     "zarr_chunks": zarr_chunks, "audio_header": audio_header,
     "tensor_coder": tensor_coder, "tensor_blob": tensor_blob,
 }  # fmt: skip

@@ -76,6 +76,10 @@ def test_what_cannot_be_synced(folder: Path) -> None:
     np.save(folder / "rows.npy", np.zeros((3, 4), np.int32))
     with pytest.raises(ArgumentError, match="does not tell which of its samples have changed"):
         plan_tensors(folder / "rows.npy", folder / "x.store")
+    with latentstore.Writer(folder / "y.store", {"image": latentstore.load_codec("gray-f8c16")}) as writer:
+        writer.write("a", {"image": np.zeros((8, 8), np.uint8)})
+    with pytest.raises(StoreError, match="holds latents of a codec of this package, and a store of tensors alone"):
+        plan_tensors(folder / "source", folder / "y.store")
 
 
 def test_a_field_that_the_store_does_not_have_is_left_out(folder: Path) -> None:

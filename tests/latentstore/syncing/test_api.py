@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import latentstore
-from latentstore import ArgumentError, Encoder, StoreError, Tensor
+from latentstore import ArgumentError, Encoder, Latents, StoreError, Tensor, load_codec
+from latentstore.stores.verify import verify
 from latentstore.syncing.identity import content_hash, found_files, identity
 from latentstore.syncing.plan import SyncPlan
 from latentstore.writing.tensors.gc import collect_garbage
@@ -218,3 +219,35 @@ def test_two_files_of_one_key(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"1")
     with pytest.raises(StoreError, match="would both have the key 'a'"):
         latentstore.sync(tmp_path, tmp_path / "x.store", FIELDS, lambda paths: {})
+
+
+def test_latents_beside_tensors(tmp_path: Path) -> None:
+    """`encode` gives the images of a field of latents; only what has changed is encoded."""
+    fields = {"image": Latents(load_codec("rgb-f8c48"), 60), "x": Tensor("int32")}
+    source, url = Source(tmp_path / "source"), tmp_path / "x.store"
+    for i in range(12):
+        source.put(f"{i}", i)
+
+    def encode(paths: Sequence[Path]) -> dict[str, Any]:
+        made = source.encode(paths)
+        return {"image": [np.full((16, 24, 3), 10 * array[0], np.uint8) for array in made["x"]], **made}
+
+    def colours() -> dict[str, float]:
+        ds = latentstore.open(url)
+        images = ds.decode(np.stack(ds.read()["image"]), (16, 24), decoder="linear")
+        return dict(zip(ds.keys(), images.mean(axis=(1, 2, 3)).tolist(), strict=True))
+
+    assert str(latentstore.sync(source.root, url, fields, encode)).startswith("0 unchanged; 0 changed, 12 new")
+    assert colours() == pytest.approx({f"{i}": 10 * i for i in range(12)}, abs=3)
+    source.put("3", 20)
+    source.put("new", 21)
+    (source.root / "5.txt").unlink()
+    source.encoded.clear()
+    plan = latentstore.sync(source.root, url, fields, encode, delete=True)
+    assert sorted(source.encoded) == ["3", "new"] and (plan.unchanged, plan.gone, plan.version) == (10, ["5"], 2)
+    want = {f"{i}": 10 * i for i in range(12) if i != 5} | {"3": 200, "new": 210}
+    assert colours() == pytest.approx(want, abs=3) and verify(str(url)).problems == []
+    source.put("4", 1)
+    other = {**fields, "image": Latents(load_codec("rgb-f8c48"), 30)}
+    with pytest.raises(StoreError, match="at quality 60, now latents of rgb-f8c48 d9c283e95674 at quality 30"):
+        latentstore.sync(source.root, url, other, encode)

@@ -6,6 +6,7 @@ import ast
 import errno
 import io
 import itertools
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,24 @@ def test_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         location.write("a", parts())
     assert location.read("a") == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_processes_prune_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that the other one has removed when this one looks into it is no error."""
+    for name in ("a/tmp", "a/ranks/0000", "b/tmp"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "b" / "kept").touch()
+    scandir = os.scandir
+
+    def raced(path: Any = ".") -> Any:
+        if str(path).endswith("tmp"):
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", raced)
+    Location(tmp_path / "a").prune()
+    Location(tmp_path / "b").prune()
+    assert not (tmp_path / "a").exists() and [path.name for path in (tmp_path / "b").iterdir()] == ["kept"]
 
 
 def test_urls_are_opened_in_one_place() -> None:

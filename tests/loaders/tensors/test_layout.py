@@ -20,7 +20,7 @@ COLUMNS = {
     "label": Column("int", np.array([1, 2, 3])),
 }
 SHAPES = {"x": np.array([[2, 3]]), "y": np.array([[1], [2], [3]])}
-TAIL = layout.encode_tail(COLUMNS, SHAPES, LENGTHS)
+TAIL = layout.encode_tail(layout.Tail(COLUMNS, SHAPES, LENGTHS))
 
 
 def test_what_it_says() -> None:
@@ -31,11 +31,13 @@ def test_what_it_says() -> None:
     assert tail.shapes["x"] is not None and tail.shapes["x"].tolist() == [[2, 3]]
     assert tail.shapes["y"] is not None and tail.shapes["y"].tolist() == [[1], [2], [3]]
     assert layout.tail_bytes(TAIL[-layout.END_BYTES :], len(TAIL) + 36, "here") == len(TAIL)
-    assert layout.encode_tail(COLUMNS, SHAPES, LENGTHS) == TAIL, "the same samples give the same bytes"
+    assert layout.encode_tail(layout.Tail(COLUMNS, SHAPES, LENGTHS)) == TAIL, "the same samples give the same bytes"
 
 
 def test_a_field_whose_rank_differs_has_no_shapes() -> None:
-    tail = layout.decode_tail(layout.encode_tail(COLUMNS, {"x": None, "y": None}, LENGTHS), ["x", "y"], "here")
+    tail = layout.decode_tail(
+        layout.encode_tail(layout.Tail(COLUMNS, {"x": None, "y": None}, LENGTHS)), ["x", "y"], "here"
+    )
     assert tail.shapes == {"x": None, "y": None}
 
 
@@ -77,10 +79,12 @@ def test_impossible_counts(samples: int, fields: int, columns: int) -> None:
 ])  # fmt: skip
 def test_columns_that_cannot_be(columns: dict[str, Column]) -> None:
     with pytest.raises(CorruptError, match="here"):
-        layout.decode_tail(layout.encode_tail(columns, SHAPES, LENGTHS), ["x", "y"], "here")
+        layout.decode_tail(layout.encode_tail(layout.Tail(columns, SHAPES, LENGTHS)), ["x", "y"], "here")
 
 
 @pytest.mark.parametrize("shape", [np.zeros((2, 1), np.int64), np.full((3, 1), -1), np.zeros((3, 1))])
 def test_shapes_that_cannot_be(shape: np.ndarray) -> None:
     with pytest.raises(CorruptError, match="here, field 'x': its shapes are damaged"):
-        layout.decode_tail(layout.encode_tail(COLUMNS, {"x": shape, "y": None}, LENGTHS), ["x", "y"], "here")
+        layout.decode_tail(
+            layout.encode_tail(layout.Tail(COLUMNS, {"x": shape, "y": None}, LENGTHS)), ["x", "y"], "here"
+        )

@@ -35,6 +35,27 @@ def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
     assert not Path(f"{url}.partial").exists()
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_the_order_of_fields_is_that_of_the_store(published: bool, tmp_path: Path) -> None:
+    """A writer that goes on may name them in another order; blobs lie in the order of the first."""
+    url, turned = tmp_path / "x.store", dict(reversed(FIELDS.items()))
+    if published:
+        write(url, range(20), 3000)
+    else:
+        with pytest.raises(ZeroDivisionError), Writer(url, FIELDS, encoder=ENCODER, shard_bytes=3000) as writer:
+            for number in range(20):
+                writer.write(key(number), sample(number))
+            raise ZeroDivisionError
+    with Writer(url, turned, encoder=ENCODER, resume=True) as writer:
+        assert list(writer.fields) == list(FIELDS)
+        for number in range(30):
+            writer.write(key(number), sample(number))
+    ds = latentstore.open(url)
+    assert len(ds) == 30
+    for i in range(30):
+        assert_is(ds[i], int(ds[i]["key"][-4:]))
+
+
 def test_an_error_leaves_nothing_published_and_resuming_goes_on(tmp_path: Path) -> None:
     url = tmp_path / "x.store"
     with pytest.raises(ZeroDivisionError), Writer(url, FIELDS, encoder=ENCODER, shard_bytes=3000) as writer:
