@@ -17,7 +17,7 @@ from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
-from latentstore.codecs.tensors.tokens.model import TokenModel, channels_of
+from latentstore.codecs.tensors.tokens.model import TokenModel, channels_of, flat_bytes
 from latentstore.codecs.tensors.tokens.sampling import by_channel, some_of
 from latentstore.codecs.tensors.tokens.tables import TOTAL, fit_tables
 from latentstore.codecs.tensors.values import Array
@@ -74,7 +74,8 @@ class CodesCoding(TensorCoding):
         for i, array in enumerate(arrays):
             _require_books(array, self.vocabulary, self.axis, i)
         found = []
-        for i, coded in enumerate(self.model.encode(arrays, self.axis, b"", heads)):
+        shapes = [array.shape for array in arrays]
+        for i, coded in enumerate(self.model.encode(flat_bytes(arrays), shapes, self.axis, b"", heads)):
             if isinstance(coded, int):
                 raise _refused(arrays[i], coded, self.vocabulary, i)
             found.append(coded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.planes import join_planes, split_planes
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
-from latentstore.codecs.tensors.tokens.model import TokenModel
+from latentstore.codecs.tensors.tokens.model import TokenModel, flat_bytes
 from latentstore.codecs.tensors.tokens.sampling import by_channel, some_of
 from latentstore.codecs.tensors.tokens.tables import MOST_CLASSED, fit_tables
 from latentstore.codecs.tensors.values import Array, bits_of
@@ -70,11 +71,17 @@ class LosslessCoding(TensorCoding):
         return cls(model, tensor)
 
     def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
+        shapes = [array.shape for array in arrays]
         every = [bits_of(array) for array in arrays]
+        flat = flat_bytes(every)
         coded: Sequence[bytes | int] = [0] * len(every)
         if self.model is not None:
-            coded = self.model.encode(every, self.axis, bytes([TOKENS]), heads)
-        return [_best(values, tokens, heads, i) for i, (values, tokens) in enumerate(zip(every, coded, strict=True))]
+            coded = self.model.encode(flat, shapes, self.axis, bytes([TOKENS]), heads)
+        repeated = _repeats(flat, shapes)
+        return [
+            _best(values, tokens, repeats, heads, i)
+            for i, (values, tokens, repeats) in enumerate(zip(every, coded, repeated, strict=True))
+        ]
 
     def decode(self, payloads: Blobs, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Array]) -> None:
         at = zip(payloads.source.tolist(), payloads.start.tolist(), payloads.length.tolist(), strict=True)
@@ -107,13 +114,14 @@ class LosslessCoding(TensorCoding):
             raise type(error)(f"Tensor blob {i} holds no tensor of its shape: fetch it again.", i) from error
 
 
-def _best(values: Array, tokens: bytes | int, heads: Heads, index: int) -> bytes:
-    """The blob of an array. tokens: by the coder's tables, or a number where they cannot hold it."""
+def _best(values: Array, tokens: bytes | int, repeats: bool, heads: Heads, index: int) -> bytes:
+    """The blob of an array. tokens: by the coder's tables, or a number where they cannot hold it. repeats: see
+    `_repeats`."""
     if not values.size:
         return heads.join(index, b"")
     size = len(tokens) - heads.size(index) if isinstance(tokens, bytes) else values.nbytes + 1
     fits = size <= values.nbytes
-    if not fits or _repeats(values):
+    if not fits or repeats:
         planes = join_planes(values)
         if len(planes) < (WORTH_IT * size if fits else values.nbytes):
             return heads.join(index, bytes([PLANES]) + planes)
@@ -145,12 +153,26 @@ def _tokens(values: npt.NDArray, base: npt.NDArray[np.int64]) -> npt.NDArray[np.
     return np.searchsorted(base, values.astype(np.int64), side="right") - 1
 
 
-def _repeats(values: Array) -> bool:
-    """Whether rows of the array may be found again in others, by some values that are not 0 and those a row before."""
-    row = values.shape[-1] if values.ndim > 1 else 1
-    rest = values.size - row
-    if rest <= 0:
-        return False
-    step = max(1, rest // PROBES)
-    found = backend().tokens_repeats(values.reshape(-1).view(np.uint8), values.itemsize, row, step)
-    return found * step > LIKELY_REPEATED * rest
+def _repeats(flat: Sequence[npt.NDArray[np.uint8]], shapes: Sequence[tuple[int, ...]]) -> list[bool]:
+    """Whether rows of each array may be found again in others, by some values that are not 0 and those a row before.
+
+    flat: the bytes of the arrays.
+    """
+    known = {shape: _probes(shape) for shape in set(shapes)}
+    which = [i for i, shape in enumerate(shapes) if known[shape][0]]
+    found = [False] * len(shapes)
+    if which:
+        width = len(flat[which[0]]) // math.prod(shapes[which[0]])
+        probes = np.array([known[shapes[i]] for i in which], np.int64)
+        rows, steps = np.ascontiguousarray(probes.T)
+        counts = backend().tokens_repeats([flat[i] for i in which], width, rows, steps)
+        for i, count in zip(which, counts, strict=True):
+            row, step = known[shapes[i]]
+            found[i] = count * step > LIKELY_REPEATED * (math.prod(shapes[i]) - row)
+    return found
+
+
+def _probes(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The values of a row, and how far apart those are that are looked at; (0, 0) where there is one row or none."""
+    row, size = shape[-1] if len(shape) > 1 else 1, math.prod(shape)
+    return (row, max(1, (size - row) // PROBES)) if size > row else (0, 0)

@@ -27,6 +27,10 @@ def as_array(value: Any, tensor: Tensor, where: str) -> Array:
         torch, also one on a GPU. bfloat16 becomes an array of ml_dtypes.bfloat16 of the same bits.
     where: which value it is, for messages, such as "latent of cat.jpg". ArgumentError says what does not fit.
     """
+    if type(value) is np.ndarray and value.dtype == tensor.values and 0 < value.size < MOST_VALUES:
+        flags = value.flags  # most are what they should be, and there may be very many
+        if flags.c_contiguous and flags.aligned and value.ndim <= MOST_RANK:
+            return value
     array = from_torch(value, where)
     if isinstance(array, np.generic):
         array = np.asarray(array)

@@ -173,29 +173,48 @@ done:
 }
 
 static const char tokens_repeats_doc[] =
-    "tokens_repeats(array uint8 (n,), width, row, step) -> how many of every `step`-th value of so many bytes, from the\n"
-    "second row of `row` values on, are not 0 and equal the value a row before";
+    "tokens_repeats(arrays: a list of n buffers, width, rows int64 (n,), steps int64 (n,)) -> for each array how many of\n"
+    "every `step`-th value of so many bytes, from the second row of `row` values on, are not 0 and equal the value a row\n"
+    "before";
+
+static Py_ssize_t repeats(const uint8_t *value, Py_ssize_t values, Py_ssize_t width, int64_t row, int64_t step)
+{
+    static const uint8_t zero[4];
+    Py_ssize_t count = 0;
+    for (int64_t i = row; i < values; i += step)
+        count += !memcmp(value + i * width, value + (i - row) * width, (size_t)width) &&
+                 memcmp(value + i * width, zero, (size_t)width);
+    return count;
+}
 
 static PyObject *tokens_repeats(PyObject *self, PyObject *args)
 {
-    PyObject *o, *result = NULL;
-    Py_ssize_t width, row, step, count = 0;
-    Py_buffer v = {0};
+    PyObject *list, *o[2], *result = NULL;
+    Py_ssize_t width;
+    Py_buffer v[2];
+    buffer_list arrays = {0};
     (void)self;
-    if (!PyArg_ParseTuple(args, "Onnn", &o, &width, &row, &step) || take_array(o, "array", TYPE_UINT8, 1, 0, &v))
+    memset(v, 0, sizeof v);
+    if (!PyArg_ParseTuple(args, "O!nOO", &PyList_Type, &list, &width, &o[0], &o[1]) ||
+        take_array(o[0], "rows", TYPE_INT64, 1, 0, &v[0]) || take_array(o[1], "steps", TYPE_INT64, 1, 0, &v[1]) ||
+        check_side(&v[0], "rows", 0, PyList_Size(list)) || check_side(&v[1], "steps", 0, PyList_Size(list)) ||
+        hold_buffers(&arrays, list, PyBUF_SIMPLE) || !(result = PyList_New(arrays.count)))
         goto done;
-    if (width < 1 || width > 4 || row < 1 || row > v.shape[0] || step < 1 || step > v.shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "width, row and step are at least 1, and not beyond the array");
-        goto done;
+    const int64_t *rows = v[0].buf, *steps = v[1].buf;
+    for (Py_ssize_t i = 0; result && i < arrays.count; i++) {
+        const Py_ssize_t bytes = arrays.held[i].len;
+        if (width < 1 || width > 4 || rows[i] < 1 || rows[i] > bytes || steps[i] < 1 || steps[i] > bytes) {
+            PyErr_SetString(PyExc_ValueError, "width, rows and steps are at least 1, and not beyond the array");
+            Py_CLEAR(result);
+            break;
+        }
+        PyObject *count = PyLong_FromSsize_t(repeats(arrays.held[i].buf, bytes / width, width, rows[i], steps[i]));
+        if (!count || PyList_SetItem(result, i, count))
+            Py_CLEAR(result);
     }
-    static const uint8_t zero[4];
-    const uint8_t *value = v.buf;
-    for (Py_ssize_t i = row; i < v.shape[0] / width; i += step)
-        count += !memcmp(value + i * width, value + (i - row) * width, (size_t)width) &&
-                 memcmp(value + i * width, zero, (size_t)width);
-    result = PyLong_FromSsize_t(count);
 done:
-    release_arrays(&v, 1);
+    release_buffers(&arrays);
+    release_arrays(v, 2);
     return result;
 }
 

@@ -40,7 +40,7 @@ static inline void store_16(uint8_t *p, uint16_t x)
 #endif
 }
 
-INLINE void put_bits(tok_writer *w, uint64_t bits, unsigned count)
+INLINE void put_bits(tok_writer *w, uint64_t bits, uint64_t count)
 {
     w->bits |= bits << w->count;
     w->count += count;
@@ -48,6 +48,18 @@ INLINE void put_bits(tok_writer *w, uint64_t bits, unsigned count)
     w->to += w->count >> 3;
     w->bits >>= w->count & 56;
     w->count &= 7;
+}
+
+/* The most bits that put_bits takes at once, as it may hold seven. */
+#define MOST_PUT 56
+
+/* lookup: m->lookup_shift. exact: m->exact. */
+INLINE uint32_t token_of(const tok_model *m, uint32_t v, int lookup, int exact)
+{
+    uint32_t t = m->lookup[v >> lookup];
+    while (!exact && v > m->ends[t])
+        t++;
+    return t;
 }
 
 /* The runs of values that share a channel, one after another. */

@@ -46,10 +46,11 @@ static int take_intervals(tok_model *m, const int64_t *base, const uint8_t *extr
         m->exact &= extra[t] >= m->lookup_shift;
         m->four &= extra[t] <= 14;
     }
-    m->quick = m->exact && m->four && m->bytes == 2;
+    m->quick = m->bytes == 2 ? m->exact && m->four : m->bytes == 4 && !m->shift && !m->ranked;
     for (int top = 0; m->quick && top < TOK_LOOKUP; top++) {
-        const uint32_t t = m->lookup[top];
-        m->whole[top] = t << 24 | m->interval[t].extra << 16 | m->interval[t].base;
+        const uint32_t t = m->lookup[top], extra = m->interval[t].extra;
+        m->whole[top] = m->bytes == 2 ? t << 24 | extra << 16 | m->interval[t].base
+                                      : t << 24 | (uint32_t)((int)extra < m->lookup_shift) << TOK_SEVERAL | extra;
     }
     return TOK_OK;
 }
@@ -100,6 +101,17 @@ static int take_books(tok_model *m, const int32_t *sizes, const int32_t *codes)
     return TOK_OK;
 }
 
+static void make_order(uint8_t order[256][16])
+{
+    memset(order, 0x80, 256 * 16); /* the byte there is 0 */
+    for (int kept = 0; kept < 256; kept++)
+        for (int lane = 7, at = 16; lane >= 0; lane--)
+            if (!(kept >> lane & 1)) {
+                order[kept][--at] = (uint8_t)(2 * lane + 1);
+                order[kept][--at] = (uint8_t)(2 * lane);
+            }
+}
+
 tok_model *tok_model_new(int bytes, int shift, uint32_t last, int tokens, const int64_t *base, const uint8_t *extra,
                          int tables, const int32_t *freq, int channels, const uint8_t *table, const int32_t *sizes,
                          const int32_t *codes, int *status)
@@ -119,6 +131,7 @@ tok_model *tok_model_new(int bytes, int shift, uint32_t last, int tokens, const 
         return NULL;
     m->bytes = bytes, m->shift = shift, m->last = last, m->tokens = tokens, m->tables = tables, m->channels = channels;
     m->ranked = sizes != NULL;
+    make_order(m->order);
     const size_t books = m->ranked ? (1 + (size_t)channels) * ((size_t)last + 1) : 0;
     m->symbol = calloc((size_t)tables * (size_t)tokens, sizeof *m->symbol);
     m->slots = malloc(((size_t)tables << TOK_PRECISION) * sizeof *m->slots);

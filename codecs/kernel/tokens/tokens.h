@@ -15,6 +15,7 @@
 #define TOK_MAX_LANES 32
 #define TOK_STATE_LOW 65536u
 #define TOK_LOOKUP 4096
+#define TOK_SEVERAL 8
 /* what a decoder may read beyond a payload */
 #define TOK_PAD 256
 
@@ -41,11 +42,15 @@ typedef struct {
     int lookup_shift;
     int four;   /* the extra bits of four values, and seven more, fit into 64 */
     int exact;  /* `lookup` gives the token itself, and nothing is shifted or ranked */
-    int quick;  /* exact, of values of 16 bits, and `four` */
+    int quick;  /* exact, of values of 16 bits, and `four`; or of 32 bits, and nothing is shifted or ranked */
     tok_interval interval[TOK_MAX_TOKENS];
     uint32_t ends[TOK_MAX_TOKENS];  /* the last value of each interval */
     uint8_t lookup[TOK_LOOKUP];     /* the first token that values with these highest bits may have */
-    uint32_t whole[TOK_LOOKUP];     /* where `quick`: token << 24 | extra << 16 | base */
+    /* where `quick`, of 16 bits: token << 24 | extra << 16 | base; of 32 bits: token << 24 | several << TOK_SEVERAL |
+     * extra, where several intervals may begin with these highest bits */
+    uint32_t whole[TOK_LOOKUP];
+    /* for eight lanes, by which of them put no word: the bytes of the others' words, lane after lane, at the end */
+    uint8_t order[256][16];
     tok_symbol *symbol;             /* tables * tokens */
     uint32_t *slots;                /* tables << TOK_PRECISION: token << 24 | freq << 12 | slot - start */
     uint8_t *table;                 /* of each channel */
@@ -106,7 +111,7 @@ typedef struct {
 typedef struct {
     uint8_t *to;
     uint64_t bits;
-    unsigned count;
+    uint64_t count;
 } tok_writer;
 
 /* One path (portable, avx2, avx512, neon) of the loops over values. */

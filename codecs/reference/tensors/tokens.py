@@ -244,14 +244,17 @@ def tokens_decode(
     return OK, -1
 
 
-def tokens_repeats(array: npt.NDArray[np.uint8], width: int, row: int, step: int) -> int:
-    """How many of every `step`-th value, from the second row on, are not 0 and equal the value a row before."""
-    if not (1 <= width <= 4 and 1 <= row <= len(array) and 1 <= step <= len(array)):
-        raise ValueError("width, row and step are at least 1, and not beyond the array")
-    values = array.reshape(-1, width)
-    later = values[row::step]
-    earlier = values[:-row:step]
-    return int(np.count_nonzero((later == earlier).all(1) & later.any(1)))
+def tokens_repeats(arrays: list[npt.NDArray[np.uint8]], width: int, rows: Ints, steps: Ints) -> list[int]:
+    """For each array how many of every `step`-th value, from the second row on, are not 0 and equal the value a row
+    before."""
+    found = []
+    for array, row, step in zip(arrays, rows.tolist(), steps.tolist(), strict=True):
+        if not (1 <= width <= 4 and 1 <= row <= len(array) and 1 <= step <= len(array)):
+            raise ValueError("width, rows and steps are at least 1, and not beyond the array")
+        values = array.reshape(-1, width)
+        later, earlier = values[row::step], values[:-row:step]
+        found.append(int(np.count_nonzero((later == earlier).all(1) & later.any(1))))
+    return found
 
 
 def _shaped(tables: TokenTables, array: npt.NDArray[np.uint8], inner: int) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ from latentstore.codecs.native import backend
 from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.values import Array
 
-__all__ = ["TokenModel", "channels_of"]
+__all__ = ["TokenModel", "channels_of", "flat_bytes"]
 
 TRUNCATED = -2
 Shape = tuple[int, ...]
@@ -70,19 +70,20 @@ class TokenModel:
     def _made(self) -> Any:
         return backend().tokens_new(self.width, self.shift, self.last, *(getattr(self, name) for name in TABLES))
 
-    def encode(self, arrays: Sequence[Array], axis: int, before: bytes, heads: Heads) -> list[bytes | int]:
+    def encode(
+        self, flat: list[npt.NDArray[np.uint8]], shapes: Sequence[Shape], axis: int, before: bytes, heads: Heads
+    ) -> list[bytes | int]:
         """For each array the blob of `before` and its payload, or the position of a value that the model cannot hold.
 
-        arrays: C-contiguous. axis: of their channels.
+        flat: the bytes of the arrays (`flat_bytes`). axis: of their channels.
         """
-        flat = [array.reshape(-1).view(np.uint8) for array in arrays]
-        inner = self.inners([array.shape for array in arrays], axis)
+        inner = self.inners(shapes, axis)
         found: list[bytes | int] = backend().tokens_encode(self._made, flat, inner, before, heads.heads, heads.crcs)
         return found
 
     def decode(self, payloads: Blobs, inner: npt.NDArray[np.int64], outputs: Sequence[Array]) -> None:
         """Decodes payload i into outputs[i]. CorruptError or TruncatedError, whose `index` is that of the bad one."""
-        flat = [output.reshape(-1).view(np.uint8) for output in outputs]
+        flat = flat_bytes(outputs)
         status, index = backend().tokens_decode(self._made, *payloads.arrays(), inner, flat)
         if status:
             kind = TruncatedError if status == TRUNCATED else CorruptError
@@ -103,6 +104,11 @@ TABLES: dict[str, tuple[Any, int]] = {
     "base": (np.int64, 1), "extra": (np.uint8, 1), "freq": (np.int32, 2), "table": (np.uint8, 1),
     "sizes": (np.int32, 1), "codes": (np.int32, 2),
 }  # fmt: skip
+
+
+def flat_bytes(arrays: Sequence[Array]) -> list[npt.NDArray[np.uint8]]:
+    """The bytes of C-contiguous arrays, in the same memory."""
+    return [array.reshape(-1).view(np.uint8) for array in arrays]
 
 
 def channels_of(shape: Shape, axis: int) -> tuple[int, int]:

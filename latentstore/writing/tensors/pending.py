@@ -17,12 +17,13 @@ from latentstore.loaders.columns import Column
 from latentstore.loaders.tensors import layout
 from latentstore.writing.spec import Sample
 from latentstore.writing.tensors.encoding import LatentCoder
+from latentstore.writing.tensors.shards import Shards
 
 CHUNK_BYTES = 1 << 20
 """Tensors are coded so many bytes at a time. Where chunks are large, one thread codes the last while others wait."""
-MOST_CHUNKS = 16
-"""That wait or are being coded, before `write` waits too: enough to go on with while a shard reaches the disk. Of
-tensors that are larger than a chunk, as many as there are threads and two more."""
+MOST_CHUNKS = 8
+"""That wait or are being coded, before `write` waits too: enough for threads never to wait for the program. Of tensors
+that are larger than a chunk, as many as there are threads and two more."""
 CHUNK_SAMPLES = 4096
 CHUNK_SIGNAL_BYTES = 32 << 20
 """Of what is encoded to latents; their blobs are much smaller."""
@@ -112,7 +113,7 @@ class Coded:
 class Pending:
     """Chunks on their way to shards. `coded` gives them back in order.
 
-    Memory: `MOST_CHUNKS` chunks, or a few of large tensors, and the blobs of one shard.
+    Memory: `MOST_CHUNKS` chunks, or a few of large tensors.
     """
 
     def __init__(self, coders: Mapping[str, TensorCoder], latents: Mapping[str, LatentCoder], rooms: Rooms) -> None:
@@ -164,26 +165,33 @@ class Pending:
 
 
 class Growing:
-    """The shard that grows: coded chunks, end to end. bytes: of its blobs."""
+    """The shard that grows: coded chunks, end to end. The blobs of the first part go to `shards` at once, as they are
+    the first bytes of the shard; those of the others wait for its end. bytes: of the blobs."""
 
-    def __init__(self, parts: Sequence[str], kinds: Mapping[str, str]) -> None:
-        """parts: of a sample, in order. kinds: of the columns."""
+    def __init__(self, parts: Sequence[str], kinds: Mapping[str, str], shards: Shards, name: str) -> None:
+        """parts: of a sample, in order. kinds: of the columns. name: of the shard."""
         self._parts, self._kinds = list(parts), dict(kinds)
+        self._shards, self.name = shards, name
         self._chunks: list[Coded] = []
+        self._lengths: dict[str, list[int]] = {part: [] for part in parts}
         self.bytes = self.count = 0
 
     def add(self, coded: Coded) -> None:
         """One more chunk."""
+        for name, blobs in coded.blobs.items():
+            lengths = list(map(len, blobs))
+            self._lengths[name] += lengths
+            self.bytes += sum(lengths)
         self._chunks.append(coded)
         self.count += len(coded.keys)
-        self.bytes += sum(len(blob) for blobs in coded.blobs.values() for blob in blobs)
+        self._shards.add(self.name, coded.blobs.pop(self._parts[0]))
 
-    def object(self) -> tuple[list[bytes], int, tuple[int, ...]]:
-        """(the pieces of the shard's bytes, bytes of the tail, bytes of each part)."""
-        pieces = [blob for part in self._parts for one in self._chunks for blob in one.blobs[part]]
-        lengths = np.array(
-            [[len(blob) for one in self._chunks for blob in one.blobs[part]] for part in self._parts], np.int64
-        ).T
+    def end(self) -> None:
+        """There is nothing more: the other parts, and the tail."""
+        for part in self._parts[1:]:
+            for one in self._chunks:
+                self._shards.add(self.name, one.blobs.pop(part))
+        lengths = np.array([self._lengths[part] for part in self._parts], np.int64).T
         columns = {
             "key": _column("str", [key for one in self._chunks for key in one.keys]),
             layout.SOURCE: _column("str", [source for one in self._chunks for source in one.sources]),
@@ -193,8 +201,8 @@ class Growing:
         first = self._chunks[0]
         shapes = {name: _shapes([shape for one in self._chunks for shape in one.shapes[name]]) for name in first.shapes}
         moments = {name: np.sum([one.moments[name] for one in self._chunks], axis=0) for name in first.moments}
-        tail = layout.encode_tail(layout.Tail(columns, shapes, lengths, moments))
-        return [*pieces, tail], len(tail), tuple(int(n) for n in lengths.sum(axis=0))
+        tail = layout.Tail(columns, shapes, lengths, moments)
+        self._shards.add(self.name, [layout.encode_tail(tail)], last=True)
 
 
 def _column(kind: str, values: list[Any]) -> Column:

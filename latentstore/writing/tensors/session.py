@@ -70,9 +70,16 @@ class Session:
                 self._open(asked, encoders, resume, overwrite)
             else:
                 self._join(asked, encoders, resume)
+            self._remove_unfinished()
         except BaseException:
             self.lock.release()
             raise
+
+    def _remove_unfinished(self) -> None:
+        """Remove the files that a killed run of this rank had begun to write shards to."""
+        if self.partial.local is not None and self.token:
+            for path in self.partial.path("tmp").glob(f".{self.token}-{self.rank:04d}-*"):
+                path.unlink(missing_ok=True)
 
     def take_idle(self) -> TensorMeta:
         """Take the lock while nothing is being written; the version that is published. StoreError if there is none."""

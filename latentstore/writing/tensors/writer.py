@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from latentstore.writing.tensors.encoding import Encoding, LatentCoder
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
 from latentstore.writing.tensors.session import Session
+from latentstore.writing.tensors.shards import Shards
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,11 +118,14 @@ class Writer:
         self._now: set[str] = set()
         self._dropped: list[str] = []
         self._names: list[str] = own
+        self._fits = any(self._coder_of(name) is None and name not in self._given for name in self._tensors)
         self._rooms = Rooms(min(CHUNK_BYTES, self._shard_bytes))
         self._chunk = Chunk(self._rooms.take())
         self._unfitted: list[Chunk] = []
         self._pending: Pending | None = None
-        self._growing = Growing(self._parts, self._columns)
+        self._shards = Shards(self._session.target, self._session.check)
+        self._growing = self._next_shard()
+        weakref.finalize(self, self._shards.stop)  # of a writer that nobody closes
         self._encoding = Encoding() if self._latents else None
 
     def _sources(self) -> dict[str, str]:
@@ -232,7 +237,7 @@ class Writer:
         if self._pending is None:
             self._unfitted.append(chunk)
             samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.held for c in self._unfitted)
-            if self._tensors and samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
+            if self._fits and samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
                 return
             self._begin_coding()
         else:
@@ -245,10 +250,15 @@ class Writer:
             self._pending.put(chunk)
         self._unfitted = []
 
+    def _coder_of(self, name: str) -> str | None:
+        """The SHA-256 of the coder that a field of the store has already."""
+        base = self._session.base
+        return base.coders[name] if base is not None else self._session.coder_of(name)
+
     def _coder(self, name: str) -> TensorCoder:
         """The coder of a field: that of the store, or the one given, or fitted by rank 0."""
         session = self._session
-        sha256 = session.base.coders[name] if session.base is not None else session.coder_of(name)
+        sha256 = self._coder_of(name)
         if sha256 is None and name not in self._given and self.rank:
             sha256 = session.wait_for_coder(name)
         if sha256 is None:
@@ -272,16 +282,17 @@ class Writer:
         for coded in self._pending.coded(every):
             self._growing.add(coded)
             if self._growing.bytes >= self._shard_bytes:
-                self._write_shard()
+                self._end_shard()
 
-    def _write_shard(self) -> None:
-        growing, self._growing = self._growing, Growing(self._parts, self._columns)
-        self._session.check()
+    def _next_shard(self) -> Growing:
         name = self._session.own_name(self._sequence)
-        parts, _, _ = growing.object()
-        self._session.target.write(layout.shard_name(name), parts)
-        self._names.append(name)
         self._sequence += 1
+        return Growing(self._parts, self._columns, self._shards, name)
+
+    def _end_shard(self) -> None:
+        self._growing.end()
+        self._names.append(self._growing.name)
+        self._growing = self._next_shard()
 
     # ---- the end
 
@@ -307,7 +318,8 @@ class Writer:
         if self._pending is not None:
             self._collect(every=True)
         if self._growing.count:
-            self._write_shard()
+            self._end_shard()
+        self._shards.wait()
         for coder in self._latents.values():
             coder.tell()
         session.done(self._names)
@@ -390,6 +402,7 @@ class Writer:
             self._encoding.close()
         if self._pending is not None:
             self._pending.close()
+        self._shards.close()
         self._session.end()
 
     def _require_open(self) -> None:
@@ -409,6 +422,7 @@ class Writer:
             with suppress(LatentstoreError, OSError):  # the error that ended the block is the one to tell
                 if self._pending is not None:
                     self._collect(every=True)
+                self._shards.wait()
             if self.world_size == 1 and not self._session.written():
                 self._session.wipe()  # there is nothing to go on with
             self._stop()

@@ -143,6 +143,20 @@ def test_pickles_without_its_connection(location: Location) -> None:
     assert copy.read("a") == b"1" and copy.url == location.url
 
 
+@pytest.mark.parametrize("system", ["as it is", "a part at a time", "without writev"])
+def test_pieces_of_all_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    monkeypatch.setattr("latentstore.loaders.remote.location.AHEAD_BYTES", 1000)
+    if system == "without writev":
+        monkeypatch.delattr(os, "writev", raising=False)
+    elif system == "a part at a time":
+        monkeypatch.setattr(os, "writev", lambda fd, parts: os.write(fd, b"".join(parts)[:700]))
+    pieces = [bytes([n % 251]) * (n % 40) for n in range(1500)] + [b"x" * 5000, b"", b"y"]
+    for given in (pieces, map(memoryview, pieces), [], [b""]):
+        location = Location(tmp_path)
+        location.write("a", given)
+        assert location.read("a") == (b"".join(pieces) if given not in ([], [b""]) else b"")
+
+
 def test_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     location = Location(tmp_path)
     location.write("a", b"old")

@@ -88,16 +88,9 @@ static int values_loop(const tok_model *m, const uint16_t *tokens, size_t values
                     : values_any(m, tokens, values, extras, at, most, array, 4, 0, 0);
 }
 
-INLINE uint32_t token_of(const tok_model *m, uint32_t v, int lookup, int exact)
-{
-    uint32_t t = m->lookup[v >> lookup];
-    while (!exact && v > m->ends[t])
-        t++;
-    return t;
-}
-
 #ifndef TOKENS_OF_SIXTEENS
 #define TOKENS_OF_SIXTEENS(M, VALUES, COUNT, FIRST, INDEX, WRITER) 0
+#define TOKENS_OF_EIGHTS(M, VALUES, COUNT, FIRST, INDEX, WRITER) 0
 #endif
 
 INLINE size_t tokens_any(const tok_model *m, const tok_shape *shape, const void *array, uint16_t *index,
@@ -116,6 +109,8 @@ INLINE size_t tokens_any(const tok_model *m, const tok_shape *shape, const void 
         size_t i = run.at;
         if (bytes == 2 && four && exact)
             i += TOKENS_OF_SIXTEENS(m, (const uint16_t *)array + i, run.end - i, first, index + i, &w);
+        if (bytes == 4 && m->quick)
+            i += TOKENS_OF_EIGHTS(m, (const uint32_t *)array + i, run.end - i, first, index + i, &w);
         for (; four && exact && i + 4 <= run.end; i += 4) { /* values of which none is refused */
             uint64_t bits = 0;
             uint32_t count = 0;
@@ -146,7 +141,7 @@ INLINE size_t tokens_any(const tok_model *m, const tok_shape *shape, const void 
                 u = ranked ? rank[u] : u >> shift;
                 const uint32_t t = token_of(m, u, lookup, exact);
                 const tok_interval b = m->interval[t];
-                if (bytes != 4 || a.extra + b.extra <= 56) {
+                if (bytes != 4 || a.extra + b.extra <= MOST_PUT) {
                     index[i++] = (uint16_t)(first + t);
                     bits |= (uint64_t)(u - b.base) << a.extra;
                     count += b.extra;

@@ -23,7 +23,10 @@ def tables(seed: int, bytes: int, shift: int, channels: int, ranked: bool) -> li
     """Random tables, as the kernel takes them."""
     rng = np.random.default_rng(seed)
     last = int(rng.integers(1, min(1 << 8 * bytes, 3000))) if ranked else (1 << 8 * bytes - shift) - 1
-    values = np.unique(np.minimum(rng.geometric(rng.uniform(0.001, 0.5), 400), last).astype(np.uint64))
+    found = rng.geometric(rng.uniform(0.001, 0.5), 400)
+    if seed % 2:  # intervals of all sizes
+        found = rng.integers(0, 1 + last >> rng.integers(0, last.bit_length(), 400))
+    values = np.unique(np.minimum(found, last).astype(np.uint64))
     base, extra = fit_intervals(values, rng.uniform(0.1, 1e5, len(values)), last)
     freq, table = fit_tables(rng.gamma(0.3, 100, (max(channels, 1), len(base))))
     if channels and not len(table):
@@ -48,6 +51,11 @@ def array(seed: int, made: list[Any], outer: int, inner: int) -> tuple[np.ndarra
     else:
         values = np.minimum(rng.geometric(0.01, n), (1 << 8 * bytes - shift) - 1).astype(np.uint64) << np.uint64(shift)
         values[rng.uniform(size=n) < 0.1] = ((1 << 8 * bytes) - 1) >> shift << shift
+        if seed % 3:  # of any size, and zeros
+            wide = rng.uniform(size=n) < 0.5
+            bits = rng.integers(1, 1 + 8 * bytes, n, np.uint64)
+            values[wide] = (rng.integers(0, 1 << bits, n, np.uint64) >> np.uint64(shift) << np.uint64(shift))[wide]
+            values[rng.uniform(size=n) < 0.2] = 0
     return values.astype(f"u{bytes}").view(np.uint8), inner if len(table) else 0
 
 
@@ -69,9 +77,9 @@ def decoded(module: Any, model: Any, payload: bytes, inner: int, size: int) -> t
 
 
 @needs_kernel
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(
-    st.integers(0, 1 << 30), st.sampled_from([1, 2, 4]), st.integers(0, 3), st.integers(0, 5), st.booleans(),
+    st.integers(0, 1 << 30), st.sampled_from([1, 2, 4, 4]), st.integers(0, 3), st.integers(0, 5), st.booleans(),
     st.integers(1, 40), st.sampled_from([1, 3, 16, 32, 67]),
 )  # fmt: skip
 def test_every_path_gives_the_bytes_of_the_reference(
@@ -137,11 +145,17 @@ def test_values_without_a_token(path: str) -> None:
 def test_repeats(path: str) -> None:
     backend = native.backend()
     values = np.array([1, 2, 0, 1, 2, 0, 1, 5, 0, 1], "<u2").view(np.uint8)
-    assert [backend.tokens_repeats(values, 2, 3, step) for step in (1, 2, 7)] == [4, 2, 1]
-    assert backend.tokens_repeats(values, 2, 10, 1) == 0
-    for bad in ((5, 3, 1), (2, 0, 1), (2, 21, 1), (2, 3, 0)):
+
+    def repeats(width: int, *probes: tuple[int, int]) -> list[int]:
+        rows, steps = np.array(probes, np.int64).reshape(-1, 2).T.copy()
+        found: list[int] = backend.tokens_repeats([values] * len(probes), width, rows, steps)
+        return found
+
+    assert repeats(2, (3, 1), (3, 2), (3, 7), (10, 1)) == [4, 2, 1, 0]
+    assert repeats(2) == []
+    for width, row, step in ((5, 3, 1), (2, 0, 1), (2, 21, 1), (2, 3, 0)):
         with pytest.raises(ValueError, match="at least 1"):
-            backend.tokens_repeats(values, *bad)
+            repeats(width, (3, 1), (row, step))
 
 
 def test_tables_out_of_range(path: str) -> None:

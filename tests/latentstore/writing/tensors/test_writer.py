@@ -237,6 +237,28 @@ def test_a_coder_that_is_given(tmp_path: Path) -> None:
         Writer(tmp_path / "y", ONE, coders={"y": coder})
 
 
+def test_with_coders_that_are_given_shards_fill_from_the_first_sample_on(tmp_path: Path) -> None:
+    url, keys = tmp_path / "x.store", [key(number) for number in range(20)]
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(0, 1, (32, 32)).astype(np.float32) for _ in keys]  # too few to fit a coder to
+    coder = TensorCoder.fit(ONE["x"], samples)
+    with pytest.raises(ZeroDivisionError), Writer(url, ONE, coders={"x": coder}, shard_bytes=30_000) as writer:
+        for name, one in zip(keys, samples, strict=True):
+            writer.write(name, {"x": one})
+        raise ZeroDivisionError
+    left = tmp_path / "x.store.partial" / "tmp" / f".{next((url / 'shards').iterdir()).name[:14]}000099.1.2.3.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"begun by a run that was killed")
+    with Writer(url, ONE, resume=True) as writer:
+        assert not left.exists()
+        assert 0 < len(writer.missing(keys)) < len(keys)
+        for name, one in zip(keys, samples, strict=True):
+            writer.write(name, {"x": one})
+    ds = latentstore.open(url, fields=["x"])
+    for i, name in enumerate(ds.keys()):
+        assert (ds[i]["x"] == samples[keys.index(name)]).all()
+
+
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from latentstore.loaders.remote.location import Location
 
