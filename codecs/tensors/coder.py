@@ -85,6 +85,10 @@ class TensorCoder:
         coder._content, coder._digest = data, sha256(data).digest()
         return coder
 
+    def require(self, array: Array, magnitude: int) -> None:
+        """ArgumentError if an array, as `as_array` gives it, cannot be coded. magnitude: of floats, see `values`."""
+        self._coding.require(self._bits(array), magnitude)
+
     def encode(self, arrays: Sequence[Any]) -> list[bytes]:
         """The blobs of arrays, or of torch tensors, of the declared dtype; shapes may differ.
 

@@ -19,13 +19,14 @@ from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.tokens.intervals import fit_intervals
 from latentstore.codecs.tensors.tokens.model import TokenModel, channels_of, flat_bytes
 from latentstore.codecs.tensors.tokens.sampling import by_channel, some_of
-from latentstore.codecs.tensors.tokens.tables import TOTAL, fit_tables
-from latentstore.codecs.tensors.values import Array
+from latentstore.codecs.tensors.tokens.tables import MOST_CLASSED, TOTAL, fit_tables
+from latentstore.codecs.tensors.values import Array, bits_of
 
-__all__ = ["CodesCoding"]
+__all__ = ["CodesCoding", "require_codes"]
 
 MOST_PLACES = 1 << 22
-"""Codebooks of more places together are one, where the declaration does not ask for each."""
+"""Codebooks of more places together are one, where the declaration does not ask for each. Those of more than
+`MOST_CLASSED` channels are one, too: their frequencies would be the same."""
 
 PARTS = 8
 
@@ -42,14 +43,14 @@ class CodesCoding(TensorCoding):
     def fit(cls, samples: Sequence[Array], tensor: Tensor) -> CodesCoding:
         arrays = some_of(samples, tensor.channel_axis)
         for array in arrays:
-            _require(array, tensor)
+            require_codes(array, tensor)
         width, none = tensor.values.itemsize, np.zeros(0, np.int64)
         if isinstance(tensor.vocabulary, tuple):
             sizes = tensor.vocabulary
             channels = by_channel(arrays, tensor.channel_axis, len(sizes)) or [none] * len(sizes)
             return cls(_fitted(width, [(none, 0), *zip(channels, sizes, strict=True)])[0], tensor)
         size = int(tensor.vocabulary or 1)
-        channels = by_channel(arrays, tensor.channel_axis, MOST_PLACES // size) or [none]
+        channels = by_channel(arrays, tensor.channel_axis, min(MOST_CLASSED, MOST_PLACES // size)) or [none]
         together = (np.concatenate(channels), size)
         model, bits = _fitted(width, [together])
         if len(channels) > 1:
@@ -92,10 +93,14 @@ def _require_books(array: Array, vocabulary: int | tuple[int, ...] | None, axis:
         )
 
 
-def _require(array: Array, tensor: Tensor) -> None:
+def require_codes(array: Array, tensor: Tensor) -> None:
     """ArgumentError unless all codes are below their vocabulary."""
     _require_books(array, tensor.vocabulary, tensor.channel_axis)
-    sizes = np.array(tensor.vocabulary)
+    declared = tensor.vocabulary
+    smallest = min(declared) if isinstance(declared, tuple) else declared or 1
+    if not array.size or int(bits_of(array).max()) < smallest:  # below 0 is far above, as bits
+        return
+    sizes = np.array(declared)
     if sizes.ndim:
         sizes = sizes.reshape([-1] + [1] * (array.ndim - 1 - tensor.channel_axis % array.ndim))
     bad = (array < 0) | (array >= sizes)

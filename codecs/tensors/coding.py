@@ -34,6 +34,12 @@ class TensorCoding(ABC):
     def of(cls, parts: Mapping[str, Array], tensor: Tensor, where: str) -> Self:
         """The coding that has these tables. where: whose they are. ArtifactError if they cannot be."""
 
+    def require(self, array: Array, magnitude: int) -> None:  # noqa: B027  most codings hold every array
+        """ArgumentError if the coding cannot hold an array, which is found much faster than by `encode`.
+
+        magnitude: of the array, see `codecs.tensors.values.magnitude`, where it holds floats.
+        """
+
     @abstractmethod
     def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
         """The blobs of arrays, whose shapes may differ.

@@ -111,6 +111,11 @@ class Tensor:
         """The NumPy dtype of the arrays."""
         return DTYPES[self.dtype]
 
+    def besides(self, other: Tensor) -> str:
+        """The options in which another declaration differs, as they are here: ``snr=30.0, nonfinite='keep'``."""
+        own, its = asdict(self), asdict(other)
+        return ", ".join(f"{name}={short(own[name])}" for name in own if own[name] != its[name])
+
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON holds it, with every option; `of_json` reads it."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

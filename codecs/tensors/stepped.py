@@ -18,9 +18,12 @@ from latentstore.codecs.tensors.coding import TensorCoding
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.frame import Heads
 from latentstore.codecs.tensors.step.coding import StepCoding
-from latentstore.codecs.tensors.values import Array, bits_of, finite
+from latentstore.codecs.tensors.values import Array, bits_of, finite, magnitude
 
 __all__ = ["SteppedCoding"]
+
+MOST_SHAPES = 1024
+"""That are kept in mind as fitting."""
 
 
 class SteppedCoding(TensorCoding):
@@ -30,6 +33,11 @@ class SteppedCoding(TensorCoding):
     def __init__(self, steps: StepCoding, tensor: Tensor) -> None:
         self._steps, self._tensor = steps, tensor
         self._keeps = tensor.nonfinite == "keep"
+        with np.errstate(over="ignore"):
+            few = (np.float32(2.0**31) * steps.steps.min(initial=np.inf)).astype(tensor.values)
+        self._surely = magnitude(few.reshape(1)) - 1
+        """Values up to this magnitude are less than 2^31 steps."""
+        self._fitting: set[tuple[int, ...]] = set()
 
     @classmethod
     def fit(cls, samples: Sequence[Array], tensor: Tensor) -> Self:
@@ -62,6 +70,15 @@ class SteppedCoding(TensorCoding):
             return cls(StepCoding.of(parts, where), tensor)
         except CorruptError as error:
             raise ArtifactError(str(error)) from error
+
+    def require(self, array: Array, magnitude: int) -> None:
+        """See `TensorCoding.require`."""
+        if magnitude > self._surely:
+            self.encode([array], Heads("step", [array.shape], b""))
+        elif array.shape not in self._fitting:
+            self._steps.require_shape(array.shape)
+            if len(self._fitting) < MOST_SHAPES:
+                self._fitting.add(array.shape)
 
     def encode(self, arrays: Sequence[Array], heads: Heads) -> list[bytes]:
         """See `TensorCoding.encode`."""

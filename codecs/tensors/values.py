@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.errors import ArgumentError
-from latentstore.codecs.tensors.declaration import MOST_RANK, Tensor
+from latentstore.codecs.tensors.declaration import DTYPES, MOST_RANK, Tensor
 
-__all__ = ["MOST_VALUES", "Array", "all_finite", "as_array", "bits_of", "finite", "from_torch"]
+__all__ = ["MOST_VALUES", "Array", "as_array", "bits_of", "finite", "from_torch", "is_finite", "magnitude"]
 
 Array = npt.NDArray[Any]
 
@@ -38,10 +38,11 @@ def as_array(value: Any, tensor: Tensor, where: str) -> Array:
         raise ArgumentError(
             f"{where} is {type(value).__name__}; a NumPy array or a torch tensor of {tensor.dtype} is expected."
         )
+    if isinstance(array, np.ma.MaskedArray):
+        raise ArgumentError(f"{where} is a masked array, and a mask is not stored: fill it, or store it as a field.")
     if array.dtype.newbyteorder("=") != tensor.values:
-        raise ArgumentError(
-            f"{where} is {array.dtype.name}; {tensor.dtype} is declared: convert it, or declare {array.dtype.name}."
-        )
+        other = f", or declare {array.dtype.name}" if array.dtype.name in DTYPES else ""
+        raise ArgumentError(f"{where} is {array.dtype.name}; {tensor.dtype} is declared: convert it{other}.")
     if array.ndim > MOST_RANK:
         raise ArgumentError(f"{where} has {array.ndim} dimensions; a tensor has at most {MOST_RANK}.")
     if max(array.size, *array.shape, 0) >= MOST_VALUES:
@@ -62,6 +63,8 @@ def bits_of(array: Array) -> Array:
 
 _EXPONENTS = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
 """The bits that are all 1 in infinities and NaN."""
+_UNSIGNED = {2: 0x7FFF, 4: 0x7FFFFFFF}
+"""All bits but the sign, by bytes of a value."""
 
 
 def finite(array: Array, dtype: str) -> npt.NDArray[np.bool_]:
@@ -69,9 +72,18 @@ def finite(array: Array, dtype: str) -> npt.NDArray[np.bool_]:
     return bits_of(array) & _EXPONENTS[dtype] != _EXPONENTS[dtype]
 
 
-def all_finite(array: Array, dtype: str) -> bool:
-    """Whether all values are finite numbers; by their bits, since floats of 16 bits are slow in NumPy."""
-    return not array.size or int((bits_of(array) & _EXPONENTS[dtype]).max()) < _EXPONENTS[dtype]
+def magnitude(array: Array) -> int:
+    """The bits of the value that is farthest from 0, without its sign; those of NaN are above all others.
+
+    array: floats, or their bits. Bits are compared because floats of 16 bits are slow in NumPy.
+    """
+    bits = bits_of(array)
+    return int((bits & _UNSIGNED[bits.itemsize]).max()) if array.size else 0
+
+
+def is_finite(bits: int, dtype: str) -> bool:
+    """Whether a `magnitude` is that of finite numbers."""
+    return bits < _EXPONENTS[dtype]
 
 
 def _is_torch(value: Any) -> bool:

@@ -6,10 +6,12 @@ import argparse
 
 from latentstore.cli.shared.signals import add_signals, signals_of
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
-from latentstore.progress import counted
+from latentstore.progress import counted, printable
 
 __all__ = ["add", "run"]
 
+# So many entries that cannot be read are named on the screen.
+MOST_NAMED = 500
 NOTES = """\
 STORE is one of latents, which is made if it is not there, or one of tensors, which `latentstore import` made of the
 folder SOURCE. What there is to do is printed first. A file whose size and time are as they were is not read. Only
@@ -88,7 +90,14 @@ def _tensors(options: argparse.Namespace) -> int:
         return DONE
     plan, report = sync_tensors(options.source, options.store, delete=options.delete, progress=True, planned=planned)
     print(f"{options.store} has version {plan.version} now")
-    if report is None or not report.failures:
+    if report is None:
+        unread = planned[1].failures
+        for failure in unread[:MOST_NAMED]:
+            say(printable(f"{failure}"))
+        if unread:
+            say(f"{counted(len(unread), 'entry', 'entries')} could not be read, so that their samples stay as they are")
+        return INCOMPLETE if unread else DONE
+    if not report.failures:
         return DONE
     say(f"left out {counted(len(report.failures), 'sample')}, see quarantine.jsonl in the store")
     return INCOMPLETE

@@ -22,6 +22,7 @@ from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.layout import MANIFEST
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.progress import Progress
+from latentstore.sources.item import text_of
 from latentstore.sources.keys import key_problem
 from latentstore.sources.places import beside_target
 from latentstore.writing.tensors.writer import Writer
@@ -96,7 +97,7 @@ def import_tensors(
             given = {**fit_sample(listed, found), **given}
         writer = Writer(
             place, found.declared, encoder=encoder, coders=given, resume=resume, overwrite=overwrite, rank=0,
-            world_size=1, source=listed.url, storage_options=options or None,
+            world_size=1, source=text_of(listed.url), storage_options=options or None,
         )  # fmt: skip
         run = ImportRun(listed, found, writer, shown)
         try:

@@ -12,7 +12,8 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, SignalError
 from latentstore.codecs.tensors.coder import TensorCoder
-from latentstore.codecs.tensors.declaration import DTYPES, FLOATS, Tensor
+from latentstore.codecs.tensors.declaration import DTYPES, FLOATS, MOST_RANK, Tensor
+from latentstore.codecs.tensors.values import MOST_VALUES
 from latentstore.importing.asked import Asked, FieldAsked
 from latentstore.importing.sample import Sample, Value
 
@@ -71,7 +72,8 @@ class Fields:
                 raise ArgumentError(f"two fields of the source become {name!r}: say of one of them that it is skipped")
             values = [sample.values[source] for sample in looked if source in sample.values]
             coder = coders.get(name)
-            if coder is not None and not (one.dtype or one.coding or one.kind):
+            if coder is not None and not (one.dtype or one.coding or one.kind or one.others):
+                _require_coder(name, coder.tensor, asked)
                 made = _Field(source, coder.tensor, rounded=True)
             else:
                 made = _field(name, values, one, asked)
@@ -108,6 +110,22 @@ def _named(
             f"one coder is given, and the tensors are {', '.join(names)}: give a folder that has one for each"
         )
     return {names[0]: coders[""]}
+
+
+def _require_coder(name: str, tensor: Tensor, asked: Asked) -> None:
+    """ArgumentError if something is said of all fields that is not so of one whose coder is given."""
+    if tensor.dtype not in FLOATS:
+        return
+    for what, said, has in [
+        ("dtype", asked.dtype or None, tensor.dtype),
+        ("coding", "step" if asked.coding == "step" else None, tensor.coding),
+        ("snr", asked.snr, tensor.snr),
+    ]:
+        if said is not None and said != has:
+            raise ArgumentError(
+                f"{what} is {said}, and the coder that is given for the field {name!r} was fitted with {has}: leave "
+                f"{what} out, or fit another coder"
+            )
 
 
 def _field(name: str, values: Sequence[Value], one: FieldAsked, asked: Asked) -> _Field:
@@ -173,6 +191,10 @@ def _made(value: Value, one: _Field) -> Any:
 
 def _tensor(array: np.ndarray, tensor: Tensor, one: _Field) -> np.ndarray:
     dtype, wanted = array.dtype.newbyteorder("="), tensor.values
+    if array.ndim > MOST_RANK or max(array.size, *array.shape, 0) >= MOST_VALUES:
+        raise SignalError(
+            f"has the shape {array.shape}; a tensor has at most {MOST_RANK} axes, and fewer than {MOST_VALUES} values"
+        )
     if dtype == _BITS and wanted == ml_dtypes.bfloat16:
         array = np.ascontiguousarray(array).view(ml_dtypes.bfloat16)
     elif dtype != wanted:

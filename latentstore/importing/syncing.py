@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.conversion.quarantine import Failure
 from latentstore.importing.api import ImportRun
 from latentstore.importing.asked import KINDS, Asked
 from latentstore.importing.fields import Fields
 from latentstore.importing.reading import looked_at
 from latentstore.importing.report import ImportReport
-from latentstore.importing.sample import Part, Source
+from latentstore.importing.sample import Part, Sample, Source
 from latentstore.importing.source import open_tensors
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
 from latentstore.sources.places import beside_target
-from latentstore.syncing.plan import SyncPlan
+from latentstore.syncing.plan import SyncPlan, lies_in
 from latentstore.writing.tensors.writer import Writer
 
 __all__ = ["plan_tensors", "sync_tensors"]
 
+_SIZE = re.compile("[0-9]+x[0-9]+")
+
 
 class _Syncing(ImportRun):
-    """Reads what has changed of a source into a writer. wanted: the keys of what is new or has changed."""
+    """Reads what has changed of a source into a writer. wanted: the keys of what is new or has changed. read: the keys
+    of the samples that were found in each entry, by what tells when it changes."""
 
     wanted: frozenset[str]
+    read: dict[str, set[str]]
     needs_some = False
 
     def _missing(self, part: Part) -> list[int]:
         return [row for row, key in enumerate(part.keys) if key in self.wanted]
+
+    def _one(self, one: Sample | Failure) -> None:
+        super()._one(one)
+        if isinstance(one, Sample):
+            self.read.setdefault(one.source, set()).add(one.key)
+
+
+class _Families:
+    """Which samples of a store are of which entry of its source: those of its key, and those of its key and a size,
+    since a file of kohya's scripts with several sizes is several samples, which are only known when it is read.
+
+    kept: by key what each sample was made of. keys: of the entries.
+    """
+
+    def __init__(self, kept: Mapping[str, str], keys: Collection[str]) -> None:
+        self._kept, self._sized = kept, dict[str, list[str]]()
+        for name in kept:
+            key, _, size = name.rpartition("_")
+            if name not in keys and _SIZE.fullmatch(size):
+                self._sized.setdefault(key, []).append(name)
+
+    def of(self, key: str) -> list[str]:
+        """The keys of the samples."""
+        return [key] * (key in self._kept) + self._sized.get(key, [])
 
 
 def plan_tensors(
@@ -58,26 +88,35 @@ def plan_tensors(
         )
     plan.version = meta.version
     kept = known_sources(location, meta)
-    # a file of kohya's scripts with several sizes is several samples, NAME_SIZE, which are only known when it is read
-    sizes: dict[str, list[str]] = {}
-    for name in kept:
-        sizes.setdefault(name.rpartition("_")[0], []).append(name)
-    keys = set[str]()
+    entries = _entries(listed)
+    families, there = _Families(kept, entries), set[str]()
+    for key, source in entries.items():
+        family = families.of(key)
+        current = [name for name in family if kept[name] == source]
+        # of one that is current, the others are of what it was before; of one that has changed, reading it tells
+        there.update(current or family)
+        if current:
+            plan.unchanged += 1
+        else:
+            (plan.changed if family else plan.new).append(key)
+    for failure in listed.failures:  # what cannot be read now, or listed, is not gone
+        there.update(families.of(failure.key))
+    failed = {failure.path for failure in listed.failures}
+    plan.gone = [name for name in kept if name not in there and not lies_in(name, failed)]
+    return plan, listed
+
+
+def _entries(listed: Source) -> dict[str, str]:
+    """By the key of each entry what tells when it changes. ArgumentError if the source does not tell."""
+    found: dict[str, str] = {}
     for part in listed.parts:
         if len(part.sources) != len(part.keys) or not all(part.sources):
             raise ArgumentError(
                 f"{listed.url}: a {listed.kind} does not tell which of its samples have changed; sync takes folders of "
                 "files. Import it again with overwrite"
             )
-        for key, one in zip(part.keys, part.sources, strict=True):
-            keys.add(key)
-            names = [key] if key in kept else sizes.get(key, [])
-            if not any(kept[name] == one for name in names):
-                (plan.changed if names else plan.new).append(key)
-            else:
-                plan.unchanged += 1
-    plan.gone = [key for key in kept if key not in keys and key.rpartition("_")[0] not in keys]
-    return plan, listed
+        found |= zip(part.keys, part.sources, strict=True)
+    return found
 
 
 def sync_tensors(
@@ -112,8 +151,13 @@ def sync_tensors(
         run = None
         if plan.encodes:
             run = _Syncing(listed, _fields(listed, meta.declared), writer, shown)
-            run.wanted = frozenset(plan.new + plan.changed)
+            run.wanted, run.read = frozenset(plan.new + plan.changed), {}
             run.write()
+            entries = _entries(listed)
+            families = _Families(known_sources(location, meta), entries)
+            for key in plan.changed:
+                found = run.read.get(entries[key])
+                plan.gone += [name for name in families.of(key) if found and name not in found]
         if delete:
             writer.drop(plan.gone)
     if run is not None:

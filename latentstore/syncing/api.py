@@ -11,8 +11,11 @@ from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.manifest import Declared, TensorMeta, asked_of, require_fields, said_of
 from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
+from latentstore.sources.item import text_of
+from latentstore.sources.places import beside_target
 from latentstore.syncing.identity import Stamp, content_hash, found_files, identity, is_unchanged
 from latentstore.syncing.latents import sync_latents
 from latentstore.syncing.plan import SyncPlan
@@ -46,8 +49,8 @@ def sync(
     source: a folder, each of whose files is a sample (its key is its path there without the ending), or files by key.
     encode: makes the samples of some files: for each of `fields` an array or a list with one entry a file. It is called
     with at most `batch_size` files, and never for those that have not changed: a file whose size and time are as they
-    were is not even read, and one whose time alone is another is read and compared. encoder: what `encode` is; where
-    the store is of another one, every sample is encoded again.
+    were is not even read, and one whose time alone is another is read and compared. encoder: what `encode` is. Where
+    the store is of another one, or has other fields, every sample is encoded again.
 
     delete: leave out samples whose file is gone; otherwise they stay. dry_run: find out what there is to do, and do
     nothing. Readers see the old version or the new one, never a mixture. Only shards with samples that changed or are
@@ -66,11 +69,11 @@ def sync(
     if of_latents:
         raise ArgumentError(f"{', '.join(of_latents)}: only for stores of latents, without fields and encode")
     require_number(batch_size, "batch_size", 1)
-    files = _files(source)
-    plan, overwrite = _plan(files, str(url), encoder, delete, storage_options)
+    files = _files(source, str(url))
+    plan, overwrite = _plan(files, str(url), require_fields(fields), encoder, delete, storage_options)
     if dry_run or (not plan.encodes and not (delete and plan.gone)):
         return plan
-    named = "" if isinstance(source, Mapping) else str(source)
+    named = "" if isinstance(source, Mapping) else text_of(str(source))
     with (
         Writer(
             url, fields, encoder=encoder, resume=True, overwrite=overwrite, rank=0, world_size=1, source=named,
@@ -90,9 +93,9 @@ def sync(
     return plan
 
 
-def _files(source: str | Path | Mapping[str, str | Path]) -> dict[str, tuple[Path, Stamp]]:
+def _files(source: str | Path | Mapping[str, str | Path], url: str) -> dict[str, tuple[Path, Stamp]]:
     if not isinstance(source, Mapping):
-        return found_files(source)
+        return found_files(source, [one for one in beside_target(str(source), url) if Location(one).local is not None])
     found = {}
     for key, path in source.items():
         try:
@@ -103,8 +106,8 @@ def _files(source: str | Path | Mapping[str, str | Path]) -> dict[str, tuple[Pat
 
 
 def _plan(
-    files: Mapping[str, tuple[Path, Stamp]], url: str, encoder: Encoder | None, delete: bool,
-    storage_options: dict[str, Any] | None,
+    files: Mapping[str, tuple[Path, Stamp]], url: str, fields: Mapping[str, Declared], encoder: Encoder | None,
+    delete: bool, storage_options: dict[str, Any] | None,
 ) -> tuple[SyncPlan, bool]:  # fmt: skip
     """(what there is to do, whether the whole store is made anew)."""
     location, plan = Location(url, storage_options), SyncPlan(deleted=delete)
@@ -112,13 +115,11 @@ def _plan(
         plan.new = list(files)
         return plan, False
     meta = read_manifest(location)
+    if meta.alone is not None:
+        raise StoreError(f"{url} is a store of latents of this package: give it no fields and no encode")
     plan.version = meta.version
     kept = known_sources(location, meta)
-    for name in meta.tensors:
-        was = meta.encoders.get(name)
-        if encoder is not None and (was is None or not was.is_same(encoder)):
-            said = "none" if was is None else repr(was.name)
-            plan.again = f"the store is of the encoder {said}, and {encoder.name!r} is asked for"
+    plan.again = _made_anew(meta, fields, encoder)
     plan.gone = [key for key in kept if key not in files]
     for key, (path, stamp) in files.items():
         if key not in kept:
@@ -138,6 +139,25 @@ def _plan(
             f"({plan.gone[0]!r} is one): give delete=True to leave them out"
         )
     return plan, plan.again is not None
+
+
+def _made_anew(meta: TensorMeta, fields: Mapping[str, Declared], encoder: Encoder | None) -> str | None:
+    """Why all samples are encoded again, in words; None if they are not."""
+    held, asked = meta.asked, asked_of(fields)
+    for name in [*held, *(name for name in asked if name not in held)]:
+        one, two = held.get(name), asked.get(name)
+        if one != two:
+            return f"the field {name!r} was {said_of(one, two)}, and is {said_of(two, one)}"
+    for name in meta.tensors:
+        was = meta.encoders.get(name)
+        if encoder is not None and was != encoder:
+            said = "none" if was is None else repr(was.name)
+            differing = ["one is given"] if was is None else was.differences(encoder)
+            return (
+                f"the store is of the encoder {said}, and {encoder.name!r} is asked for "
+                f"({'; '.join(differing) or 'scale or shift'})"
+            )
+    return None
 
 
 def _is_written(writer: Writer, key: str, file: tuple[Path, Stamp]) -> bool:

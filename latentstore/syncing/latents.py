@@ -29,13 +29,15 @@ from latentstore.loaders.tensors.latents import FIELD
 from latentstore.loaders.tensors.read import VersionReader, read_manifest
 from latentstore.progress import Progress
 from latentstore.sources import BadItem, Item
+from latentstore.sources.audio.windows import window_of
 from latentstore.sources.identity import Fingerprints, is_current, with_stamp_of
+from latentstore.sources.item import text_of
 from latentstore.sources.labels import Labels
 from latentstore.sources.places import beside_target
 from latentstore.sources.signals.asked import Asked
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.syncing.changes import made_anew, made_of
-from latentstore.syncing.plan import SyncPlan
+from latentstore.syncing.plan import SyncPlan, lies_in
 from latentstore.syncing.touched import read_touched, write_touched
 from latentstore.writing.open import ENDINGS
 from latentstore.writing.versions.writer import VersionWriter
@@ -186,7 +188,12 @@ class LatentSync:
             changes.bytes_in += item.size_bytes or 0
         changes.unchanged = len(self._unchanged)
         there = {item.key for item in self.plan.items}
-        changes.gone = [key for key in kept if key not in there]
+        # what cannot be read now, such as a folder, or a recording that is cut into windows, is not gone
+        bad = [item for item in self.plan.items if isinstance(item, BadItem)]
+        paths, keys = {text_of(item.path) for item in bad}, {item.key for item in bad}
+        changes.gone = [
+            key for key in kept if key not in there and window_of(key) not in keys and not lies_in(key, paths)
+        ]
         if changes.again and changes.gone and not self.delete:
             raise ArgumentError(
                 f"{self.store}: {changes.again}, so all samples are encoded again, and the entries of "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from latentstore.progress import counted, megabytes
 
-__all__ = ["SyncPlan"]
+__all__ = ["SyncPlan", "lies_in"]
 
 
 @dataclass
@@ -58,3 +59,9 @@ class SyncPlan:
         if self.rewritten:
             parts.append(f"{counted(self.rewritten, 'shard')} to copy in part, of {megabytes(self.rewritten_bytes)}")
         return "; ".join(parts) + (f"; all are encoded again: {self.again}" if self.again else "")
+
+
+def lies_in(key: str, folders: Collection[str]) -> bool:
+    """Whether what has this key lies in one of these folders, such as those that cannot be listed."""
+    parts = key.split("/") if folders else []
+    return any("/".join(parts[:i]) in folders for i in range(1, len(parts)))

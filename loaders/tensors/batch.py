@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.errors import ArgumentError
 from latentstore.loaders.batch import Collate
 from latentstore.loaders.epoch.order import draws
@@ -53,6 +54,10 @@ class TensorCollate:
             )
         self.ds, self.seed, self.latents = ds, seed, dict(latents)
         self._require_apart()
+        if not isinstance(variants, Mapping | None) or any(isinstance(one, str) for one in (variants or {}).values()):
+            raise ArgumentError(
+                f"variants is {short(variants)}; it is a dict such as {{'latent': ['latent', 'flipped']}}"
+            )
         self.variants = {name: list(fields) for name, fields in (variants or {}).items()}
         self._require_variants()
         chosen = {field for fields in self.variants.values() for field in fields}
@@ -128,6 +133,7 @@ class _Change:
 
     def __init__(self, ds: TensorDataset, name: str, dtype: torch.dtype | None) -> None:
         declared, encoder = ds.tensors[name], ds.encoders.get(name)
+        self.where = f"{ds.url}, field {name!r}"
         self.dtype = dtype or getattr(torch, declared.dtype)
         self.axis = declared.channel_axis
         self.floats = self.dtype.is_floating_point and getattr(torch, declared.dtype).is_floating_point
@@ -148,12 +154,15 @@ class _Change:
         if isinstance(numbers, float):
             return numbers
         axis = self.axis + batch_axes if self.axis >= 0 else values.dim() + self.axis
+        channels = values.shape[axis] if batch_axes <= axis < values.dim() else None
+        if channels != len(numbers):
+            has = "have no such axis" if channels is None else f"have {channels} there"
+            raise ArgumentError(
+                f"{self.where}: its encoder gives {len(numbers)} numbers for the channels along axis {self.axis}, and "
+                f"tensors of the shape {tuple(values.shape[batch_axes:])} {has}"
+            )
         shape = [1] * values.dim()
         shape[axis] = len(numbers)
-        if values.shape[axis] != len(numbers):
-            raise ArgumentError(
-                f"the encoder gives {len(numbers)} numbers for the channels, and there are {values.shape[axis]} of them"
-            )
         return torch.tensor(numbers, dtype=torch.float32).reshape(shape)
 
 

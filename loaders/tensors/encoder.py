@@ -51,7 +51,11 @@ class Encoder:
                 "letters, which Encoder.of_state_dict and Encoder.of_files compute"
             )
         try:
-            plain = json.loads(json.dumps(dict(self.preprocessing), allow_nan=False))
+            said = json.dumps(dict(self.preprocessing), allow_nan=False, ensure_ascii=False)
+            f"{self.name}{said}".encode()
+            plain = json.loads(said)
+        except UnicodeEncodeError as error:
+            raise ArgumentError(f"the encoder {self.name!r}: its text is no valid Unicode ({error})") from error
         except (TypeError, ValueError) as error:
             raise ArgumentError(
                 f"preprocessing of the encoder {self.name!r} is {short(self.preprocessing)}; it is a dict of what JSON "
@@ -66,13 +70,21 @@ class Encoder:
         """The encoder whose weights are `state`: what ``module.state_dict()`` gives, or NumPy arrays by name.
 
         The SHA-256 is over names, types, shapes and bytes, in the order of the names. others: preprocessing, scale,
-        shift.
+        shift. ArgumentError if something else is in `state`, or a tensor without values, as on the device "meta".
         """
         found = hashlib.sha256()
+        if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
+            raise ArgumentError(f"the weights of {name!r} are {short(state)}; they are a dict of tensors by name")
         for key in sorted(state):
-            array = _bytes_of(state[key])
-            found.update(json.dumps([key, str(state[key].dtype), list(state[key].shape)]).encode())
-            found.update(array.tobytes())
+            try:
+                data = _bytes_of(state[key]).tobytes()
+            except (AttributeError, TypeError, RuntimeError) as error:
+                raise ArgumentError(
+                    f"the weight {key!r} of {name!r} is {short(state[key])}; a tensor with values is expected"
+                ) from error
+            dtype = str(state[key].dtype).removeprefix("torch.")
+            found.update(json.dumps([key, dtype, list(state[key].shape)]).encode())
+            found.update(data)
         return cls(name, found.hexdigest(), **others)
 
     @classmethod
@@ -122,6 +134,8 @@ class Encoder:
 
 def require_encoder(found: Encoder | None, expected: Encoder, where: str) -> None:
     """ArgumentError naming both unless the store `where` is of the encoder that is expected."""
+    if not isinstance(expected, Encoder):
+        raise ArgumentError(f"encoder is {short(expected)}; it is an Encoder, which all tensors that are read are of")
     if found is None:
         raise ArgumentError(f"{where} does not say which encoder made it, and {expected.name!r} is expected")
     differing = found.differences(expected)
@@ -145,10 +159,10 @@ def _numbers(value: Any, what: str) -> float | tuple[float, ...]:
 
 
 def _bytes_of(value: Any) -> np.ndarray:
-    """The array; of a torch tensor its bytes, int8 (..., bytes of a value), whatever its type."""
+    """The array; of a torch tensor its bytes, int8, whatever its type."""
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
     import torch
 
     flat = value.detach().cpu().contiguous().reshape(-1)
-    return np.asarray(flat.view(torch.int8).numpy()).reshape(*value.shape, -1)
+    return np.asarray(flat.view(torch.int8).numpy())

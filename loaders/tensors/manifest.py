@@ -247,6 +247,18 @@ def _asked(value: Declared) -> Any:
     return value if isinstance(value, str) else json.loads(json.dumps(value.to_json()))
 
 
+def said_of(value: Any, other: Any) -> str:
+    """A field of `asked_of` in words, None for none; of a tensor in the place of another, what differs."""
+    if not isinstance(value, dict):
+        return value or "not there"
+    if "codec" in value:
+        return f"latents of {value['codec']} {str(value.get('artifact_sha256'))[:12]} at quality {value.get('quality')}"
+    tensor = Tensor.of_json(value, "A field")
+    if isinstance(other, dict) and "codec" not in other:
+        return tensor.besides(Tensor.of_json(other, "A field"))
+    return str(tensor)
+
+
 def _parts(name: str, value: Tensor | LatentField | str) -> list[str]:
     """The parts of a sample that a field is coded as."""
     return value.parts(name) if isinstance(value, LatentField) else [name]

@@ -70,6 +70,10 @@ class StepCoding:
         """The arrays that the coding is made of, for `of`."""
         return dict(self._parts)
 
+    def require_shape(self, shape: Sequence[int]) -> None:
+        """ArgumentError unless a tensor of this shape has the channels that the coding was fitted for."""
+        self._shape(shape)
+
     def _shape(self, shape: Sequence[int], index: int | None = None) -> tuple[int, int, int, int]:
         if len(shape) <= self.channel_axis or shape[self.channel_axis] != self.channels:
             raise ArgumentError(

@@ -57,7 +57,8 @@ def _select(products: Floats, candidates: Choice, target: int, positions: int) -
     for step in range(_MOST_TAPS):
         gain = np.where(left > enough, with_target**2 / np.maximum(left, 1e-9), 0)
         best = int(gain.argmax()) if len(gain) else 0
-        if not len(gain) or positions * gain[best] <= least * remains:
+        # where all is predicted, rounding may leave less than nothing
+        if not len(gain) or gain[best] <= 0 or positions * gain[best] <= least * remains:
             break
         row = products[candidates, candidates[best]] - rows[:step].T @ rows[:step, best]
         row /= np.sqrt(left[best])

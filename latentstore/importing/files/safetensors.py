@@ -52,12 +52,20 @@ def view(body: Any, entry: Entry) -> np.ndarray:
 def read_header(header: bytes, length: int) -> dict[str, Entry]:
     """What a header says of each tensor. length: bytes behind it. SignalError if the two do not agree."""
     try:
-        table = json.loads(header)
+        table = json.loads(header, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise SignalError(f"it is no safetensors file, or damaged ({short(error)})") from error
     if not isinstance(table, dict):
         raise SignalError("it is no safetensors file: its header is no object of JSON")
     return {name: _entry(name, said, length) for name, said in table.items() if name != "__metadata__"}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where it says two things of one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
 
 
 def _entry(name: str, said: Any, length: int) -> Entry:

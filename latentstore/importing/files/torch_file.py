@@ -35,6 +35,8 @@ STORAGES: dict[str, np.dtype[Any]] = {
     }.items()
 }  # fmt: skip
 TENSOR = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
+METADATA = 6
+"""The position of a tensor's attributes, such as that the signs of its values are to be turned."""
 PARAMETER = "torch._utils._rebuild_parameter"
 DICT = "collections.OrderedDict"
 ENCODED = "_codecs.encode"
@@ -96,6 +98,12 @@ class _File:
             return value
         name, arguments = value.name, value.arguments
         if name in TENSOR and len(arguments) >= 4:
+            if any(arguments[METADATA:]):
+                said = ", ".join(map(str, arguments[METADATA])) if isinstance(arguments[METADATA], dict) else "unknown"
+                raise SignalError(
+                    f"a tensor of it stands for other values than are there (its attributes: {said[:100]}): save a "
+                    "copy, such as tensor.resolve_neg().clone()"
+                )
             return self._tensor(*arguments[:4])
         if name == PARAMETER and arguments:
             return self._made(arguments[0])

@@ -90,11 +90,14 @@ def _stem(name: str) -> tuple[str, str]:
     return (name_of(stem) if extension == "npz" else stem), extension
 
 
-def _source(files: Sequence[Entry]) -> str:
-    """See `Sample.source`: the names, sizes and times of files, or what else an object store tells of them."""
+def _source(files: Sequence[Entry], told: Mapping[str, Value]) -> str:
+    """See `Sample.source`: the names, sizes and times of files, or what else an object store tells of them; and what
+    `FIELDS` says of the sample."""
     if not all(one.stamp for one in files):
         return ""
     said = json.dumps([[one.name, one.size_bytes, one.stamp] for one in files])
+    if told:
+        said += repr(sorted(told.items()))
     return hashlib.blake2b(said.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
@@ -111,7 +114,7 @@ class _Files(Part):
     ) -> None:
         self._told = told
         self.keys = [key for key, _ in groups]
-        self.sources = [_source(files) for _, files in groups]
+        self.sources = [_source(files, told.get(key, {})) for key, files in groups]
         self._location, self._files, self._fields = location, [files for _, files in groups], fields
 
     def read(self, rows: Sequence[int]) -> list[Sample | Failure]:

@@ -20,7 +20,7 @@ from latentstore.sources.item import BadItem, Item, unique_keys
 from latentstore.sources.signals.contents import reason_of
 from latentstore.sources.zarr_array import ArrayItem
 
-__all__ = ["WindowItem", "cut_windows"]
+__all__ = ["WindowItem", "cut_windows", "window_of"]
 
 HEADERS_AT_A_TIME = 16
 DIGITS = 5
@@ -66,6 +66,12 @@ def cut_windows(items: Sequence[Item], length: int, rate: int) -> list[Item]:
             cut.append(WindowItem(key, path, share, stamp, item.fields, item, start, stop, samples))
     keys = unique_keys((item.key, "") for item in cut)
     return [item if item.key == key else item.with_(key=key) for item, key in zip(cut, keys, strict=True)]
+
+
+def window_of(key: str) -> str:
+    """The key of the recording that a window of this key is of; "" if no window has such a key."""
+    whole, _, number = key.rpartition("_")
+    return whole if len(number) >= DIGITS and number.isdecimal() else ""
 
 
 def _header(rate: int, item: Item) -> AudioLength | str:

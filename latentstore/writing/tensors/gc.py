@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from latentstore.loaders.manifest import read_json
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.manifest import TensorMeta
 from latentstore.writing.tensors.session import Session
+
+_VERSION = re.compile(rf"{layout.VERSIONS}/([0-9]{{6,18}})\.json")
 
 
 @dataclass
@@ -53,10 +56,9 @@ def collect_garbage(
 def _collect(session: Session, newest: TensorMeta, keep: int, dry_run: bool) -> Garbage:
     there = session.target.list()
     found = Garbage()
-    known = {
-        int(Path(name).stem) for name in there if name.startswith(f"{layout.VERSIONS}/") and name.endswith(".json")
-    }
-    found.kept = sorted({*sorted(known)[-keep:], newest.version})[-keep:]
+    known = {int(said[1]) for name in there if (said := _VERSION.fullmatch(name))}
+    # a version above the newest one was written by a run that stopped before it was published
+    found.kept = sorted({newest.version, *(version for version in known if version < newest.version)})[-keep:]
     found.versions = [version for version in sorted(known) if version not in found.kept]
     needed = {layout.MANIFEST}
     for version in found.kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ that are larger than a chunk, as many as there are threads and two more."""
 CHUNK_SAMPLES = 4096
 CHUNK_SIGNAL_BYTES = 32 << 20
 """Of what is encoded to latents; their blobs are much smaller."""
+MOST_TEXT = 1 << 27
+"""Characters of text, and bytes, of a shard, which all stand in its tail."""
 ALIGNMENT = 64
 MOST_THREADS = 4
 
@@ -51,8 +54,8 @@ class Rooms:
 @dataclass
 class Chunk:
     """Samples that are coded together. room: as many bytes of arrays are enough. keys, sources, others: of the samples.
-    arrays: by field. bytes: of the arrays. signals: by field of latents what they become, which is computed elsewhere.
-    signal_bytes: of these signals."""
+    arrays: by field. bytes: of the arrays. text: characters of keys and of fields of text, and bytes of those of bytes.
+    signals: by field of latents what they become, which is computed elsewhere. signal_bytes: of these signals."""
 
     room: np.ndarray
     keys: list[str] = field(default_factory=list)
@@ -60,6 +63,7 @@ class Chunk:
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
     others: dict[str, list[Any]] = field(default_factory=dict)
     bytes: int = 0
+    text: int = 0
     signals: dict[str, list[Future[Sample]]] = field(default_factory=dict)
     signal_bytes: int = 0
 
@@ -72,10 +76,13 @@ class Chunk:
         """One more sample, whose arrays are copied."""
         self.keys.append(key)
         self.sources.append(source)
+        self.text += len(key) + len(source)
         for name, array in arrays.items():
             self.arrays.setdefault(name, []).append(self._copied(array))
         for name, value in others.items():
             self.others.setdefault(name, []).append(value)
+            if isinstance(value, str | builtins.bytes):
+                self.text += len(value)
 
     def _copied(self, array: np.ndarray) -> np.ndarray:
         first = -(-self.bytes // ALIGNMENT) * ALIGNMENT
@@ -89,12 +96,12 @@ class Chunk:
     @property
     def held(self) -> int:
         """About how many bytes of it stay in memory, once signals are encoded."""
-        return self.bytes + self.signal_bytes // 64
+        return self.bytes + self.text + self.signal_bytes // 64
 
     @property
     def full(self) -> bool:
         """Whether it is time to code it."""
-        size = self.bytes >= len(self.room) or self.signal_bytes >= CHUNK_SIGNAL_BYTES
+        size = self.bytes + self.text >= len(self.room) or self.signal_bytes >= CHUNK_SIGNAL_BYTES
         return size or len(self.keys) >= CHUNK_SAMPLES
 
 
@@ -105,6 +112,7 @@ class Coded:
     keys: list[str]
     sources: list[str]
     others: dict[str, list[Any]]
+    text: int
     shapes: dict[str, list[tuple[int, ...]]]
     blobs: dict[str, list[bytes]]
     moments: dict[str, np.ndarray]
@@ -125,7 +133,7 @@ class Pending:
 
     def put(self, chunk: Chunk) -> None:
         """Code a chunk in a thread."""
-        self._waiting.append((chunk.bytes, self._pool.submit(self._code, chunk)))
+        self._waiting.append((chunk.held, self._pool.submit(self._code, chunk)))
 
     def coded(self, every: bool) -> list[Coded]:
         """The chunks that are coded, in order; every: wait for all, else only as far as memory asks for it."""
@@ -153,7 +161,7 @@ class Pending:
             blobs |= made.blobs
             others |= made.columns
             shapes[name], moments[name] = made.sizes, made.moments
-        return Coded(chunk.keys, chunk.sources, others, shapes, blobs, moments)
+        return Coded(chunk.keys, chunk.sources, others, chunk.text, shapes, blobs, moments)
 
     def _one(self, name: str, arrays: list[np.ndarray], keys: list[str]) -> list[bytes]:
         try:
@@ -166,7 +174,7 @@ class Pending:
 
 class Growing:
     """The shard that grows: coded chunks, end to end. The blobs of the first part go to `shards` at once, as they are
-    the first bytes of the shard; those of the others wait for its end. bytes: of the blobs."""
+    the first bytes of the shard; those of the others wait for its end. bytes: of the blobs. text: see `Chunk`."""
 
     def __init__(self, parts: Sequence[str], kinds: Mapping[str, str], shards: Shards, name: str) -> None:
         """parts: of a sample, in order. kinds: of the columns. name: of the shard."""
@@ -174,7 +182,11 @@ class Growing:
         self._shards, self.name = shards, name
         self._chunks: list[Coded] = []
         self._lengths: dict[str, list[int]] = {part: [] for part in parts}
-        self.bytes = self.count = 0
+        self.bytes = self.count = self.text = 0
+
+    def is_full(self, size: int) -> bool:
+        """Whether it is time to write it. size: bytes of a shard, about."""
+        return self.bytes >= size or self.text >= min(max(size, CHUNK_BYTES), MOST_TEXT)
 
     def add(self, coded: Coded) -> None:
         """One more chunk."""
@@ -184,6 +196,7 @@ class Growing:
             self.bytes += sum(lengths)
         self._chunks.append(coded)
         self.count += len(coded.keys)
+        self.text += coded.text
         self._shards.add(self.name, coded.blobs.pop(self._parts[0]))
 
     def end(self) -> None:

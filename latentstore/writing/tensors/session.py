@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.manifest import PARTIAL, read_json
 from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
-from latentstore.loaders.tensors.manifest import Declared, Shard, TensorMeta, asked_of
+from latentstore.loaders.tensors.manifest import Declared, Shard, TensorMeta, asked_of, said_of
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.lock import Lock
 
@@ -37,8 +36,8 @@ class Session:
     """What all ranks of one writing run share. It holds this rank's lock from `begin` to `end`.
 
     base: the version that was published when the session began; None for none, or where it is replaced. over: this rank
-    was started again after the others had published; it has nothing to write. order: the names of the fields, as the
-    store has them, whatever the order of who goes on with it.
+    was started again after the others had published; it has nothing to write. order: the names of the fields, as they
+    lie in its shards and in those of this session, whatever the order of who goes on with it.
     """
 
     def __init__(self, url: str, storage_options: dict[str, Any] | None, rank: int, ranks: int) -> None:
@@ -50,8 +49,8 @@ class Session:
         self.rank, self.ranks = rank, ranks
         self.token = ""
         self.base: TensorMeta | None = None
-        self.over = False
         self.order: list[str] = []
+        self.over = False
         self.lock = self._lock_of(rank)
 
     def _lock_of(self, rank: int) -> Lock:
@@ -63,8 +62,11 @@ class Session:
         self, fields: Mapping[str, Declared], encoders: Mapping[str, Encoder], *, resume: bool, overwrite: bool
     ) -> None:
         """Take this rank's lock, and begin the session or join it. StoreError says what stands in the way."""
-        self.lock.acquire()
         asked = asked_of(fields)
+        try:
+            self.lock.acquire()
+        except MissingError as error:
+            raise StoreError(f"{self.target.url} cannot be written: there is no such bucket") from error
         try:
             if self.rank == 0:
                 self._open(asked, encoders, resume, overwrite)
@@ -216,7 +218,8 @@ class Session:
             one, two = old.get(name), fields.get(name)
             if one != two:
                 raise StoreError(
-                    f"{self.target.url} was begun with other fields ({name!r} was {_said(one)}, now {_said(two)}): "
+                    f"{self.target.url} was begun with other fields ({name!r} was {said_of(one, two)}, now "
+                    f"{said_of(two, one)}): "
                     "resume it with the same fields, or start again by overwriting it",
                     remedy="overwrite",
                 )
@@ -394,10 +397,3 @@ class Session:
         self.lock.release()
         if self.partial.local is not None and self.partial.local.exists():
             self.partial.prune()
-
-
-def _said(value: Any) -> str:
-    """A field of `asked_of`, for messages."""
-    if isinstance(value, dict) and "codec" in value:
-        return f"latents of {value['codec']} {str(value.get('artifact_sha256'))[:12]} at quality {value.get('quality')}"
-    return "not there" if value is None else value if isinstance(value, str) else short(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,8 +16,9 @@ from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.codecs.tensors.codes import require_codes
 from latentstore.codecs.tensors.declaration import Tensor
-from latentstore.codecs.tensors.values import all_finite, as_array
+from latentstore.codecs.tensors.values import as_array, is_finite, magnitude
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
@@ -24,6 +26,7 @@ from latentstore.loaders.tensors.latents import LatentField, Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
 from latentstore.loaders.tensors.read import known_sources, read_coder, read_manifest
 from latentstore.writing.spec import SHARD_BYTES
+from latentstore.writing.tensors.checks import listed, require_key, require_length, require_text
 from latentstore.writing.tensors.encoding import Encoding, LatentCoder
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 # Coders are fitted to the first samples of rank 0: so many, or so many bytes of them.
 FIT_SAMPLES = 512
 FIT_BYTES = 48 << 20
-MOST_KEY_BYTES = 4096
 
 
 class Writer:
@@ -86,20 +88,25 @@ class Writer:
         shard_bytes: int = SHARD_BYTES,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
-        self.fields = require_fields(fields)
-        self._tensors = {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
-        self._latents = {n: LatentCoder(n, value) for n, value in self.fields.items() if isinstance(value, Latents)}
-        self._kinds = {name: value for name, value in self.fields.items() if isinstance(value, str)}
-        self._encoders = _encoders(encoder, self._tensors)
-        self._given = _given_coders(coders, self._tensors)
+        declared = require_fields(fields)
+        tensors = {name: value for name, value in declared.items() if isinstance(value, Tensor)}
+        self._encoders = _encoders(encoder, tensors)
+        self._given = _given_coders(coders, tensors)
         self._shard_bytes = require_number(shard_bytes, "shard_bytes", 1, layout.MOST_TAIL_BYTES)
+        require_text(source, "source")
         self._source = source
         ranks = given_ranks(rank, world_size) or found_ranks()
         self.rank, self.world_size = ranks
         self.url = str(url)
+        if self.url.rstrip("/").endswith(".tar"):
+            raise ArgumentError(f"{self.url!r} names a tar, and this store is a folder: choose a name without .tar")
         self._session = Session(self.url, storage_options, *ranks)
-        self._session.begin(self.fields, self._encoders, resume=resume, overwrite=overwrite)
-        self.fields = {name: self.fields[name] for name in self._session.order}
+        self._session.begin(declared, self._encoders, resume=resume, overwrite=overwrite)
+        # a dict with the same fields in another order declares the same
+        self.fields = {name: declared[name] for name in self._session.order}
+        self._tensors = {name: value for name, value in self.fields.items() if isinstance(value, Tensor)}
+        self._latents = {n: LatentCoder(n, value) for n, value in self.fields.items() if isinstance(value, Latents)}
+        self._kinds = {name: value for name, value in self.fields.items() if isinstance(value, str)}
         self._columns, self._parts = dict(self._kinds), list[str]()
         for name, value in self.fields.items():
             if isinstance(value, Latents):
@@ -108,6 +115,8 @@ class Writer:
             elif isinstance(value, Tensor):
                 self._parts.append(name)
         self._closed = False
+        self._process = os.getpid()
+        self._failed: BaseException | None = None
         try:
             self._earlier = self._sources()
             own = [name for name in self._session.written() if int(name.split("-")[1]) == self.rank]
@@ -116,7 +125,7 @@ class Writer:
             raise
         self._sequence = 1 + max((int(name.split("-")[2]) for name in own), default=-1)
         self._now: set[str] = set()
-        self._dropped: list[str] = []
+        self._dropped: set[str] = set()
         self._names: list[str] = own
         self._fits = any(self._coder_of(name) is None and name not in self._given for name in self._tensors)
         self._rooms = Rooms(min(CHUNK_BYTES, self._shard_bytes))
@@ -124,8 +133,10 @@ class Writer:
         self._unfitted: list[Chunk] = []
         self._pending: Pending | None = None
         self._shards = Shards(self._session.target, self._session.check)
+        self._coders = dict(self._given)
         self._growing = self._next_shard()
-        weakref.finalize(self, self._shards.stop)  # of a writer that nobody closes
+        # of a writer that nobody closes; at exit there is nothing to do, and a forked process has no such thread
+        weakref.finalize(self, self._shards.stop).atexit = False
         self._encoding = Encoding() if self._latents else None
 
     def _sources(self) -> dict[str, str]:
@@ -143,7 +154,9 @@ class Writer:
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that are not written yet, in their order."""
-        return [key for key in keys if key not in self._earlier and key not in self._now]
+        return [
+            key for key in listed(keys) if (key not in self._earlier or key in self._dropped) and key not in self._now
+        ]
 
     def stale(self, sources: Mapping[str, str]) -> list[str]:
         """The keys, of those in `sources`, of samples that are not written yet, or that were made of something else.
@@ -157,8 +170,12 @@ class Writer:
         return self._earlier.get(key)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Leave out samples of the published version from the next one. Rank 0 alone does this."""
-        self._dropped += [key for key in keys if key in self._earlier]
+        """Leave out samples of the published version from the next one. Rank 0 alone does this.
+
+        A sample of such a key that is written afterwards takes the place of the one that is left out.
+        """
+        self._require_open()
+        self._dropped |= {key for key in listed(keys) if key in self._earlier}
         if self._dropped and self._session.over:
             raise self._published_before("the next version")
 
@@ -169,11 +186,15 @@ class Writer:
         latents what the codec encodes, images uint8 (height, width, colours) or audio (samples, channels); they are
         copied. source: text that changes with what the sample is made of, such as a hash. Where it is given, and a
         sample of this key was made of something else, the new one takes its place in the next version. ArgumentError
-        names the key and the field that does not fit, and nothing is added.
+        names the key and the field that does not fit, and nothing is added. After any other error the writer takes no
+        more samples and publishes nothing, since samples that it had taken may be lost: resume with a new one.
         """
         self._require_open()
-        key = _require_key(key)
-        if key in self._earlier and (not source or self._earlier[key] == source):
+        key = require_key(key)
+        if not isinstance(values, Mapping):
+            raise ArgumentError(f"sample {key!r} is {short(values)}; a dict with a value for each field is expected")
+        require_text(source, f"source of the sample {key!r}")
+        if key in self._earlier and key not in self._dropped and (not source or self._earlier[key] == source):
             return False
         if key in self._now:
             raise ArgumentError(f"the key {key!r} is written twice in this run; keys are unique in a store")
@@ -189,18 +210,29 @@ class Writer:
         others = {
             name: _value(kind, values[name], f"sample {key!r}, field {name!r}") for name, kind in self._kinds.items()
         }
-        if self._encoding is not None:
-            signals = {
-                name: coder.require(values[name], f"sample {key!r}, field {name!r}")
-                for name, coder in self._latents.items()
-            }
-            for name, signal in signals.items():
-                future = self._encoding.put(self._latents[name], key, signal)
-                self._chunk.add_signal(name, future, signal.nbytes)
-        self._chunk.add(key, source, arrays, others)
-        self._now.add(key)
-        if self._chunk.full:
-            self._flush_chunk()
+        signals = {
+            name: coder.require(values[name], f"sample {key!r}, field {name!r}")
+            for name, coder in self._latents.items()
+        }
+        try:
+            if self._encoding is not None:
+                for name, signal in signals.items():
+                    future = self._encoding.put(self._latents[name], key, signal)
+                    self._chunk.add_signal(name, future, signal.nbytes)
+            self._chunk.add(key, source, arrays, others)
+            self._now.add(key)
+            if self._chunk.full:
+                self._flush_chunk()
+        except ArgumentError as error:  # of a sample that was taken before this one
+            self._failed = StoreError(
+                f"{self.url}: {error} This was found after the sample was taken, so the writer stops: leave the sample "
+                "out, and resume",
+                remedy="resume",
+            )
+            raise self._failed from error
+        except BaseException as error:
+            self._failed = error
+            raise
         return True
 
     def _published_before(self, what: str) -> StoreError:
@@ -213,10 +245,14 @@ class Writer:
     def write_batch(self, keys: Sequence[str], values: Mapping[str, Any], sources: Sequence[str] | None = None) -> int:
         """Add many samples; how many were new. values: for each field an array or a list with one entry a sample.
         sources: see `write`."""
-        for name, column in values.items():
-            if len(column) != len(keys):
-                raise ArgumentError(f"field {name!r} has {len(column)} values for {len(keys)} keys")
+        keys = listed(keys)
+        if not isinstance(values, Mapping):
+            raise ArgumentError(f"values is {short(values)}; it is a dict with the values of each field")
         made = sources if sources is not None else [""] * len(keys)
+        for what, column in [*((f"field {name!r}", column) for name, column in values.items()), ("sources", made)]:
+            if not hasattr(column, "__len__") or len(column) != len(keys):
+                has = len(column) if hasattr(column, "__len__") else f"{short(column)} in place of"
+                raise ArgumentError(f"{what} has {has} values for {len(keys)} keys")
         return sum(
             self.write(key, {name: column[at] for name, column in values.items()}, one)
             for at, (key, one) in enumerate(zip(keys, made, strict=True))
@@ -225,11 +261,21 @@ class Writer:
     def _array(self, name: str, tensor: Tensor, value: Any, key: str) -> np.ndarray:
         where = f"sample {key!r}, field {name!r}"
         array = as_array(value, tensor, where)
-        if tensor.coding == "step" and tensor.nonfinite == "refuse" and not all_finite(array, tensor.dtype):
+        if tensor.coding == "lossless":
+            return array
+        farthest = magnitude(array) if tensor.coding == "step" else 0
+        if tensor.coding == "step" and tensor.nonfinite == "refuse" and not is_finite(farthest, tensor.dtype):
             raise ArgumentError(
                 f"{where}: it has NaN or infinite values, which the coding 'step' does not keep: declare the field "
                 "with nonfinite='keep' or coding='lossless', or leave the sample out"
             )
+        try:
+            if tensor.coding == "codes":
+                require_codes(array, tensor)
+            elif name in self._coders:
+                self._coders[name].require(array, farthest)
+        except ArgumentError as error:
+            raise ArgumentError(f"{where}: {error}") from error
         return array
 
     def _flush_chunk(self) -> None:
@@ -245,7 +291,8 @@ class Writer:
         self._collect(every=False)
 
     def _begin_coding(self) -> None:
-        self._pending = Pending({name: self._coder(name) for name in self._tensors}, self._latents, self._rooms)
+        self._coders = {name: self._coder(name) for name in self._tensors}
+        self._pending = Pending(self._coders, self._latents, self._rooms)
         for chunk in self._unfitted:
             self._pending.put(chunk)
         self._unfitted = []
@@ -264,8 +311,7 @@ class Writer:
         if sha256 is None:
             coder = self._given.get(name)
             if coder is None:
-                samples = [array for chunk in self._unfitted for array in chunk.arrays[name]]
-                coder = TensorCoder.fit(self._tensors[name], samples[:FIT_SAMPLES])
+                coder = self._fitted(name)
             sha256 = session.choose_coder(name, coder.sha256, coder.to_bytes())
         where = session.target.at(layout.coder_name(sha256))
         given = self._given.get(name)
@@ -277,11 +323,20 @@ class Writer:
             )
         return TensorCoder.of_bytes(read_coder(session.target, sha256), where)
 
+    def _fitted(self, name: str) -> TensorCoder:
+        samples = [array for chunk in self._unfitted for array in chunk.arrays[name]]
+        try:
+            return TensorCoder.fit(self._tensors[name], samples[:FIT_SAMPLES])
+        except ArgumentError as error:
+            keys = [key for chunk in self._unfitted for key in chunk.keys]
+            sample = "" if error.index is None else f"sample {keys[error.index]!r}, "
+            raise ArgumentError(f"{sample}field {name!r}: {error}") from error
+
     def _collect(self, every: bool) -> None:
         assert self._pending is not None
         for coded in self._pending.coded(every):
             self._growing.add(coded)
-            if self._growing.bytes >= self._shard_bytes:
+            if self._growing.is_full(self._shard_bytes):
                 self._end_shard()
 
     def _next_shard(self) -> Growing:
@@ -301,6 +356,7 @@ class Writer:
         if self._closed:
             return
         try:
+            self._require_open()
             self._finish()
         finally:
             self._stop()
@@ -345,6 +401,8 @@ class Writer:
         old = session.base
         if not written and not self._dropped:
             if old is None:
+                if self.world_size == 1:
+                    session.wipe()  # there is nothing to go on with
                 raise StoreError(f"{self.url} cannot be published: not one sample was written")
             return
         now = read_manifest(session.target) if session.target.exists(layout.MANIFEST) else None
@@ -371,7 +429,7 @@ class Writer:
             TensorMeta.make(
                 version=1 + (now.version if now is not None else 0),
                 fields=self._fields_of(every),
-                coders=old.coders if old is not None else self._coders(),
+                coders=old.coders if old is not None else self._decoders(),
                 encoders=self._encoders,
                 shards=every,
                 source=self._source or (old.source if old is not None else ""),
@@ -387,7 +445,7 @@ class Writer:
             found |= {name: LatentField(coder.about(tails)) for name, coder in self._latents.items()}
         return found
 
-    def _coders(self) -> dict[str, str]:
+    def _decoders(self) -> dict[str, str]:
         """The SHA-256 of what each field is decoded with; all of it is in the store then."""
         session = self._session
         found = {name: session.coder_of(name) or "" for name in self._tensors}
@@ -398,6 +456,8 @@ class Writer:
 
     def _stop(self) -> None:
         self._closed = True
+        if self._process != os.getpid():  # the lock is that of the process that forked this one
+            return
         if self._encoding is not None:
             self._encoding.close()
         if self._pending is not None:
@@ -408,6 +468,17 @@ class Writer:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreError(f"the writer of {self.url} is closed")
+        if self._failed is not None:
+            raise StoreError(
+                f"the writer of {self.url} has stopped by an error, and nothing is published: resume with a new one "
+                f"(the error: {self._failed!r})",
+                remedy="resume",
+            )
+        if self._process != os.getpid():
+            raise StoreError(
+                f"the writer of {self.url} is used in a process that was forked from the one that made it, where it "
+                "writes nothing: make a writer in each process, with a rank of its own"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -418,7 +489,7 @@ class Writer:
         """Publish; on an error nothing is published, and shards that are full are written and stay for resuming."""
         if kind is None:
             self.close()
-        elif not self._closed:
+        elif not self._closed and self._process == os.getpid():
             with suppress(LatentstoreError, OSError):  # the error that ended the block is the one to tell
                 if self._pending is not None:
                     self._collect(every=True)
@@ -450,22 +521,11 @@ def _given_coders(coders: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
         coder = value if isinstance(value, TensorCoder) else TensorCoder.of_bytes(read_file(value, "coder"), str(value))
         if coder.tensor != tensors[name]:
             raise ArgumentError(
-                f"the coder that is given for {name!r} is for {short(coder.tensor.to_json())}, and the field is "
-                f"declared as {short(tensors[name].to_json())}"
+                f"the coder that is given for {name!r} is for {coder.tensor.besides(tensors[name])}, and the field is "
+                f"declared with {tensors[name].besides(coder.tensor)}"
             )
         found[name] = coder
     return found
-
-
-def _require_key(key: Any) -> str:
-    if not isinstance(key, str) or not key or "\0" in key:
-        raise ArgumentError(f"a key is {short(key)}; it is text, not empty and without NUL characters")
-    try:
-        if len(key.encode()) <= MOST_KEY_BYTES:
-            return key
-    except UnicodeEncodeError as error:
-        raise ArgumentError(f"the key {key!r} is no valid Unicode: {error}") from error
-    raise ArgumentError(f"the key {key[:40]!r}... is longer than {MOST_KEY_BYTES} bytes")
 
 
 def _value(kind: str, value: Any, where: str) -> Any:
@@ -478,14 +538,16 @@ def _value(kind: str, value: Any, where: str) -> Any:
             return whole
     elif kind == "float":
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with suppress(OverflowError):
+                return float(value)
     elif kind == "str":
         if isinstance(value, str):
             try:
-                value.encode()
+                require_length(len(value.encode()), where)
             except UnicodeEncodeError as error:
                 raise ArgumentError(f"{where}: it is no valid Unicode: {error}") from error
             return value
     elif isinstance(value, bytes | bytearray):
+        require_length(len(value), where)
         return bytes(value)
     raise ArgumentError(f"{where} is {short(value)}; {kind} is declared")

@@ -85,3 +85,10 @@ def test_no_order_of_codes_is_supposed() -> None:
         bits(TensorCoder.fit(Tensor("int32", "codes", vocabulary=1024), a[:50]), a[50:]) for a in (arrays, shuffled)
     ]
     assert found[0] == pytest.approx(found[1], abs=0.02)
+
+
+def test_a_long_sequence_of_few_codes_has_one_codebook() -> None:
+    arrays = [np.random.default_rng(seed).integers(0, 16, 1 << 17).astype(np.uint8) for seed in range(2)]
+    coder = TensorCoder.fit(Tensor("uint8", "codes", vocabulary=16), arrays)
+    again = TensorCoder.of_bytes(coder.to_bytes(), "the file")
+    assert np.array_equal(again.decode_stacked(Blobs.whole(coder.encode(arrays))), np.stack(arrays))

@@ -127,6 +127,7 @@ F4 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": 7}, "has the shape"),
         ([1], "no object"),
         (b"{", "damaged"),
+        (b'{"a": {"dtype": "F32"}, "a": {"dtype": "F32"}}', "a name stands there twice"),
         (b"[" * 100_000, "damaged"),
         ({}, "no tensor"),
     ],
@@ -151,6 +152,8 @@ def test_what_torch_saves() -> None:
         return read_tensors("pt", stream.getvalue())
 
     turned = torch.arange(12).reshape(3, 4).t()[1:]
+    with pytest.raises(SignalError, match=r"stands for other values than are there .*neg"):
+        saved(torch.ones(3, dtype=torch.complex64).conj().imag)
     several = [
         turned, torch.randn(5), torch.zeros(0, 2), torch.randn(4).half(), torch.ones(3, dtype=torch.int8),
         torch.tensor([True]), torch.randn(2, 2, dtype=torch.float64), torch.ones(2, dtype=torch.int16),

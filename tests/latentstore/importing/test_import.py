@@ -382,6 +382,21 @@ def test_values_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
     assert "infinite in float16" in report.failures[0].reason and "beyond int32" in report.failures[1].reason
 
 
+def test_tensors_that_no_store_holds_are_left_out(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(700):
+        array = rng.normal(size=(2, 30)).astype("f4") * np.float32(1e30 if number == 601 else 1)
+        np.save(source / f"{number:03d}.npy", array.reshape((1,) * 7 + (2, 30)) if number == 7 else array)
+    report = import_tensors(source, tmp_path / "s", coding="step", snr=20)
+    adds_up(report, 698, 2, 0)
+    assert [failure.path for failure in report.failures] == ["007.npy", "601.npy"]
+    assert "at most 8 axes" in report.failures[0].reason and "2^31 or more times" in report.failures[1].reason
+    keys = set(latentstore.open(tmp_path / "s").keys())
+    assert len(keys) == 698 and not keys & {"007", "601"}
+
+
 def test_bfloat16_that_numpy_wrote(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import latentstore
-from latentstore import ArgumentError, StoreError
+from latentstore import ArgumentError, StoreError, Tensor
 from latentstore.cli.main import main
 from latentstore.importing.api import import_tensors
 from latentstore.importing.syncing import plan_tensors, sync_tensors
@@ -89,3 +89,70 @@ def test_a_field_that_the_store_does_not_have_is_left_out(folder: Path) -> None:
     plan, report = sync_tensors(folder / "source", folder / "x.store")
     assert len(plan.changed) == 12 and report is not None and not report.failures
     assert held(folder) == {f"{i % 2}/{i}": i + 1 for i in range(12)}
+
+
+def test_fields_that_an_export_wrote_are_looked_at(tmp_path: Path) -> None:
+    with latentstore.Writer(tmp_path / "first.store", {"t": Tensor("int32"), "label": int}) as writer:
+        for i in range(4):
+            writer.write(f"k{i}", {"t": np.full(3, i, np.int32), "label": i})
+    source, store = tmp_path / "files", tmp_path / "x.store"
+    assert main(["export", str(tmp_path / "first.store"), str(source)]) == 0
+    import_tensors(source, store)
+    fields = source / "fields.jsonl"
+    fields.write_text(fields.read_text().replace('"label": 2', '"label": 77'))
+    plan, _ = sync_tensors(source, store)
+    assert (plan.changed, plan.unchanged) == (["k2"], 3)
+    assert sorted(latentstore.open(store).fields()["label"]) == [0, 1, 3, 77]
+
+
+def test_a_name_that_begins_with_that_of_another_file(tmp_path: Path) -> None:
+    source, store = tmp_path / "source", tmp_path / "x.store"
+    for at, name in enumerate(("img", "img_1", "img_8x8", "dog_x")):
+        put(source, f"{name}.npy", at)
+    import_tensors(source, store)
+    (source / "img_1.npy").unlink()
+    (source / "img_8x8.npy").unlink()
+    put(source, "dog.npy", 9)
+    plan, _ = sync_tensors(source, store, delete=True)
+    assert (plan.new, plan.changed, sorted(plan.gone)) == (["dog"], [], ["img_1", "img_8x8"])
+    assert held(tmp_path) == {"img": 0, "dog_x": 3, "dog": 9}
+
+
+def test_a_size_that_a_file_of_several_sizes_has_no_more(tmp_path: Path) -> None:
+    source, store = tmp_path / "source", tmp_path / "x.store"
+    source.mkdir()
+
+    def save(name: str, *sizes: str) -> None:
+        arrays = {f"latents_{size}": np.full((2, 3), int(name), np.float32) for size in sizes}
+        np.savez(source / f"{name}_0512x0768_sdxl.npz", **arrays)
+
+    save("1", "8x8", "4x4")
+    save("2", "8x8", "4x4")
+    import_tensors(source, store)
+    save("1", "8x8", "16x16", "2x2")
+    assert sync_tensors(source, store)[0].gone == ["1_4x4"]
+    assert len(latentstore.open(store)) == 6
+    plan, _ = sync_tensors(source, store, delete=True)
+    assert (plan.unchanged, plan.gone) == (2, ["1_4x4"])
+    assert sorted(latentstore.open(store).keys()) == ["1_16x16", "1_2x2", "1_8x8", "2_4x4", "2_8x8"]
+    save("2", "2x2", "3x3")
+    assert sync_tensors(source, store, delete=True)[0].gone == ["2_4x4", "2_8x8"]
+    assert sorted(latentstore.open(store).keys()) == ["1_16x16", "1_2x2", "1_8x8", "2_2x2", "2_3x3"]
+
+
+def test_what_cannot_be_listed_is_not_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, store, away = tmp_path / "source", tmp_path / "x.store", tmp_path / "disk"
+    put(source, "own.npy", 1)
+    put(source, "gone.npy", 5)
+    put(away, "a.npy", 2)
+    put(away, "b/c.npy", 3)
+    (source / "there").symlink_to(away)
+    (source / "one.npy").symlink_to(away / "a.npy")
+    import_tensors(source, store)
+    away.rename(tmp_path / "moved")
+    (source / "gone.npy").unlink()
+    assert main(["sync", str(source), str(store), "--delete"]) == 3
+    said = capsys.readouterr()
+    assert "1 gone: left out" in said.out and "2 entries could not be read" in said.err
+    assert "there: a link to nothing" in said.err
+    assert held(tmp_path) == {"own": 1, "there/a": 2, "there/b/c": 3, "one": 2}

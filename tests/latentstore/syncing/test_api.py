@@ -198,6 +198,18 @@ def test_what_nobody_needs_is_removed(source: Source, tmp_path: Path) -> None:
         collect_garbage(tmp_path / "nothing")
 
 
+def test_what_else_lies_among_the_versions(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    for number in range(3):
+        source.put("0/0", number)
+        synced(source, url)
+    for name in ("._000003.json", "x.json", "000009.json"):  # the last by a run that stopped before it had published
+        (url / "versions" / name).write_bytes((url / "versions" / "000002.json").read_bytes())
+    found = collect_garbage(url, keep=2)
+    assert found.kept == [2, 3] and not (url / "versions" / "000009.json").exists()
+    assert held(url)["0/0"] == 2 and not verify(str(url)).problems
+
+
 def test_a_run_is_no_garbage(source: Source, tmp_path: Path) -> None:
     url = tmp_path / "x.store"
     synced(source, url)
@@ -249,5 +261,57 @@ def test_latents_beside_tensors(tmp_path: Path) -> None:
     assert colours() == pytest.approx(want, abs=3) and verify(str(url)).problems == []
     source.put("4", 1)
     other = {**fields, "image": Latents(load_codec("rgb-f8c48"), 30)}
-    with pytest.raises(StoreError, match="at quality 60, now latents of rgb-f8c48 d9c283e95674 at quality 30"):
-        latentstore.sync(source.root, url, other, encode)
+    plan = latentstore.sync(source.root, url, other, encode)
+    assert plan.again is not None and plan.encodes == 12
+    assert "was latents of rgb-f8c48 d9c283e95674 at quality 60, and is latents of rgb-f8c48 d9c283e95674" in plan.again
+    assert latentstore.open(url).latents["image"].quality == 30
+
+
+def test_other_fields_and_other_scales_encode_all_again(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    synced(source, url, encoder=Encoder("a"))
+    plan = synced(source, url, encoder=Encoder("a", scale=2))
+    assert plan.again is not None and "scale or shift" in plan.again
+    assert latentstore.open(url).encoders["x"].scale == 2
+    assert not synced(source, url, encoder=Encoder("a", scale=2)).encodes
+
+    def encode(paths: Sequence[Path]) -> dict[str, Any]:
+        return {**source.encode(paths), "name": [path.stem for path in paths]}
+
+    plan = latentstore.sync(source.root, url, {**FIELDS, "name": str}, encode, encoder=Encoder("a", scale=2))
+    assert plan.again == "the field 'name' was not there, and is str" and plan.encodes == 40
+    assert latentstore.open(url)[3]["name"] == latentstore.open(url).keys()[3].rpartition("/")[2]
+
+
+def test_a_store_inside_its_source(source: Source) -> None:
+    url = source.root / "deep" / "x.store"
+    url.parent.mkdir()
+    assert synced(source, url).encodes == 40
+    assert not synced(source, url).encodes and len(held(url)) == 40
+    with pytest.raises(ArgumentError, match="is the source, or holds it"):
+        synced(source, source.root)
+
+
+def test_links(source: Source, tmp_path: Path) -> None:
+    url, away = tmp_path / "x.store", Source(tmp_path / "disk")
+    away.put("far", 5)
+    (source.root / "there").symlink_to(away.root)
+    (source.root / "one.txt").symlink_to(away.root / "far.txt")
+    assert synced(source, url).encodes == 42
+    away.root.rename(tmp_path / "moved")
+    with pytest.raises(StoreError, match="is a link to nothing"):
+        synced(source, url, delete=True)
+    assert len(held(url)) == 42
+    (tmp_path / "moved").rename(away.root)
+    (source.root / "0" / "up").symlink_to("..")
+    with pytest.raises(StoreError, match="is a link to a folder that holds it"):
+        synced(source, url)
+
+
+def test_a_name_that_is_not_utf8(source: Source, tmp_path: Path) -> None:
+    try:
+        (source.root / os.fsdecode(b"\xff.txt")).write_text("1")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(StoreError, match="is not UTF-8: rename it"):
+        synced(source, tmp_path / "x.store")

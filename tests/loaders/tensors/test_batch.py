@@ -136,6 +136,19 @@ def test_a_run_goes_on_with_other_ranks(store: str, state_ranks: tuple[int, int]
     assert set(seen) == set(range(COUNT)) and len(seen) < COUNT + after
 
 
+@pytest.mark.parametrize(("axis", "shape", "said"), [
+    (0, (3, 4), "have 3 there"), (0, (), "have no such axis"), (1, (2,), "have no such axis"),
+    (-2, (8,), "have no such axis"),  # which is not the axis of the samples of a batch
+])  # fmt: skip
+def test_a_scale_of_channels_that_are_not_there(tmp_path: Path, axis: int, shape: tuple[int, ...], said: str) -> None:
+    fields = {"x": Tensor("float32", channel_axis=axis)}
+    with Writer(tmp_path / "x", fields, encoder=Encoder("e", scale=(1, 2))) as writer:
+        for number in range(4):
+            writer.write(f"{number}", {"x": np.ones(shape, np.float32)})
+    with pytest.raises(ArgumentError, match=f"field 'x': its encoder gives 2 numbers .* {said}"):
+        next(iter(LatentLoader(latentstore.open(tmp_path / "x"), 2, output="latents")))
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"output": "pixels"}, "output is 'pixels'"),
     ({"dtype": torch.float32}, "only 'latents' take one"),
@@ -145,6 +158,8 @@ def test_a_run_goes_on_with_other_ranks(store: str, state_ranks: tuple[int, int]
     ({"variants": {"latent": ["latent", "nothing"]}}, "opened without a tensor field 'nothing'"),
     ({"variants": {"latent": ["latent", "text"]}}, "different types"),
     ({"variants": {"label": ["latent", "flipped"]}}, "stands for something else"),
+    ({"variants": "latent"}, "variants is 'latent'; it is a dict"),
+    ({"variants": {"latent": "latent"}}, "it is a dict such as"),
 ])  # fmt: skip
 def test_what_cannot_be_meant(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     fields = {"latent": Tensor("float16"), "flipped": Tensor("float16"), "text": Tensor("int8"), "label": int}

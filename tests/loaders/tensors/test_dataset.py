@@ -111,6 +111,8 @@ def test_the_encoder_is_asked_for(store: str) -> None:
 
 @pytest.mark.parametrize(("options", "said"), [
     ({"fields": ["nothing"]}, "has no field 'nothing'; it has latent, text"), ({"channels": 3}, "choose its fields"),
+    ({"encoder": "noise"}, "encoder is 'noise'; it is an Encoder"),
+    ({"encoder": {"latent": ENCODER}}, "it is an Encoder, which all tensors"),
 ])  # fmt: skip
 def test_arguments_that_cannot_be_meant(store: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(LatentstoreError, match=said):

@@ -50,6 +50,24 @@ def test_weights_of_torch() -> None:
     assert np.dtype(ml_dtypes.bfloat16).itemsize == 2
 
 
+def test_weights_are_the_same_in_numpy_and_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    state = {"a": torch.arange(6.0).reshape(2, 3).T, "none": torch.zeros(0, 3), "count": torch.tensor(4)}
+    arrays = {name: weight.numpy() for name, weight in state.items()}
+    assert Encoder.of_state_dict("x", state) == Encoder.of_state_dict("x", arrays)
+    meta = torch.empty(3, device="meta")
+    for bad, said in [({}, "a dict of tensors"), (None, "are None"), ({1: meta}, "a dict of tensors"),
+                      ({"a": 3}, "the weight 'a' of 'x' is 3"), ({"a": meta}, "a tensor with values")]:  # fmt: skip
+        with pytest.raises(ArgumentError, match=said):
+            Encoder.of_state_dict("x", bad)
+
+
+@pytest.mark.parametrize("odd", [{"name": "\ud800"}, {"name": "x", "preprocessing": {"a": "\ud800"}}])
+def test_text_that_cannot_be_stored(odd: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="no valid Unicode"):
+        Encoder(**odd)
+
+
 def test_weights_of_files(tmp_path: Path) -> None:
     for name, content in (("a", b"1"), ("b", b"2"), ("c", b"1")):
         (tmp_path / name).write_bytes(content)

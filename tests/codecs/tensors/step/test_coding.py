@@ -351,3 +351,15 @@ def test_a_constant_channel_and_a_constant_tensor() -> None:
     assert (np.abs(got - samples[0]) <= along(coding, got.shape) * 0.5001).all()
     assert coding.steps[0] < 0.3
     assert coding.steps[1] > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_channels_that_others_predict_exactly(seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32)
+    same = np.stack([rows[i % 2] for i in range(6)])
+    coding = StepCoding.fit([same] * 20, channel_axis=0, snr=40)  # warnings are errors
+    out = np.empty_like(same)
+    coding.decode(Blobs.whole(coding.encode([same])), [same.shape], [out])
+    assert (np.abs(out - same) <= 0.5001 * coding.steps[:, None]).all()
+    line = np.array([[0.0, -0.0, 1, 2]] * 4, np.float32)
+    assert StepCoding.fit([line] * 20, channel_axis=0, snr=40).channels == 4

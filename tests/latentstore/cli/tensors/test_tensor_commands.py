@@ -66,6 +66,14 @@ def test_coders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit-tensors", "x", "one.safetensors", "--field", "ids=skip"]) == 0
     assert main(["import", "x", "t", "--coders", "one.safetensors", "--field", "ids=skip"]) == 0
     assert main(["import", "x", "u", "--coders", "one.safetensors"]) == 2
+    capsys.readouterr()
+    for options, said in [
+        (["--dtype", "bfloat16"], "dtype is bfloat16, and the coder that is given for the field 'latent'"),
+        (["--coding", "step", "--snr", "21"], "was fitted with"),
+        (["--field", "latent=snr=21"], "the field 'latent'"),
+    ]:
+        assert main(["import", "x", "u", "--coders", "c", *options]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
