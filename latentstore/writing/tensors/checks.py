@@ -1,14 +1,22 @@
-"""Checks of keys and text that a writer is given."""
+"""Checks of what a writer is given, but for tensors and signals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from latentstore.codecs.artifact.checks import short
-from latentstore.codecs.errors import ArgumentError
+import numpy as np
 
-__all__ = ["listed", "require_key", "require_length", "require_text"]
+from latentstore.codecs.arguments import whole_number
+from latentstore.codecs.artifact.checks import short
+from latentstore.codecs.artifact.container import read_file
+from latentstore.codecs.errors import ArgumentError
+from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.codecs.tensors.declaration import Tensor
+from latentstore.loaders.tensors.encoder import Encoder
+
+__all__ = ["given_coders", "given_encoders", "listed", "require_key", "require_text", "require_value"]
 
 MOST_KEY_BYTES = 4096
 MOST_BYTES = 1 << 28
@@ -44,7 +52,63 @@ def listed(keys: Any) -> Sequence[str]:
     return keys if hasattr(keys, "__len__") else list(keys)
 
 
-def require_length(size: int, where: str) -> None:
+def _require_length(size: int, where: str) -> None:
     """ArgumentError if text or bytes of this size cannot be stored."""
     if size > MOST_BYTES:
         raise ArgumentError(f"{where} has {size} bytes; at most {MOST_BYTES} are stored")
+
+
+def given_encoders(encoder: Any, tensors: Mapping[str, Tensor]) -> dict[str, Encoder]:
+    """The encoder of each tensor field that has one."""
+    if encoder is None:
+        return {}
+    found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
+    if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
+        raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
+    if isinstance(encoder, Encoder) and not tensors:
+        raise ArgumentError("an encoder is given, and no field is a tensor: it is what made tensors, not latents")
+    for name in found:
+        if name not in tensors:
+            raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
+    return dict(found)
+
+
+def given_coders(coders: Any, tensors: Mapping[str, Tensor]) -> dict[str, TensorCoder]:
+    """The coder of each tensor field for which one is given."""
+    found = {}
+    for name, value in (coders or {}).items():
+        if name not in tensors:
+            raise ArgumentError(f"a coder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
+        coder = value if isinstance(value, TensorCoder) else TensorCoder.of_bytes(read_file(value, "coder"), str(value))
+        if coder.tensor != tensors[name]:
+            raise ArgumentError(
+                f"the coder that is given for {name!r} is for {coder.tensor.besides(tensors[name])}, and the field is "
+                f"declared with {tensors[name].besides(coder.tensor)}"
+            )
+        found[name] = coder
+    return found
+
+
+def require_value(kind: str, value: Any, where: str) -> Any:
+    """The value of a field that is no tensor, checked."""
+    if isinstance(value, np.ndarray) or hasattr(value, "item"):
+        value = value.item() if getattr(value, "size", None) == 1 or getattr(value, "ndim", 1) == 0 else value
+    if kind == "int":
+        whole = whole_number(value)
+        if whole is not None and -(1 << 63) <= whole < 1 << 63:
+            return whole
+    elif kind == "float":
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):
+                return float(value)
+    elif kind == "str":
+        if isinstance(value, str):
+            try:
+                _require_length(len(value.encode()), where)
+            except UnicodeEncodeError as error:
+                raise ArgumentError(f"{where}: it is no valid Unicode: {error}") from error
+            return value
+    elif isinstance(value, bytes | bytearray):
+        _require_length(len(value), where)
+        return bytes(value)
+    raise ArgumentError(f"{where} is {short(value)}; {kind} is declared")

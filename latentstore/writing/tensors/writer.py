@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from latentstore.codecs.arguments import require_number, whole_number
+from latentstore.codecs.arguments import require_number
 from latentstore.codecs.artifact.checks import short
-from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.errors import ArgumentError, LatentstoreError, StoreError
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.codecs.tensors.codes import require_codes
@@ -24,9 +23,17 @@ from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.latents import LatentField, Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
-from latentstore.loaders.tensors.read import known_sources, read_coder, read_manifest
+from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.writing.spec import SHARD_BYTES
-from latentstore.writing.tensors.checks import listed, require_key, require_length, require_text
+from latentstore.writing.tensors.checks import (
+    given_coders,
+    given_encoders,
+    listed,
+    require_key,
+    require_text,
+    require_value,
+)
+from latentstore.writing.tensors.choice import FIT_BYTES, FIT_SAMPLES, CoderChoice
 from latentstore.writing.tensors.encoding import Encoding, LatentCoder
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
@@ -35,10 +42,6 @@ from latentstore.writing.tensors.shards import Shards
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-# Coders are fitted to the first samples of rank 0: so many, or so many bytes of them.
-FIT_SAMPLES = 512
-FIT_BYTES = 48 << 20
 
 
 class Writer:
@@ -90,8 +93,8 @@ class Writer:
     ) -> None:
         declared = require_fields(fields)
         tensors = {name: value for name, value in declared.items() if isinstance(value, Tensor)}
-        self._encoders = _encoders(encoder, tensors)
-        self._given = _given_coders(coders, tensors)
+        self._encoders = given_encoders(encoder, tensors)
+        given = given_coders(coders, tensors)
         self._shard_bytes = require_number(shard_bytes, "shard_bytes", 1, layout.MOST_TAIL_BYTES)
         require_text(source, "source")
         self._source = source
@@ -127,13 +130,13 @@ class Writer:
         self._now: set[str] = set()
         self._dropped: set[str] = set()
         self._names: list[str] = own
-        self._fits = any(self._coder_of(name) is None and name not in self._given for name in self._tensors)
+        self._choice = CoderChoice(self._session, self._tensors, given)
         self._rooms = Rooms(min(CHUNK_BYTES, self._shard_bytes))
         self._chunk = Chunk(self._rooms.take())
         self._unfitted: list[Chunk] = []
         self._pending: Pending | None = None
         self._shards = Shards(self._session.target, self._session.check)
-        self._coders = dict(self._given)
+        self._coders = dict(given)
         self._growing = self._next_shard()
         # of a writer that nobody closes; at exit there is nothing to do, and a forked process has no such thread
         weakref.finalize(self, self._shards.stop).atexit = False
@@ -208,7 +211,8 @@ class Writer:
             raise self._published_before(repr(key))
         arrays = {name: self._array(name, tensor, values[name], key) for name, tensor in self._tensors.items()}
         others = {
-            name: _value(kind, values[name], f"sample {key!r}, field {name!r}") for name, kind in self._kinds.items()
+            name: require_value(kind, values[name], f"sample {key!r}, field {name!r}")
+            for name, kind in self._kinds.items()
         }
         signals = {
             name: coder.require(values[name], f"sample {key!r}, field {name!r}")
@@ -283,7 +287,7 @@ class Writer:
         if self._pending is None:
             self._unfitted.append(chunk)
             samples, size = sum(len(c.keys) for c in self._unfitted), sum(c.held for c in self._unfitted)
-            if self._fits and samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
+            if self._choice.fits and samples < FIT_SAMPLES and size < min(FIT_BYTES, 4 * self._shard_bytes):
                 return
             self._begin_coding()
         else:
@@ -291,46 +295,11 @@ class Writer:
         self._collect(every=False)
 
     def _begin_coding(self) -> None:
-        self._coders = {name: self._coder(name) for name in self._tensors}
+        self._coders = {name: self._choice.coder(name, self._unfitted) for name in self._tensors}
         self._pending = Pending(self._coders, self._latents, self._rooms)
         for chunk in self._unfitted:
             self._pending.put(chunk)
         self._unfitted = []
-
-    def _coder_of(self, name: str) -> str | None:
-        """The SHA-256 of the coder that a field of the store has already."""
-        base = self._session.base
-        return base.coders[name] if base is not None else self._session.coder_of(name)
-
-    def _coder(self, name: str) -> TensorCoder:
-        """The coder of a field: that of the store, or the one given, or fitted by rank 0."""
-        session = self._session
-        sha256 = self._coder_of(name)
-        if sha256 is None and name not in self._given and self.rank:
-            sha256 = session.wait_for_coder(name)
-        if sha256 is None:
-            coder = self._given.get(name)
-            if coder is None:
-                coder = self._fitted(name)
-            sha256 = session.choose_coder(name, coder.sha256, coder.to_bytes())
-        where = session.target.at(layout.coder_name(sha256))
-        given = self._given.get(name)
-        if given is not None and given.sha256 != sha256:
-            raise StoreError(
-                f"{self.url}: the field {name!r} was begun with another coder than the one given; resume it with that "
-                f"one ({where}), or start again by overwriting it",
-                remedy="overwrite",
-            )
-        return TensorCoder.of_bytes(read_coder(session.target, sha256), where)
-
-    def _fitted(self, name: str) -> TensorCoder:
-        samples = [array for chunk in self._unfitted for array in chunk.arrays[name]]
-        try:
-            return TensorCoder.fit(self._tensors[name], samples[:FIT_SAMPLES])
-        except ArgumentError as error:
-            keys = [key for chunk in self._unfitted for key in chunk.keys]
-            sample = "" if error.index is None else f"sample {keys[error.index]!r}, "
-            raise ArgumentError(f"{sample}field {name!r}: {error}") from error
 
     def _collect(self, every: bool) -> None:
         assert self._pending is not None
@@ -497,57 +466,3 @@ class Writer:
             if self.world_size == 1 and not self._session.written():
                 self._session.wipe()  # there is nothing to go on with
             self._stop()
-
-
-def _encoders(encoder: Any, tensors: Mapping[str, Tensor]) -> dict[str, Encoder]:
-    if encoder is None:
-        return {}
-    found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
-    if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
-        raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
-    if isinstance(encoder, Encoder) and not tensors:
-        raise ArgumentError("an encoder is given, and no field is a tensor: it is what made tensors, not latents")
-    for name in found:
-        if name not in tensors:
-            raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
-    return dict(found)
-
-
-def _given_coders(coders: Any, tensors: Mapping[str, Tensor]) -> dict[str, TensorCoder]:
-    found = {}
-    for name, value in (coders or {}).items():
-        if name not in tensors:
-            raise ArgumentError(f"a coder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
-        coder = value if isinstance(value, TensorCoder) else TensorCoder.of_bytes(read_file(value, "coder"), str(value))
-        if coder.tensor != tensors[name]:
-            raise ArgumentError(
-                f"the coder that is given for {name!r} is for {coder.tensor.besides(tensors[name])}, and the field is "
-                f"declared with {tensors[name].besides(coder.tensor)}"
-            )
-        found[name] = coder
-    return found
-
-
-def _value(kind: str, value: Any, where: str) -> Any:
-    """The value of a field that is no tensor, checked."""
-    if isinstance(value, np.ndarray) or hasattr(value, "item"):
-        value = value.item() if getattr(value, "size", None) == 1 or getattr(value, "ndim", 1) == 0 else value
-    if kind == "int":
-        whole = whole_number(value)
-        if whole is not None and -(1 << 63) <= whole < 1 << 63:
-            return whole
-    elif kind == "float":
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            with suppress(OverflowError):
-                return float(value)
-    elif kind == "str":
-        if isinstance(value, str):
-            try:
-                require_length(len(value.encode()), where)
-            except UnicodeEncodeError as error:
-                raise ArgumentError(f"{where}: it is no valid Unicode: {error}") from error
-            return value
-    elif isinstance(value, bytes | bytearray):
-        require_length(len(value), where)
-        return bytes(value)
-    raise ArgumentError(f"{where} is {short(value)}; {kind} is declared")
