@@ -1,8 +1,9 @@
 """Tensors by steps: bits a value and speed at a declared error, beside block quantisation at the same SNR, and zstd and
-pcodec of the same integers, sample by sample.
+pcodec of integers, sample by sample.
 
 Codings are fitted to the first half of each data set, and the second half is measured. SNR is the ratio of the variance
-about the channels' means to the mean squared error. Our bits have all bytes of payloads and 12 bytes for each sample's
+about the channels' means to the mean squared error. Peers code what uniform quantisation of each channel gives at the
+same SNR. Our bits have all bytes of payloads and 12 bytes for each sample's
 frame; block quantisation has codes of b bits and a float16 scale for each 64 values, and no frame. Where vaezip is
 installed, its codecs are beside them, with the bytes of all tensors that they give, and no file around them.
 """
@@ -32,6 +33,17 @@ def snr_of(arrays: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
     given, back = np.stack(arrays).astype(np.float64), np.stack(got).astype(np.float64)
     around = given - given.mean(axis=(0, *range(2, given.ndim)), keepdims=True)
     return float(10 * np.log10(np.square(around).mean() / np.square(given - back).mean()))
+
+
+def uniform(fit: Sequence[np.ndarray], arrays: Sequence[np.ndarray], snr: float) -> list[np.ndarray]:
+    """Integers, int16, of steps for each channel that are fitted to samples and give arrays that SNR."""
+    steps = np.sqrt(np.stack(fit).astype(np.float64).var(axis=(0, *range(2, fit[0].ndim)), keepdims=True))[0]
+    scale = 10 ** (-snr / 20) * 12**0.5
+    for _ in range(8):
+        integers = [np.rint(a / (scale * steps)) for a in arrays]
+        reached = snr_of(arrays, [i * (scale * steps) for i in integers])
+        scale *= 10 ** ((reached - snr) / 20)
+    return [i.astype(np.int16) for i in integers]
 
 
 def by_blocks(array: np.ndarray, bits: int) -> np.ndarray:
@@ -78,7 +90,7 @@ def main() -> None:
             coding.decode_steps(blobs, shapes, whole)
             steps = coding.steps[:, None, None]
             reached = snr_of(arrays, [w * steps for w in whole])
-            integers = [w.astype(np.int16) for w in whole]
+            integers = uniform(fit, arrays, reached)
             peers = {
                 "zstd 3": 8 * sum(len(zstd.compress(i, 3)) for i in integers) / values,
                 "pcodec": 8 * sum(len(standalone.simple_compress(i.ravel(), ChunkConfig())) for i in integers) / values,

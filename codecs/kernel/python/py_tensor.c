@@ -13,19 +13,19 @@ static void capsule_free(PyObject *capsule)
     tensor_coder_free(PyCapsule_GetPointer(capsule, CAPSULE));
 }
 
-enum { STEPS, MEANS, SPIKED, COUNT, BACK, SHIFT, WEIGHT, ACTIVITY, BIAS, FREQUENCIES, PARTS };
+enum { STEPS, MEANS, SPIKED, FINE, COUNT, BACK, SHIFT, WEIGHT, ACTIVITY, BIAS, FREQUENCIES, PARTS };
 
 static const char tensor_new_doc[] =
-    "tensor_new(steps float32 (c,), means int32 (c,), spiked uint8 (c,), tap_count uint8 (c,4), tap_back uint16 (t,) as int16,\n"
-    "tap_shift int8 (t,2), tap_weight int16 (t,), activity uint16 (c,4,5) as int16, bias int32 (c,4),\n"
+    "tensor_new(steps float32 (c,), means int32 (c,), spiked uint8 (c,), fine uint8 (c,), tap_count uint8 (c,4),\n"
+    "tap_back uint16 (t,) as int16, tap_shift int8 (t,2), tap_weight int16 (t,), activity uint16 (c,4,5) as int16, bias int32 (c,4),\n"
     "frequencies uint16 (2,72,64) as int16) -> capsule";
 
 static PyObject *tensor_new(PyObject *self, PyObject *args)
 {
     static const struct argument arguments[PARTS] = {
         {"steps", TYPE_FLOAT32, 1, 0},   {"means", TYPE_INT32, 1, 0},      {"spiked", TYPE_UINT8, 1, 0},
-        {"tap_count", TYPE_UINT8, 2, 0},
-        {"tap_back", TYPE_INT16, 1, 0},  {"tap_shift", TYPE_INT8, 2, 0},   {"tap_weight", TYPE_INT16, 1, 0},
+        {"fine", TYPE_UINT8, 1, 0},      {"tap_count", TYPE_UINT8, 2, 0},  {"tap_back", TYPE_INT16, 1, 0},
+        {"tap_shift", TYPE_INT8, 2, 0},   {"tap_weight", TYPE_INT16, 1, 0},
         {"activity", TYPE_INT16, 3, 0},  {"bias", TYPE_INT32, 2, 0},       {"frequencies", TYPE_INT16, 3, 0},
     };
     Py_buffer v[PARTS];
@@ -38,7 +38,8 @@ static PyObject *tensor_new(PyObject *self, PyObject *args)
         PyErr_Format(PyExc_ValueError, "%zd channels are not 1 to %d", channels, TENSOR_MAX_CHANNELS);
         goto done;
     }
-    const Py_ssize_t sides[][3] = {{MEANS, 0, channels},      {SPIKED, 0, channels},      {COUNT, 0, channels},       {COUNT, 1, TENSOR_PHASES},
+    const Py_ssize_t sides[][3] = {{MEANS, 0, channels},      {SPIKED, 0, channels},      {FINE, 0, channels},
+                                   {COUNT, 0, channels},       {COUNT, 1, TENSOR_PHASES},
                                    {SHIFT, 0, taps},          {SHIFT, 1, 2},              {WEIGHT, 0, taps},
                                    {ACTIVITY, 0, channels},   {ACTIVITY, 1, TENSOR_PHASES}, {ACTIVITY, 2, TENSOR_SUMS},
                                    {BIAS, 0, channels},       {BIAS, 1, TENSOR_PHASES},   {FREQUENCIES, 0, 2},
@@ -46,7 +47,7 @@ static PyObject *tensor_new(PyObject *self, PyObject *args)
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)
         if (check_side(&v[sides[i][0]], arguments[sides[i][0]].name, (int)sides[i][1], sides[i][2]))
             goto done;
-    const tensor_parts parts = {(int)channels,  v[STEPS].buf, v[MEANS].buf,  v[SPIKED].buf, v[COUNT].buf,   v[BACK].buf,
+    const tensor_parts parts = {(int)channels,  v[STEPS].buf, v[MEANS].buf,  v[SPIKED].buf, v[FINE].buf, v[COUNT].buf,   v[BACK].buf,
                                 v[SHIFT].buf,   v[WEIGHT].buf, taps,         v[ACTIVITY].buf, v[BIAS].buf,
                                 v[FREQUENCIES].buf};
     tensor_coder *coder;

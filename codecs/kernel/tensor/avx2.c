@@ -17,11 +17,15 @@
 #include "tensor/simd/quantise_avx2.h"
 #include "tensor/simd/read_avx2.h"
 #include "tensor/simd/code_avx2.h"
+#include "tensor/simd/trellis.h"
+#include "tensor/simd/trellis_avx2.h"
 #include "tensor/simd/widen.h"
 #include "tensor/simd/write_avx2.h"
 
-const tensor_path tensor_path_avx2 = {predict,  contexts,       rebuild,   settle,      subtract,
-                                       quantise, read_residuals, code_residuals, widen, write_row, write_across};
+const tensor_path tensor_path_avx2 = {
+    predict, contexts,       rebuild,        settle, subtract,  quantise,     quantise_finely,
+    choose,  unfold,         read_residuals, code_residuals,    widen,        write_row,       write_across,
+};
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -117,34 +117,24 @@ static int read_phase(flight *f, int channel, int phase, int *failed)
     tensor_activity_make(&activity, w, f->coder, channel, phase);
     f->path->contexts(&activity, g->size, w->bucket);
     const int full = is_full(g, p);
-    const int64_t grids = g->shape.frames * g->samples;
-    const uint8_t *bucket = w->bucket;
-    if (!full) {
-        for (int64_t z = 0; z < grids; z++)
-            for (int64_t y = 0; y < p->rows; y++)
-                memcpy(w->dense_bucket + (z * p->rows + y) * p->columns, w->bucket + (z * g->h + y) * g->w,
-                       (size_t)p->columns);
-        bucket = w->dense_bucket;
-    }
-    const int status = f->path->read(f->coder, &f->lanes, f->coder->spiked[channel], p->count, bucket, full ? w->residual : w->dense_residual, failed);
+    const int spiked = f->coder->spiked[channel];
+    int32_t *residual = full ? w->residual : w->dense_residual;
+    if (!full)
+        tensor_gather(g, phase, w->bucket, 1, w->dense_bucket);
+    const uint8_t *bucket = full ? w->bucket : w->dense_bucket;
+    const int status = f->path->read(f->coder, &f->lanes, spiked, p->count, bucket, residual, failed);
     if (status)
         return status;
-    if (!full) /* what the phase does not have is left as it is: 0, with predictions that make it 0 */
-        for (int64_t z = 0; z < grids; z++)
-            for (int64_t y = 0; y < g->h; y++) {
-                int32_t *to = w->residual + (z * g->h + y) * g->w;
-                const int32_t *from = w->dense_residual + (z * p->rows + y) * p->columns;
-                const int64_t columns = y < p->rows ? p->columns : 0;
-                memcpy(to, from, (size_t)columns * 4);
-                for (int64_t x = columns; x < g->w; x++) {
-                    to[x] = 0;
-                    w->prediction[(z * g->h + y) * g->w + x] = 0;
-                }
-            }
+    for (int sample = 0; f->coder->fine[channel] && sample < g->samples; sample++)
+        f->path->unfold(residual + sample * p->count, spiked, p->count);
+    if (!full) {
+        tensor_spread(g, phase, w->dense_residual, w->residual);
+        tensor_clear_beyond(w, phase);
+    }
     int32_t *value = w->value + g->order[phase] * tensor_value_plane(g);
     int16_t *narrow = tensor_plane(w, channel, phase);
-    f->path->rebuild(w->residual, w->prediction, f->coder->means[channel], f->coder->spiked[channel], g->size, value, narrow,
-                     tensor_near(w, w->magnitude, phase));
+    f->path->rebuild(w->residual, w->prediction, f->coder->means[channel], spiked, tensor_unit(f->coder, channel),
+                     g->size, value, narrow, tensor_near(w, w->magnitude, phase));
     return LS_OK;
 }
 

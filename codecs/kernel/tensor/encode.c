@@ -8,13 +8,15 @@
 #define SLACK 32 /* values after the last that vectors may touch */
 
 /* What encodes the samples of one shape. residual, bucket: plane after plane, in a plane sample after sample, in the
- * order of decoding. ends: of a sample, where each phase of each channel ends. floats: a channel of one sample. */
+ * order of decoding. part: what is left of the values of a fine channel, phase after phase, then two planes to work in.
+ * ends: of a sample, where each phase of each channel ends. floats: a channel of one sample. */
 typedef struct {
     const tensor_coder *coder;
     const tensor_path *path;
     tensor_work work;
     tensor_item *const *items; /* of tensor_source_job */
     int32_t *residual;
+    int16_t *part;
     uint8_t *bucket;
     int64_t *ends;
     float *floats;
@@ -38,29 +40,34 @@ static int quantise_sample(flight *f, int channel, int sample)
     const ptrdiff_t plane = tensor_value_plane(g);
     const int64_t positions = s.frames * s.height * s.width;
     const size_t bytes = job->type == TENSOR_FLOAT32 ? 4 : 2;
-    if (!f->path->widen((const uint8_t *)job->values + (size_t)(channel * positions) * bytes, positions, job->type,
-                        f->floats))
+    const void *given = (const uint8_t *)job->values + (size_t)(channel * positions) * bytes;
+    const float *values = job->type == TENSOR_FLOAT32 ? given : f->floats;
+    if (!f->path->widen(given, positions, job->type, f->floats))
         return LS_BAD_ARGUMENT;
+    const int fine = f->coder->fine[channel];
     int good = 1;
     for (int64_t row = 0; row < s.frames * s.height; row++) {
         const int64_t z = row / s.height, y = row % s.height;
         const ptrdiff_t at = sample * g->grid + (z * g->h + (y >> 1)) * g->w;
         const int even = y & 1 ? 2 : 0, odd = y & 1 ? 1 : 3;
         int32_t *odd_value = w->residual; /* where there is none, nothing is written */
-        int16_t *odd_narrow = w->prediction;
+        int16_t *odd_narrow = w->prediction, *even_narrow = tensor_plane(w, channel, even) + at;
+        if (fine)
+            even_narrow = f->part + g->order[even] * plane + at;
         if (g->order[odd] >= 0) {
             odd_value = w->value + g->order[odd] * plane + at;
-            odd_narrow = tensor_plane(w, channel, odd) + at;
+            odd_narrow = fine ? f->part + g->order[odd] * plane + at : tensor_plane(w, channel, odd) + at;
         }
-        good &= f->path->quantise(f->floats + row * s.width, s.width, f->coder->steps[channel],
-                                  f->coder->means[channel], w->value + g->order[even] * plane + at, odd_value,
-                                  tensor_plane(w, channel, even) + at, odd_narrow);
+        good &= (fine ? f->path->quantise_finely : f->path->quantise)(
+            values + row * s.width, s.width, f->coder->steps[channel], f->coder->means[channel],
+            w->value + g->order[even] * plane + at, odd_value, even_narrow, odd_narrow);
     }
     return good ? LS_OK : LS_WRONG_SHAPE;
 }
 
-/* Puts the residual that stands for a spike where the value is 0; the first position that had it before, or -1. */
-static int64_t mark_spikes(const int32_t *value, int32_t *residual, int64_t size)
+/* Puts the residual that stands for a spike where the value is at most `near`; the first position that had it before,
+ * or -1. */
+static int64_t mark_spikes(const int32_t *value, int32_t *residual, int64_t size, uint32_t near)
 {
     int taken = 0;
     for (int64_t i = 0; i < size; i++)
@@ -69,8 +76,34 @@ static int64_t mark_spikes(const int32_t *value, int32_t *residual, int64_t size
         if (residual[i] == TENSOR_SPIKED)
             return i;
     for (int64_t i = 0; i < size; i++)
-        residual[i] = value[i] ? residual[i] : TENSOR_SPIKED;
+        residual[i] = (uint32_t)value[i] + near > 2 * near ? residual[i] : TENSOR_SPIKED;
     return -1;
+}
+
+/* Residuals of a fine channel: those that the trellis chooses, and what stands for them, to `coded`. */
+static void choose_residuals(flight *f, int channel, int phase, int32_t *coded)
+{
+    tensor_work *w = &f->work;
+    const tensor_geometry *g = &w->g;
+    const tensor_phase *p = g->phase + phase;
+    const ptrdiff_t plane = tensor_value_plane(g);
+    const int full = p->count == g->grid;
+    const int16_t *part = f->part + g->order[phase] * plane;
+    int32_t *residual = full ? w->residual : w->dense_residual;
+    if (!full) {
+        int16_t *dense = f->part + g->phases * plane;
+        tensor_gather(g, phase, w->residual, 4, w->dense_residual);
+        tensor_gather(g, phase, part, 2, dense);
+        part = dense;
+    }
+    f->path->choose(residual, part, f->coder->spiked[channel], p->count, g->samples, coded);
+    if (!full) {
+        tensor_spread(g, phase, w->dense_residual, w->residual);
+        tensor_clear_beyond(w, phase);
+    }
+    f->path->rebuild(w->residual, w->prediction, f->coder->means[channel], f->coder->spiked[channel],
+                     tensor_unit(f->coder, channel), g->size, w->value + g->order[phase] * plane,
+                     tensor_plane(w, channel, phase), tensor_near(w, w->magnitude, phase));
 }
 
 static int take_phase(flight *f, int channel, int phase, int *failed)
@@ -79,7 +112,8 @@ static int take_phase(flight *f, int channel, int phase, int *failed)
     const tensor_geometry *g = &w->g;
     const tensor_phase *p = g->phase + phase;
     const int full = p->count == g->grid; /* then they are made where they belong */
-    int32_t *residual = full ? f->residual + f->count : w->residual;
+    const int fine = f->coder->fine[channel];
+    int32_t *residual = full && !fine ? f->residual + f->count : w->residual;
     uint8_t *bucket = full ? f->bucket + f->count : w->bucket;
     tensor_run run;
     tensor_activity activity;
@@ -89,20 +123,25 @@ static int take_phase(flight *f, int channel, int phase, int *failed)
     f->path->contexts(&activity, g->size, bucket);
     int16_t *magnitude = tensor_near(w, w->magnitude, phase);
     const int32_t *value = w->value + g->order[phase] * tensor_value_plane(g);
-    f->path->subtract(value, w->prediction, g->size, residual, magnitude);
-    const int64_t bad = f->coder->spiked[channel] ? mark_spikes(value, residual, g->size) : -1;
+    f->path->subtract(value, w->prediction, tensor_unit(f->coder, channel), g->size, residual,
+                      fine ? NULL : magnitude);
+    const int64_t bad =
+        f->coder->spiked[channel] ? mark_spikes(value, residual, g->size, fine ? TENSOR_NEAR_ZERO : 0) : -1;
     if (bad >= 0) {
         *failed = (int)(bad / g->grid);
         return LS_WRONG_SHAPE;
     }
-    for (int64_t z = 0; !full && z < g->shape.frames * g->samples; z++)
-        for (int64_t y = 0; y < g->h; y++) {
-            const int64_t at = (z * g->h + y) * g->w, columns = y < p->rows ? p->columns : 0;
-            const int64_t to = f->count + (z * p->rows + y) * p->columns;
-            memcpy(f->residual + to, residual + at, (size_t)columns * 4);
-            memcpy(f->bucket + to, bucket + at, (size_t)columns);
-            memset(magnitude + at + columns, 0, (size_t)(g->w - columns) * sizeof *magnitude);
+    if (!full)
+        tensor_gather(g, phase, bucket, 1, f->bucket + f->count);
+    if (fine)
+        choose_residuals(f, channel, phase, f->residual + f->count);
+    else if (!full) {
+        tensor_gather(g, phase, residual, 4, f->residual + f->count);
+        for (int64_t y = 0; y < g->shape.frames * g->samples * g->h; y++) {
+            const int64_t columns = y % g->h < p->rows ? p->columns : 0;
+            memset(magnitude + y * g->w + columns, 0, (size_t)(g->w - columns) * sizeof *magnitude);
         }
+    }
     f->count += p->count * g->samples;
     return LS_OK;
 }
@@ -222,9 +261,10 @@ static int encode_some(const tensor_coder *coder, tensor_item *const *items, int
     status = tensor_work_make(&f.work, &g, coder->channels);
     f.residual = malloc(count * 4);
     f.bucket = malloc(count);
+    f.part = calloc((size_t)(g.phases + 2) * (size_t)tensor_value_plane(&g), sizeof *f.part);
     f.floats = malloc(positions * sizeof *f.floats);
     f.ends = malloc((size_t)coder->channels * TENSOR_PHASES * sizeof *f.ends);
-    if (!status && (!f.residual || !f.bucket || !f.ends || !f.floats))
+    if (!status && (!f.residual || !f.bucket || !f.part || !f.ends || !f.floats))
         status = LS_NO_MEMORY;
     if (!status)
         status = make_residuals(&f, failed);
@@ -233,6 +273,7 @@ static int encode_some(const tensor_coder *coder, tensor_item *const *items, int
     tensor_work_free(&f.work);
     free(f.residual);
     free(f.bucket);
+    free(f.part);
     free(f.floats);
     free(f.ends);
     return status;

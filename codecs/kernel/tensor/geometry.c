@@ -60,6 +60,46 @@ static void fill_mask(const tensor_geometry *g, int oy, int ox, int16_t *mask)
     }
 }
 
+/* The neighbour (dy, dx) of a phase. */
+static tensor_neighbour neighbour(const tensor_work *work, int phase, int dy, int dx)
+{
+    const tensor_geometry *g = &work->g;
+    const int y = row_of[phase] + dy, x = column_of[phase] + dx;
+    const int oy = y < 0 ? -1 : y >> 1, ox = x < 0 ? -1 : x >> 1;
+    const int order = g->order[phase_of[y & 1][x & 1]];
+    if (order < 0 || (oy && g->h == 1) || (ox && g->w == 1))
+        return (tensor_neighbour){0, NULL, -1};
+    return (tensor_neighbour){g->guard + oy * g->w + ox, oy || ox ? work->mask[oy + 1][ox + 1] : NULL, order};
+}
+
+/* Adds neighbours at distance 0 (themselves), 1 (beside) or 2 (diagonal) to sum `j`: those that are inside first. */
+static void add_ring(tensor_activity *a, int j, const tensor_work *work, const int16_t *planes, int phase, int distance)
+{
+    int count = j ? a->end[j - 1] : 0;
+    for (int masked = 0; masked < 2 && planes; masked++) {
+        for (int place = 0; place < 9; place++) {
+            const tensor_neighbour *n = &work->near[phase][place / 3][place % 3];
+            if (abs(place / 3 - 1) + abs(place % 3 - 1) == distance && n->order >= 0 && !n->mask == !masked)
+                a->source[count++] = (tensor_source){planes + n->order * work->g.stride + n->offset, n->mask};
+        }
+        if (!masked)
+            a->inside[j] = count;
+    }
+    if (!planes)
+        a->inside[j] = count;
+    a->end[j] = count;
+}
+
+/* What is the same in all channels but the first. */
+static void make_sums(tensor_activity *a, const tensor_work *work, int channel, int phase)
+{
+    const int16_t *activity = channel ? work->activity : NULL;
+    add_ring(a, 0, work, phase >= 2 ? work->magnitude : NULL, phase, 1);
+    add_ring(a, 1, work, phase & 1 ? work->magnitude : NULL, phase, 2);
+    for (int ring = 0; ring <= 2; ring++)
+        add_ring(a, 2 + ring, work, activity, phase, ring);
+}
+
 int tensor_work_make(tensor_work *work, const tensor_geometry *g, int channels)
 {
     const size_t size = (size_t)tensor_value_plane(g), stride = (size_t)g->stride;
@@ -94,7 +134,44 @@ int tensor_work_make(tensor_work *work, const tensor_geometry *g, int channels)
     at += size;
     work->bucket = (uint8_t *)at;
     work->dense_bucket = work->bucket + size;
+    for (int phase = 0; phase < TENSOR_PHASES; phase++) {
+        for (int place = 0; place < 9; place++)
+            work->near[phase][place / 3][place % 3] = neighbour(work, phase, place / 3 - 1, place % 3 - 1);
+        make_sums(&work->sums[0][phase], work, 0, phase);
+        make_sums(&work->sums[1][phase], work, 1, phase);
+    }
     return LS_OK;
+}
+
+void tensor_spread(const tensor_geometry *g, int phase, const int32_t *dense, int32_t *grid)
+{
+    const tensor_phase *p = g->phase + phase;
+    for (int64_t z = 0; z < g->shape.frames * g->samples; z++)
+        for (int64_t y = 0; y < g->h; y++) {
+            int32_t *to = grid + (z * g->h + y) * g->w;
+            const int64_t columns = y < p->rows ? p->columns : 0;
+            memcpy(to, dense + (z * p->rows + y) * p->columns, (size_t)columns * 4);
+            memset(to + columns, 0, (size_t)(g->w - columns) * 4);
+        }
+}
+
+void tensor_clear_beyond(const tensor_work *work, int phase)
+{
+    const tensor_geometry *g = &work->g;
+    const tensor_phase *p = g->phase + phase;
+    for (int64_t y = 0; y < g->shape.frames * g->samples * g->h; y++) {
+        const int64_t columns = y % g->h < p->rows ? p->columns : 0;
+        memset(work->prediction + y * g->w + columns, 0, (size_t)(g->w - columns) * sizeof *work->prediction);
+    }
+}
+
+void tensor_gather(const tensor_geometry *g, int phase, const void *grid, size_t width, void *dense)
+{
+    const tensor_phase *p = g->phase + phase;
+    for (int64_t z = 0; z < g->shape.frames * g->samples; z++)
+        for (int64_t y = 0; y < p->rows; y++)
+            memcpy((uint8_t *)dense + (size_t)((z * p->rows + y) * p->columns) * width,
+                   (const uint8_t *)grid + (size_t)((z * g->h + y) * g->w) * width, (size_t)p->columns * width);
 }
 
 void tensor_work_free(tensor_work *work)
@@ -114,73 +191,41 @@ int16_t *tensor_near(const tensor_work *work, int16_t *planes, int phase)
     return planes + work->g.order[phase] * work->g.stride + work->g.guard;
 }
 
-/* The neighbour (dy, dx) of a phase: its phase, and its shift on the grid. -1 if no position has it. */
-static int neighbour(const tensor_geometry *g, int phase, int dy, int dx, int *oy, int *ox)
-{
-    const int y = row_of[phase] + dy, x = column_of[phase] + dx;
-    *oy = y < 0 ? -1 : y >> 1;
-    *ox = x < 0 ? -1 : x >> 1;
-    const int there = phase_of[y & 1][x & 1];
-    if (g->order[there] < 0 || (*oy && g->h == 1) || (*ox && g->w == 1))
-        return -1;
-    return there;
-}
-
 void tensor_run_make(tensor_run *run, const tensor_work *work, const tensor_coder *coder, int channel, int phase)
 {
-    const tensor_geometry *g = &work->g;
     const int model = channel * TENSOR_PHASES + phase;
-    run->count = 0;
-    for (int masked = 1; masked >= 0; masked--) {
-        for (uint32_t i = coder->first[model]; i < coder->first[model + 1]; i++) {
-            const tensor_tap *tap = coder->taps + i;
-            int oy, ox;
-            const int there = neighbour(g, phase, tap->dy, tap->dx, &oy, &ox);
-            if (there < 0 || (oy || ox) != masked)
-                continue;
-            run->source[run->count].value = tensor_plane(work, channel - tap->back, there) + oy * g->w + ox;
-            run->source[run->count].mask = work->mask[oy + 1][ox + 1];
-            run->weight[run->count++] = tap->weight;
+    int masks = 0, insides = 0;
+    for (uint32_t i = coder->first[model]; i < coder->first[model + 1]; i++) {
+        const tensor_tap *tap = coder->taps + i;
+        const tensor_neighbour *n = &work->near[phase][tap->dy + 1][tap->dx + 1];
+        if (n->order < 0)
+            continue;
+        const ptrdiff_t plane = (channel - tap->back) * (ptrdiff_t)work->g.phases + n->order;
+        const int16_t *value = work->planes + plane * work->g.stride + n->offset;
+        if (n->mask) {
+            run->masked[masks] = (tensor_source){value, n->mask};
+            run->masked_weight[masks++] = tap->weight;
+        } else {
+            run->inside[insides] = value;
+            run->inside_weight[insides++] = tap->weight;
         }
-        if (run->count & 1 && (masked || run->count)) { /* pairs: one that counts for nothing */
-            run->source[run->count] = run->source[run->count - 1];
-            run->weight[run->count++] = 0;
-        }
-        if (masked)
-            run->masked = run->count;
     }
-}
-
-/* Adds the neighbours at distance 0 (themselves), 1 (beside) or 2 (diagonal) to the sources. */
-static int add_ring(const tensor_work *work, int16_t *planes, int phase, int distance, tensor_source *source, int count)
-{
-    const tensor_geometry *g = &work->g;
-    for (int dy = -1; dy <= 1; dy++)
-        for (int dx = -1; dx <= 1; dx++) {
-            int oy, ox, there;
-            if (abs(dy) + abs(dx) != distance || (there = neighbour(g, phase, dy, dx, &oy, &ox)) < 0)
-                continue;
-            source[count].value = tensor_near(work, planes, there) + oy * g->w + ox;
-            source[count++].mask = work->mask[oy + 1][ox + 1];
-        }
-    return count;
+    if (masks & 1) { /* they come in pairs: one that counts for nothing */
+        run->masked[masks] = run->masked[masks - 1];
+        run->masked_weight[masks++] = 0;
+    }
+    if (insides & 1) {
+        run->inside[insides] = run->inside[insides - 1];
+        run->inside_weight[insides++] = 0;
+    }
+    run->masks = masks;
+    run->insides = insides;
 }
 
 void tensor_activity_make(tensor_activity *a, const tensor_work *work, const tensor_coder *coder, int channel, int phase)
 {
     const int model = channel * TENSOR_PHASES + phase;
-    int count = 0;
-    if (phase >= 2)
-        count = add_ring(work, work->magnitude, phase, 1, a->source, count);
-    a->end[0] = count;
-    if (phase & 1)
-        count = add_ring(work, work->magnitude, phase, 2, a->source, count);
-    a->end[1] = count;
-    for (int ring = 0; ring <= 2; ring++) {
-        if (channel)
-            count = add_ring(work, work->activity, phase, ring, a->source, count);
-        a->end[2 + ring] = count;
-    }
+    *a = work->sums[channel > 0][phase];
     for (int j = 0; j < TENSOR_SUMS; j++)
         a->weight[j] = (int16_t)coder->activity[model * TENSOR_SUMS + j];
     a->weight[TENSOR_SUMS] = 0;

@@ -54,6 +54,9 @@ static int take_activity(tensor_coder *c, const tensor_parts *p)
         if (p->spiked[i] > 1 || (p->spiked[i] && p->means[i]))
             return LS_CORRUPT;
         c->spiked[i] = p->spiked[i];
+        if (p->fine[i] > 1)
+            return LS_CORRUPT;
+        c->fine[i] = p->fine[i];
     }
     return LS_OK;
 }
@@ -96,9 +99,10 @@ int tensor_coder_new(tensor_coder **coder, const tensor_parts *parts)
     c->bias = calloc(models, sizeof *c->bias);
     c->means = calloc((size_t)parts->channels, sizeof *c->means);
     c->spiked = calloc((size_t)parts->channels, 1);
+    c->fine = calloc((size_t)parts->channels, 1);
     c->steps = calloc((size_t)parts->channels, sizeof *c->steps);
     int status = LS_NO_MEMORY;
-    if (c->first && c->taps && c->activity && c->bias && c->means && c->steps && c->spiked) {
+    if (c->first && c->taps && c->activity && c->bias && c->means && c->steps && c->spiked && c->fine) {
         status = take_taps(c, parts);
         if (!status)
             status = take_activity(c, parts);
@@ -125,5 +129,6 @@ void tensor_coder_free(tensor_coder *c)
     free(c->means);
     free(c->steps);
     free(c->spiked);
+    free(c->fine);
     free(c);
 }

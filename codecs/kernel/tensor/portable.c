@@ -8,6 +8,8 @@
 #include "tensor/simd/block_portable.h"
 #include "tensor/simd/output.h"
 #include "tensor/simd/quantise.h"
+#include "tensor/simd/trellis.h"
+#include "tensor/simd/trellis_portable.h"
 #include "tensor/simd/widen.h"
 
 int tensor_read_escape(tensor_lanes_state *lanes, int sample, int32_t *high)
@@ -77,6 +79,12 @@ static int quantise(const float *values, ptrdiff_t width, float step, int32_t me
     return quantise_from(0, values, width, step, mean, even, odd, even_narrow, odd_narrow);
 }
 
+static int quantise_finely(const float *values, ptrdiff_t width, float step, int32_t mean, int32_t *even, int32_t *odd,
+                           int16_t *even_part, int16_t *odd_part)
+{
+    return part_from(0, values, width, step, mean, even, odd, even_part, odd_part);
+}
+
 static int read_residuals(const tensor_coder *coder, tensor_lanes_state *lanes, int spiked, ptrdiff_t count,
                           const uint8_t *bucket, int32_t *residual, int *failed)
 {
@@ -101,8 +109,10 @@ static void write_across(const int32_t *values, ptrdiff_t plane, const float *st
     across_from(0, values, plane, steps, count, type, out);
 }
 
-const tensor_path tensor_path_portable = {predict,  contexts,       rebuild,   settle,      subtract,
-                                           quantise, read_residuals, code_residuals, widen, write_row, write_across};
+const tensor_path tensor_path_portable = {
+    predict, contexts,       rebuild,        settle, subtract,  quantise,     quantise_finely,
+    choose,  unfold,         read_residuals, code_residuals,    widen,        write_row,       write_across,
+};
 
 /* AVX-512 runs the loops of AVX2, which wait for tables and not for lanes; NEON those that a compiler makes. */
 const tensor_path *tensor_current_path(void)

@@ -26,7 +26,9 @@
 #define TENSOR_SUMS 5             /* what contexts are made of */
 #define TENSOR_WEIGHT_BITS 12     /* fraction of a tap's weight */
 #define TENSOR_ACTIVITY_BITS 10   /* fraction of an activity's weight, beyond the contexts' unit */
-#define TENSOR_MAGNITUDE 2047     /* larger magnitudes count as this */
+#define TENSOR_PART_BITS 13       /* fraction of a value of a fine channel, beyond whole steps */
+#define TENSOR_SEQUENCE 512       /* values of a phase after which the trellis begins anew */
+#define TENSOR_NEAR_ZERO 2        /* steps that spikes of a fine channel stand for, on both sides */
 #define TENSOR_BEYOND 2147483520.0f /* values of so many steps, or more, are not coded */
 #define TENSOR_VALUES_PER_LANE 4096
 #define TENSOR_BELOW 4            /* bytes before a lane's words that vectors may write */
@@ -54,6 +56,7 @@ typedef struct {
     int32_t *means;
     float *steps;
     uint8_t *spiked; /* channels: whether 0 has a symbol of its own, in tables of their own */
+    uint8_t *fine;   /* channels: whether residuals are of sets that a trellis gives */
     tensor_symbol symbols[2][TENSOR_ENTRIES];
     uint32_t slots[2][TENSOR_BUCKETS << TENSOR_PRECISION]; /* (symbol - 32) << 24 | freq << 12 | slot - start */
 } tensor_coder;
@@ -63,7 +66,7 @@ typedef struct {
     int channels;
     const float *steps;
     const int32_t *means;
-    const uint8_t *spiked;
+    const uint8_t *spiked, *fine;
     const uint8_t *count; /* taps of each channel and phase */
     const uint16_t *back;
     const int8_t *shift;
@@ -135,15 +138,17 @@ typedef struct {
 } tensor_source;
 
 typedef struct {
-    tensor_source source[TENSOR_MAX_TAPS + 2];
-    int16_t weight[TENSOR_MAX_TAPS + 2];
-    int masked, count; /* both even; sources from `masked` on lie inside everywhere */
+    tensor_source masked[TENSOR_MAX_TAPS + 2];
+    const int16_t *inside[TENSOR_MAX_TAPS + 2]; /* those that lie inside everywhere */
+    int16_t masked_weight[TENSOR_MAX_TAPS + 2], inside_weight[TENSOR_MAX_TAPS + 2];
+    int masks, insides; /* their numbers, both even */
 } tensor_run;
 
 /* What contexts are made of: sums of sources, in the order of their weights. */
 typedef struct {
     tensor_source source[17];
-    int end[TENSOR_SUMS]; /* where each sum ends */
+    /* where those of each sum end that lie inside everywhere, which have no mask, and where all of them do */
+    int inside[TENSOR_SUMS], end[TENSOR_SUMS];
     int16_t weight[TENSOR_SUMS + 1];
     int32_t bias;
 } tensor_activity;
@@ -173,28 +178,38 @@ typedef struct {
     int samples, lanes;
 } tensor_writers;
 
-/* One path of the inner loops. Loops over planes go on to whole blocks of 16. */
+/* One path of the inner loops. Loops over planes go on to whole blocks of 16, and
+ * `predict` and `contexts` to those of 32. */
 typedef struct {
     void (*predict)(const tensor_run *run, ptrdiff_t size, int16_t *prediction);
     void (*contexts)(const tensor_activity *activity, ptrdiff_t size, uint8_t *bucket);
     /* from residuals and predictions: values, their 16-bit form, and magnitudes */
-    void (*rebuild)(const int32_t *residual, const int16_t *prediction, int32_t mean, int spiked, ptrdiff_t size,
-                    int32_t *value, int16_t *narrow, int16_t *magnitude);
+    void (*rebuild)(const int32_t *residual, const int16_t *prediction, int32_t mean, int spiked, int unit,
+                    ptrdiff_t size, int32_t *value, int16_t *narrow, int16_t *magnitude);
     void (*settle)(const int16_t *magnitude, ptrdiff_t size, int16_t *activity);
-    /* The same the other way round: residuals and magnitudes from values less the mean, and predictions. */
-    void (*subtract)(const int32_t *value, const int16_t *prediction, ptrdiff_t size, int32_t *residual,
+    /* The same the other way round: residuals and magnitudes from values less the mean, and predictions. magnitude: or
+     * NULL. */
+    void (*subtract)(const int32_t *value, const int16_t *prediction, int unit, ptrdiff_t size, int32_t *residual,
                      int16_t *magnitude);
     /* A row of values as multiples of the step less the mean, even and odd columns apart, and their 16-bit form. Returns
      * whether all lie within int32. */
     int (*quantise)(const float *values, ptrdiff_t width, float step, int32_t mean, int32_t *even, int32_t *odd,
                     int16_t *even_narrow, int16_t *odd_narrow);
+    /* The same of a fine channel, but with what is left of each value in place of its 16-bit form. */
+    int (*quantise_finely)(const float *values, ptrdiff_t width, float step, int32_t mean, int32_t *even, int32_t *odd,
+                           int16_t *even_part, int16_t *odd_part);
+    /* From the nearest residuals of a phase of all samples, and what is left, to those that the trellis allows and that
+     * are nearest together; coded: what stands for them. Reads up to 16 values more. */
+    void (*choose)(int32_t *residual, const int16_t *part, int spiked, ptrdiff_t count, int samples, int32_t *coded);
+    /* From what stands for residuals of a phase of one sample to residuals. */
+    void (*unfold)(int32_t *residual, int spiked, ptrdiff_t count);
     /* Reads `count` residuals of each sample; failed: the sample that is bad. */
     int (*read)(const tensor_coder *coder, tensor_lanes_state *lanes, int spiked, ptrdiff_t count,
                 const uint8_t *bucket, int32_t *residual, int *failed);
     /* Codes `count` residuals of each sample, the last ones first. */
     int (*code)(const tensor_coder *coder, tensor_writers *writers, int spiked, ptrdiff_t count, const uint8_t *bucket,
                 const int32_t *residual);
-    /* Numbers as floats; whether all are finite. */
+    /* Numbers as floats, where they are of another type; whether all are finite. */
     int (*widen)(const void *values, ptrdiff_t count, enum tensor_type type, float *out);
     /* a row of one channel, whose even and odd columns lie apart */
     void (*write_row)(const int32_t *even, const int32_t *odd, ptrdiff_t width, float step, enum tensor_type type,
@@ -220,6 +235,14 @@ int tensor_read_escape(tensor_lanes_state *lanes, int sample, int32_t *high);
 int tensor_code_plain(const tensor_coder *coder, tensor_writers *writers, int spiked, ptrdiff_t first, ptrdiff_t end,
                       ptrdiff_t count, const uint8_t *bucket, const int32_t *residual);
 
+/* A neighbour of a phase: where it is from the beginning of a plane, the mask, NULL for none, and the plane's place among
+ * those of a channel, -1 if no position has such a neighbour. */
+typedef struct {
+    ptrdiff_t offset;
+    const int16_t *mask;
+    int order;
+} tensor_neighbour;
+
 /* What a job of some samples of one shape works in. */
 typedef struct {
     tensor_geometry g;
@@ -230,6 +253,8 @@ typedef struct {
     int16_t *prediction;
     int32_t *value, *residual, *dense_residual; /* value: phase */
     uint8_t *bucket, *dense_bucket;
+    tensor_neighbour near[TENSOR_PHASES][3][3]; /* by rows and columns between them, plus 1 */
+    tensor_activity sums[2][TENSOR_PHASES];     /* without weights: of channel 0, and of others */
     void *memory;
 } tensor_work;
 
@@ -248,6 +273,23 @@ int16_t *tensor_near(const tensor_work *work, int16_t *planes, int phase); /* of
 /* What predicts a channel in a phase, and what its contexts are made of. */
 void tensor_run_make(tensor_run *run, const tensor_work *work, const tensor_coder *coder, int channel, int phase);
 void tensor_activity_make(tensor_activity *a, const tensor_work *work, const tensor_coder *coder, int channel, int phase);
+
+/* What a residual of 1 adds to contexts, and the largest residual that does. */
+static inline int tensor_unit(const tensor_coder *coder, int channel)
+{
+    return coder->fine[channel] ? 4 : 16;
+}
+
+static inline int tensor_most(int unit)
+{
+    return unit == 4 ? 8191 : 2047;
+}
+
+/* From the values of a phase, sample after sample, to the grid and back; what the phase does not have becomes 0. */
+void tensor_spread(const tensor_geometry *g, int phase, const int32_t *dense, int32_t *grid);
+/* Predictions of 0 there, so that values become 0, too. */
+void tensor_clear_beyond(const tensor_work *work, int phase);
+void tensor_gather(const tensor_geometry *g, int phase, const void *grid, size_t width, void *dense);
 
 static inline int tensor_shift(int bucket)
 {

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentstore.codecs.reference.tensors.frame import join_blob
+from latentstore.codecs.reference.tensors.trellis import SEQUENCE, choose, follow, residual_of
 
 __all__ = ["TensorCoder", "tensor_decode", "tensor_encode", "tensor_new"]
 
@@ -18,10 +19,11 @@ PHASES = ((0, 0), (1, 1), (1, 0), (0, 1))
 SELF, BESIDE, AROUND = [(0, 0)], [(-1, 0), (0, -1), (0, 1), (1, 0)], [(-1, -1), (-1, 1), (1, -1), (1, 1)]
 BUCKETS, SYMBOLS, CENTRE, PRECISION = 72, 64, 32, 11
 LOW, WORD = 1 << 16, (1 << 16) - 1
-MAGNITUDE, MOST = 2047, 32767
+MOST = 32767
 VALUES_PER_LANE, MOST_LANES, DENSEST = 4096, 16, 11400
 TRUNCATED, CORRUPT, NOT_FINITE, BEYOND = -2, -3, -4, -7
 SPIKE = -(1 << 31)  # the residual that stands for the value 0 of a spiked channel
+NEAR_ZERO = 2  # steps that spikes of a fine channel stand for
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
 
 
@@ -52,10 +54,11 @@ class TensorCoder:
     """The numbers of a coding; ValueError where one lies outside its range."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
-        steps, means, spiked, count, back, shift, weight, activity, bias, frequencies = parts
+        steps, means, spiked, fine, count, back, shift, weight, activity, bias, frequencies = parts
         self.steps = steps
         self.means = [int(m) for m in means]
         self.spiked = [int(s) for s in spiked]
+        self.fine = [int(f) for f in fine]
         self.activity = [[[int(w) & 0xFFFF for w in row] for row in channel] for channel in activity]
         self.bias = bias.tolist()
         taps = [(int(b) & 0xFFFF, int(dy), int(dx), int(w)) for b, (dy, dx), w in zip(back, shift, weight, strict=True)]
@@ -76,6 +79,8 @@ class TensorCoder:
 
     def _fits(self) -> bool:
         if not all(np.isfinite(step) and step > 0 for step in self.steps):
+            return False
+        if any(f > 1 for f in self.fine):
             return False
         if any(spike > 1 or (spike and mean) for spike, mean in zip(self.spiked, self.means, strict=True)):
             return False
@@ -150,7 +155,8 @@ class Tensor:
 
     def set(self, channel: int, position: tuple[int, int, int], value: int, residual: int) -> None:
         self.value[channel][position] = value
-        self.magnitude[position] = min(MAGNITUDE, abs(residual)) << 4
+        most, unit = (8191, 4) if self.coder.fine[channel] else (2047, 16)
+        self.magnitude[position] = min(most, abs(residual)) * unit
 
     def place(self, channel: int, position: tuple[int, int, int]) -> int:
         """Where in the tensor a value lies."""
@@ -270,12 +276,17 @@ def decode_one(coder: TensorCoder, payload: bytes, shape: Sequence[int], kind: i
         raise PayloadError(CORRUPT)
     reader = Reader(payload, tensor.lanes)
     for channel, phase, positions in tensor.phases():
-        found, spiked = [], coder.spiked[channel]
+        found, spiked, state = [], coder.spiked[channel], 0
         for i, position in enumerate(positions):
             bucket = tensor.bucket(channel, phase, position)
             residual = reader.residual(i % tensor.lanes, coder.tables[spiked][bucket], low_bits(bucket), spiked)
             prediction = tensor.prediction(channel, phase, position)
-            if spiked and residual == SPIKE:
+            spike = spiked and residual == SPIKE
+            if coder.fine[channel]:
+                state = state if i % SEQUENCE else 0
+                coded, residual = residual, signed(residual_of(residual, state % 2))
+                state = follow(state, coded % 2)
+            if spike:
                 residual = -prediction
             found.append((position, signed(residual + prediction), residual))
         for position, value, residual in found:
@@ -301,18 +312,37 @@ def encode_one(coder: TensorCoder, values: Array, shape: Sequence[int]) -> bytes
     channels = values.reshape(len(coder.means), tensor.frames, tensor.height, tensor.width)
     order, escapes = [], b""
     for channel, phase, positions in tensor.phases():
-        for i, position in enumerate(positions):
+        spiked, fine = coder.spiked[channel], coder.fine[channel]
+        nearest, parts = [], []
+        for position in positions:
             with np.errstate(over="ignore"):
                 multiple = channels[channel][position] / coder.steps[channel]
             if abs(multiple) >= np.float32(2147483520):
                 return None
-            value = signed(int(np.rint(multiple)) - coder.means[channel])
-            residual = signed(value - tensor.prediction(channel, phase, position))
-            bucket = tensor.bucket(channel, phase, position)
-            spiked = coder.spiked[channel]
+            whole = int(np.rint(multiple))
+            residual = signed(whole - coder.means[channel] - tensor.prediction(channel, phase, position))
             if spiked and residual == SPIKE:
                 return None
-            order.append((i % tensor.lanes, bucket, spiked, SPIKE if spiked and not value else residual))
+            nearest.append(SPIKE if spiked and abs(whole) <= (NEAR_ZERO if fine else 0) else residual)
+            parts.append(int(np.rint((multiple - np.float32(whole)) * np.float32(8192))))
+        coded = nearest
+        if fine:
+            chosen = [
+                pair
+                for first in range(0, len(positions), SEQUENCE)
+                for pair in choose(
+                    nearest[first : first + SEQUENCE], parts[first : first + SEQUENCE], SPIKE if spiked else None
+                )
+            ]
+            nearest, coded = [signed(e) for e, _ in chosen], [j for _, j in chosen]
+        found = []
+        for i, position in enumerate(positions):
+            prediction = tensor.prediction(channel, phase, position)
+            bucket = tensor.bucket(channel, phase, position)
+            residual = -prediction if spiked and coded[i] == SPIKE else nearest[i]
+            order.append((i % tensor.lanes, bucket, spiked, coded[i]))
+            found.append((position, signed(prediction + residual), residual))
+        for position, value, residual in found:
             tensor.set(channel, position, value, residual)
     states, words = [LOW] * tensor.lanes, [b""] * tensor.lanes
     for lane, bucket, spiked, residual in reversed(order):

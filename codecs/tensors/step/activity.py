@@ -9,12 +9,15 @@ import numpy.typing as npt
 
 from latentstore.codecs.tensors.step.geometry import AROUND, BESIDE, PHASES, SELF, Planes, gather, known, present
 
-__all__ = ["BUCKETS", "MAGNITUDE", "SUMS", "Fitted", "bucket_of", "fit_activity", "shift_of"]
+__all__ = ["BUCKETS", "SUMS", "Fitted", "bucket_of", "fit_activity", "shift_of"]
 
 BUCKETS, SUMS = 72, 5
-MAGNITUDE = 2047
 _MAGNITUDE_BITS, _WEIGHT_BITS, _UNIT_BITS = 4, 12, 10
+_LARGEST = {4: 8191, 16: 2047}
+"""The largest residual that counts as such, by what a residual of 1 counts."""
 _MOST, _MOST_BIAS = 32767, 1 << 29
+_ENOUGH = 5e-5
+"""A change of all weights below which they are taken as found: a small part of what an integer stands for."""
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -53,13 +56,28 @@ def _sums(near: Sequence[Planes], before: Sequence[Planes], phase: int) -> Integ
     return np.stack([own(BESIDE), own(AROUND), ring(before, [SELF]), ring(before, BESIDE), ring(before, AROUND)])
 
 
+def _nearly(products: Floats, target: Floats) -> Floats:
+    """Weights of least squares of those features whose weight is not negative when others were left out before them."""
+    weights, kept = np.zeros(len(target)), np.flatnonzero(np.diag(products) > 0)
+    while len(kept):
+        found = np.linalg.lstsq(products[np.ix_(kept, kept)], target[kept], rcond=None)[0]
+        if (found >= 0).all():
+            weights[kept] = found
+            break
+        kept = np.delete(kept, found.argmin())
+    return weights
+
+
 def _not_negative(products: Floats, target: Floats) -> Floats:
     """Weights of least squares of which none is negative, by descent along one after another."""
-    weights = np.zeros(len(target))
+    weights = _nearly(products, target)
     scale = np.diag(products)
     for _ in range(200):
+        before = weights.copy()
         for i in np.flatnonzero(scale > 0):
             weights[i] = max(0.0, weights[i] + (target[i] - products[i] @ weights) / scale[i])
+        if np.abs(weights - before).max() < _ENOUGH:
+            break
     return weights
 
 
@@ -71,15 +89,15 @@ def _whole(weights: Floats) -> tuple[Integers, int]:
     return np.asarray(np.rint(scaled), np.int64), int(np.rint(bias))
 
 
-def fit_activity(left: Sequence[Planes]) -> Fitted:
-    """left: residuals, as `prediction.residuals` gives them."""
+def fit_activity(left: Sequence[Planes], fine: npt.NDArray[np.uint8]) -> Fitted:
+    """left: residuals, as `prediction.residuals` gives them. fine: of each channel, whether steps are quarters."""
     channels = len(left[0].values)
     fitted = Fitted(channels)
     activity = [np.zeros((1, *p.values.shape[1:]), np.int64) for p in left]
     for channel in range(channels):
+        unit = 4 if fine[channel] else 16
         near = [
-            np.minimum(np.abs(p.values[channel : channel + 1].astype(np.int64)), MAGNITUDE) << _MAGNITUDE_BITS
-            for p in left
+            np.minimum(np.abs(p.values[channel : channel + 1].astype(np.int64)), _LARGEST[unit]) * unit for p in left
         ]
         padded_near, before = [Planes(a).padded() for a in near], [Planes(a).padded() for a in activity]
         for phase in present(left, 0):

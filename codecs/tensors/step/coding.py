@@ -29,8 +29,10 @@ _STEPS = 3
 class StepCoding:
     """Codes tensors of floats whose channels lie along one axis.
 
-    Every channel has a step. A value comes back as the nearest multiple of its channel's step, so that its error is at
-    most half a step, and as float16 or bfloat16 the rounding to that type. What the coding was fitted to decides how
+    Every channel has a step, and a value comes back as a multiple of it. Where steps were given, this is the nearest
+    one: the error is at most half a step, and as float16 or bfloat16 the rounding to that type. Steps that were fitted
+    to an SNR are smaller, and a multiple is at most four of them away: multiples are chosen together with those of
+    other values, which takes fewer bits at the same mean squared error. What else the coding was fitted to decides how
     many bytes a tensor takes, never its error.
     """
 

@@ -13,16 +13,23 @@ from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.tensors.step.activity import fit_activity
 from latentstore.codecs.tensors.step.geometry import Planes
 from latentstore.codecs.tensors.step.parts import Parts
-from latentstore.codecs.tensors.step.prediction import fit_taps, residuals
+from latentstore.codecs.tensors.step.prediction import Taps, fit_taps, residuals
 from latentstore.codecs.tensors.step.tables import find_spiked, fit_tables
+from latentstore.codecs.tensors.step.trellis import Draft, chosen, gain_for
 
 __all__ = ["fit"]
 
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 _MOST_VALUES = 1 << 23
 """Values past which further samples are not looked at for predictors and contexts."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _BEYOND = 2.0**31 - 128
+_COMPARED_VALUES = 1 << 18
+"""Values by which the two ways are compared."""
+_LEAST_GAIN = 1.02
+_MOST_FINE = 8000
+"""Multiples past which a channel is not made fine: about four times as many must fit 16 bits."""
 
 
 def _checked(samples: Sequence[Floats], channel_axis: int) -> list[Floats]:
@@ -88,7 +95,7 @@ def _some(samples: Sequence[Floats]) -> list[Floats]:
     return list(samples[:: min(every, len(samples))])
 
 
-def _quantised(sample: Floats, steps: Floats, channel_axis: int) -> npt.NDArray[np.float32]:
+def _quantised(sample: Floats, steps: Floats, channel_axis: int) -> Floats:
     """Multiples of the steps, as floats."""
     shape = [1] * sample.ndim
     shape[channel_axis] = -1
@@ -96,30 +103,63 @@ def _quantised(sample: Floats, steps: Floats, channel_axis: int) -> npt.NDArray[
         return np.clip(np.rint(sample / steps.reshape(shape)), -_BEYOND, _BEYOND)
 
 
-def fit(samples: Sequence[Floats], *, channel_axis: int, snr: float | None, steps: Any) -> Parts:
-    """See `StepCoding.fit`."""
-    there = _checked(samples, channel_axis)
-    found = _steps(there, channel_axis, snr, steps)
-    groups = Planes.group([_quantised(s, found, channel_axis) for s in _some(there)], channel_axis)
-    total = sum(g.values.sum(axis=(1, 2, 3), dtype=np.float64) for g in groups)
-    means = np.rint(total / sum(g.values[0].size for g in groups)).astype(np.int32)
+def _may_be_fine(groups: Sequence[Planes]) -> npt.NDArray[np.uint8]:
+    """uint8 (c,): channels that change, and whose multiples stay within what predictors see."""
+    most = np.max([g.values.max(axis=(1, 2, 3)) for g in groups], axis=0)
+    least = np.min([g.values.min(axis=(1, 2, 3)) for g in groups], axis=0)
+    return np.asarray((most > least) & (most < _MOST_FINE) & (least > -_MOST_FINE), np.uint8)
+
+
+def _less(groups: Sequence[Planes], scale: Floats, means: npt.NDArray[np.int32]) -> list[Planes]:
+    """Multiples, times a number for each channel, less the means."""
+    by, less = (a[:, None, None, None].astype(np.float32) for a in (scale, means))
+    return [Planes(g.values * by - less) for g in groups]
+
+
+def _draft(groups: Sequence[Planes], uniform: Floats, scale: Floats, channel_axis: int, taps: Taps | None) -> Draft:
+    """groups: multiples of the steps `uniform`, whose error is what that of a fine channel will be. scale: how many
+    steps of the draft these are; channels where it is not 1 are fine."""
     spiked = find_spiked(groups)
-    means[spiked > 0] = 0
-    values = [Planes(g.values - means[:, None, None, None].astype(np.float32)) for g in groups]
-    padded = [p.padded() for p in values]
-    taps = fit_taps(padded)
-    left = residuals(padded, taps)
-    fitted = fit_activity(left)
-    return {
-        "steps": found,
-        "means": means,
-        "spiked": spiked,
-        "tap_count": taps.count,
-        "tap_back": taps.back,
-        "tap_shift": taps.shift,
-        "tap_weight": taps.weight,
-        "activity": fitted.weights,
-        "activity_bias": fitted.bias,
-        "frequencies": fit_tables(values, left, fitted, spiked),
-        "channel_axis": np.array([channel_axis], np.int32),
-    }
+    total = sum(g.values.sum(axis=(1, 2, 3), dtype=np.float64) for g in groups)
+    middle = np.rint(total / sum(g.values[0].size for g in groups) * scale)
+    means = np.where(spiked > 0, 0, middle).astype(np.int32)
+    taps = taps or fit_taps([p.padded() for p in _less(groups, scale, means)])
+    return Draft(
+        np.asarray(uniform / scale, np.float32), means, spiked, (scale != 1).astype(np.uint8), taps, channel_axis
+    )
+
+
+def _finished(draft: Draft, groups: Sequence[Planes]) -> tuple[Parts, float]:
+    """The coding, of the multiples that the draft gives, and how many bits these take."""
+    values = _less(groups, np.ones_like(draft.steps), draft.means)
+    left = residuals([p.padded() for p in values], draft.taps)
+    fitted = fit_activity(left, draft.fine)
+    tables, bits = fit_tables(values, left, fitted, draft.spiked, draft.fine)
+    return draft.parts(fitted, tables), bits
+
+
+def _fewer(groups: Sequence[Planes]) -> list[Planes]:
+    """Frames spread evenly, of about the number of values by which codings are compared."""
+    every = max(1, sum(g.values.size for g in groups) // _COMPARED_VALUES)
+    return [Planes(g.values[:, ::every]) for g in groups]
+
+
+def fit(samples: Sequence[Floats], *, channel_axis: int, snr: float | None, steps: Any) -> Parts:
+    """See `StepCoding.fit`. Channels are fine where an SNR is wanted, and a trellis gives it in fewer bits."""
+    there = _checked(samples, channel_axis)
+    uniform = _steps(there, channel_axis, snr, steps)
+    some = _some(there)
+    groups = Planes.group([_quantised(s, uniform, channel_axis) for s in some], channel_axis)
+    draft = _draft(groups, uniform, np.ones_like(uniform), channel_axis, None)
+    fine = _may_be_fine(groups) if snr is not None else draft.fine
+    gain = gain_for(some, channel_axis) if fine.any() else 1.0
+    if gain > _LEAST_GAIN:
+        scale = np.where(fine > 0, np.float32(4 / gain), np.float32(1))
+        # Where all steps are smaller alike, so are all neighbours.
+        other = _draft(groups, uniform, scale, channel_axis, draft.taps if fine.all() else None)
+        multiples = chosen(other, some)
+        if multiples is not None:
+            found = Planes.group(multiples, channel_axis)
+            if _finished(other, _fewer(found))[1] < _finished(draft, _fewer(groups))[1]:
+                draft, groups = other, found
+    return _finished(draft, groups)[0]

@@ -21,6 +21,7 @@ _SHAPES: dict[str, tuple[type, tuple[int | str, ...]]] = {
     "steps": (np.float32, ("channels",)),
     "means": (np.int32, ("channels",)),
     "spiked": (np.uint8, ("channels",)),
+    "fine": (np.uint8, ("channels",)),
     "tap_count": (np.uint8, ("channels", len(PHASES))),
     "tap_back": (np.uint16, ("taps",)),
     "tap_shift": (np.int8, ("taps", 2)),

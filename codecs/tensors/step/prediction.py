@@ -35,6 +35,12 @@ class Taps:
     shift: npt.NDArray[np.int8]
     weight: npt.NDArray[np.int16]
 
+    @classmethod
+    def none(cls, channels: int) -> Taps:
+        """What predicts 0 everywhere."""
+        count = np.zeros((channels, len(PHASES)), np.uint8)
+        return cls(count, np.zeros(0, np.uint16), np.zeros((0, 2), np.int8), np.zeros(0, np.int16))
+
     def of(self, channel: int, phase: int) -> slice:
         """Where the taps of a channel in a phase stand."""
         model = channel * len(PHASES) + phase

@@ -24,19 +24,17 @@ static inline int both(const int16_t *weight)
 static void predict(const tensor_run *run, ptrdiff_t size, int16_t *restrict prediction)
 {
     const __m256i half = _mm256_set1_epi32(1 << (TENSOR_WEIGHT_BITS - 1));
-    ptrdiff_t at = 0;
-    for (; at + 2 * BLOCK <= size; at += 2 * BLOCK) {
+    for (ptrdiff_t at = 0; at < size; at += 2 * BLOCK) {
         __m256i low = half, high = half, low2 = half, high2 = half;
-        int t = 0;
-        for (; t < run->masked; t += 2) {
-            const int w = both(run->weight + t);
-            const tensor_source *s = run->source + t;
+        for (int t = 0; t < run->masks; t += 2) {
+            const int w = both(run->masked_weight + t);
+            const tensor_source *s = run->masked + t;
             add_pair(&low, &high, inside(s, at), inside(s + 1, at), w);
             add_pair(&low2, &high2, inside(s, at + BLOCK), inside(s + 1, at + BLOCK), w);
         }
-        for (; t < run->count; t += 2) {
-            const int w = both(run->weight + t);
-            const int16_t *a = run->source[t].value + at, *b = run->source[t + 1].value + at;
+        for (int t = 0; t < run->insides; t += 2) {
+            const int w = both(run->inside_weight + t);
+            const int16_t *a = run->inside[t] + at, *b = run->inside[t + 1] + at;
             add_pair(&low, &high, load16(a), load16(b), w);
             add_pair(&low2, &high2, load16(a + BLOCK), load16(b + BLOCK), w);
         }
@@ -47,23 +45,13 @@ static void predict(const tensor_run *run, ptrdiff_t size, int16_t *restrict pre
         _mm256_storeu_si256((__m256i *)(prediction + at), p);
         _mm256_storeu_si256((__m256i *)(prediction + at + BLOCK), q);
     }
-    for (; at < size; at += BLOCK) {
-        __m256i low = half, high = half;
-        for (int t = 0; t < run->count; t += 2) {
-            const tensor_source *s = run->source + t;
-            add_pair(&low, &high, inside(s, at), inside(s + 1, at), both(run->weight + t));
-        }
-        const __m256i p = _mm256_packs_epi32(_mm256_srai_epi32(low, TENSOR_WEIGHT_BITS),
-                                             _mm256_srai_epi32(high, TENSOR_WEIGHT_BITS));
-        _mm256_storeu_si256((__m256i *)(prediction + at), p);
-    }
 }
 
-static inline __m256i magnitudes(__m256i low, __m256i high)
+static inline __m256i magnitudes(__m256i low, __m256i high, int unit)
 {
-    const __m256i most = _mm256_set1_epi32(TENSOR_MAGNITUDE);
+    const __m256i most = _mm256_set1_epi32(tensor_most(unit));
     const __m256i m0 = _mm256_min_epu32(_mm256_abs_epi32(low), most), m1 = _mm256_min_epu32(_mm256_abs_epi32(high), most);
-    return _mm256_slli_epi16(_mm256_permute4x64_epi64(_mm256_packs_epi32(m0, m1), 0xd8), 4);
+    return _mm256_mullo_epi16(_mm256_permute4x64_epi64(_mm256_packs_epi32(m0, m1), 0xd8), _mm256_set1_epi16((int16_t)unit));
 }
 
 static inline __m256i bucket_of(__m256i expected)
@@ -72,36 +60,46 @@ static inline __m256i bucket_of(__m256i expected)
     return _mm256_sub_epi32(_mm256_srai_epi32(_mm256_castps_si256(f), 21), _mm256_set1_epi32(130 << 2));
 }
 
-static inline __m256i sum_of(const tensor_activity *a, int first, int end, ptrdiff_t at)
+/* Sum `j` of two blocks. */
+static inline void sum_of(const tensor_activity *a, int j, ptrdiff_t at, __m256i sum[2])
 {
-    __m256i sum = _mm256_setzero_si256();
-    for (int t = first; t < end; t++)
-        sum = _mm256_adds_epi16(sum, inside(a->source + t, at));
-    return sum;
+    int t = j ? a->end[j - 1] : 0;
+    sum[0] = sum[1] = _mm256_setzero_si256();
+    for (; t < a->inside[j]; t++) {
+        const int16_t *value = a->source[t].value + at;
+        sum[0] = _mm256_adds_epi16(sum[0], load16(value));
+        sum[1] = _mm256_adds_epi16(sum[1], load16(value + BLOCK));
+    }
+    for (; t < a->end[j]; t++) {
+        sum[0] = _mm256_adds_epi16(sum[0], inside(a->source + t, at));
+        sum[1] = _mm256_adds_epi16(sum[1], inside(a->source + t, at + BLOCK));
+    }
 }
 
 static void contexts(const tensor_activity *a, ptrdiff_t size, uint8_t *restrict bucket)
 {
     const __m256i bias = _mm256_set1_epi32(a->bias), zero = _mm256_setzero_si256();
     const __m256i last = _mm256_set1_epi16(TENSOR_BUCKETS - 1);
-    for (ptrdiff_t at = 0; at < size; at += BLOCK) {
-        __m256i low = bias, high = bias;
-        int t = 0;
+    for (ptrdiff_t at = 0; at < size; at += 2 * BLOCK) {
+        __m256i low[2] = {bias, bias}, high[2] = {bias, bias}, first[2], second[2] = {zero, zero};
         for (int j = 0; j < TENSOR_SUMS; j += 2) {
-            const __m256i first = sum_of(a, t, a->end[j], at);
-            const __m256i second = j + 1 < TENSOR_SUMS ? sum_of(a, a->end[j], a->end[j + 1], at) : zero;
-            add_pair(&low, &high, first, second, both(a->weight + j));
-            t = j + 1 < TENSOR_SUMS ? a->end[j + 1] : t;
+            sum_of(a, j, at, first);
+            if (j + 1 < TENSOR_SUMS)
+                sum_of(a, j + 1, at, second);
+            for (int k = 0; k < 2; k++)
+                add_pair(low + k, high + k, first[k], second[k], both(a->weight + j));
         }
-        __m256i b = _mm256_packs_epi32(bucket_of(low), bucket_of(high));
-        b = _mm256_min_epi16(_mm256_max_epi16(b, zero), last);
-        _mm_storeu_si128((__m128i *)(bucket + at),
-                         _mm_packus_epi16(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
+        for (int k = 0; k < 2; k++) {
+            __m256i b = _mm256_packs_epi32(bucket_of(low[k]), bucket_of(high[k]));
+            b = _mm256_min_epi16(_mm256_max_epi16(b, zero), last);
+            _mm_storeu_si128((__m128i *)(bucket + at + k * BLOCK),
+                             _mm_packus_epi16(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
+        }
     }
 }
 
 static void rebuild(const int32_t *restrict residual, const int16_t *restrict prediction, int32_t mean, int spiked,
-                    ptrdiff_t size, int32_t *restrict value, int16_t *restrict narrow, int16_t *restrict magnitude)
+                    int unit, ptrdiff_t size, int32_t *restrict value, int16_t *restrict narrow, int16_t *restrict magnitude)
 {
     const __m256i shift = _mm256_set1_epi32(mean), zero = _mm256_setzero_si256();
     const __m256i spike = _mm256_set1_epi32(TENSOR_SPIKED);
@@ -120,7 +118,7 @@ static void rebuild(const int32_t *restrict residual, const int16_t *restrict pr
         _mm256_storeu_si256((__m256i *)(value + at + 8), _mm256_add_epi32(v1, shift));
         const __m256i v = _mm256_permute4x64_epi64(_mm256_packs_epi32(v0, v1), 0xd8);
         _mm256_storeu_si256((__m256i *)(narrow + at), v);
-        _mm256_storeu_si256((__m256i *)(magnitude + at), magnitudes(r0, r1));
+        _mm256_storeu_si256((__m256i *)(magnitude + at), magnitudes(r0, r1, unit));
     }
 }
 
@@ -132,7 +130,7 @@ static void settle(const int16_t *restrict magnitude, ptrdiff_t size, int16_t *r
     }
 }
 
-static void subtract(const int32_t *restrict value, const int16_t *restrict prediction, ptrdiff_t size,
+static void subtract(const int32_t *restrict value, const int16_t *restrict prediction, int unit, ptrdiff_t size,
                      int32_t *restrict residual, int16_t *restrict magnitude)
 {
     for (ptrdiff_t at = 0; at < size; at += BLOCK) {
@@ -143,6 +141,7 @@ static void subtract(const int32_t *restrict value, const int16_t *restrict pred
         const __m256i r1 = _mm256_sub_epi32(v1, _mm256_cvtepi16_epi32(_mm256_extracti128_si256(p, 1)));
         _mm256_storeu_si256((__m256i *)(residual + at), r0);
         _mm256_storeu_si256((__m256i *)(residual + at + 8), r1);
-        _mm256_storeu_si256((__m256i *)(magnitude + at), magnitudes(r0, r1));
+        if (magnitude)
+            _mm256_storeu_si256((__m256i *)(magnitude + at), magnitudes(r0, r1, unit));
     }
 }

@@ -7,15 +7,16 @@ static void predict(const tensor_run *run, ptrdiff_t size, int16_t *restrict pre
         int32_t sum[BLOCK];
         for (int i = 0; i < BLOCK; i++)
             sum[i] = 1 << (TENSOR_WEIGHT_BITS - 1);
-        for (int t = 0; t < run->count; t++) {
-            const int16_t *value = run->source[t].value + at, *mask = run->source[t].mask + at;
-            const int32_t weight = run->weight[t];
-            if (t < run->masked)
-                for (int i = 0; i < BLOCK; i++)
-                    sum[i] += weight * (value[i] & mask[i]);
-            else
-                for (int i = 0; i < BLOCK; i++)
-                    sum[i] += weight * value[i];
+        for (int t = 0; t < run->masks; t++) {
+            const int16_t *value = run->masked[t].value + at, *mask = run->masked[t].mask + at;
+            const int32_t weight = run->masked_weight[t];
+            for (int i = 0; i < BLOCK; i++)
+                sum[i] += weight * (value[i] & mask[i]);
+        }
+        for (int t = 0; t < run->insides; t++) {
+            const int32_t weight = run->inside_weight[t];
+            for (int i = 0; i < BLOCK; i++)
+                sum[i] += weight * run->inside[t][at + i];
         }
         for (int i = 0; i < BLOCK; i++) {
             const int32_t p = sum[i] >> TENSOR_WEIGHT_BITS;
@@ -34,6 +35,9 @@ static void contexts(const tensor_activity *a, ptrdiff_t size, uint8_t *restrict
             int32_t sum[BLOCK] = {0};
             if (t == a->end[j])
                 continue;
+            for (; t < a->inside[j]; t++)
+                for (int i = 0; i < BLOCK; i++)
+                    sum[i] += a->source[t].value[at + i];
             for (; t < a->end[j]; t++) {
                 const int16_t *value = a->source[t].value + at, *mask = a->source[t].mask + at;
                 for (int i = 0; i < BLOCK; i++)
@@ -53,15 +57,16 @@ static void contexts(const tensor_activity *a, ptrdiff_t size, uint8_t *restrict
 }
 
 static void rebuild(const int32_t *restrict residual, const int16_t *restrict prediction, int32_t mean, int spiked,
-                    ptrdiff_t size, int32_t *restrict value, int16_t *restrict narrow, int16_t *restrict magnitude)
+                    int unit, ptrdiff_t size, int32_t *restrict value, int16_t *restrict narrow, int16_t *restrict magnitude)
 {
+    const uint32_t most = (uint32_t)tensor_most(unit);
     for (ptrdiff_t i = 0; i < size; i++) {
         const int spike = spiked && residual[i] == TENSOR_SPIKED;
         const uint32_t r = spike ? (uint32_t)-prediction[i] : (uint32_t)residual[i], m = r >> 31 ? 0u - r : r;
         const int32_t v = (int32_t)(r + (uint32_t)(int32_t)prediction[i]);
         value[i] = (int32_t)((uint32_t)v + (uint32_t)mean);
         narrow[i] = (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
-        magnitude[i] = (int16_t)((m > TENSOR_MAGNITUDE ? TENSOR_MAGNITUDE : m) << 4);
+        magnitude[i] = (int16_t)((m > most ? most : m) * (uint32_t)unit);
     }
 }
 
@@ -71,12 +76,14 @@ static void settle(const int16_t *restrict magnitude, ptrdiff_t size, int16_t *r
         activity[i] = (int16_t)(activity[i] + ((magnitude[i] - activity[i]) >> 3));
 }
 
-static void subtract(const int32_t *restrict value, const int16_t *restrict prediction, ptrdiff_t size,
+static void subtract(const int32_t *restrict value, const int16_t *restrict prediction, int unit, ptrdiff_t size,
                      int32_t *restrict residual, int16_t *restrict magnitude)
 {
+    const uint32_t most = (uint32_t)tensor_most(unit);
     for (ptrdiff_t i = 0; i < size; i++) {
         const uint32_t r = (uint32_t)value[i] - (uint32_t)(int32_t)prediction[i], m = r >> 31 ? 0u - r : r;
         residual[i] = (int32_t)r;
-        magnitude[i] = (int16_t)((m > TENSOR_MAGNITUDE ? TENSOR_MAGNITUDE : m) << 4);
+        if (magnitude)
+            magnitude[i] = (int16_t)((m > most ? most : m) * (uint32_t)unit);
     }
 }

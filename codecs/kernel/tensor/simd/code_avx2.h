@@ -123,8 +123,12 @@ static inline __attribute__((always_inline)) int code_by(const tensor_coder *cod
 {
     const ptrdiff_t whole = count / each;
     const tensor_symbol *symbol = coder->symbols[spiked];
-    _Alignas(32) uint8_t buckets[BATCH][16] = {{0}};
-    _Alignas(32) int32_t residuals[BATCH][16] = {{0}};
+    _Alignas(32) uint8_t buckets[BATCH][16];
+    _Alignas(32) int32_t residuals[BATCH][16];
+    if (w->samples * each < 16) { /* lanes that are not there */
+        memset(buckets, 0, sizeof buckets);
+        memset(residuals, 0, sizeof residuals);
+    }
     const int both = w->samples * each > 8; /* whether the second register holds lanes */
     if (tensor_code_plain(coder, w, spiked, whole * each, count, count, bucket, residual))
         return LS_NO_MEMORY;

@@ -170,7 +170,9 @@ static inline __attribute__((always_inline)) int read_by(const tensor_coder *cod
 {
     const ptrdiff_t whole = count / each;
     const uint32_t *slots = coder->slots[spiked];
-    _Alignas(32) uint8_t buckets[BATCH][16] = {{0}};
+    _Alignas(32) uint8_t buckets[BATCH][16];
+    if (lanes->samples * each < 16) /* lanes that are not there */
+        memset(buckets, 0, sizeof buckets);
     _Alignas(32) int32_t out[BATCH][16];
     half_lanes h[2] = {take_half(lanes, 0), take_half(lanes, 8)};
     const int both = lanes->samples * each > 8; /* whether the second register holds lanes */

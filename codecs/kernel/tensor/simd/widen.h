@@ -34,7 +34,6 @@ static int widen(const void *values, ptrdiff_t count, enum tensor_type type, flo
         for (ptrdiff_t i = 0; i < count; i++) {
             const uint32_t size = v[i] & 0x7fffffffu;
             most = most > size ? most : size;
-            out[i] = float_of(v[i]);
         }
     }
     return most < infinite;

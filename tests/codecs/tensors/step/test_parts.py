@@ -67,6 +67,7 @@ CHANGES: dict[str, Callable[[Parts], Any]] = {
     "sum of weights": put("tap_weight", slice(None), 32767),
     "sum of activities": put("activity", (1, 2), 20000),
     "spike": put("spiked", 1, 2),
+    "fine": put("fine", 1, 2),
     "spike with a mean": lambda p: (put("spiked", 1, 1)(p), put("means", 1, 5)(p)),
     "bias": put("activity_bias", (0, 0), -1),
     "large bias": put("activity_bias", (0, 0), 1 << 30),
