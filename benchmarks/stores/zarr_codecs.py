@@ -107,7 +107,7 @@ def around_psnr(peer: Peer, x: np.ndarray, target: float) -> tuple[Any, Any]:
 
     def reached(level: float) -> float:
         codec = peer.codec(level)
-        return common.psnr(x, np.stack([codec.decode(codec.encode(p), decoder="linear").reshape(p.shape) for p in x]))
+        return common.psnr(x, np.stack([codec.decode(codec.encode(p)).reshape(p.shape) for p in x]))
 
     low, high = peer.levels
     while high - low > (1 if peer.whole else 0.1):
