@@ -74,9 +74,10 @@ def _steps(samples: Sequence[Floats], channel_axis: int, snr: float | None, step
         if not math.isfinite(snr):
             raise ArgumentError(f"An SNR of {snr} dB cannot be fitted; give a number such as 40.")
         mean, variance = _moments(samples, channel_axis)
-        # A channel that never changes has no variance: its value is kept to the same part of itself.
-        energy = np.where(variance > 0, variance, mean * mean)
-        wanted = np.sqrt(12 * np.where(energy > 0, energy, 1) / 10 ** (snr / 10))
+        part = math.sqrt(12 / 10 ** (snr / 10))
+        # A channel that never changes has no variance. Its value over a power of two is a step that gives it exactly.
+        size = np.where(mean != 0, np.abs(mean), 1) * 2.0 ** min(0, math.floor(math.log2(part)))
+        wanted = np.where(variance > 0, np.sqrt(variance) * part, size)
         return np.asarray(np.clip(wanted, _SMALLEST, np.finfo(np.float32).max), np.float32)
     given = np.asarray(steps, np.float64)
     if given.shape not in ((), (1,), (channels,)) or not (np.isfinite(given).all() and (given >= _SMALLEST).all()):

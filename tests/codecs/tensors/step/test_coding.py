@@ -404,6 +404,16 @@ def test_zeros_of_a_rectifier_have_a_symbol_of_their_own(snr: float) -> None:
         np.testing.assert_array_equal(whole, expected)
 
 
+@pytest.mark.parametrize("snr", [1, 3, 20, 90])
+def test_a_channel_that_never_changes_comes_back_exactly(snr: float) -> None:
+    values = np.array([3.3, -0.007, 0, 1e4, 5e-39], np.float32)
+    sample = np.broadcast_to(values[:, None, None], (5, 4, 6)).copy()
+    coding = StepCoding.fit([sample, sample], channel_axis=0, snr=snr)
+    (back,) = decoded(coding, coding.encode([sample]), [sample.shape], np.float32)
+    np.testing.assert_array_equal(back[:4], sample[:4])
+    assert np.abs(back[4]).max() < 2e-38  # next to the smallest step
+
+
 def test_a_constant_channel_and_a_constant_tensor() -> None:
     samples = [
         np.stack([np.full((6, 6), 7.25), np.zeros((6, 6)), np.arange(36.0).reshape(6, 6)]).astype(np.float32)
