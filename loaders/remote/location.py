@@ -8,6 +8,7 @@ slashes.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import mmap
 import os
@@ -32,6 +33,7 @@ from latentstore.loaders.remote.stream import open_stream
 # Read at a time from a remote object that is opened as a file: a header is within the first block.
 BLOCK_BYTES = 64 << 10
 CREATE_TRIES = 10
+REMOVE_TRIES = 100
 # Memory for a longer range is not taken before the object is known to have it: an index may claim anything.
 MOST_UNASKED = 256 << 20
 # A file that is written goes to the disk in parts of this size, while more of it comes.
@@ -293,7 +295,7 @@ class Location:
             path = self.path(name)
             try:
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
+                    _remove_folder(path)
                 else:
                     path.unlink(missing_ok=True)
             except OSError as error:
@@ -421,3 +423,16 @@ def _local_path(url: str) -> Path | None:
     if url.startswith(("file://", "local://")):
         return Path(url.split("://", 1)[1])
     return None
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder with all it holds, where a lock may be renewed in it, or another process remove it, meanwhile."""
+    for left in reversed(range(REMOVE_TRIES)):
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            if error.errno == errno.ENOENT and not path.exists():
+                return
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not left:
+                raise

@@ -8,6 +8,9 @@ import io
 import itertools
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,29 @@ def test_missing_object_is_named(location: Location) -> None:
     ):
         with pytest.raises(MissingError, match="no such is missing"):
             act()
+
+
+def test_a_folder_is_removed_while_files_come_and_go_in_it(tmp_path: Path) -> None:
+    """As a lock that is renewed does: a file is written there, and moved away."""
+    place, over = Location(tmp_path), threading.Event()
+    folder = tmp_path / "tmp"
+
+    def renew() -> None:
+        while not over.is_set():
+            with suppress(FileNotFoundError):
+                (folder / "lock").write_bytes(b"1")
+                (folder / "lock").replace(tmp_path / "lock")
+
+    with ThreadPoolExecutor(1) as pool:
+        renewed = pool.submit(renew)
+        try:
+            for _ in range(2000):
+                folder.mkdir()
+                place.remove("tmp")
+                assert not folder.exists()
+        finally:
+            over.set()
+        renewed.result()
 
 
 def test_list_move_remove(location: Location) -> None:
