@@ -7,9 +7,10 @@
 
 #define SLACK 32 /* values after the last that vectors may touch */
 
-/* What encodes the samples of one shape. residual, bucket: plane after plane, in a plane sample after sample, in the
- * order of decoding. part: what is left of the values of a fine channel, phase after phase, then two planes to work in.
- * ends: of a sample, where each phase of each channel ends. floats: a channel of one sample. */
+/* What encodes samples of one shape, and then others of the same shape: memory is taken once, as it takes longer to get
+ * than to fill. residual, bucket: plane after plane, in a plane sample after sample, in the order of decoding. part: what
+ * is left of the values of a fine channel, phase after phase, then two planes to work in. ends: of a sample, where each
+ * phase of each channel ends. floats: a channel of one sample. room: bytes from the words of one lane to the next. */
 typedef struct {
     const tensor_coder *coder;
     const tensor_path *path;
@@ -21,6 +22,7 @@ typedef struct {
     int64_t *ends;
     float *floats;
     int64_t count; /* of residuals so far */
+    size_t room;
     tensor_writers writers;
 } flight;
 
@@ -179,16 +181,15 @@ static size_t put_varint(uint8_t *to, uint32_t number)
     return size;
 }
 
-/* States, sizes of all lanes but the last, words of all lanes, and escapes, the first of them at the very end.
- * room: bytes from one lane to the next. */
-static int join(const flight *f, int sample, size_t room)
+/* States, sizes of all lanes but the last, words of all lanes, and escapes, the first of them at the very end. */
+static int join(const flight *f, int sample)
 {
     const tensor_writers *w = &f->writers;
     const tensor_escapes *e = w->escapes + sample;
     const int first = sample * w->lanes, end = first + w->lanes;
     size_t total = 9 * (size_t)w->lanes + 5 * e->count, words[LS_MAX_LANES];
     for (int k = first; k < end; k++)
-        total += words[k] = room * (size_t)(k + 1) - (size_t)w->at[k];
+        total += words[k] = f->room * (size_t)(k + 1) - (size_t)w->at[k];
     uint8_t *payload = malloc(total), *to = payload;
     if (!payload)
         return LS_NO_MEMORY;
@@ -215,67 +216,73 @@ static int join(const flight *f, int sample, size_t room)
 
 static int write_payloads(flight *f)
 {
-    const tensor_geometry *g = &f->work.g;
-    const int phases = f->coder->channels * TENSOR_PHASES;
     tensor_writers *w = &f->writers;
-    /* a value takes two words at most, and a lane the first value of each step */
-    size_t room = 2 + TENSOR_BELOW;
-    for (int i = 0; i < phases; i++)
-        room += 4 * (size_t)((f->ends[i] - (i ? f->ends[i - 1] : 0) + g->lanes - 1) / g->lanes);
-    w->samples = g->samples;
-    w->lanes = g->lanes;
-    if (room > INT32_MAX / LS_MAX_LANES || !(w->base = malloc(room * (size_t)(w->samples * w->lanes))))
-        return LS_NO_MEMORY;
     for (int k = 0; k < LS_MAX_LANES; k++) { /* what a lane that is not there has is never looked at */
         w->state[k] = LS_STATE_LOW;
-        w->at[k] = k < w->samples * w->lanes ? (int32_t)(room * (size_t)(k + 1)) : TENSOR_BELOW;
+        w->at[k] = k < w->samples * w->lanes ? (int32_t)(f->room * (size_t)(k + 1)) : TENSOR_BELOW;
     }
     int status = LS_OK;
-    for (int i = phases - 1; i >= 0 && !status; i--) {
+    for (int i = f->coder->channels * TENSOR_PHASES - 1; i >= 0 && !status; i--) {
         const int64_t first = i ? f->ends[i - 1] : 0, count = f->ends[i] - first, at = first * w->samples;
         status = f->path->code(f->coder, w, f->coder->spiked[i / TENSOR_PHASES], count, f->bucket + at,
                                f->residual + at);
     }
     for (int sample = 0; sample < w->samples && !status; sample++)
-        status = join(f, sample, room);
-    for (int sample = 0; sample < w->samples; sample++)
+        status = join(f, sample);
+    for (int sample = 0; sample < w->samples; sample++) {
         free(w->escapes[sample].high);
-    free(w->base);
+        w->escapes[sample] = (tensor_escapes){0};
+    }
     return status;
 }
 
-/* Encodes `samples` items of one shape; failed: the one that is bad. */
-static int encode_some(const tensor_coder *coder, tensor_item *const *items, int samples, int *failed)
+static void end(flight *f)
 {
-    flight f = {0};
+    tensor_work_free(&f->work);
+    free(f->residual);
+    free(f->bucket);
+    free(f->part);
+    free(f->floats);
+    free(f->ends);
+    free(f->writers.base);
+}
+
+/* Takes the memory for `samples` items of one shape, unless the items before had the same. */
+static int begin(flight *f, const tensor_coder *coder, tensor_item *const *items, int samples)
+{
     tensor_geometry g;
-    f.coder = coder;
-    f.path = tensor_current_path();
-    f.items = items;
-    *failed = 0;
+    const int same = f->writers.base && tensor_is_alike(&items[0]->shape, &f->work.g.shape) && samples == f->work.g.samples;
+    f->items = items;
+    f->count = 0;
+    if (same) {
+        tensor_work_renew(&f->work);
+        return LS_OK;
+    }
+    end(f);
+    *f = (flight){.coder = coder, .path = tensor_current_path(), .items = items};
     int status = tensor_geometry_make(&g, &items[0]->shape, coder->channels, samples);
     if (status || !g.grid)
         return status;
+    /* a value takes two words at most, and a lane the first value of each step */
+    size_t steps = 0;
+    for (int phase = 0; phase < TENSOR_PHASES; phase++)
+        steps += (size_t)((g.phase[phase].count + g.lanes - 1) / g.lanes);
+    f->room = 2 + TENSOR_BELOW + 4 * steps * (size_t)coder->channels;
+    if (f->room > INT32_MAX / LS_MAX_LANES)
+        return LS_NO_MEMORY;
     const size_t positions = (size_t)(g.shape.frames * g.shape.height * g.shape.width);
     const size_t count = positions * (size_t)coder->channels * (size_t)samples + SLACK;
-    status = tensor_work_make(&f.work, &g, coder->channels);
-    f.residual = malloc(count * 4);
-    f.bucket = malloc(count);
-    f.part = calloc((size_t)(g.phases + 2) * (size_t)tensor_value_plane(&g), sizeof *f.part);
-    f.floats = malloc(positions * sizeof *f.floats);
-    f.ends = malloc((size_t)coder->channels * TENSOR_PHASES * sizeof *f.ends);
-    if (!status && (!f.residual || !f.bucket || !f.part || !f.ends || !f.floats))
+    status = tensor_work_make(&f->work, &g, coder->channels);
+    f->residual = malloc(count * 4);
+    f->bucket = malloc(count);
+    f->part = calloc((size_t)(g.phases + 2) * (size_t)tensor_value_plane(&g), sizeof *f->part);
+    f->floats = malloc(positions * sizeof *f->floats);
+    f->ends = malloc((size_t)coder->channels * TENSOR_PHASES * sizeof *f->ends);
+    f->writers.samples = samples;
+    f->writers.lanes = g.lanes;
+    f->writers.base = malloc(f->room * (size_t)(samples * g.lanes));
+    if (!status && (!f->residual || !f->bucket || !f->part || !f->ends || !f->floats || !f->writers.base))
         status = LS_NO_MEMORY;
-    if (!status)
-        status = make_residuals(&f, failed);
-    if (!status)
-        status = write_payloads(&f);
-    tensor_work_free(&f.work);
-    free(f.residual);
-    free(f.bucket);
-    free(f.part);
-    free(f.floats);
-    free(f.ends);
     return status;
 }
 
@@ -292,13 +299,20 @@ int tensor_encode(const tensor_coder *coder, tensor_source_job *jobs, int count,
     }
     if (order)
         tensor_sort(order, count);
+    flight f = {0};
     for (int first = 0; first < count && !status;) {
         const int samples = tensor_together(order + first, count - first, coder->channels);
-        int bad;
-        if ((status = encode_some(coder, order + first, samples, &bad)))
+        int bad = 0;
+        status = begin(&f, coder, order + first, samples);
+        if (!status && f.writers.base) /* else they have no values */
+            status = make_residuals(&f, &bad);
+        if (!status && f.writers.base)
+            status = write_payloads(&f);
+        if (status)
             *failed = order[first + bad]->index;
         first += samples;
     }
+    end(&f);
     for (int i = 0; i < count && status; i++) {
         free(jobs[i].payload);
         jobs[i].payload = NULL;

@@ -143,6 +143,11 @@ int tensor_work_make(tensor_work *work, const tensor_geometry *g, int channels)
     return LS_OK;
 }
 
+void tensor_work_renew(tensor_work *work)
+{
+    memset(work->activity, 0, (size_t)(work->g.phases * work->g.stride) * sizeof *work->activity);
+}
+
 void tensor_spread(const tensor_geometry *g, int phase, const int32_t *dense, int32_t *grid)
 {
     const tensor_phase *p = g->phase + phase;

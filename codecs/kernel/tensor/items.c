@@ -14,7 +14,7 @@ static int by_shape(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-static int same_shape(const tensor_shape *a, const tensor_shape *b)
+int tensor_is_alike(const tensor_shape *a, const tensor_shape *b)
 {
     return a->frames == b->frames && a->height == b->height && a->width == b->width && a->inner == b->inner;
 }
@@ -29,7 +29,7 @@ int tensor_together(tensor_item *const *items, int count, int channels)
     const tensor_shape *s = &items[0]->shape;
     const int most = LS_MAX_LANES / tensor_lanes(s->frames * s->height * s->width * channels);
     int together = 1;
-    while (together < most && together < count && same_shape(s, &items[together]->shape))
+    while (together < most && together < count && tensor_is_alike(s, &items[together]->shape))
         together++;
     return together;
 }

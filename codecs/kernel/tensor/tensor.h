@@ -116,6 +116,7 @@ typedef struct {
 void tensor_sort(tensor_item **items, int count);
 /* How many of the first items have one shape, and are coded side by side. */
 int tensor_together(tensor_item *const *items, int count, int channels);
+int tensor_is_alike(const tensor_shape *a, const tensor_shape *b);
 
 /* A phase of the grid: rows and columns that it really has, and their number in a sample; 0: it is not there. */
 typedef struct {
@@ -262,6 +263,8 @@ int tensor_lanes(int64_t values);
 /* LS_BAD_ARGUMENT for a shape that cannot be. */
 int tensor_geometry_make(tensor_geometry *g, const tensor_shape *shape, int channels, int samples);
 int tensor_work_make(tensor_work *work, const tensor_geometry *g, int channels);
+/* Makes it ready for other samples of the same shape. */
+void tensor_work_renew(tensor_work *work);
 void tensor_work_free(tensor_work *work);
 /* entries from the values of one phase to those of the next */
 static inline ptrdiff_t tensor_value_plane(const tensor_geometry *g)
