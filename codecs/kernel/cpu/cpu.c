@@ -2,9 +2,20 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 /* The only state of the kernel. Every path gives the same bytes, so a change while others run is harmless. */
 static _Atomic int chosen_path = -1;
+
+#if defined(__x86_64__)
+static int has_f16c(void) /* older compilers do not know the name */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
 
 int path_available(int path)
 {
@@ -13,7 +24,8 @@ int path_available(int path)
         return 1;
 #if defined(__x86_64__)
     case PATH_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+               has_f16c();
     case PATH_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

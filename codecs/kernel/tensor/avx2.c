@@ -1,9 +1,9 @@
 /* The inner loops for AVX2. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
 #else
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,f16c")
 #endif
 #include "tensor/tensor.h"
 
@@ -20,6 +20,7 @@
 #include "tensor/simd/trellis.h"
 #include "tensor/simd/trellis_avx2.h"
 #include "tensor/simd/widen.h"
+#include "tensor/simd/widen_avx2.h"
 #include "tensor/simd/write_avx2.h"
 
 const tensor_path tensor_path_avx2 = {

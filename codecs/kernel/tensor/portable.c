@@ -85,6 +85,11 @@ static int quantise_finely(const float *values, ptrdiff_t width, float step, int
     return part_from(0, values, width, step, mean, even, odd, even_part, odd_part);
 }
 
+static int widen(const void *values, ptrdiff_t count, enum tensor_type type, float *out)
+{
+    return widen_from(0, 0, values, count, type, out);
+}
+
 static int read_residuals(const tensor_coder *coder, tensor_lanes_state *lanes, int spiked, ptrdiff_t count,
                           const uint8_t *bucket, int32_t *residual, int *failed)
 {
