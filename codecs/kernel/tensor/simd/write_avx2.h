@@ -5,21 +5,14 @@ static inline __m256 product(__m256i value, __m256 step)
     return _mm256_mul_ps(_mm256_cvtepi32_ps(value), step);
 }
 
-/* eight numbers of 16 bits, each in 32 */
-static inline __m256i halves(__m256 x)
+/* eight numbers of 16 bits, the largest of which are finite */
+static inline __m128i halves(__m256 x)
 {
-    const __m256i bits = _mm256_castps_si256(x), size = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
-    const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x8000));
-    const __m256i most = _mm256_min_epu32(size, _mm256_set1_epi32(0x477fe000));
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(most, 13), _mm256_set1_epi32(1));
-    const __m256i normal = _mm256_srli_epi32(
-        _mm256_add_epi32(_mm256_add_epi32(most, odd), _mm256_set1_epi32(0xfff - 0x38000000)), 13);
-    const __m256 sum = _mm256_add_ps(_mm256_castsi256_ps(size), _mm256_set1_ps(0.5f));
-    const __m256i small = _mm256_sub_epi32(_mm256_castps_si256(sum), _mm256_set1_epi32(0x3f000000));
-    const __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x38800000), size);
-    return _mm256_or_si256(sign, _mm256_blendv_epi8(normal, small, is_small));
+    const __m256 most = _mm256_set1_ps(65504), least = _mm256_set1_ps(-65504);
+    return _mm256_cvtps_ph(_mm256_max_ps(_mm256_min_ps(x, most), least), _MM_FROUND_TO_NEAREST_INT);
 }
 
+/* the same of bfloat16, each in 32 bits */
 static inline __m256i brains(__m256 x)
 {
     const __m256i bits = _mm256_castps_si256(x), size = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
@@ -58,8 +51,9 @@ static void write_row(const int32_t *even, const int32_t *odd, ptrdiff_t width, 
         }
     } else if (type == TENSOR_FLOAT16) {
         FOR_EIGHT_PAIRS
-            const __m256i both = _mm256_or_si256(halves(product(e, by)), _mm256_slli_epi32(halves(product(o, by)), 16));
-            _mm256_storeu_si256((__m256i *)((uint16_t *)out + at), both);
+            const __m128i a = halves(product(e, by)), b = halves(product(o, by));
+            _mm_storeu_si128((__m128i *)((uint16_t *)out + at), _mm_unpacklo_epi16(a, b));
+            _mm_storeu_si128((__m128i *)((uint16_t *)out + at + 8), _mm_unpackhi_epi16(a, b));
         }
     } else if (type == TENSOR_BFLOAT16) {
         FOR_EIGHT_PAIRS
@@ -87,8 +81,10 @@ static void write_across(const int32_t *values, ptrdiff_t plane, const float *st
             _mm256_storeu_si256((__m256i *)((float *)out + c), singles(x));
         } else if (type == TENSOR_INT32) {
             _mm256_storeu_si256((__m256i *)((int32_t *)out + c), eight);
+        } else if (type == TENSOR_FLOAT16) {
+            _mm_storeu_si128((__m128i *)((uint16_t *)out + c), halves(x));
         } else {
-            const __m256i wide = type == TENSOR_FLOAT16 ? halves(x) : brains(x);
+            const __m256i wide = brains(x);
             const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(wide, wide), 0xd8);
             _mm_storeu_si128((__m128i *)((uint16_t *)out + c), _mm256_castsi256_si128(packed));
         }
