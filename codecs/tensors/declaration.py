@@ -45,7 +45,8 @@ class Tensor:
         "step": floats, by one quantisation step a channel, so that the error is as `snr` says;
         "codes": integers from 0 to below `vocabulary`, such as the tokens of a residual quantiser, exactly.
     snr: of "step", the signal-to-noise ratio in dB that the steps are fitted to; 1 to 120.
-    steps: of "step", the quantisation steps in place of fitted ones: one number, or one for each channel.
+    steps: of "step", the quantisation steps in place of fitted ones and without `snr`: one number, or one for each
+        channel.
     vocabulary: of "codes", one more than the largest code, 1 to 65536: one number, or one for each entry along
         `channel_axis`, where each has a codebook of its own.
     channel_axis: the axis of the channels, or of the codebooks; -8 to 7, negative ones count from the last axis.
@@ -93,6 +94,8 @@ class Tensor:
             )
         if self.coding != "step" and (self.steps is not None or self.nonfinite != "refuse" or self.snr != 40.0):
             raise ArgumentError(f"snr, steps and nonfinite are for the coding 'step', not for {self.coding!r}.")
+        if self.steps is not None and self.snr != 40.0:
+            raise ArgumentError("Steps that are given have the error that they have: give snr or steps, not both.")
         if self.coding != "codes":
             if self.vocabulary is not None:
                 raise ArgumentError(f"A vocabulary is for the coding 'codes', not for {self.coding!r}.")

@@ -53,6 +53,7 @@ def test_dtypes_of_torch() -> None:
         ({"dtype": "int32", "vocabulary": 4}, "for the coding 'codes'"),
         ({"dtype": "float16", "steps": 1.0}, "for the coding 'step'"),
         ({"dtype": "float16", "snr": 20.0}, "for the coding 'step'"),
+        ({"dtype": "float16", "coding": "step", "snr": 20.0, "steps": 0.1}, "not both"),
         ({"dtype": "float16", "nonfinite": "keep"}, "for the coding 'step'"),
         ({"dtype": "float16", "coding": "step", "nonfinite": "drop"}, "'drop'"),
         ({"dtype": "float16", "coding": "step", "snr": float("nan")}, "nan"),
