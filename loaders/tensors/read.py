@@ -213,7 +213,7 @@ class _Known:
         self.index = ShardIndex(start[:, picked], tail.lengths[:, picked]) if picked else None
         self.shapes, self.moments = tail.shapes, tail.moments
         self._columns: dict[str, Column | Strings] = {
-            name: Strings(column.data.tobytes(), column.offsets)
+            name: Strings.joined(column.data.tobytes(), column.offsets)
             if column.kind == "str" and column.offsets is not None
             else column
             for name, column in tail.columns.items()

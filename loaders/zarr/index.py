@@ -49,8 +49,12 @@ class Strings:
     def of(cls, values: list[str]) -> Strings:
         """The strings of a list."""
         parts = [value.encode() for value in values]
-        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return cls(b"".join(parts), offsets.astype(np.uint32) if offsets[-1] < 1 << 32 else offsets)
+        return cls.joined(b"".join(parts), np.cumsum([0, *map(len, parts)], dtype=np.int64))
+
+    @classmethod
+    def joined(cls, data: bytes, offsets: np.ndarray) -> Strings:
+        """The strings that lie end to end in `data`, in little memory. offsets: int64 (n + 1,)."""
+        return cls(data, offsets.astype(np.uint32 if offsets[-1] < 1 << 32 else np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -26,6 +26,8 @@ from latentstore.writing.lock import Lock
 
 JOB = "job.json"
 POLL_SECONDS = 0.2
+# So many shards' tails are read at once.
+TOGETHER = 64
 # So long other ranks may take to start, or to start again.
 START_SECONDS = 120.0
 # So long a rank that finds the store published looks for a new session before it takes the old one for ended.
@@ -265,10 +267,11 @@ class Session:
 
     def tails(self, shards: Sequence[Shard], parts: Sequence[str]) -> Iterator[layout.Tail]:
         """The tails of shards. parts: of a sample."""
-        names = [layout.shard_name(shard.name) for shard in shards]
-        ranges = [(name, one.bytes - one.tail, one.bytes) for name, one in zip(names, shards, strict=True)]
-        for name, data in zip(names, self.target.read_ranges(list(ranges)), strict=True):
-            yield layout.decode_tail(data, parts, self.target.at(name))
+        for first in range(0, len(shards), TOGETHER):
+            some = [(layout.shard_name(shard.name), shard) for shard in shards[first : first + TOGETHER]]
+            ranges = [(name, shard.bytes - shard.tail, shard.bytes) for name, shard in some]
+            for (name, _), data in zip(some, self.target.read_ranges(list(ranges)), strict=True):
+                yield layout.decode_tail(data, parts, self.target.at(name))
 
     def read_tail(self, name: str, size: int, parts: Sequence[str]) -> tuple[Shard, layout.Tail]:
         """What a shard of this session holds. parts: of a sample."""

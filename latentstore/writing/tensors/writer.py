@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +23,7 @@ from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.latents import LatentField, Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
-from latentstore.loaders.tensors.read import known_sources, read_manifest
+from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.spec import SHARD_BYTES
 from latentstore.writing.tensors.checks import (
     given_coders,
@@ -35,6 +35,7 @@ from latentstore.writing.tensors.checks import (
 )
 from latentstore.writing.tensors.choice import FIT_BYTES, FIT_SAMPLES, CoderChoice
 from latentstore.writing.tensors.encoding import Encoding, LatentCoder
+from latentstore.writing.tensors.known import Known
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import without
 from latentstore.writing.tensors.session import Session
@@ -68,7 +69,8 @@ class Writer:
         ranks wait for each other at the end, and rank 0 publishes.
     source: what is written, for people. shard_bytes: of a shard, about; 32 MB. storage_options: for fsspec.
 
-    Memory: the bytes of a few shards, and 256 MB of signals. One thread at a time may use a writer; tensors are coded
+    Memory: the bytes of a few shards, and 256 MB of signals; 20 bytes and the key for each sample that a store to go on
+    with has. One thread at a time may use a writer; tensors are coded
     and signals encoded in threads.
 
     ArgumentError: an argument cannot be meant, or a sample does not fit the fields. StoreError: there is a store
@@ -121,7 +123,7 @@ class Writer:
         self._process = os.getpid()
         self._failed: BaseException | None = None
         try:
-            self._earlier = self._sources()
+            self._published, self._written = self._known()
             own = [name for name in self._session.written() if int(name.split("-")[1]) == self.rank]
         except BaseException:
             self._session.end()
@@ -142,23 +144,29 @@ class Writer:
         weakref.finalize(self, self._shards.stop).atexit = False
         self._encoding = Encoding() if self._latents else None
 
-    def _sources(self) -> dict[str, str]:
-        """What the samples that are written were made of, by their keys: those of the version that this one begins
-        with, and of all ranks since."""
-        session, found = self._session, dict[str, str]()
-        if session.base is not None:
-            found |= known_sources(session.target, session.base)
-        for name, size in session.written().items():
-            _, tail = session.read_tail(name, size, self._parts)
-            found |= zip(tail.columns["key"].values(), tail.columns[layout.SOURCE].values(), strict=True)
-        return found
+    def _known(self) -> tuple[Known, Known]:
+        """The samples that are there: of the version that this one begins with, and those that all ranks have written
+        since."""
+        session = self._session
+        written = (session.read_tail(name, size, self._parts)[1] for name, size in session.written().items())
+        if session.base is None:
+            return Known(), Known(written)
+        return Known(session.tails(session.base.shards, session.base.parts)), Known(written)
+
+    def _has(self, keys: Sequence[str]) -> np.ndarray:
+        """Which of these keys samples have that were written before this run: bool (n,)."""
+        return self._published.has(keys) | self._written.has(keys)
 
     # ---- writing
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that are not written yet, in their order."""
+        keys = listed(keys)
+        there = self._has(keys).tolist()
         return [
-            key for key in listed(keys) if (key not in self._earlier or key in self._dropped) and key not in self._now
+            key
+            for key, has in zip(keys, there, strict=True)
+            if (not has or key in self._dropped) and key not in self._now
         ]
 
     def stale(self, sources: Mapping[str, str]) -> list[str]:
@@ -166,11 +174,12 @@ class Writer:
 
         sources: by key, text that changes with what a sample is made of, such as a hash.
         """
-        return [key for key, source in sources.items() if self._earlier.get(key) != source and key not in self._now]
+        return [key for key, source in sources.items() if self.source_of(key) != source and key not in self._now]
 
     def source_of(self, key: str) -> str | None:
         """What a sample that was written before this run was made of; None if there is none of this key."""
-        return self._earlier.get(key)
+        source = self._written.source(key)
+        return self._published.source(key) if source is None else source
 
     def drop(self, keys: Iterable[str]) -> None:
         """Leave out samples of the published version from the next one. Rank 0 alone does this.
@@ -178,7 +187,8 @@ class Writer:
         A sample of such a key that is written afterwards takes the place of the one that is left out.
         """
         self._require_open()
-        self._dropped |= {key for key in listed(keys) if key in self._earlier}
+        keys = listed(keys)
+        self._dropped |= {key for key, has in zip(keys, self._has(keys).tolist(), strict=True) if has}
         if self._dropped and self._session.over:
             raise self._published_before("the next version")
 
@@ -197,7 +207,8 @@ class Writer:
         if not isinstance(values, Mapping):
             raise ArgumentError(f"sample {key!r} is {short(values)}; a dict with a value for each field is expected")
         require_text(source, f"source of the sample {key!r}")
-        if key in self._earlier and key not in self._dropped and (not source or self._earlier[key] == source):
+        earlier = self.source_of(key)
+        if earlier is not None and key not in self._dropped and (not source or earlier == source):
             return False
         if key in self._now:
             raise ArgumentError(f"the key {key!r} is written twice in this run; keys are unique in a store")
@@ -377,19 +388,16 @@ class Writer:
         now = read_manifest(session.target) if session.target.exists(layout.MANIFEST) else None
         if old is not None and (now is None or now.version != old.version):
             raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
-        shards, seen = list[Shard](), dict[str, str]()
-        for name in sorted(written):
-            shard, tail = session.read_tail(name, written[name], self._parts)
-            for key in tail.columns["key"].values():
-                if key in seen:
-                    raise StoreError(
-                        f"{self.url}: the key {key!r} was written twice, in {seen[key]} and in {name}: give each key "
-                        "to one rank, and start again by overwriting it",
-                        remedy="overwrite",
-                    )
-                seen[key] = name
-            shards.append(shard)
-        gone = {key for key in (*seen, *self._dropped) if key in self._earlier}
+        shards = list[Shard]()
+        fresh = Known(self._tails(written, shards))
+        if twice := fresh.twice():
+            key, first, second = twice
+            raise StoreError(
+                f"{self.url}: the key {key!r} was written twice, in {shards[first].name} and in {shards[second].name}: "
+                "give each key to one rank, and start again by overwriting it",
+                remedy="overwrite",
+            )
+        gone = self._replaced(fresh)
         kept = () if old is None else without(session, old, gone, self._latents) if gone else old.shards
         every = (*kept, *shards)
         if not every:
@@ -406,12 +414,25 @@ class Writer:
             )
         )
 
+    def _tails(self, written: Mapping[str, int], shards: list[Shard]) -> Iterator[layout.Tail]:
+        """The tails of the shards of this session, which are added to `shards`. written: their bytes by name."""
+        for name in sorted(written):
+            shard, tail = self._session.read_tail(name, written[name], self._parts)
+            shards.append(shard)
+            yield tail
+
+    def _replaced(self, fresh: Known) -> set[str]:
+        """The keys whose samples the published version has, and the next one has not or has anew."""
+        found = set[str]()
+        for keys in (*fresh.keys_by_shard(), list(self._dropped)):
+            found |= {key for key, has in zip(keys, self._published.has(keys).tolist(), strict=True) if has}
+        return found
+
     def _fields_of(self, shards: Sequence[Shard]) -> dict[str, Tensor | LatentField | str]:
         """What the manifest says of the fields of these shards."""
         found: dict[str, Any] = dict(self.fields)
-        if self._latents:
-            tails = list(self._session.tails(shards, self._parts))
-            found |= {name: LatentField(coder.about(tails)) for name, coder in self._latents.items()}
+        for name, coder in self._latents.items():
+            found[name] = LatentField(coder.about(self._session.tails(shards, self._parts)))
         return found
 
     def _decoders(self) -> dict[str, str]:
