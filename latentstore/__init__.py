@@ -1,11 +1,14 @@
-"""Data sets of images and audio as latents: convert once, train on the latents, decode what you want to see or hear.
+"""Data sets as latents: convert once, train on the latents, decode what you want to see or hear.
 
     latentstore.convert("photos/", "photos.zarr", size=256)
     ds = latentstore.open("photos.zarr", channels=12)
     ds[0]["latent"]  # int8 (12, 32, 32)
 
-`convert` makes a store, `open` reads one, and `load_codec` gives a codec by itself. Batches for training come from
-`latentstore.loaders.LatentLoader`. Every error that this package raises on purpose is a `LatentstoreError`.
+`convert` makes a store of images or audio. `Writer` makes one of tensors that another encoder made, such as latents of
+a VAE and text embeddings; `import_tensors` makes one of tensors in files; `sync` makes one that follows its source.
+`open` reads them all, and batches for training come from `latentstore.loaders.LatentLoader`. `load_codec` gives a codec
+by itself, and `latentstore.zarr` uses one in arrays. Every error that this package raises on purpose is a
+`LatentstoreError`.
 
 Importing this package loads neither torch, dask nor zarr: each name is looked up when it is first used.
 """

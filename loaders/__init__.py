@@ -1,5 +1,5 @@
-"""Stores to batches: `LatentDataset` reads a store, and `LatentLoader` makes batches of tensors from it. Nothing here
-writes.
+"""Stores to batches: `LatentLoader` makes batches of torch tensors from what `latentstore.open` gives, which is a
+`LatentDataset` or, of tensors of other encoders, a `TensorDataset`. Nothing here writes.
 
 Each name is looked up when it is first used, so that reading a store loads neither torch nor zarr.
 """

@@ -93,6 +93,8 @@ class LatentLoader:
         `load_decoder` gives. A trained one takes twenty to seventy times as long, so it is never taken unasked.
     augment: random changes of the latents, an `Augment`. They are drawn from the seed, the epoch and the sample, so a
         run that goes on repeats them.
+    variants: for stores of tensors: under each name, the fields of which each sample has one, at random, such as
+        {"latent": ["latent", "mirrored"]}. Only the chosen one is read. It is drawn as `augment` is.
     collate: called with every batch; what it returns is handed out in its place. Workers call it, several at once.
     pin_memory: True puts tensors into page-locked memory, which a GPU reads faster.
     device: where tensors are handed out, such as "cuda" or "cuda:1"; None leaves them in memory. For CUDA, memory is

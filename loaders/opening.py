@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -18,7 +18,7 @@ from latentstore.loaders.remote.client import MissingError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout as tensors_layout
 from latentstore.loaders.tensors.dataset import TensorDataset
-from latentstore.loaders.tensors.encoder import Encoder, require_encoder
+from latentstore.loaders.tensors.encoder import Encoder, given_encoders, require_encoder
 from latentstore.loaders.tensors.latent_reader import LatentReader
 from latentstore.loaders.tensors.latents import FIELD
 from latentstore.loaders.tensors.manifest import TensorMeta
@@ -47,7 +47,7 @@ def open(
     storage_options: dict[str, Any] | None = None,
     *,
     fields: Sequence[str],
-    encoder: Encoder | None = None,
+    encoder: Encoder | Mapping[str, Encoder] | None = None,
     cache: bool | str | Path | None = None,
     cache_size: int | str | None = None,
 ) -> TensorDataset: ...
@@ -57,7 +57,7 @@ def open(
     storage_options: dict[str, Any] | None = None,
     *,
     fields: Sequence[str] | None = None,
-    encoder: Encoder | None = None,
+    encoder: Encoder | Mapping[str, Encoder] | None = None,
     cache: bool | str | Path | None = None,
     cache_size: int | str | None = None,
 ) -> LatentDataset | TensorDataset:
@@ -67,7 +67,8 @@ def open(
     them are ever read. storage_options: for fsspec. StoreError if there is no store, or its conversion has not ended.
 
     fields: of a store of `latentstore.Writer`, the fields that are read; None for all. The bytes of the others are
-    never fetched. encoder: what must have made the tensors that are read: ArgumentError names both if it was another.
+    never fetched. encoder: what must have made the tensors that are read, one `Encoder` for all or one for each field
+    by its name: ArgumentError names both if it was another.
 
     cache: of a remote store, a folder on a local disk that keeps the shards that were read; True for the usual one,
     False for none. By default the environment variable LATENTSTORE_CACHE decides. cache_size: bytes that the folder may
@@ -87,9 +88,9 @@ def open(
     ds = _open_tensors(location, opened, fields, channels)
     if channels is not None and not ds.latents:
         raise ArgumentError(f"channels is for latents, and {url} is opened with none: choose its fields")
-    if encoder is not None:
-        for name in ds.tensors:
-            require_encoder(ds.encoders.get(name), encoder, f"the field {name!r} of {url}")
+    for name, expected in given_encoders(encoder, opened.tensors).items():
+        if name in ds.tensors:
+            require_encoder(ds.encoders.get(name), expected, f"the field {name!r} of {url}")
     return ds
 
 

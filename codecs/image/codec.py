@@ -144,7 +144,7 @@ class ImageCodec(Codec):
         """Decodes latents int8 (N, c, h, w), or only their first channels, to images uint8 (N, H, W, C).
 
         channels: how many of the first channels are used; None is all that are given.
-        quality: the one at which the latents were encoded.
+        quality: the one at which the latents were encoded; None is the codec's default.
         size: (H, W) of the images. It is needed where their sides are not multiples of `reduction`.
         decoder: "best", "linear", the name of a trained decoder ("small" or "large"), or what `load_decoder` gives.
             None is "best": the trained one of this codec that gains most, or "linear" where none is shipped. A

@@ -27,7 +27,7 @@ def table(found: Bench) -> str:
         ("how", f"batches of {found.batch_size}, shuffle={found.shuffle!r}, num_workers={found.workers}"),
         ("open", f"{found.open_seconds * 1e3:,.0f} ms"),
         ("first batch", f"{found.first_batch_seconds * 1e3:,.0f} ms"),
-        ("samples/s", f"{found.samples_per_second:,.0f}, over {found.passes:.2g} epochs"),
+        ("samples/s", f"{found.samples_per_second:,.0f}, over {_few_digits(found.passes)} epochs"),
         ("MB/s", f"{found.stored_mb_per_second:,.1f} as stored, {found.latent_mb_per_second:,.1f} as int8 latents"),
         ("limit", f"{found.limit_samples_per_second:,.0f} samples/s: reading and entropy decoding alone, same threads"),
         ("of the limit", f"{found.of_limit:.0%}"),
@@ -36,6 +36,10 @@ def table(found: Bench) -> str:
     ]
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join([*(f"{name:{width}}{value}" for name, value in rows), "", " ".join(advice(found))])
+
+
+def _few_digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def advice(found: Bench) -> list[str]:

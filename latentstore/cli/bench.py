@@ -6,10 +6,17 @@ import argparse
 import json
 from dataclasses import asdict
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, Commands
 from latentstore.progress import Progress
 
 __all__ = ["add", "run"]
+
+NOTES = """\
+Examples:
+  latentstore bench photos.zarr
+  latentstore bench s3://bucket/photos.zarr --channels 12 --shuffle block --workers 8
+"""
 
 
 def add(commands: Commands) -> None:
@@ -19,10 +26,12 @@ def add(commands: Commands) -> None:
         help="measure how fast a store is read here",
         description="Reads batches of a store for some seconds and prints samples a second, the share of each stage, "
         "what this machine could do at most, and what to change. Nothing is written.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument
-    option("store", metavar="STORE", help="path or URL of a store")
+    option("store", metavar="STORE", help="path or URL of a store of latents")
     option("--channels", type=int, metavar="K", help="read the first K channels only (default: all)")
     option("--batch-size", type=int, default=256, metavar="N", help="samples in a batch (default: 256)")
     option("--workers", type=int, metavar="N", help="threads of the loader (default: one per core)")

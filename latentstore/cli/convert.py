@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.signals import FORMATS, add_signals, signals_of
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.codecs.errors import Remedy
@@ -45,7 +46,7 @@ def add(commands: Commands) -> None:
         help="convert a data set of images or audio to a store of latents",
         description="Converts the images or recordings of SOURCE to the store TARGET.",
         epilog=NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

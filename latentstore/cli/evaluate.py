@@ -6,11 +6,19 @@ import argparse
 from pathlib import Path
 
 from latentstore.cli.shared.decoder import add_decoder, chosen_decoder
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.codecs.errors import ArgumentError
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]
+
+NOTES = """\
+Examples:
+  latentstore evaluate photos
+  latentstore evaluate photos --html page.html --quality 60
+  latentstore evaluate songs --codec stereo-f256c108
+"""
 
 
 def add(commands: Commands) -> None:
@@ -22,6 +30,8 @@ def add(commands: Commands) -> None:
         "Opus, Ogg Vorbis and MP3, a codec of images with JPEG, WebP, JPEG 2000, JPEG XL and AVIF as far as they are "
         "installed, at equal bytes. Nothing is written but what --html and --json name. The exit status is 3 if some "
         "files could not be read.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

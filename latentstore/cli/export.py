@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 
 from latentstore.cli.shared.decoder import add_decoder, chosen_decoder
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted
 
 __all__ = ["add", "run"]
+
+NOTES = """\
+Examples:
+  latentstore export photos.zarr folder
+  latentstore export photos.zarr folder --limit 20 --decoder linear
+  latentstore export features.store folder --format npz --as-float32
+"""
 
 
 def add(commands: Commands) -> None:
@@ -17,9 +25,11 @@ def add(commands: Commands) -> None:
         "export",
         help="write the samples of a store to files: PNG, WAV, safetensors or npz",
         description="Decodes a store. Images are written as FOLDER/KEY.png, audio as FOLDER/KEY.wav with 16 bits, "
-        "tensors as FOLDER/KEY.safetensors or .npz, with their other fields in FOLDER/fields.jsonl, and latents beside "
-        "tensors as FOLDER/KEY.FIELD.png or .wav. "
-        "The exit status is 3 if some samples could not be written.",
+        "tensors as FOLDER/KEY.safetensors or .npz, and latents beside tensors as FOLDER/KEY.FIELD.png or .wav. All "
+        "other fields, such as labels, go to FOLDER/fields.jsonl. The exit status is 3 if some samples could not be "
+        "written.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument
@@ -30,8 +40,7 @@ def add(commands: Commands) -> None:
         "--channels",
         type=int,
         metavar="K",
-        help="decode from the first K channels only; with rgb-f8c48, 12, 24, 36 or 48, with rgb-f16c48, 24 or 48 "
-        "(default: all)",
+        help="decode from the first K channels only (default: all)",
     )
     add_decoder(option)
     option("--format", choices=("safetensors", "npz"), help="of tensors (default: safetensors)")

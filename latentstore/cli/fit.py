@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, Commands
 
 __all__ = ["add", "run"]
+
+NOTES = """\
+Examples:
+  latentstore fit scans --name scans-f8c48 --out scans-f8c48.safetensors
+  latentstore fit voices --name voices --like mono-f32c32 --out voices.safetensors
+"""
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +23,8 @@ def add(commands: Commands) -> None:
         help="fit a codec to your own images or recordings",
         description="Fits a codec to the images or recordings of FOLDER and its subfolders, and writes its artifact. "
         "This takes about a minute for 40 megapixels or for a minute of music. The same files give the same bytes.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

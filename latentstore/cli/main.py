@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from latentstore.cli import bench, cache, codecs, convert, demo, evaluate, export, fit, info, sync, train, verify
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import FAILED, INTERRUPTED, USAGE, say
 from latentstore.cli.tensors import fit_tensors, gc, import_
 from latentstore.codecs.errors import ArgumentError, LatentstoreError
@@ -19,6 +20,17 @@ __all__ = ["main"]
 COMMANDS = (
     convert, import_, sync, gc, info, verify, export, codecs, fit, fit_tensors, train, evaluate, bench, cache, demo,
 )  # fmt: skip
+
+NOTES = """\
+Examples:
+  latentstore convert photos photos.zarr       images or recordings become latents
+  latentstore import latents latents.store     tensors that you have in files become a store
+  latentstore sync photos photos.store         a store that can be brought up to date
+  latentstore info photos.zarr                 what a store holds, and how large it is
+  latentstore export photos.zarr folder        back to files
+
+`latentstore COMMAND --help` explains a command and shows examples.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="latentstore",
         description="Converts data sets of images, audio or tensors to stores of latents, and back to files.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"latentstore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

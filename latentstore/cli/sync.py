@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.signals import add_signals, signals_of
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted, printable
@@ -38,7 +39,7 @@ def add(commands: Commands) -> None:
         help="make a store hold what its source holds now, or make it",
         description="Makes STORE hold what SOURCE holds now, as a new version. What has not changed is not encoded.",
         epilog=NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

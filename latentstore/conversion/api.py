@@ -84,8 +84,9 @@ def convert(
     quality: 1 to 100; None is the codec's default.
     format: "zarr", "wds", or "versions", a store that `latentstore.sync` keeps as its source is; None goes by the
         target's name.
-    labels: a CSV of labels by path, or a pattern of file names such as ``{label}_{speaker}_{n}.wav``.
-    key_column, label_column: columns of the CSV: the one that names the entries, and the one that holds the labels.
+    labels: a table (``.csv`` or ``.tsv``) of labels by path, or a pattern of file names such as
+        ``{label}_{speaker}_{n}.wav``.
+    key_column, label_column: columns of the table: the one that names the entries, and the one that holds the labels.
     classes: names and numbers of the classes: a text file with a name on each line, or the path or URL of a store whose
         classes are taken.
     image_member, audio_member: tars only: the extension of the members that are the images or the recordings, such as

@@ -135,10 +135,13 @@ class Report:
         return 8 * self.bytes_out / self.extent if self.extent else 0.0
 
     def __str__(self) -> str:
+        bits = f"({self.bits_per_pixel:.3f} bits per {self.nouns.unit})"
+        done = f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out {bits}"
+        if not self.extent:  # a run that only leaves out what is gone
+            done = "nothing encoded"
         text = (
-            f"{self.url}: {counted(self.stored, self.nouns.one)} in {counted(self.shards, 'shard')}, "
-            f"{megabytes(self.bytes_in)} in, {megabytes(self.bytes_out)} out "
-            f"({self.bits_per_pixel:.3f} bits per {self.nouns.unit}), {clock(self.seconds)}"
+            f"{self.url}: {counted(self.stored, self.nouns.one)} in {counted(self.shards, 'shard')}, {done}, "
+            f"{clock(self.seconds)}"
         )
         return text + (f"; {counted(self.resumed, 'shard')} from an earlier run" if self.resumed else "")
 

@@ -16,6 +16,7 @@ from latentstore.codecs.neural.decoder import LINEAR
 from latentstore.loaders.opening import open
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.progress import Progress, printable
+from latentstore.stores.fields_file import FIELDS, row_of
 from latentstore.stores.files import Exported, UnwritableError, file_path, require_empty, why_unwritable, writing_to
 from latentstore.stores.tensors.export import export_tensors
 
@@ -46,7 +47,8 @@ def export(
 ) -> Exported:
     """Writes the samples of `store` as ``folder/KEY.png``, audio as ``folder/KEY.wav``, tensors as files of tensors.
 
-    Of latents beside other fields, files are called ``folder/KEY.FIELD.png`` or ``.wav``.
+    Of latents beside other fields, files are called ``folder/KEY.FIELD.png`` or ``.wav``. All other fields, such as
+    labels, are written to ``folder/fields.jsonl``, a sample a line.
 
     limit: only the first so many samples; None is all. channels: decode from the first so many channels only, and read
     only those; None is all. decoder: "best", "linear", the name of a trained one such as "small", or what
@@ -82,10 +84,10 @@ def export(
 def _export(
     dataset: LatentDataset, folder: str, suffix: str, limit: int | None, decoder: str | Decoder, progress: bool | None
 ) -> Exported:
-    """Writes signals; suffix: between the key and the extension."""
+    """Writes signals; suffix: between the key and the extension. Fields are written where the store has no others."""
     out, files = Path(folder), _FILES[dataset.modality.name]
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    done = Exported()
+    done, rows = Exported(), list[str]()
     with writing_to(folder):
         out.mkdir(parents=True, exist_ok=True)
         with Progress(progress) as shown, ThreadPoolExecutor() as pool:
@@ -93,13 +95,16 @@ def _export(
             batch = files.batch(dataset)
             for start in range(0, count, batch):
                 samples = _samples(dataset, files, np.arange(start, min(start + batch, count)), decoder)
-                for key, size, reason in pool.map(lambda sample: _write(out, files, suffix, *sample), samples):
+                for key, size, reason, row in pool.map(lambda sample: _write(out, files, suffix, *sample), samples):
                     shown.advance(1, bytes_out=size)
                     if reason:
                         done.failures.append((key, reason))
                         shown.note(f"not written: {printable(repr(key))}: {reason}")
                     else:
                         done.count += 1
+                        rows.append(row)
+        if dataset.kinds and not suffix:
+            (out / FIELDS).write_text("".join(rows), encoding="utf-8")
     return done
 
 
@@ -161,8 +166,8 @@ _FILES: dict[str, _Files] = {"image": _Png(), "audio": _Wav()}
 
 def _samples(
     dataset: LatentDataset, files: _Files, indices: np.ndarray, decoder: str | Decoder
-) -> Iterator[tuple[str, np.ndarray, int]]:
-    """(key, signal, rate in hertz) of each sample; the rate of images is 0."""
+) -> Iterator[tuple[str, np.ndarray, int, dict[str, Any]]]:
+    """(key, signal, rate in hertz, fields) of each sample; the rate of images is 0."""
     columns = dataset.fields(indices)
     steps = dataset.step_codes(columns)
     samples = zip(dataset.keys(indices), dataset.read_latents(indices), dataset.sizes(indices).tolist(), strict=True)
@@ -175,15 +180,17 @@ def _samples(
             raise CorruptError(f"{dataset.where(int(indices[i]))}: {error}") from error
         step = None if steps is None else steps[i : i + 1]
         signal = dataset.decode(latent[None], (height, width), step, decoder)[0]
-        yield key, files.whole(signal, fields, width), rate
+        yield key, files.whole(signal, fields, width), rate, fields
 
 
-def _write(folder: Path, files: _Files, suffix: str, key: str, signal: np.ndarray, rate: int) -> tuple[str, int, str]:
-    """Writes one sample: (its key, the bytes of its file, why it could not be written or "")."""
+def _write(
+    folder: Path, files: _Files, suffix: str, key: str, signal: np.ndarray, rate: int, fields: dict[str, Any]
+) -> tuple[str, int, str, str]:
+    """Writes one sample: (its key, the bytes of its file, why it could not be written or "", its row)."""
     try:
         path = file_path(folder, key, suffix + files.extension)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, signal, rate)
-        return key, path.stat().st_size, ""
+        return key, path.stat().st_size, "", row_of(key, fields)
     except (UnwritableError, CorruptError, OSError) as error:
-        return key, 0, why_unwritable(error)
+        return key, 0, why_unwritable(error), ""

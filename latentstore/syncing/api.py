@@ -10,7 +10,7 @@ from latentstore.codecs.arguments import require_number
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
-from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.encoder import Encoder, given_encoders
 from latentstore.loaders.tensors.manifest import Declared, TensorMeta, asked_of, require_fields, said_of
 from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
@@ -30,7 +30,7 @@ def sync(
     fields: Mapping[str, Any] | None = None,
     encode: Encode | None = None,
     *,
-    encoder: Encoder | None = None,
+    encoder: Encoder | Mapping[str, Encoder] | None = None,
     batch_size: int = 32,
     delete: bool = False,
     dry_run: bool = False,
@@ -49,8 +49,9 @@ def sync(
     source: a folder, each of whose files is a sample (its key is its path there without the ending), or files by key.
     encode: makes the samples of some files: for each of `fields` an array or a list with one entry a file. It is called
     with at most `batch_size` files, and never for those that have not changed: a file whose size and time are as they
-    were is not even read, and one whose time alone is another is read and compared. encoder: what `encode` is. Where
-    the store is of another one, or has other fields, every sample is encoded again.
+    were is not even read, and one whose time alone is another is read and compared. encoder: what `encode` is, one for
+    all tensors or one for each field by its name. Where the store is of another one, or has other fields, every sample
+    is encoded again.
 
     delete: leave out samples whose file is gone; otherwise they stay. dry_run: find out what there is to do, and do
     nothing. Readers see the old version or the new one, never a mixture. Only shards with samples that changed or are
@@ -106,8 +107,8 @@ def _files(source: str | Path | Mapping[str, str | Path], url: str) -> dict[str,
 
 
 def _plan(
-    files: Mapping[str, tuple[Path, Stamp]], url: str, fields: Mapping[str, Declared], encoder: Encoder | None,
-    delete: bool, storage_options: dict[str, Any] | None,
+    files: Mapping[str, tuple[Path, Stamp]], url: str, fields: Mapping[str, Declared],
+    encoder: Encoder | Mapping[str, Encoder] | None, delete: bool, storage_options: dict[str, Any] | None,
 ) -> tuple[SyncPlan, bool]:  # fmt: skip
     """(what there is to do, whether the whole store is made anew)."""
     location, plan = Location(url, storage_options), SyncPlan(deleted=delete)
@@ -141,20 +142,22 @@ def _plan(
     return plan, plan.again is not None
 
 
-def _made_anew(meta: TensorMeta, fields: Mapping[str, Declared], encoder: Encoder | None) -> str | None:
+def _made_anew(
+    meta: TensorMeta, fields: Mapping[str, Declared], encoder: Encoder | Mapping[str, Encoder] | None
+) -> str | None:
     """Why all samples are encoded again, in words; None if they are not."""
     held, asked = meta.asked, asked_of(fields)
     for name in [*held, *(name for name in asked if name not in held)]:
         one, two = held.get(name), asked.get(name)
         if one != two:
             return f"the field {name!r} was {said_of(one, two)}, and is {said_of(two, one)}"
-    for name in meta.tensors:
+    for name, wanted in given_encoders(encoder, meta.tensors).items():
         was = meta.encoders.get(name)
-        if encoder is not None and was != encoder:
+        if was != wanted:
             said = "none" if was is None else repr(was.name)
-            differing = ["one is given"] if was is None else was.differences(encoder)
+            differing = ["one is given"] if was is None else was.differences(wanted)
             return (
-                f"the store is of the encoder {said}, and {encoder.name!r} is asked for "
+                f"the store is of the encoder {said}, and {wanted.name!r} is asked for "
                 f"({'; '.join(differing) or 'scale or shift'})"
             )
     return None

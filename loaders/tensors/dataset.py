@@ -126,9 +126,14 @@ class TensorDataset(ShardedDataset):
     ) -> np.ndarray:
         """Latents to images or audio; see `LatentDataset.decode`. ArgumentError unless the data set has one field of
         latents: of several, each has a `decode` of its own, in `latents`."""
-        if len(self.latents) != 1:
+        if not self.latents:
             raise ArgumentError(
-                f"{self.url} is opened with the fields of latents {', '.join(self.latents) or 'none'}: decode with "
+                f"{self.url} is opened with no latents of latentstore's codecs: tensors are decoded by whoever encoded "
+                "them"
+            )
+        if len(self.latents) > 1:
+            raise ArgumentError(
+                f"{self.url} is opened with the fields of latents {', '.join(self.latents)}: decode with "
                 "ds.latents[NAME].decode"
             )
         return next(iter(self.latents.values())).decode(latents, size, steps, decoder)

@@ -15,7 +15,7 @@ import numpy as np
 from latentstore.codecs.artifact.checks import number, short
 from latentstore.codecs.errors import ArgumentError, CorruptError
 
-__all__ = ["Encoder", "require_encoder"]
+__all__ = ["Encoder", "given_encoders", "require_encoder"]
 
 MOST_VALUES = 65536
 """No encoder has a scale of more channels."""
@@ -132,10 +132,25 @@ class Encoder:
             raise CorruptError(f"{where}: its encoder is damaged: {short(error)}") from error
 
 
+def given_encoders(encoder: Any, tensors: Iterable[str]) -> dict[str, Encoder]:
+    """The encoder of each tensor field for which one is given. encoder: one for all, or by the field's name. tensors:
+    the names of the tensor fields."""
+    if encoder is None:
+        return {}
+    tensors = list(tensors)
+    found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
+    if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
+        raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
+    if isinstance(encoder, Encoder) and not tensors:
+        raise ArgumentError("an encoder is given, and no field is a tensor: it is what made tensors, not latents")
+    for name in found:
+        if name not in tensors:
+            raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
+    return dict(found)
+
+
 def require_encoder(found: Encoder | None, expected: Encoder, where: str) -> None:
     """ArgumentError naming both unless the store `where` is of the encoder that is expected."""
-    if not isinstance(expected, Encoder):
-        raise ArgumentError(f"encoder is {short(expected)}; it is an Encoder, which all tensors that are read are of")
     if found is None:
         raise ArgumentError(f"{where} does not say which encoder made it, and {expected.name!r} is expected")
     differing = found.differences(expected)

@@ -319,10 +319,15 @@ def open_zarr(location: Location, root: bytes) -> ZarrReader:
 
 def _manifest(location: Location, root: bytes) -> StoreMeta:
     where = location.at(layout.ROOT)
-    attributes = parse_json(root, where).get("attributes")
+    node = parse_json(root, where)
+    attributes = node.get("attributes")
     attributes = attributes.get("latentstore") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict):
-        raise StoreError(f"{where}: a Zarr group, but not a latentstore store (no attribute 'latentstore')")
+        kind, opened = ("array", "open it") if node.get("node_type") == "array" else ("group", "open its arrays")
+        raise StoreError(
+            f"{where}: a Zarr {kind}, but not a latentstore store (no attribute 'latentstore'): {opened} by zarr, or "
+            "give the path of a store"
+        )
     return StoreMeta.of(attributes, where)
 
 

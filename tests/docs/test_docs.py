@@ -73,11 +73,15 @@ def test_tensors_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    assert run_page("tensors.md", names) == 5
+    assert run_page("tensors.md", names) == 6
     assert next(iter(names["loader"]))["latent"].shape[1:] == (4, 32, 32) and len(names["ds"]) == 100
     assert names["both"][0]["image"].shape == (12, 8, 6) and names["both"][0]["text"].shape == (7, 64)
     assert names["batch"]["image"].shape == (16, 12, 8, 6) and names["batch"]["text"].shape == (16, 7, 64)
-    error = names["ds"][3]["latent"].astype(np.float64) - names["latents"][3]
+    keys = names["ds"].keys()
+    assert len(keys) == 100 and "000004" not in keys and "000100" in keys
+    replaced = names["ds"][keys.index("000003")]
+    assert replaced["label"] == 8
+    error = replaced["latent"].astype(np.float64) - names["latents"][3]
     assert 0 < error.std() < 0.02 * names["latents"][3].astype(np.float64).std()
     assert names["plan"].encodes == 5 and len(latentstore.open("kept.store")) == 5
 
@@ -85,7 +89,7 @@ def test_tensors_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_loading(photos: Path) -> None:
     pytest.importorskip("torch")
     latentstore.convert("photos", "photos.zarr", size=64)
-    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16", "crop=(24, 24)": "crop=(6, 6)"}) == 8
+    assert run_page("loading.md", {}, {"batch_size=256": "batch_size=16", "crop=(24, 24)": "crop=(6, 6)"}) == 10
     for command in commands("loading.md"):
         assert main(command) == 0, command
 
@@ -219,8 +223,10 @@ def test_training_speaks_of_every_key() -> None:
 
 def test_a_source_that_changes(photos: Path) -> None:
     given = [command for command in commands("converting.md") if command[0] == "sync"]
-    for command in given:
+    latentstore.convert("photos", "photos.zarr", size=64)
+    for command in [["export", "photos.zarr", "folder", "--limit", "3"], *given]:
         assert main(command) == 0, command
     names: dict[str, Any] = {}
-    assert len(given) == 3 and run_page("converting.md", names) == 1
+    assert len(given) == 3 and run_page("converting.md", names) == 2
+    assert names["images"].shape == (8, 64, 64, 3) and len(names["fields"]["label"]) == len(names["keys"]) == 40
     assert str(names["plan"]) == "40 unchanged; 0 changed, 0 new: 0 to encode; 0 gone: left out"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from paths import ROOT
+
+import latentstore
 
 EXAMPLES = ROOT / "docs" / "examples"
 
@@ -96,3 +100,38 @@ def test_cache_latents() -> None:
     (found,) = re.findall(r"accuracy: ([\d.]+)%", printed)
     assert float(found) > 60  # a third by guessing
     assert "version 2" in printed
+
+
+def test_sdxl_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a pipeline that has the shapes of SDXL's and none of its weights."""
+    pytest.importorskip("torch")
+    for folder in (EXAMPLES, Path(__file__).parent / "stubs"):
+        monkeypatch.syspath_prepend(str(folder))
+    from shapes import draw_folder
+
+    from latentstore.loaders import LatentLoader
+
+    draw_folder(tmp_path / "drawn", 1, seed=0)
+    (tmp_path / "images").mkdir()
+    drawn = sorted((tmp_path / "drawn").rglob("*.png"))
+    for number, path in enumerate(drawn):
+        path.rename(tmp_path / "images" / f"{number}.png")
+        (tmp_path / "images" / f"{number}.txt").write_text("x" * number + "\n")
+    given = (str(tmp_path / "images"), str(tmp_path / "sdxl.store"))
+    main = runpy.run_path(str(EXAMPLES / "sdxl_latents.py"))["main"]
+    main(*given)
+    assert f"{len(drawn)} samples, " in capsys.readouterr().out
+    (tmp_path / "images" / "more.png").write_bytes((tmp_path / "images" / "0.png").read_bytes())
+    (tmp_path / "images" / "more.txt").write_text("one more")
+    main(*given)
+    printed = capsys.readouterr().out
+    assert f"{len(drawn) + 1} samples, " in printed
+    assert re.search(r"'latent': \(\d, 4, 128, 128\), 'text': \(\d, 77, 2048\), 'pooled': \(\d, 1280\)", printed)
+    assert "'time_ids': (4, 6)" in printed
+    ds = latentstore.open(given[1])
+    assert ds.version == 2 and [sample["caption"] for sample in map(ds.__getitem__, range(len(ds)))][-1] == "one more"
+    assert ds.encoders["latent"].scale == 0.13025 and ds.encoders["text"].scale == 1
+    loader = LatentLoader(ds, 1, output="latents")
+    for sample, batch in zip(map(ds.__getitem__, range(len(ds))), loader, strict=True):
+        assert np.allclose(batch["latent"][0].numpy(), 0.13025 * sample["latent"].astype(np.float32), atol=1e-3)
+        assert (batch["text"] == len(sample["caption"])).all()

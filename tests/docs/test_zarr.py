@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import zarr
 from paths import ROOT
+from PIL import Image
 from zarr.storage import MemoryStore
 from zarr_arrays import images, latents
 
+import latentstore
 from latentstore.codecs.arrays.numcodecs_codec import LatentV2
 from latentstore.codecs.arrays.zarr_codec import LatentCodec, SignalCodec
 from latentstore.codecs.bitstream.checksum import crc32c
@@ -35,8 +37,16 @@ def test_every_code_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     python = blocks("python")
-    assert len(python) == 7
-    for block in python:
+    assert len(python) == 9
+    for n in range(12):
+        image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3) + n
+        Path("photos", "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(f"photos/{'ab'[n % 2]}/{n}.png")
+    latentstore.convert("photos", "given.zarr", size=64)
+    for number, block in enumerate(python):
+        if number == 2:  # a store that somebody gave you
+            assert names["one"].shape == (12, 8, 8) and names["images"].shape == (3, 64, 64, 3)
+            assert names["ds"].classes == ["a", "b"]
         assert "10_000" not in block or block.count("10_000") == 1
         exec(compile(block.replace("10_000", "1_700"), "docs/zarr.md", "exec"), names)
     assert names["image"].shape == (64, 96, 3) and names["corner"].shape == (300, 300, 3)

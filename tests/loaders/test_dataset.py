@@ -382,9 +382,11 @@ def test_wrong_artifact(broken: Any, codec: Any, other_artifact: bytes, monkeypa
 
 def test_not_a_store(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
-    zarr.create_group(tmp_path / "plain.zarr")
-    with pytest.raises(StoreError, match="a Zarr group, but not a latentstore store"):
+    zarr.create_group(tmp_path / "plain.zarr").create_array("x", shape=(2,), dtype="uint8")
+    with pytest.raises(StoreError, match=r"a Zarr group, but not a latentstore store .*: open its arrays by zarr"):
         latentstore.open(tmp_path / "plain.zarr")
+    with pytest.raises(StoreError, match=r"a Zarr array, but not a latentstore store .*: open it by zarr"):
+        latentstore.open(tmp_path / "plain.zarr" / "x")
     (tmp_path / "text.zarr").mkdir()
     (tmp_path / "text.zarr" / "zarr.json").write_text("not json")
     with pytest.raises(CorruptError, match=r"zarr\.json: not JSON"):

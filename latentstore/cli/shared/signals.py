@@ -64,16 +64,16 @@ def add_signals(option: Callable[..., Any]) -> None:
     )
     option(
         "--labels",
-        metavar="CSV|PATTERN",
-        help="a CSV file with a header, with labels by path, whose other columns become fields; or a pattern of file "
-        "names such as '{label}_{speaker}_{n}.wav'",
+        metavar="TABLE|PATTERN",
+        help="a table (.csv or .tsv) whose first line names the columns, with labels by path; other columns become "
+        "fields; or a pattern of file names such as '{label}_{speaker}_{n}.wav'",
     )
     option(
         "--key-column",
         metavar="NAME",
-        help="the column of the CSV that names the files (default: the one whose values are files of SOURCE)",
+        help="the column of the table that names the files (default: the one whose values are files of SOURCE)",
     )
-    option("--label-column", metavar="NAME", help="the column of the CSV that holds the labels (default: label)")
+    option("--label-column", metavar="NAME", help="the column of the table that holds the labels (default: label)")
     option(
         "--classes",
         metavar="FILE|STORE",
@@ -84,7 +84,7 @@ def add_signals(option: Callable[..., Any]) -> None:
         option(
             f"--{modality}-member",
             metavar="EXT",
-            help=f"tars only: the extension of the members that are the {modality} (default: the first known one)",
+            help=f"tars only: the extension of the members that are the {modality} (default: the only candidate)",
         )
     option("--workers", type=int, metavar="N", help="how many shards are made at once (default: one for each core)")
     option(

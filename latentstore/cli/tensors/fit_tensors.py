@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, Commands
 from latentstore.cli.tensors.options import SOURCE, add_fields, chosen_fields
 from latentstore.progress import printable
 
 __all__ = ["add", "run"]
+
+NOTES = """\
+Examples:
+  latentstore fit-tensors latents coders --coding step --snr 32
+  latentstore import latents latents.store --coders coders
+"""
 
 
 def add(commands: Commands) -> None:
@@ -18,6 +25,8 @@ def add(commands: Commands) -> None:
         help="fit coders to a sample of your own tensors",
         description="Fits a coder for each tensor field of SOURCE, for `latentstore import --coders` and for "
         "latentstore.Writer(coders=...). The same tensors give the same bytes.",
+        epilog=NOTES,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.cli.tensors.options import SOURCE, add_fields, chosen_fields
 from latentstore.codecs.errors import ArgumentError
@@ -35,7 +36,7 @@ def add(commands: Commands) -> None:
         help="make a store of tensors that other encoders made",
         description="Makes the store TARGET of the tensors of SOURCE.",
         epilog=NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.set_defaults(run=run)
     option = parser.add_argument

@@ -11,8 +11,9 @@ from latentstore.codecs.errors import ArgumentError
 __all__ = ["SOURCE", "add_fields", "chosen_fields"]
 
 SOURCE = (
-    "a folder of .npy, .npz, .pt, .pth or .safetensors files, WebDataset tars of such members, a folder of MosaicML "
-    "Streaming, a Zarr array or group, or one such file whose first axis counts the samples; a path or any fsspec URL"
+    "a folder of .npy, .npz, .pt, .pth or .safetensors files (kohya's caches too), WebDataset tars of such members, a "
+    "folder of MosaicML Streaming, a Zarr array or group, or one such file whose first axis counts the samples; a path "
+    "or any fsspec URL"
 )
 
 

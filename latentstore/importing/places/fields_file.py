@@ -12,7 +12,7 @@ from latentstore.codecs.artifact.checks import short
 from latentstore.codecs.errors import ArgumentError
 from latentstore.importing.sample import MOST_BYTES, Value
 from latentstore.loaders.remote.location import Location
-from latentstore.stores.tensors.export import FIELDS
+from latentstore.stores.fields_file import FIELDS
 
 __all__ = ["FIELDS", "read_fields"]
 

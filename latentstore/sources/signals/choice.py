@@ -111,7 +111,8 @@ def _decided(
             )
         raise ArgumentError(
             f"the source {url} holds neither images nor recordings of a known format, by the first bytes and the names "
-            "of its files; if it does, give a codec, which decides what is tried",
+            "of its files; if it does, give a codec, which decides what is tried (tensors of another encoder are "
+            "imported, not converted)",
             option="codec",
         )
     if counts[IMAGE.name]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import ml_dtypes
 import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.loaders.faults.changed import still_there
-from latentstore.loaders.sharded import python_value
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.progress import Progress, printable
+from latentstore.stores.fields_file import FIELDS, row_of
 from latentstore.stores.files import Exported, file_path, require_empty, why_unwritable, writing_to
 
-__all__ = ["FIELDS", "FORMATS", "export_tensors"]
+__all__ = ["FORMATS", "export_tensors"]
 
-FIELDS = "fields.jsonl"
 BATCH_SAMPLES = 64
 BATCH_BYTES = 8 << 20
 """Of blobs that are decoded before any of them is written."""
@@ -39,8 +36,7 @@ def export_tensors(
 
     format: "safetensors" or "npz". as_float32: write bfloat16 as float32, which holds every value of it; NumPy has no
     bfloat16, so ``.npz`` needs this. limit: only the first so many samples. The other fields are written to
-    `FIELDS`, one sample a line, if there are any. Bytes are written as {"base64": text}, and NaN and infinities as
-    {"float": text}, since JSON has neither; `import_tensors` reads the file.
+    ``fields.jsonl``, one sample a line, if there are any; see `latentstore.stores.fields_file`.
 
     A sample whose key can name no file is left out and named. ArgumentError if the format cannot hold the tensors.
     """
@@ -76,7 +72,7 @@ def export_tensors(
                         shown.note(f"not written: {printable(repr(key))}: {reason}")
                         continue
                     done.count += bool(dataset.tensors)
-                    rows.append(_row(key, {name: values[i] for name, values in others.items()}))
+                    rows.append(row_of(key, {name: values[i] for name, values in others.items()}))
         if dataset.others:
             (out / FIELDS).write_text("".join(rows), encoding="utf-8")
     return done
@@ -103,17 +99,6 @@ def _write(
             return file.tell(), ""
     except (CorruptError, OSError) as error:
         return 0, why_unwritable(error)
-
-
-def _row(key: str, values: Mapping[str, Any]) -> str:
-    made = {name: _json(python_value(value)) for name, value in values.items()}
-    return json.dumps({"key": key, **made}, ensure_ascii=False) + "\n"
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    return {"float": str(value)} if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _NAMES = {

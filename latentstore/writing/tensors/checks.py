@@ -14,9 +14,8 @@ from latentstore.codecs.artifact.container import read_file
 from latentstore.codecs.errors import ArgumentError
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.codecs.tensors.declaration import Tensor
-from latentstore.loaders.tensors.encoder import Encoder
 
-__all__ = ["given_coders", "given_encoders", "listed", "require_key", "require_text", "require_value"]
+__all__ = ["given_coders", "listed", "require_key", "require_text", "require_value"]
 
 MOST_KEY_BYTES = 4096
 MOST_BYTES = 1 << 28
@@ -56,21 +55,6 @@ def _require_length(size: int, where: str) -> None:
     """ArgumentError if text or bytes of this size cannot be stored."""
     if size > MOST_BYTES:
         raise ArgumentError(f"{where} has {size} bytes; at most {MOST_BYTES} are stored")
-
-
-def given_encoders(encoder: Any, tensors: Mapping[str, Tensor]) -> dict[str, Encoder]:
-    """The encoder of each tensor field that has one."""
-    if encoder is None:
-        return {}
-    found = dict.fromkeys(tensors, encoder) if isinstance(encoder, Encoder) else encoder
-    if not isinstance(found, Mapping) or not all(isinstance(one, Encoder) for one in found.values()):
-        raise ArgumentError(f"encoder is {short(encoder)}; it is an Encoder, or one for each field by its name")
-    if isinstance(encoder, Encoder) and not tensors:
-        raise ArgumentError("an encoder is given, and no field is a tensor: it is what made tensors, not latents")
-    for name in found:
-        if name not in tensors:
-            raise ArgumentError(f"an encoder is given for {name!r}, which is no tensor field; {', '.join(tensors)} are")
-    return dict(found)
 
 
 def given_coders(coders: Any, tensors: Mapping[str, Tensor]) -> dict[str, TensorCoder]:

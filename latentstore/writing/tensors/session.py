@@ -88,7 +88,10 @@ class Session:
     def take_idle(self) -> TensorMeta:
         """Take the lock while nothing is being written; the version that is published. StoreError if there is none."""
         if not self.target.exists(layout.MANIFEST):
-            raise StoreError(f"{self.target.url}: no store with versions there; check the path")
+            raise StoreError(
+                f"{self.target.url}: no store with versions there, as latentstore.sync and latentstore.Writer make it; "
+                "check the path"
+            )
         self.lock.acquire()
         try:
             published, job = read_manifest(self.target), self._job()

@@ -20,14 +20,13 @@ from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.values import as_array, is_finite, magnitude
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
 from latentstore.loaders.tensors import layout
-from latentstore.loaders.tensors.encoder import Encoder
+from latentstore.loaders.tensors.encoder import Encoder, given_encoders
 from latentstore.loaders.tensors.latents import LatentField, Latents
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta, require_fields
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.spec import SHARD_BYTES
 from latentstore.writing.tensors.checks import (
     given_coders,
-    given_encoders,
     listed,
     require_key,
     require_text,
@@ -59,7 +58,8 @@ class Writer:
 
     url: where the store will be: a path or an fsspec URL. fields: by name, a `Tensor`; a codec from `load_codec`, or
         `Latents`, for signals that are to be encoded; or one of the types int, float, str and bytes.
-    encoder: what made the tensors: one `Encoder` for all of them, or one for each field by its name.
+    encoder: what made the tensors: one `Encoder` for all of them, or one for each field by its name. Loaders apply its
+        scale and shift to every field of it: give text embeddings another one than latents.
     coders: fitted ones, by the field's name: a `TensorCoder` or the path of its file, from `latentstore fit-tensors`.
         A field without one is fitted to the first samples of rank 0, at most 512 of them or 48 MB.
     resume: go on with a store that was begun, or add to one that is published. overwrite: replace it; readers of the

@@ -100,3 +100,8 @@ def test_advice_follows_the_figures(changed: dict[str, Any], said: str) -> None:
     assert any(said in line for line in advice(found)) and 1 <= len(advice(found)) <= 2
     if changed:
         assert advice(found) != advice(GOOD)
+
+
+@pytest.mark.parametrize(("passes", "said"), [(0.253, "0.25"), (10.0, "10"), (168.2, "168"), (1234.0, "1,234")])
+def test_epochs_are_written_out(passes: float, said: str) -> None:
+    assert f"900, over {said} epochs" in table(replace(GOOD, passes=passes))

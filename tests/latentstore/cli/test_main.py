@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_every_command_has_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     for command in entry.COMMANDS:
         name = command.__name__.rpartition(".")[2].removesuffix("_").replace("_", "-")  # import is a word of Python
         assert re.search(rf"\n    {name}\s", told)
+
+
+@pytest.mark.parametrize("command", ["", *(c.__name__.rpartition(".")[2] for c in entry.COMMANDS)])
+def test_help_is_wrapped_and_its_examples_are_right(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        main([*filter(None, [command.removesuffix("_").replace("_", "-")]), "--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 120
+    examples = re.findall(r"^  (latentstore \S.*)$", told.partition("\nExamples:\n")[2], re.MULTILINE)
+    assert len(examples) > 1 or command in ("info", "verify", "codecs", "train", "cache", "demo")
+    for example in examples:
+        line, *said = re.split(r" {3,}", example)
+        assert entry._parser().parse_args(shlex.split(line)[1:]).command, said
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

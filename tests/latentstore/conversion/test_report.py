@@ -24,6 +24,10 @@ REPORT = Report(
 def test_one_sentence() -> None:
     assert str(REPORT) == "x.zarr: 2,000 images in 1 shard, 5.0 MB in, 0.2 MB out (1.000 bits per pixel), 1:01"
     assert str(replace(REPORT, resumed=2)).endswith("; 2 shards from an earlier run")
+    assert (
+        str(replace(REPORT, bytes_in=0, bytes_out=0, extent=0))
+        == "x.zarr: 2,000 images in 1 shard, nothing encoded, 1:01"
+    )
 
 
 def test_nouns_are_those_of_the_modality() -> None:

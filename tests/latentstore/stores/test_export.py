@@ -1,5 +1,6 @@
 """Back to PNG: every image under its key, as the codec decodes it, and never outside the folder."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_limit_and_channels(store: Path, tmp_path: Path) -> None:
     height, width = ds.sizes(np.array([0]))[0]
     expected = ds.codec.decode(ds[0]["latent"][None, :12], quality=ds.quality, size=(int(height), int(width)))[0]
     assert np.array_equal(read_image(str(files[0])), expected)
+
+
+def test_labels_and_other_fields_are_written_too(store: Path, tmp_path: Path) -> None:
+    export(str(store), str(tmp_path / "out"), limit=35, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "fields.jsonl").read_text(encoding="utf-8").splitlines()]
+    ds = latentstore.open(store)
+    assert rows == [{"key": key, "label": int(key.startswith("y"))} for key in ds.keys()[:35]]
+    assert {row["label"] for row in rows} == {0, 1}
+
+
+def test_without_fields_there_is_no_file_of_them(source: Path, tmp_path: Path) -> None:
+    latentstore.convert(source / "x", tmp_path / "x.zarr", progress=False)
+    export(str(tmp_path / "x.zarr"), str(tmp_path / "out"), limit=2, progress=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["01.png", "03.png"]
 
 
 def test_gray_stores_give_gray_images(source: Path, tmp_path: Path) -> None:

@@ -267,6 +267,16 @@ def test_latents_beside_tensors(tmp_path: Path) -> None:
     assert latentstore.open(url).latents["image"].quality == 30
 
 
+def test_fields_may_have_encoders_of_their_own(source: Source, tmp_path: Path) -> None:
+    url = tmp_path / "x.store"
+    synced(source, url, encoder={"x": Encoder("a", scale=2)})
+    assert latentstore.open(url).encoders == {"x": Encoder("a", scale=2)}
+    assert not synced(source, url, encoder={"x": Encoder("a", scale=2)}).encodes
+    assert synced(source, url, encoder={"x": Encoder("b")}).again is not None
+    with pytest.raises(ArgumentError, match="an encoder is given for 'y', which is no tensor field"):
+        synced(source, url, encoder={"y": Encoder("a")})
+
+
 def test_other_fields_and_other_scales_encode_all_again(source: Source, tmp_path: Path) -> None:
     url = tmp_path / "x.store"
     synced(source, url, encoder=Encoder("a"))

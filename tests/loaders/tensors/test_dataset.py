@@ -13,7 +13,7 @@ import pytest
 from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 
 import latentstore
-from latentstore import Encoder, LatentstoreError
+from latentstore import ArgumentError, Encoder, LatentstoreError, Tensor
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 
@@ -109,10 +109,25 @@ def test_the_encoder_is_asked_for(store: str) -> None:
         opened(store, encoder=Encoder("other"))
 
 
+def test_fields_may_have_encoders_of_their_own(tmp_path: Path) -> None:
+    each = {"a": Encoder("vae", scale=0.5), "b": Encoder("words")}
+    fields = {"a": Tensor("float32"), "b": Tensor("float32"), "c": Tensor("float32")}
+    with latentstore.Writer(tmp_path / "x", fields, encoder=each) as writer:
+        writer.write("0", dict.fromkeys(fields, np.ones(3, np.float32)))
+    assert latentstore.open(tmp_path / "x", encoder=each).encoders == each
+    # of fields that are not opened nothing is asked
+    assert list(latentstore.open(tmp_path / "x", fields=["a", "c"], encoder=each).encoders) == ["a"]
+    with pytest.raises(ArgumentError, match=r"the field 'b' of .*x is of the encoder 'words', and 'vae' is expected"):
+        latentstore.open(tmp_path / "x", encoder={"b": each["a"]})
+    with pytest.raises(ArgumentError, match=r"the field 'c' of .* does not say which encoder made it"):
+        latentstore.open(tmp_path / "x", encoder={"c": each["a"]})
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"fields": ["nothing"]}, "has no field 'nothing'; it has latent, text"), ({"channels": 3}, "choose its fields"),
     ({"encoder": "noise"}, "encoder is 'noise'; it is an Encoder"),
-    ({"encoder": {"latent": ENCODER}}, "it is an Encoder, which all tensors"),
+    ({"encoder": {"latent": "noise"}}, "it is an Encoder, or one for each field by its name"),
+    ({"encoder": {"later": ENCODER}}, "given for 'later', which is no tensor field; latent, text, tokens are"),
 ])  # fmt: skip
 def test_arguments_that_cannot_be_meant(store: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(LatentstoreError, match=said):
