@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from latentstore.cli.shared.help import Help
 from latentstore.cli.shared.signals import add_signals, signals_of
 from latentstore.cli.shared.status import DONE, INCOMPLETE, Commands, say
 from latentstore.progress import counted, printable
+
+if TYPE_CHECKING:
+    from latentstore.syncing.plan import SyncPlan
 
 __all__ = ["add", "run"]
 
@@ -16,8 +20,8 @@ MOST_NAMED = 500
 NOTES = """\
 STORE is one of latents, which is made if it is not there, or one of tensors, which `latentstore import` made of the
 folder SOURCE. What there is to do is printed first. A file whose size and time are as they were is not read. Only
-shards with samples that changed or are left out are written again. Whoever reads the store meanwhile sees the old
-version; `latentstore gc` removes it.
+shards with samples that changed or are left out are written again; where many small shards lie side by side, they are
+joined. Whoever reads the store meanwhile sees the old version; `latentstore gc` removes it.
 
 The options below --dry-run are for latents, and those of `latentstore convert`. Of a store that is there, they are
 those that it was made with; if others are given, everything is encoded again.
@@ -57,9 +61,14 @@ def run(options: argparse.Namespace) -> int:
     return _tensors(options) if holds_tensors(options.store) else _latents(options)
 
 
+def _version_now(store: str, plan: SyncPlan) -> str:
+    copied = plan.copied
+    joined = f"; {copied.joined} small shards were joined into {copied.into}" if copied.joined else ""
+    return f"{store} has version {plan.version} now{joined}"
+
+
 def _latents(options: argparse.Namespace) -> int:
     from latentstore.syncing.latents import sync_latents
-    from latentstore.syncing.plan import SyncPlan
 
     def planned(plan: SyncPlan) -> None:
         print(f"{options.store}, version {plan.version}: {plan}", flush=True)
@@ -72,7 +81,7 @@ def _latents(options: argparse.Namespace) -> int:
         return DONE
     if report is not None:
         print(report.page(lambda name, value: f"--{name.replace('_', '-')} {value}"))
-        print(f"{options.store} has version {plan.version} now")
+        print(_version_now(options.store, plan))
     left_out = plan.unreadable if report is None else len(report.failures)
     if not left_out:
         return DONE
@@ -84,13 +93,12 @@ def _latents(options: argparse.Namespace) -> int:
 def _tensors(options: argparse.Namespace) -> int:
     from latentstore.importing.syncing import plan_tensors, sync_tensors
 
-    planned = plan_tensors(options.source, options.store)
-    planned[0].deleted = options.delete
+    planned = plan_tensors(options.source, options.store, delete=options.delete)
     print(f"{options.store}, version {planned[0].version}: {planned[0]}", flush=True)
     if options.dry_run:
         return DONE
     plan, report = sync_tensors(options.source, options.store, delete=options.delete, progress=True, planned=planned)
-    print(f"{options.store} has version {plan.version} now")
+    print(_version_now(options.store, plan))
     if report is None:
         unread = planned[1].failures
         for failure in unread[:MOST_NAMED]:

@@ -21,17 +21,15 @@ from latentstore.sources.remarks import Told, merged
 from latentstore.sources.signals.front_ends import front_end_of
 from latentstore.sources.signals.settings import Settings
 from latentstore.version import __version__
-from latentstore.writing.spec import StoreSpec, default_shard_samples
+from latentstore.writing.spec import FEWEST_SAMPLES, StoreSpec, default_shard_samples
 
 if TYPE_CHECKING:
     from latentstore.codecs.codec import Codec
 
 __all__ = ["Plan", "listing_digest", "make_plan", "shard_bounds", "shard_samples"]
 
-# A small data set gets this many shards, to keep many workers busy; but no shard is so small that a file for each
-# sample would do as well.
+# A small data set gets this many shards, to keep many workers busy, where they have `FEWEST_SAMPLES` then.
 WANTED_SHARDS = 64
-FEWEST_SAMPLES = 32
 # Signals that keep their size may be large: a shard ends after so many bytes of the source. This bounds the memory of
 # a worker, since the blobs of a shard take a fraction of its source.
 NATIVE_SOURCE_BYTES = 128 << 20

@@ -24,6 +24,7 @@ from latentstore.loaders.tensors.read import known_sources, read_manifest
 from latentstore.progress import Progress
 from latentstore.sources.places import beside_target
 from latentstore.syncing.plan import SyncPlan, lies_in
+from latentstore.writing.tensors.joining import Full
 from latentstore.writing.tensors.writer import Writer
 
 __all__ = ["plan_tensors", "sync_tensors"]
@@ -68,19 +69,21 @@ class _Families:
 
 
 def plan_tensors(
-    source: str | os.PathLike[str], store: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-) -> tuple[SyncPlan, Source]:
+    source: str | os.PathLike[str], store: str | os.PathLike[str], *, delete: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[SyncPlan, Source]:  # fmt: skip
     """(what there is to do so that the store holds what the source holds, the source as it was listed).
 
-    source: a folder of files of tensors, by path or URL. Its files are listed, and none is read. StoreError if there is
-    no such store; ArgumentError if the source does not tell when its samples change.
+    source: a folder of files of tensors, by path or URL. Its files are listed, and none is read. delete: see
+    `sync_tensors`. StoreError if there is no such store; ArgumentError if the source does not tell when its samples
+    change.
     """
     options, place = dict(storage_options or {}), os.fspath(store)
     location = Location(place, options)
     if not location.exists(layout.MANIFEST):
         raise StoreError(f"{place}: no store of tensors there; make it first with `latentstore import`")
     listed = open_tensors(os.fspath(source), options, without=beside_target(os.fspath(source), place))
-    meta, plan = read_manifest(location), SyncPlan()
+    meta, plan = read_manifest(location), SyncPlan(deleted=delete)
     if meta.latents:
         raise StoreError(
             f"{place} holds latents of a codec of this package, and a store of tensors alone is expected here: bring "
@@ -103,6 +106,8 @@ def plan_tensors(
         there.update(families.of(failure.key))
     failed = {failure.path for failure in listed.failures}
     plan.gone = [name for name in kept if name not in there and not lies_in(name, failed)]
+    replaced = {name for key in plan.changed for name in families.of(key)}
+    plan.expect_copies(meta, list(kept), replaced, Full.of_tensors())
     return plan, listed
 
 
@@ -131,13 +136,12 @@ def sync_tensors(
     """Makes a new version of a store that `import_tensors` made, so that it holds what the source holds now.
 
     Fields and coders are those of the store; fields that it does not have are left out. delete: leave out samples whose
-    files are gone; otherwise they stay. planned: what `plan_tensors` gave. Returns the plan, and the report of what was
-    read; None where nothing was.
+    files are gone; otherwise they stay. planned: what `plan_tensors` gave, of the same `delete`. Returns the plan, and
+    the report of what was read; None where nothing was.
 
     Readers see the old version or the new one. Errors as of `import_tensors`.
     """
-    plan, listed = planned or plan_tensors(source, store, storage_options)
-    plan.deleted = delete
+    plan, listed = planned or plan_tensors(source, store, delete=delete, storage_options=storage_options)
     if not plan.encodes and not (delete and plan.gone):
         return plan, None
     options, place = dict(storage_options or {}), os.fspath(store)
@@ -162,7 +166,7 @@ def sync_tensors(
             writer.drop(plan.gone)
     if run is not None:
         report = run.report(location, time.monotonic() - began)
-    plan.version = read_manifest(location).version
+    plan.version, plan.copied = read_manifest(location).version, writer.copied
     return plan, report
 
 

@@ -19,6 +19,7 @@ from latentstore.sources.places import beside_target
 from latentstore.syncing.identity import Stamp, content_hash, found_files, identity, is_unchanged
 from latentstore.syncing.latents import sync_latents
 from latentstore.syncing.plan import SyncPlan
+from latentstore.writing.tensors.joining import Full
 from latentstore.writing.tensors.writer import Writer
 
 Encode = Callable[[Sequence[Path]], Mapping[str, Sequence[Any]]]
@@ -55,7 +56,8 @@ def sync(
 
     delete: leave out samples whose file is gone; otherwise they stay. dry_run: find out what there is to do, and do
     nothing. Readers see the old version or the new one, never a mixture. Only shards with samples that changed or are
-    left out are written again, without decoding what stays. A run that was killed goes on where it was.
+    left out are written again, without decoding what stays; where many small shards lie side by side, they are joined.
+    A run that was killed goes on where it was.
 
     progress: whether it is shown; None: on a terminal. fields, storage_options: see `Writer`. StoreError: a file cannot
     be read, or another run is writing the store.
@@ -90,7 +92,7 @@ def sync(
             told.advance(done=len(keys))
         if delete:
             writer.drop(plan.gone)
-    plan.version = read_manifest(Location(url, storage_options)).version
+    plan.version, plan.copied = read_manifest(Location(url, storage_options)).version, writer.copied
     return plan
 
 
@@ -139,6 +141,7 @@ def _plan(
             f"{url}: {plan.again}, so all samples are encoded again, and the files of {len(plan.gone)} are gone "
             f"({plan.gone[0]!r} is one): give delete=True to leave them out"
         )
+    plan.expect_copies(meta, list(kept), plan.changed, Full.of_tensors())
     return plan, plan.again is not None
 
 

@@ -40,6 +40,7 @@ from latentstore.syncing.changes import made_anew, made_of
 from latentstore.syncing.plan import SyncPlan, lies_in
 from latentstore.syncing.touched import read_touched, write_touched
 from latentstore.writing.open import ENDINGS
+from latentstore.writing.tensors.joining import Full
 from latentstore.writing.versions.writer import VersionWriter
 
 if TYPE_CHECKING:
@@ -201,22 +202,14 @@ class LatentSync:
                 option="delete",
             )
         if base is not None and not changes.again:
-            self._count_rewritten(base)
+            full = Full.of_latents(self.plan.spec)
+            changes.expect_copies(_reader(base).of.meta, base.keys(), changes.changed, full)
 
     def _known_failures(self) -> list[Failure]:
         name = quarantine_name(FORMAT)
         if self.base is None or not self.location.exists(name):
             return []
         return [failure for failure in read_lines(self.location.read(name)) if failure.source]
-
-    def _count_rewritten(self, base: LatentDataset) -> None:
-        leaving = {*self.changes.changed, *(self.changes.gone if self.delete else ())}
-        if not leaving:
-            return
-        indices = np.array([at for at, key in enumerate(base.keys()) if key in leaving], np.int64)
-        blocks = np.unique(base.reader.blocks(indices)).tolist()
-        self.changes.rewritten = len(blocks)
-        self.changes.rewritten_bytes = sum(_reader(base).of.meta.shards[block].bytes for block in blocks)
 
     # ---- running
 
@@ -226,7 +219,7 @@ class LatentSync:
             write_touched(self.location, {**self._noted, **self._touched})
 
     def run(self, dispatch: Dispatch) -> Report:
-        """Does it. `changes.version` is that of the store then."""
+        """Does it. `changes.version` is that of the store then, and `changes.copied` what was copied."""
         changes, spec = self.changes, self.plan.spec
         modality = self.plan.settings.modality
         now = made_of(spec.settings(), modality)
@@ -243,7 +236,7 @@ class LatentSync:
                 report = self._run(writer, dispatch)
             except OSError as error:
                 raise StoreError(f"{self.store}: {error}") from error
-        changes.version = read_manifest(self.location).version
+        changes.version, changes.copied = read_manifest(self.location).version, writer.copied
         return report
 
     def _run(self, writer: VersionWriter, dispatch: Dispatch) -> Report:

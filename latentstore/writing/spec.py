@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Aimed at by `default_shard_samples`. Such a shard is large enough that its round trips and its index take little time
 # beside its bytes, and small enough that a few fit into a worker's memory.
 SHARD_BYTES = 32 << 20
+# Where there are so many samples, no shard is so small that a file for each of them would do as well.
+FEWEST_SAMPLES = 32
 # A coarse guess for the default quality. Only the number of samples in a shard depends on it.
 BITS_PER_PIXEL = 0.6
 

@@ -66,17 +66,16 @@ class Known:
             found[i] = self.source(keys[i]) is not None
         return found
 
-    def twice(self) -> tuple[str, int, int] | None:
-        """A key that two samples have, and the numbers of their shards; None where there is none."""
+    def repeated(self) -> dict[str, list[tuple[int, int, str]]]:
+        """The keys that several samples have: of each sample the number of its shard, its row there, and what it was
+        made of."""
         same = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
-        seen: dict[str, int] = {}
+        found: dict[str, list[tuple[int, int, str]]] = {}
         for place in np.union1d(same, same + 1).tolist():
             shard, row = self._at(place)
-            key = self._keys[shard].take(row)[0]
-            if key in seen:
-                return key, seen[key], shard
-            seen[key] = shard
-        return None
+            key, source = self._keys[shard].take(row)[0], self._sources[shard].take(row)[0]
+            found.setdefault(key, []).append((shard, int(row[0]), source))
+        return {key: places for key, places in found.items() if len(places) > 1}
 
     def keys_by_shard(self) -> Iterable[list[str]]:
         """The keys of all samples, shard after shard."""

@@ -34,6 +34,12 @@ START_SECONDS = 120.0
 LOOK_SECONDS = 15.0
 
 
+def age(name: str) -> tuple[int, int]:
+    """(sequence, rank) of a shard that a session has written: the larger, the later. name: see `Session.own_name`."""
+    _, rank, sequence = name.split("-")
+    return int(sequence), int(rank)
+
+
 class Session:
     """What all ranks of one writing run share. It holds this rank's lock from `begin` to `end`.
 
@@ -259,7 +265,7 @@ class Session:
             raise StoreError(f"{self.target.url} was begun anew by another run meanwhile, so this one stops")
 
     def own_name(self, sequence: int) -> str:
-        """The name of a shard of this rank, the `sequence`-th from 0 on."""
+        """The name of a shard of this rank. sequence: from 0 on, one for each shard."""
         return f"{self.token}-{self.rank:04d}-{sequence:06d}"
 
     def written(self) -> dict[str, int]:

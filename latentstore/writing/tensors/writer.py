@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,10 +35,11 @@ from latentstore.writing.tensors.checks import (
 )
 from latentstore.writing.tensors.choice import FIT_BYTES, FIT_SAMPLES, CoderChoice
 from latentstore.writing.tensors.encoding import Encoding, LatentCoder
+from latentstore.writing.tensors.joining import Copying, Full
 from latentstore.writing.tensors.known import Known
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
-from latentstore.writing.tensors.rewrite import without
-from latentstore.writing.tensors.session import Session
+from latentstore.writing.tensors.rewrite import renewed, without_rows
+from latentstore.writing.tensors.session import Session, age
 from latentstore.writing.tensors.shards import Shards
 
 if TYPE_CHECKING:
@@ -67,11 +69,13 @@ class Writer:
     rank, world_size: this process among those that write together; both or neither. By default they are found as
         `LatentLoader` finds them, so under torchrun each rank writes its own shards. Each key belongs to one rank. All
         ranks wait for each other at the end, and rank 0 publishes.
-    source: what is written, for people. shard_bytes: of a shard, about; 32 MB. storage_options: for fsspec.
+    source: what is written, for people. shard_bytes: of a shard, about; 32 MB. Shards of the version before that are
+        much smaller are joined to such ones. storage_options: for fsspec.
+
+    copied: once it has published, what it has copied of the shards of the version before.
 
     Memory: the bytes of a few shards, and 256 MB of signals; 20 bytes and the key for each sample that a store to go on
-    with has. One thread at a time may use a writer; tensors are coded
-    and signals encoded in threads.
+    with has. One thread at a time may use a writer; tensors are coded and signals encoded in threads.
 
     ArgumentError: an argument cannot be meant, or a sample does not fit the fields. StoreError: there is a store
     already and neither `resume` nor `overwrite` is given; it was begun with other fields or another encoder; another
@@ -120,15 +124,18 @@ class Writer:
             elif isinstance(value, Tensor):
                 self._parts.append(name)
         self._closed = False
+        self.copied = Copying()
         self._process = os.getpid()
         self._failed: BaseException | None = None
         try:
             self._published, self._written = self._known()
-            own = [name for name in self._session.written() if int(name.split("-")[1]) == self.rank]
+            written = list(self._session.written())
+            own = [name for name in written if age(name)[1] == self.rank]
         except BaseException:
             self._session.end()
             raise
-        self._sequence = 1 + max((int(name.split("-")[2]) for name in own), default=-1)
+        # above that of all ranks, so that what is written now is newer than what was written before
+        self._sequence = 1 + max((age(name)[0] for name in written), default=-1)
         self._now: set[str] = set()
         self._dropped: set[str] = set()
         self._names: list[str] = own
@@ -148,10 +155,10 @@ class Writer:
         """The samples that are there: of the version that this one begins with, and those that all ranks have written
         since."""
         session = self._session
-        written = (session.read_tail(name, size, self._parts)[1] for name, size in session.written().items())
+        written = Known(self._tails(dict(sorted(session.written().items(), key=lambda one: age(one[0]))), []))
         if session.base is None:
-            return Known(), Known(written)
-        return Known(session.tails(session.base.shards, session.base.parts)), Known(written)
+            return Known(), written
+        return Known(session.tails(session.base.shards, session.base.parts)), written
 
     def _has(self, keys: Sequence[str]) -> np.ndarray:
         """Which of these keys samples have that were written before this run: bool (n,)."""
@@ -390,36 +397,57 @@ class Writer:
             raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
         shards = list[Shard]()
         fresh = Known(self._tails(written, shards))
-        if twice := fresh.twice():
-            key, first, second = twice
-            raise StoreError(
-                f"{self.url}: the key {key!r} was written twice, in {shards[first].name} and in {shards[second].name}: "
-                "give each key to one rank, and start again by overwriting it",
-                remedy="overwrite",
-            )
+        outdated = self._outdated(fresh, [shard.name for shard in shards])
         gone = self._replaced(fresh)
-        kept = () if old is None else without(session, old, gone, self._latents) if gone else old.shards
+        kept: tuple[Shard, ...] = ()
+        if old is not None:
+            kept, self.copied = renewed(session, old, gone, Full.of_tensors(self._shard_bytes), self._latents)
+        version = 1 + (now.version if now is not None else 0)
+        if outdated:
+            shards = [*without_rows(session, self._meta(version, shards), outdated, self._latents)]
         every = (*kept, *shards)
         if not every:
             raise StoreError(f"{self.url}: all samples would be left out; a store has at least one")
-        session.publish(
-            TensorMeta.make(
-                version=1 + (now.version if now is not None else 0),
-                fields=self._fields_of(every),
-                coders=old.coders if old is not None else self._decoders(),
-                encoders=self._encoders,
-                shards=every,
-                source=self._source or (old.source if old is not None else ""),
-                session=session.token,
-            )
+        session.publish(self._meta(version, every))
+
+    def _meta(self, version: int, shards: Sequence[Shard]) -> TensorMeta:
+        """The manifest of a version that has these shards."""
+        old = self._session.base
+        return TensorMeta.make(
+            version=version,
+            fields=self._fields_of(shards),
+            coders=old.coders if old is not None else self._decoders(),
+            encoders=self._encoders,
+            shards=tuple(shards),
+            source=self._source or (old.source if old is not None else ""),
+            session=self._session.token,
         )
 
     def _tails(self, written: Mapping[str, int], shards: list[Shard]) -> Iterator[layout.Tail]:
-        """The tails of the shards of this session, which are added to `shards`. written: their bytes by name."""
-        for name in sorted(written):
-            shard, tail = self._session.read_tail(name, written[name], self._parts)
+        """The tails of shards of this session; the shards are added to `shards`. written: their bytes by name."""
+        for name, size in written.items():
+            shard, tail = self._session.read_tail(name, size, self._parts)
             shards.append(shard)
             yield tail
+
+    def _outdated(self, fresh: Known, names: Sequence[str]) -> dict[int, list[int]]:
+        """Which samples of this session there are newer ones of, since what they are made of changed before it was
+        resumed: the number of each such shard, and rows. StoreError for a key that two ranks have written.
+
+        names: of the shards.
+        """
+        found = dict[int, list[int]]()
+        for key, places in fresh.repeated().items():
+            for (shard, row, source), (newer, _, its) in pairwise(sorted(places, key=lambda one: age(names[one[0]]))):
+                (one, rank), (two, other) = age(names[shard]), age(names[newer])
+                if one == two or (rank != other and source == its):
+                    raise StoreError(
+                        f"{self.url}: the key {key!r} was written twice, in {names[shard]} and in {names[newer]}: give "
+                        "each key to one rank, and start again by overwriting it",
+                        remedy="overwrite",
+                    )
+                found.setdefault(shard, []).append(row)
+        return found
 
     def _replaced(self, fresh: Known) -> set[str]:
         """The keys whose samples the published version has, and the next one has not or has anew."""

@@ -17,7 +17,8 @@ from latentstore.loaders.tensors.manifest import Shard, TensorMeta
 from latentstore.writing.sharded import Arrays, ShardWriter, require_unique
 from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary, differences, settings_of
 from latentstore.writing.staging import Staging
-from latentstore.writing.tensors.rewrite import without
+from latentstore.writing.tensors.joining import Copying, Full
+from latentstore.writing.tensors.rewrite import renewed
 from latentstore.writing.versions.kept import Kept
 from latentstore.writing.versions.session import LatentSession, Refusal
 
@@ -33,7 +34,8 @@ class VersionWriter(ShardWriter):
     written last.
 
     token: with which the names of its shards begin. first: the number of the first shard of this run; an interrupted
-    run has written those before it. kinds: of the fields of the version that this one begins with.
+    run has written those before it. kinds: of the fields of the version that this one begins with. copied: what was
+    copied of the shards of that version, once this one is published.
     """
 
     keeps_sources = True
@@ -42,6 +44,7 @@ class VersionWriter(ShardWriter):
         super().__init__(staging, spec, published)
         self.token, self.first = "", 0
         self.kinds: dict[str, str] = {}
+        self.copied = Copying()
         self._session: LatentSession | None = None
         self._dropped: list[str] = []
 
@@ -206,7 +209,7 @@ class VersionWriter(ShardWriter):
 
     def finish(self, shards: int) -> StoreSummary:
         """See `ShardWriter.finish`. Samples of the version before stay, but for those that were dropped or that are
-        written again. If nothing has changed, there is no new version."""
+        written again; small shards of theirs are joined. If nothing has changed, there is no new version."""
         session, base, codec = self._of_driver, self.base, self.codec
         self.check_lock()
         there = self.staging.summaries()
@@ -225,7 +228,9 @@ class VersionWriter(ShardWriter):
         gone = kept.among([*keys, *self._dropped])
         moments = Moments.total([kept.moments_without(gone), *(one.summary.moments for one in written)], codec.channels)
         extent = kept.extent_without(gone) + sum(one.summary.extent for one in written)
-        old = () if base is None else without(session, base, set(gone)) if gone else base.shards
+        old = () if base is None else base.shards
+        if base is not None and (written or gone):
+            old, self.copied = renewed(session, base, set(gone), Full.of_latents(self.spec))
         every = (*old, *(one.shard for one in written))
         if not every:
             raise StoreError(f"{self.url}: all samples would be left out; a store has at least one")

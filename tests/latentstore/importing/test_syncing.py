@@ -61,6 +61,22 @@ def test_it_becomes_what_the_folder_is(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["gc", source]) == 1 and "no store with versions there" in capsys.readouterr().err
 
 
+def test_small_shards_are_joined(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, store, joined = str(folder / "source"), str(folder / "x.store"), list[int]()
+    for i in range(12, 30):
+        put(folder / "source", f"new/{i}.npy", i)
+        expected, _ = plan_tensors(source, store)
+        before = len(latentstore.open(store).info["shards"])
+        assert main(["sync", source, store]) == 0
+        said, copied = capsys.readouterr().out, expected.copied
+        assert len(latentstore.open(store).info["shards"]) == before + 1 - copied.joined + copied.into
+        assert f"; {copied.joined} small shards were joined into {copied.into}\n" in said or not copied.joined
+        joined.append(copied.joined)
+    assert sum(joined) >= 14 and joined.count(0) >= 15
+    assert held(folder) == {f"{i % 2}/{i}" if i < 12 else f"new/{i}": i for i in range(30)}
+    assert main(["verify", store]) == 0
+
+
 def test_a_file_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, store = folder / "source", folder / "x.store"
     (source / "0" / "bad.npy").write_bytes(b"x")

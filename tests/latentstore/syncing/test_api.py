@@ -169,16 +169,20 @@ def test_a_reader_during_syncs(source: Source, tmp_path: Path) -> None:
 
 def test_only_shards_with_changes_are_written_again(source: Source, tmp_path: Path) -> None:
     url = tmp_path / "x.store"
-    with Writer(url, FIELDS, shard_bytes=1) as writer:
-        for name, (path, stamp) in found_files(source.root).items():
-            values = {k: v[0] for k, v in source.encode([path]).items()}
-            writer.write(name, values, identity(stamp, content_hash(path)))
+    files = list(found_files(source.root).items())
+    for first in range(0, 40, 8):
+        with Writer(url, FIELDS, resume=True) as writer:
+            for name, (path, stamp) in files[first : first + 8]:
+                values = {k: v[0] for k, v in source.encode([path]).items()}
+                writer.write(name, values, identity(stamp, content_hash(path)))
     before = {shard["name"] for shard in latentstore.open(url).info["shards"]}
-    assert len(before) == 40
+    assert len(before) == 5
     source.put("0/3", -1)
-    synced(source, url)
+    dry = synced(source, url, dry_run=True)
+    plan = synced(source, url)
+    assert dry.copied == plan.copied and (plan.copied.rewritten, plan.copied.joined) == (1, 0)
     after = {shard["name"] for shard in latentstore.open(url).info["shards"]}
-    assert len(after - before) == 1 and len(before - after) == 1 and held(url)["0/3"] == -1
+    assert len(after - before) == 2 and len(before - after) == 1 and held(url)["0/3"] == -1
 
 
 def test_what_nobody_needs_is_removed(source: Source, tmp_path: Path) -> None:

@@ -37,12 +37,11 @@ def test_as_a_dict(hashes: object, given_shards: list[list[tuple[str, str]]], as
         assert known.has(asked).tolist() == [key in model for key in asked]
         assert [known.source(key) for key in asked] == [model.get(key) for key in asked]
         assert [key for keys in known.keys_by_shard() for key in keys] == [key for key, _ in every]
-        found = known.twice()
-        assert (found is None) == (len(model) == len(every))
-        if found is not None:
-            key, first, second = found
-            places = [number for number, shard in enumerate(given_shards) for one, _ in shard if one == key]
-            assert len(places) > 1 and {first, second} <= set(places)
+        places: dict[str, list[tuple[int, int, str]]] = {}
+        for number, shard in enumerate(given_shards):
+            for row, (key, source) in enumerate(shard):
+                places.setdefault(key, []).append((number, row, source))
+        assert known.repeated() == {key: some for key, some in places.items() if len(some) > 1}
 
 
 def test_little_memory() -> None:

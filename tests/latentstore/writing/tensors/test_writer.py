@@ -113,7 +113,7 @@ def test_a_sample_whose_source_has_changed_is_replaced(tmp_path: Path) -> None:
         for i in range(30):
             writer.write(f"{i}", {"x": np.full((4,), i, np.float32)}, source=f"old {i}")
     shards = {path.name for path in (url / "shards").iterdir()}
-    with Writer(url, ONE, resume=True) as writer:
+    with Writer(url, ONE, resume=True, shard_bytes=100) as writer:
         assert writer.stale({"3": "old 3", "4": "new 4", "z": "z"}) == ["4", "z"]
         assert not writer.write("3", {"x": np.zeros(4, np.float32)}, source="old 3")
         assert writer.write("4", {"x": np.full((4,), -4, np.float32)}, source="new 4")
