@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, on every machine, however busy it is: what fails can be repeated.
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 LAYOUTS = ("zarr-fixed", "zarr-native", "wds-fixed", "wds-native", "versions-fixed", "versions-native")
 SIZE = (40, 56)
@@ -40,6 +45,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if not re.search(allowed, reason):
             reporter.write_line(f"\nnot to be skipped here: {report.nodeid}: {reason}", red=True)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What the environment tells programs of the user's stores, clouds, proxies and jobs is none of the tests'."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            told = name.startswith(("LATENTSTORE_ARTIFACTS", "LATENTSTORE_CACHE", "AWS_"))
+            if told or name.lower().endswith("_proxy") or name in ("RANK", "WORLD_SIZE", "COLUMNS"):
+                patch.delenv(name)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, os.devnull)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

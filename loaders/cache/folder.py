@@ -161,7 +161,7 @@ class CacheFolder:
 
     def _make_room(self, size: int) -> int:
         """Remove the entries that were not used for longest, until `size` bytes fit. Returns what is left, in bytes."""
-        files = list(self._files())
+        files = self._settled()
         total = sum(file.bytes for file in files)
         if total + size <= self.most_bytes:
             return total
@@ -174,20 +174,35 @@ class CacheFolder:
                 total -= file.bytes
         return total
 
+    def _settled(self) -> list[_File]:
+        """All files, for whoever has the lock. One that gets its name while they are listed is found by neither name,
+        so they are listed again; without the lock no others are begun meanwhile."""
+        while True:
+            named: list[str] = []
+            files = list(self._files(named))
+            if not named:
+                return files
+
     def _stores(self) -> Iterator[Path]:
         with os.scandir(self.path) as found:
             for entry in found:
                 if _STORE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                     yield Path(entry.path)
 
-    def _files(self) -> Iterator[_File]:
+    def _files(self, named: list[str] | None = None) -> Iterator[_File]:
+        """All files. named: gets those that were being written and are not any more when they are asked for."""
         with suppress(FileNotFoundError):
             for folder in self._stores():
                 with suppress(FileNotFoundError), os.scandir(folder) as found:
                     for entry in found:
-                        with suppress(FileNotFoundError):
+                        writing = entry.name.startswith(".")
+                        try:
                             stat = entry.stat(follow_symlinks=False)
-                            yield _File(Path(entry.path), stat.st_size, stat.st_mtime, entry.name.startswith("."))
+                        except FileNotFoundError:
+                            if writing and named is not None:
+                                named.append(entry.name)
+                            continue
+                        yield _File(Path(entry.path), stat.st_size, stat.st_mtime, writing)
 
     def _tell(self, what: str, error: OSError) -> None:
         if self.path not in _told:

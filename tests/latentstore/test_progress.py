@@ -69,7 +69,7 @@ def test_counts_from_many_threads_add_up() -> None:
     assert (shown.done, shown.bytes_in, shown.bytes_out) == (8000, 16_000, 24_000)
 
 
-def test_a_log_gets_a_line_for_each_step_and_note() -> None:
+def test_a_log_gets_a_line_for_each_step_and_note(time: Clock) -> None:
     log = io.StringIO()
     with Progress(show=True, stream=log) as shown:
         shown.begin("listing photos")

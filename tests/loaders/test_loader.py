@@ -320,15 +320,17 @@ def test_what_is_no_store_is_refused_by_name() -> None:
 
 
 def test_forgotten_passes_leave_no_thread() -> None:
+    before, begun = set(threading.enumerate()), set[threading.Thread]()
     for _ in range(3):
         it = iter(LatentLoader(Memory(100), 2, num_workers=2))
         next(it)
+        begun |= {t for t in threading.enumerate() if t not in before and t.name.startswith("latentstore-loader")}
         del it
     gc.collect()
-    for thread in threading.enumerate():
-        if thread.name.startswith("latentstore-loader"):
-            thread.join(timeout=10)
-            assert not thread.is_alive()
+    assert len(begun) >= 3
+    for thread in begun:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
 def test_threads_outlive_a_pass() -> None:

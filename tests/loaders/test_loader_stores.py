@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from read_again import read_in_a_child, rows, same
 from torch_or_skip import torch
 
 import latentstore
 from latentstore.codecs.errors import ArgumentError, CorruptError
 from latentstore.codecs.modality import IMAGE
-from latentstore.loaders import LatentDataset, LatentLoader
+from latentstore.loaders import LatentLoader
 from latentstore.writing import Sample, StoreSpec, open_writer
 
 SAMPLES, SHARD_SAMPLES = 11, 4
@@ -64,10 +65,6 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     urls["native"] = str(folder / "n.zarr")
     write(urls["native"], None)
     return urls
-
-
-def rows(batches: LatentLoader, name: str = "latent") -> dict[str, Any]:
-    return {key: row for batch in batches for key, row in zip(batch["key"], batch[name], strict=True)}
 
 
 @pytest.mark.parametrize("kind", ["zarr", "wds", "remote", "native"])
@@ -119,13 +116,6 @@ def test_latents_have_zero_mean_and_unit_variance(stores: dict[str, str]) -> Non
     assert torch.allclose(std[spread], torch.ones_like(std[spread]), atol=1e-4)
 
 
-def same(ds: LatentDataset, batches: Any) -> bool:
-    found = rows(batches)
-    return sorted(found) == sorted(ds.keys()) and all(
-        np.array_equal(found[sample["key"]], sample["latent"]) for sample in map(ds.__getitem__, range(len(ds)))
-    )
-
-
 @pytest.mark.parametrize("kind, method", [("zarr", "fork"), ("wds", "fork"), ("zarr", "spawn"), ("wds", "forkserver")])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, method: str) -> None:
@@ -140,10 +130,6 @@ def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, meth
     assert batches[0]["label"].tolist() == [0, 1, 2]
 
 
-def _child(ds: LatentDataset, results: Any) -> None:
-    results.put(same(ds, LatentLoader(ds, 3, shuffle=True, num_workers=2)))
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_loader_works_in_a_child_while_the_parent_reads(stores: dict[str, str], method: str) -> None:
@@ -152,7 +138,7 @@ def test_the_loader_works_in_a_child_while_the_parent_reads(stores: dict[str, st
     next(passing)
     context = multiprocessing.get_context(method)
     results = context.Queue()
-    child = context.Process(target=_child, args=(ds, results))
+    child = context.Process(target=read_in_a_child, args=(ds, results))
     child.start()
     assert results.get(timeout=120) is True
     child.join(timeout=60)

@@ -48,7 +48,7 @@ def listed(keys: Any) -> Sequence[str]:
     """Some keys; text alone would be taken for a key a letter."""
     if isinstance(keys, str | bytes):
         raise ArgumentError(f"keys is {short(keys)}; it is a list of keys")
-    return keys if hasattr(keys, "__len__") else list(keys)
+    return keys if isinstance(keys, list | tuple) else list(keys)
 
 
 def _require_length(size: int, where: str) -> None:

@@ -33,10 +33,10 @@ def rebuilt(facts: dict[str, Any] | str | None = None, tensors: dict[str, np.nda
 
 def refused(content: bytes, match: str = "") -> None:
     """In one sentence of a reasonable length, and quickly."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((ArtifactError, UnsupportedVersionError), match=match) as caught:
         codec_from_bytes(content, "x.safetensors")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     said = str(caught.value)
     assert "x.safetensors" in said or CODEC.name in said
     assert len(said) < 500

@@ -274,7 +274,7 @@ def test_a_group_in_the_place_of_a_smaller_one(codec: Any, sample: bytes) -> Non
 
 
 FORGED = """
-import resource, sys, time
+import resource, time
 import numpy as np
 from latentstore.codecs import errors, load_codec
 from latentstore.codecs.bitstream.sample import join_sample
@@ -283,7 +283,16 @@ from latentstore.codecs.bitstream.checksum import crc32c
 codec = load_codec("rgb-f8c48")
 sha = bytes.fromhex(codec.sha256)
 codec.decompress(codec.compress(np.zeros((64, 64, 3), np.uint8)))
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+
+def peak():
+    # Not ru_maxrss, which counts what the process that began this one had.
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+    except FileNotFoundError:  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+before, start = peak(), time.process_time()
 for width, height in [(10**6, 10**6), (1 << 27, 2), (1 << 14, 1 << 14), (1 << 9, 1 << 19), (8, 1 << 19)]:
     group = bytes([0x10, 0, 50]) + varint(-(-height // 8)) + varint(-(-width // 8))
     payload = b"\\0\\0\\1\\0" * 16 + bytes(4)
@@ -298,7 +307,7 @@ for width, height in [(10**6, 10**6), (1 << 27, 2), (1 << 14, 1 << 14), (1 << 9,
             assert len(str(error)) < 300
         else:
             raise SystemExit("decoded")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.perf_counter() - start)
+print(peak() - before, time.process_time() - start)
 """
 
 
@@ -311,8 +320,8 @@ def test_forged_sizes_take_neither_memory_nor_time() -> None:
 
 
 def test_errors_come_at_once(codec: Any, sample: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100):
         with pytest.raises(LatentstoreError):
             codec.decompress(sample[: len(sample) // 2])
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -259,8 +258,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds) as process:
         assert process.stderr is not None
-        while "converting" not in process.stderr.readline():
-            time.sleep(0.01)
+        assert any("converting" in line for line in iter(process.stderr.readline, "")), "it has ended"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -1,63 +1,22 @@
 """Tasks on processes and on a cluster by its address: the store is the same everywhere; errors, not hangs."""
 
 import logging
-import os
-import signal
-import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_tasks import Task, first_fails, squared, third_fails, third_kills
 from PIL import Image
+from until import until
 
 import latentstore
 from latentstore.codecs.errors import ImageError, LatentstoreError
 from latentstore.conversion.dispatch import Dispatch
-from latentstore.conversion.tasks import Counts, Monitor, StoppedError
+from latentstore.conversion.tasks import Counts
 
 # Dask's processes and connections end on their own time, and what they warn of meanwhile is not ours.
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@dataclass(frozen=True)
-class Task:
-    index: int
-
-
-def squared(task: Task, monitor: Monitor) -> int:
-    monitor.report(task.index, (1, 2, 3))
-    return task.index**2
-
-
-def third_fails(task: Task, monitor: Monitor) -> int:
-    if task.index == 2:
-        raise ImageError("x.png: broken")
-    return task.index
-
-
-def third_kills(task: Task, monitor: Monitor) -> int:
-    if task.index == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task.index
-
-
-def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
-    """The first task fails once the second runs; the second runs until it is told to stop."""
-    started, deadline = Path(folder, "started"), time.monotonic() + 30
-    if task.index == 0:
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        raise ImageError("broken")
-    started.touch()
-    try:
-        while time.monotonic() < deadline:
-            monitor.report(task.index, (0, 0, 0))
-            time.sleep(0.01)
-    except StoppedError:
-        Path(folder, "stopped").touch()
-        raise
 
 
 def nobody(index: int, counts: Counts) -> None:
@@ -93,10 +52,7 @@ def test_a_cluster_passes_errors_on(address: str) -> None:
 def test_an_error_stops_the_other_tasks_of_a_cluster(address: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="broken"):
         Dispatch(address).run(partial(first_fails, str(tmp_path)), [Task(0), Task(1)], lambda _: None, nobody)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "stopped").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (tmp_path / "stopped").exists()
+    until((tmp_path / "stopped").exists, "the other task was not stopped")
 
 
 def test_workers_that_die_on_a_task_are_an_error() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from changing_photos import SIZE, Photos, assert_as_converted, latents_of
 from paths import ROOT
+from until import until
 
 import latentstore
 from latentstore import StoreError
@@ -96,12 +97,16 @@ def test_readers_see_whole_versions(photos: Photos, tmp_path: Path) -> None:
     photos.sync(store)
     reader = threading.Thread(target=read)
     reader.start()
-    for version in range(1, 21):
-        put(version)
-        photos.sync(store)
-    stop.set()
-    reader.join()
-    assert not wrong and latentstore.open(store).info["version"] == 21 and len(versions) > 1
+    try:
+        until(lambda: bool(versions or wrong))
+        for version in range(1, 21):
+            put(version)
+            photos.sync(store)
+        until(lambda: bool(21 in versions or wrong))
+    finally:
+        stop.set()
+        reader.join()
+    assert not wrong and versions >= {1, 21} and latentstore.open(store).info["version"] == 21
 
 
 def test_a_conversion_that_stopped_is_resumed(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,14 +66,16 @@ def test_the_lock_of_another_machine_is_watched(
     codec: Any, tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Location(f"{scheme}{tmp_path}/x.partial")
-    beating = threading.Event()
+    beating, now = threading.Event(), 0.0
 
     def look(seconds: float) -> None:
+        nonlocal now
+        now += seconds
         if beating.is_set():
             place.write(lock.LOCK, json.dumps({**json.loads(place.read(lock.LOCK)), "beats": 1}).encode())
 
-    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(lock.time, "sleep", look)
+    clock = SimpleNamespace(sleep=look, monotonic=lambda: now, strftime=time.strftime)
+    monkeypatch.setattr(lock, "time", clock)
     place.write(lock.LOCK, dead())
     beating.set()
     with pytest.raises(StoreError, match="process 1 on elsewhere, since then"):
@@ -193,6 +196,7 @@ def _contend(url: str, at: float, held: Any, results: Any) -> None:
     own.release()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("before", [None, dead()])
 def test_processes_that_see_the_same_lock(tmp_path: Path, before: bytes | None) -> None:
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -227,22 +231,32 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[PlainS3]:
 
 @pytest.mark.parametrize("before", [None, dead()])
 def test_runs_at_an_object_store(bucket: PlainS3, before: bytes | None, short_watch: None) -> None:
-    """Where conditional writes are ignored, each run's write takes a moment, so that all of them see no lock."""
-    bucket.pause = 0.2
+    """Where there are no conditional writes, the runs' writes wait for each other, so that all of them see no lock."""
+    excludes = bucket.conditions in ("kept", "bare")
     place = Location("s3://bucket/x.partial", bucket.options)
     if before is not None:
         bucket.objects["x.partial/lock"] = before
+    bucket.together = None if excludes else threading.Barrier(3)
     results = race(lambda: Location(place.url, bucket.options), 3)
+    bucket.together = None
     winner = next(one for one in results if isinstance(one, lock.Lock))
-    assert winner.place.excludes == (bucket.conditions in ("kept", "bare"))
+    assert winner.place.excludes == excludes
     check_race(place, results)
     assert not bucket.objects
 
 
-def test_a_common_object_store(s3_server: dict[str, Any], short_watch: None) -> None:
+def test_a_common_object_store(s3_server: dict[str, Any], short_watch: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs have seen that the lock is dead, and the write of the second one is refused."""
     place = Location("s3://bucket/common.partial", s3_server)
     place.write(lock.LOCK, dead())
-    check_race(place, race(lambda: Location(place.url, s3_server), 2))
+    one, other = lock.Lock(Location(place.url, s3_server)), lock.Lock(place)
+    free = other._free_name()
+    one.acquire()
+    monkeypatch.setattr(other, "_free_name", lambda: free)
+    with pytest.raises(StoreError, match="is being written by another run") as caught:
+        other.acquire()
+    assert one.place.excludes
+    check_race(place, [one, caught.value])
 
 
 # ---- losing it

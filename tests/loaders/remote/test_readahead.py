@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from until import PATIENCE_SECONDS, until
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.remote.readahead import ReadAhead
 
-WAIT_SECONDS = 20.0
 SHARD_BYTES = 10
 
 
@@ -49,7 +48,7 @@ class Shards:
 
     def load_shards(self, shards: list[int]) -> None:
         self.arrived.release()
-        assert (self.slow is not None and not self.slow & set(shards)) or self.gate.wait(WAIT_SECONDS)
+        assert (self.slow is not None and not self.slow & set(shards)) or self.gate.wait(PATIENCE_SECONDS)
         try:
             with self._lock:
                 self.reads += shards
@@ -112,14 +111,6 @@ def reading(shards: Shards) -> Iterator[ReadAhead]:
     reading.close()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for the threads that read ahead."""
-    end = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "reading ahead has not done it"
-        time.sleep(0.001)
-
-
 def test_what_is_needed_is_in_memory(reading: ReadAhead, shards: Shards) -> None:
     reading.need([0])
     assert shards.loaded == [0, 1]
@@ -160,13 +151,13 @@ def test_how_far_ahead_follows_from_the_memory(shards: Shards) -> None:
 def test_need_waits_for_what_is_being_read(reading: ReadAhead, shards: Shards) -> None:
     shards.gate.clear()
     reading.expect([0])
-    assert shards.arrived.acquire(timeout=WAIT_SECONDS)
+    assert shards.arrived.acquire(timeout=PATIENCE_SECONDS)
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(reading.need, [0]) for _ in range(4)]
         assert not any(w.done() for w in waiting)
         shards.gate.set()
         for w in waiting:
-            w.result(WAIT_SECONDS)
+            w.result(PATIENCE_SECONDS)
     until(lambda: len(shards.loaded) == 4)
     assert sorted(shards.reads) == [0, 1, 2, 3]
 
@@ -299,12 +290,12 @@ def test_close_while_a_window_is_read(shards: Shards) -> None:
     shards.gate.clear()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(reading.need, [0]) for _ in range(2)]
-        assert shards.arrived.acquire(timeout=WAIT_SECONDS)
+        assert shards.arrived.acquire(timeout=PATIENCE_SECONDS)
         reading.expect([0])
         reading.close()
         shards.gate.set()
         for one in waiting:
-            one.result(WAIT_SECONDS)  # nobody is left to wait for what is not read any more
+            one.result(PATIENCE_SECONDS)  # nobody is left to wait for what is not read any more
     until(lambda: shards.loaded == [])
 
 

@@ -2,7 +2,8 @@
 
 Every request takes some milliseconds more. Some fail, in turn in the three ways that clients meet: the answer "503 Slow
 Down", a connection that is closed without an answer, and an answer that breaks off in the middle. Which ones fail
-follows from the seed and from the order in which the requests come.
+follows from the seed and from the order in which the requests come. One that is sent again and again is answered in
+the end.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from dataclasses import dataclass
 
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _HEAD_BYTES = 1 << 16
+# How often one request fails before it is answered: fewer times than a client tries.
+_MOST_IN_A_ROW = 3
 
 
 @dataclass
@@ -38,6 +42,7 @@ class FailingProxy:
         self.log: list[str] = []
         self.port = 0
         self._random = random.Random(seed)
+        self._in_a_row: Counter[tuple[bytes, ...]] = Counter()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -92,7 +97,9 @@ class FailingProxy:
         self.counts.requests += 1
         self.log.append(head.split(b"\r\n", 1)[0].decode("latin-1"))
         await asyncio.sleep(self.delay)
-        fails = self._random.random() < self.failures
+        same = _request(head)
+        fails = self._random.random() < self.failures and self._in_a_row[same] < _MOST_IN_A_ROW
+        self._in_a_row[same] = self._in_a_row[same] + 1 if fails else 0
         kind = self.counts.failed % 3
         self.counts.failed += fails
         if fails and kind == 0:
@@ -136,6 +143,12 @@ class FailingProxy:
 
 def _of_connection(header: bytes) -> bool:
     return header.lower().startswith((b"connection:", b"transfer-encoding:", b"keep-alive:"))
+
+
+def _request(head: bytes) -> tuple[bytes, ...]:
+    """What a request asks for: it is the same when it is sent again."""
+    first, *headers = head.split(b"\r\n")
+    return (first, *(line for line in headers if line.lower().startswith(b"range:")))
 
 
 def _length(head: bytes) -> int | None:

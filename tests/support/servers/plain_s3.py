@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 import urllib.parse
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,9 +14,9 @@ class PlainS3(ThreadingHTTPServer):
     """Objects of one bucket, "bucket", by their names.
 
     conditions: what a write on the condition that there is no object does: "kept" (412 if there is one), "ignored",
-    "refused" (501), "bare" (412 without saying which condition). pause: seconds that a write takes after its check,
-    if it has none. answer: (status, body) given to everything instead. stall: if there is one, every request waits for
-    it.
+    "refused" (501), "bare" (412 without saying which condition). together: if there is one, writes without conditions
+    meet there: none is done before so many have come, and none is answered before they are done. answer: (status, body)
+    given to everything instead. stall: if there is one, every request waits for it.
     """
 
     daemon_threads = True
@@ -25,7 +25,7 @@ class PlainS3(ThreadingHTTPServer):
     def __init__(self, conditions: str = "kept") -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.conditions = conditions
-        self.pause = 0.0
+        self.together: threading.Barrier | None = None
         self.answer: tuple[int, bytes] | None = None
         self.stall: threading.Event | None = None
         self.objects: dict[str, bytes] = {}
@@ -93,9 +93,15 @@ class _Request(BaseHTTPRequestHandler):
                 self._say(412, b"<Error><Code>PreconditionFailed</Code><Message>x</Message>" + said + b"</Error>")
                 return
         else:
-            time.sleep(self.server.pause)
+            self._meet()
             self.server.objects[name] = body
+            self._meet()
         self._say(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
+
+    def _meet(self) -> None:
+        if self.server.together is not None:
+            with suppress(threading.BrokenBarrierError):
+                self.server.together.wait(30)
 
     def _get(self, found: bytes) -> None:
         asked = self.headers.get("Range")

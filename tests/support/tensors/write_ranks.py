@@ -1,10 +1,13 @@
 """A program that writes a store of tensors as one rank of several: what a job does, killed and started again.
 
-python write_ranks.py TARGET RANK RANKS SAMPLES PAUSE
+python write_ranks.py TARGET RANK RANKS SAMPLES GATE
+
+It prints the key of each sample that it has written, and waits for the file GATE before its last one.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -21,15 +24,17 @@ def sample(number: int) -> dict[str, object]:
 
 
 def main() -> None:
-    target, rank, ranks, samples, pause = sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5])
+    target, rank, ranks, samples, gate = sys.argv[1], *map(int, sys.argv[2:5]), Path(sys.argv[5])
     mine = {f"{n:05d}": n for n in range(rank, samples, ranks)}
     encoder = Encoder("noise", preprocessing={"seed": "number"})
-    with Writer(
-        target, FIELDS, encoder=encoder, resume=True, rank=rank, world_size=ranks, shard_bytes=20_000
-    ) as writer:
-        for key in writer.missing(mine):
-            time.sleep(pause)
+    with Writer(target, FIELDS, encoder=encoder, resume=True, rank=rank, world_size=ranks, shard_bytes=2000) as writer:
+        left = writer.missing(mine)
+        for key in left:
+            while key == left[-1] and not gate.exists():
+                time.sleep(0.01)
+            time.sleep(0.01)  # so that it is killed while there is much to do
             writer.write(key, sample(mine[key]))
+            print(key, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -212,21 +210,25 @@ rank = int(sys.argv[2])
 with Writer(sys.argv[1], HEARD, resume=True, rank=rank, world_size=2, shard_bytes=2000) as writer:
     for key in writer.missing(map(str, range(rank, 60, 2))):
         writer.write(key, sample(int(key), HEARD))
+        print(key, flush=True)
 """
     support = Path(__file__).parents[3] / "support"
     paths = [str(support), str(support / "tensors")]
 
     def begun(rank: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "x"), str(rank), *paths])
+        command = [sys.executable, "-c", script, str(tmp_path / "x"), str(rank), *paths]
+        return subprocess.Popen(command, stdout=subprocess.PIPE)
 
     running = [begun(0), begun(1)]
     if kill:
-        time.sleep(1.2)
-        running[1].send_signal(signal.SIGKILL)
-        running[1].wait()
+        for _ in range(10):
+            assert running[1].stdout.readline()  # type: ignore[union-attr]
+        running[1].kill()
+        running[1].communicate()
         running[1] = begun(1)
     with ThreadPoolExecutor() as pool:
-        assert list(pool.map(lambda one: one.wait(120), running)) == [0, 0]
+        list(pool.map(lambda one: one.communicate(timeout=120), running))
+    assert [one.returncode for one in running] == [0, 0]
     found = held(tmp_path / "x")
     assert found.keys() == {f"{n}" for n in range(60)}
     for number in (0, 1, 31, 59):

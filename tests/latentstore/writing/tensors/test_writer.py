@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 import latentstore
 from latentstore import ArgumentError, Encoder, StoreError, Tensor, Writer
 from latentstore.codecs.tensors.coder import TensorCoder
+from latentstore.writing.tensors import session
 from latentstore.writing.tensors.session import Session
 
 ONE = {"x": Tensor("float32")}
@@ -73,7 +73,7 @@ def test_an_error_leaves_nothing_published_and_resuming_goes_on(tmp_path: Path) 
         assert 10 <= len(left) < 50, "some shards were whole, and what was not in one is asked for again"
         for number, name in enumerate(keys):
             assert writer.write(name, sample(number)) == (name in left)
-        assert writer.missing(keys) == []
+        assert writer.missing(keys) == writer.missing(dict.fromkeys(keys)) == writer.missing(iter(keys)) == []
     ds = latentstore.open(url)
     assert sorted(ds.keys()) == keys
     for i in range(len(ds)):
@@ -292,21 +292,23 @@ def test_on_an_object_store(s3_options: dict[str, Any]) -> None:
 # ---- ranks
 
 
-def _start(url: Path, rank: int, ranks: int, samples: int, pause: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, write_ranks.__file__, url, rank, ranks, samples, pause]
-    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)
+def _start(url: Path, rank: int, ranks: int, samples: int, gate: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, write_ranks.__file__, url, rank, ranks, samples, gate]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_ranks_that_are_killed(tmp_path: Path) -> None:
     """Each of three ranks is killed once while it writes and started again; the store is as if nothing had happened."""
-    url, samples, ranks = tmp_path / "x.store", 240, 3  # 2.4 seconds of writing for each
-    running = {rank: _start(url, rank, ranks, samples, 0.03) for rank in range(ranks)}
+    url, samples, ranks, gate = tmp_path / "x.store", 240, 3, tmp_path / "gate"
+    running = {rank: _start(url, rank, ranks, samples, gate) for rank in range(ranks)}
     for rank in range(ranks):
-        time.sleep(0.7)
+        for _ in range(10 + 20 * rank):
+            assert running[rank].stdout.readline(), running[rank].stderr.read()  # type: ignore[union-attr]
         running[rank].kill()
         running[rank].communicate()
         assert running[rank].returncode == -signal.SIGKILL
-        running[rank] = _start(url, rank, ranks, samples, 0.03)
+        running[rank] = _start(url, rank, ranks, samples, gate)
+    gate.touch()
     for process in running.values():
         _, said = process.communicate(timeout=100)
         assert process.returncode == 0, said.decode()
@@ -327,7 +329,6 @@ def test_the_first_rank_is_killed_after_it_has_published(
     """The other one has ended. So the first one, started again, has nothing to do, and waits for nobody for long."""
     import threading
 
-    monkeypatch.setattr("latentstore.writing.tensors.session.START_SECONDS", 2.0)
     url, wipe = tmp_path / "x.store", Session.wipe
 
     class Killed(BaseException):
@@ -349,6 +350,7 @@ def test_the_first_rank_is_killed_after_it_has_published(
         monkeypatch.setattr(Session, "wipe", killed)
     monkeypatch.setattr(Session, "wipe", wipe)
     thread.join(60)
+    monkeypatch.setattr(session, "START_SECONDS", 1.0)
     with Writer(url, ONE, resume=True, rank=0, world_size=2) as writer:
         assert writer.missing(["a", "b"]) == []
         if not tidied:
@@ -362,8 +364,8 @@ def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     url = tmp_path / "x.store"
     errors: dict[int, BaseException] = {}
-    begun = threading.Barrier(2)
-    monkeypatch.setattr("latentstore.writing.tensors.session.START_SECONDS", 2.0)
+    # once both have begun, they wait for each other no longer than this
+    begun = threading.Barrier(2, lambda: monkeypatch.setattr(session, "START_SECONDS", 1.0))
 
     def run(rank: int) -> None:
         try:
