@@ -14,8 +14,9 @@ from latentstore.loaders.cache.settings import chosen_cache
 from latentstore.loaders.dataset import LatentDataset
 from latentstore.loaders.manifest import PARTIAL
 from latentstore.loaders.reader import BlockReader, Reader
-from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.client import MissingError, RefusedError, ServerError
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.urls.place import is_bucket
 from latentstore.loaders.tensors import layout as tensors_layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.loaders.tensors.encoder import Encoder, given_encoders, require_encoder
@@ -127,18 +128,23 @@ def _located(url: str, storage_options: dict[str, Any] | None, cache: CacheFolde
 
 def _opened(location: Location) -> Reader | TensorMeta:
     """The reader of a store of latents alone; of a store of fields its manifest. StoreError if there is no store."""
+    refused: RefusedError | None = None
     try:  # read at once: whether it is there would be a request of its own
         root = location.read(zarr_layout.ROOT)
     except MissingError:
         pass
+    except RefusedError as error:  # so answers a bucket that nobody may list, of what is not there
+        refused = error
     else:
         return open_zarr(location, root)
-    if location.exists(wds_layout.MANIFEST):
+    if _is_there(location, wds_layout.MANIFEST, refused):
         return open_wds(location)
-    if location.exists(tensors_layout.MANIFEST):
+    if _is_there(location, tensors_layout.MANIFEST, refused):
         meta = read_manifest(location)
         return meta if meta.alone is None else LatentReader(VersionReader(location, meta, [FIELD]))
-    if Location(location.url + PARTIAL, location.storage_options).list():
+    if refused is not None:
+        raise refused
+    if _is_begun(location):
         raise StoreError(
             f"{location.url} is not finished: it is still being written, or that was interrupted. Wait for it, or "
             "resume it.",
@@ -147,6 +153,24 @@ def _opened(location: Location) -> Reader | TensorMeta:
     names = f"neither {zarr_layout.ROOT} nor {wds_layout.MANIFEST} nor {tensors_layout.MANIFEST}"
     found = names if location.exists() else "nothing at all"
     raise StoreError(f"{location.url}: no latentstore store there (found {found}); check the path")
+
+
+def _is_there(location: Location, name: str, refused: RefusedError | None) -> bool:
+    """Whether there is a manifest. refused: what the server has said of another one, which it may say of this too."""
+    try:
+        return location.exists(name)
+    except ServerError:
+        if refused is None:
+            raise
+        return False
+
+
+def _is_begun(location: Location) -> bool:
+    """Whether a store is being written there, or that was interrupted."""
+    try:
+        return not is_bucket(location.url) and bool(Location(location.url + PARTIAL, location.storage_options).list())
+    except MissingError:  # not even the bucket is there
+        return False
 
 
 def _open_tensors(

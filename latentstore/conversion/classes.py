@@ -75,7 +75,7 @@ def keep_numbers(
     new = [number[name] for name in classes]
     if new == list(range(len(classes))):
         return items, names
-    return [_renumbered(item, new) if "label" in item.fields else item for item in items], names
+    return [_renumbered(item, new) for item in items], names
 
 
 def _unreadable(
@@ -85,7 +85,7 @@ def _unreadable(
     entries: list[list[Item]] = [[] for _ in range(folders)]
     readable = [False] * folders
     for item in items:
-        label = cast(int, item.fields["label"])
+        label = _label(item)
         if label != NO_CLASS and not isinstance(item, BadItem):
             entries[label].append(item)
             readable[label] = readable[label] or item.key in stored
@@ -115,8 +115,12 @@ def _can_be_read(item: Item, settings: Settings, codec: Codec) -> bool:
 
 
 def _renumbered(item: Item, new: Sequence[int]) -> Item:
-    label = cast(int, item.fields["label"])
+    label = _label(item)
     return item if label == NO_CLASS else item.with_(fields={**item.fields, "label": new[label]})
+
+
+def _label(item: Item) -> int:
+    return cast(int, item.fields.get("label", NO_CLASS))  # an entry whose key is refused has no fields
 
 
 def _without_label(item: Item) -> Item:

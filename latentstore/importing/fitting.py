@@ -15,6 +15,7 @@ from latentstore.importing.fields import Fields
 from latentstore.importing.reading import looked_at
 from latentstore.importing.sample import Source
 from latentstore.importing.source import open_tensors
+from latentstore.loaders.remote.urls.place import path_here
 from latentstore.progress import Progress
 
 __all__ = ["fit_sample", "fit_tensors", "read_coders"]
@@ -44,7 +45,7 @@ def fit_tensors(
 
     ArgumentError, LatentstoreError, StoreError: see `import_tensors`.
     """
-    asked, place = Asked.of(dtype, coding, snr, fields), Path(out)
+    asked, place = Asked.of(dtype, coding, snr, fields), path_here(out, "coders are written to a disk")
     if samples < 1:
         raise ArgumentError(f"samples is {samples}; it is a number of samples, 1 or more")
     with Progress(progress) as shown:
@@ -97,7 +98,7 @@ def read_coders(coders: Mapping[str, Any] | str | os.PathLike[str] | None) -> di
     if coders is None:
         return {}
     if not isinstance(coders, Mapping):
-        path = Path(coders)
+        path = path_here(coders, "coders are read from a disk")
         files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not files:
             raise ArgumentError(f"there is no coder in {coders}: it holds no {SUFFIX} file")

@@ -197,7 +197,7 @@ def _remote(location: Location) -> Iterator[Entry | None]:
         raise StoreError(f"the source {location.url} does not exist, or is empty")
     web = location.url.startswith(("http://", "https://"))
     for name, info in found.items():
-        if _is_marker(name) or (web and "?" in name):  # links of a listing that sort it
+        if web and "?" in name:  # links of a listing that sort it
             continue
         shown = unquote(name) if web else name
         if any(left_out(part) for part in shown.split("/")):
@@ -207,11 +207,6 @@ def _remote(location: Location) -> Iterator[Entry | None]:
             yield Entry(shown, info.get("size"), _stamp(info), reason)
         else:
             yield Entry(shown, info.get("size"), _stamp(info), at=name)
-
-
-def _is_marker(name: str) -> bool:
-    """Whether an object only shows that there is a folder: web consoles and Hadoop write these, without bytes."""
-    return not name or name.endswith(("/", "_$folder$"))
 
 
 def _stamp(info: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def export(
     """
     if limit is not None and limit < 0:
         raise ArgumentError(f"limit is {limit}; it is a number of samples, 0 or more")
-    require_empty(folder)
+    folder = str(require_empty(folder))
     dataset = open(store, channels=channels, storage_options=dict(storage_options or {}) or None)
     if isinstance(dataset, TensorDataset):
         if decoder is not None and not dataset.latents:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from latentstore.codecs.errors import CorruptError, StoreError
+from latentstore.loaders.remote.urls.place import path_here
 
 __all__ = ["Exported", "UnwritableError", "file_path", "require_empty", "why_unwritable", "writing_to"]
 
@@ -32,8 +33,8 @@ class Exported:
 
 
 def require_empty(folder: str) -> Path:
-    """The folder that is written to; StoreError if there is something in it."""
-    out = Path(folder)
+    """The folder that is written to; StoreError if there is something in it, ArgumentError if it is elsewhere."""
+    out = path_here(folder, "files are exported to a disk")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{folder} exists and is not an empty folder: choose a new one, nothing is overwritten")
     return out

@@ -27,7 +27,7 @@ from latentstore.loaders.webdataset.read import WdsReader
 from latentstore.loaders.zarr.read import ZarrReader
 from latentstore.stores.labels import label_problem, outside_classes
 from latentstore.stores.problems import Checked, Report, caught
-from latentstore.stores.tensors.objects import check_copy, check_size
+from latentstore.stores.tensors.objects import check_copy, check_size, explained
 from latentstore.stores.tensors.verify import verify_tensors
 
 # Symbols decoded at once: some tens of MB.
@@ -70,6 +70,8 @@ def verify(
         report.bytes = int(dataset.group_bytes().sum())
         report.problems += _check_totals(dataset, report.bytes, samples.moments)
     report.problems = list(dict.fromkeys(report.problems))
+    if isinstance(dataset.reader, LatentReader):
+        report.problems = explained(dataset.reader.of, report.problems)
     return report
 
 

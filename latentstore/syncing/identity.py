@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentstore.codecs.errors import StoreError
+from latentstore.loaders.remote.urls.place import path_here
 from latentstore.sources.identity import hash_of
 from latentstore.sources.item import text_of
 
@@ -57,7 +58,8 @@ def found_files(source: str | Path, without: Collection[str] = ()) -> dict[str, 
     without: paths of folders that are no part of it. StoreError if there is no such folder, two files have one key, or
     a file cannot be reached, since what is missing is taken for gone.
     """
-    root, found = Path(source), dict[str, tuple[Path, Stamp]]()
+    root = path_here(source, "encode is given the paths of files")
+    found = dict[str, tuple[Path, Stamp]]()
     apart = {os.path.realpath(path) for path in without}
     try:
         _walk(root, "", found, {os.path.realpath(root)}, apart)

@@ -18,6 +18,7 @@ one finds out with its next beat, and stops before its next shard.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import socket
@@ -40,6 +41,7 @@ LOOK_SECONDS = 1.0
 # On an object store without conditional writes: other runs that saw the same lock have written theirs by then.
 SETTLE_SECONDS = 3.0
 
+_logger = logging.getLogger("latentstore")
 # The locks of this process, by their tokens.
 _held: weakref.WeakValueDictionary[str, Lock] = weakref.WeakValueDictionary()
 
@@ -64,7 +66,21 @@ class Lock:
 
     def acquire(self) -> None:
         """Take the lock, and renew it from now on in a thread. StoreError naming its owner if a living run has it."""
-        _held[str(self._owner["token"])] = self
+        _held[self.token] = self
+        try:
+            self._take()
+        except BaseException as error:
+            _held.pop(self.token, None)  # this process may try again while somebody keeps the error, and all it holds
+            if isinstance(error, MissingError):
+                raise StoreError(f"{self._store} cannot be written: there is no such bucket") from error
+            raise
+        self._renewed = time.monotonic()
+        arguments = (weakref.ref(self), self._stop)
+        self._thread = threading.Thread(target=_renew, args=arguments, name="latentstore-lock", daemon=True)
+        weakref.finalize(self, self._stop.set)
+        self._thread.start()
+
+    def _take(self) -> None:
         self._name = self._free_name()
         if not self.place.create(self._name, self._text()):
             raise self._taken(self._last())
@@ -73,11 +89,6 @@ class Lock:
         if not self._mine():
             self._remove_own()
             raise self._taken(self._last())
-        self._renewed = time.monotonic()
-        arguments = (weakref.ref(self), self._stop)
-        self._thread = threading.Thread(target=_renew, args=arguments, name="latentstore-lock", daemon=True)
-        weakref.finalize(self, self._stop.set)
-        self._thread.start()
 
     def check(self) -> None:
         """StoreError if another run has taken the lock over, because this one was silent for too long."""
@@ -102,7 +113,10 @@ class Lock:
         return str(self._owner["token"])
 
     def release(self) -> None:
-        """Remove the lock if it is this run's own, and the folder if nothing else is in it."""
+        """Remove the lock if it is this run's own, and the folder if nothing else is in it.
+
+        Where that fails, it is told, and is no error: the run has ended, well or by an error of its own.
+        """
         if self._thread is None:
             return
         self._stop.set()
@@ -115,15 +129,27 @@ class Lock:
                 names = [name for name in self.place.list() if name.lstrip(".").startswith(LOCK)]
                 # From its first file on the chain is gone, and another run may begin a new one. So this one is first.
                 for name in sorted(names, key=lambda name: name != LOCK):
-                    self.place.remove(name)
+                    self.place.remove_objects([name])
                 self.place.prune()
+        except StoreError as error:
+            _logger.warning(
+                "the lock of %s could not be removed; another run may have to wait until this process has ended (%s)",
+                self._store, error,
+            )  # fmt: skip
         finally:
             for token in (self._owner["token"], mark["token"]):
                 _held.pop(str(token), None)
 
+    def abandon(self) -> None:
+        """Renew the lock no longer, and leave it where it is, since the server does not answer. The next run sees that
+        it is dead."""
+        self._stop.set()
+        self._thread = None
+        _held.pop(self.token, None)
+
     @property
     def _store(self) -> str:
-        return self.place.url.removesuffix(PARTIAL)
+        return self.place.url.rpartition(PARTIAL)[0]
 
     def _free_name(self) -> str:
         """The name of the file to create, now that no living run has the lock."""

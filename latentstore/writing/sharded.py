@@ -14,6 +14,7 @@ from latentstore.codecs.load import codec_of
 from latentstore.codecs.modality import Modality
 from latentstore.loaders.columns import Column, require_free, same_names
 from latentstore.loaders.manifest import ARTIFACT, FORMAT_VERSION
+from latentstore.loaders.remote.client import UnansweredError
 from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import Lock
 from latentstore.writing.measure import measure
@@ -60,7 +61,11 @@ class ShardWriter(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Gives the lock back. On an error nothing else is deleted: what is written stays for resuming."""
-        if self._lock is not None:
+        if self._lock is None:
+            return
+        if isinstance(error, UnansweredError):
+            self._lock.abandon()
+        else:
             self._lock.release()
 
     def check_lock(self) -> None:

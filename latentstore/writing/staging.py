@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from latentstore.codecs.errors import CorruptError, StoreError
+from latentstore.codecs.errors import ArgumentError, CorruptError, StoreError
 from latentstore.loaders.columns import Column, pack, unpack
 from latentstore.loaders.manifest import ARTIFACT, PARTIAL
 from latentstore.loaders.remote.location import Location
+from latentstore.loaders.remote.urls.place import is_bucket
 from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import LOCK
 from latentstore.writing.spec import ShardSummary, StoreSpec, differences
@@ -49,7 +50,7 @@ class Staging:
         """The places of the store that will be at `url`."""
         target = Location(url, storage_options)
         temp = None if target.local is None else f"{target.local}{PARTIAL}/tmp"
-        partial = Location(target.url + PARTIAL, storage_options, temp)
+        partial = beside(target, temp)
         if target.local is None:
             return cls(target, partial, target)
         return cls(target, partial, Location(f"{target.local}{PARTIAL}/store", temp=temp))
@@ -212,6 +213,13 @@ class Staging:
         if self.in_place and self.partial.exists(JOB):
             self.target.remove()
         self.wipe()
+
+
+def beside(target: Location, temp: str | None) -> Location:
+    """The folder of the bookkeeping. temp: see `Location`. ArgumentError if there can be none."""
+    if is_bucket(target.url):
+        raise ArgumentError(f"{target.url} is a whole bucket: name a folder in it, such as {target.url}/x.store")
+    return Location(target.url + PARTIAL, target.storage_options, temp)
 
 
 def part_name(index: int) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
-from latentstore.codecs.errors import StoreError
+from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote.filling import fill
 from latentstore.loaders.remote.ranges import Range
 from latentstore.loaders.remote.retry import (
     TELL_AT_ATTEMPT,
     Attempts,
+    code_of,
     is_of_client,
     is_refused,
     is_transient,
@@ -44,6 +45,14 @@ class MissingError(StoreError):
 
 class ServerError(StoreError):
     """A server that does not answer, or refuses. It says nothing of the object that was asked for."""
+
+
+class RefusedError(ServerError):
+    """A server that refuses by the status 403. Where nobody may list a bucket, it does so for all that is not there."""
+
+
+class UnansweredError(ServerError):
+    """A server that does not answer, however often it is asked."""
 
 
 class Client:
@@ -166,7 +175,12 @@ class Client:
         attempts = Attempts()
         with waits.named(self.url, self._url(ranges[0][0] if ranges else "")):
             while left:
-                results = ask(left)
+                try:
+                    results = ask(left)
+                except Exception as error:  # a file system in front of another one fails for all ranges together
+                    if not self._again(attempts, _true_reason(error), ranges[left[0]][0]):
+                        raise
+                    continue
                 failed = {i: result for i, result in zip(left, results, strict=True) if isinstance(result, Exception)}
                 for i, data in zip(left, results, strict=True):
                     if i not in failed:
@@ -193,7 +207,12 @@ class Client:
         """Whether there is an object, or a folder, of that name."""
         # Over HTTP every failure would mean that nothing is there.
         options = {"strict": True} if self.url.startswith(("http://", "https://")) else {}
-        return bool(self.tried(lambda: self.fs.exists(self.at(name), **options), name))
+
+        def look() -> bool:
+            self.fs.invalidate_cache(self.at(name))  # a listing of a while ago does not know what is there now
+            return bool(self.fs.exists(self.at(name), **options))
+
+        return self.tried(look, name)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write the object `name` unless it exists. Returns whether this call wrote it; see `excludes`."""
@@ -271,18 +290,30 @@ class Client:
             return True
         if is_transient(error) or isinstance(error, OSError) or is_of_client(error):
             raise self._translated(error, name, attempts.count) from error
+        # The client of S3 looks at its options when it connects, at the first request.
+        if isinstance(error, TypeError | ValueError) and getattr(self._fs, "_s3", error) is None:
+            raise ArgumentError(
+                f"{self.url}: the client does not take the options of this place ({said(error)}): check "
+                "storage_options, and the endpoint, which begins with http:// or https://"
+            ) from error
         return False
 
     def _translated(self, error: BaseException, name: str, attempts: int) -> StoreError:
         url = self._url(name)
         if is_transient(error):
-            return ServerError(f"{url}: still failing after {attempts} attempts: {said(error)}")
+            return UnansweredError(f"{url}: still failing after {attempts} attempts: {said(error)}")
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return MissingError(f"{url} is missing")
         if is_refused(error):
-            return ServerError(
+            kind = RefusedError if status_of(error) == 403 else ServerError
+            return kind(
                 f"{url}: the server refuses it ({said(error)}): check that the credentials are those of this place, "
                 "have the right, and have not expired"
+            )
+        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            return ServerError(
+                f"{url}: there are no credentials for this place ({said(error)}): set them up as for other programs, "
+                "or give them in storage_options, which are {'anon': True} for a place that everybody may read"
             )
         if status_of(error) == 400 or getattr(error, "errno", None) == errno.EINVAL:
             return ServerError(
@@ -293,8 +324,11 @@ class Client:
 
 
 def _true_reason(error: BaseException) -> BaseException:
-    """The error itself, or the one that fsspec's HTTP client hides behind "file not found" when it asks for sizes."""
+    """The error itself, or the one that a client of fsspec hides behind "file not found": that of HTTP when it asks for
+    sizes, and that of S3 when it gives up an upload in parts, which the server may have completed."""
     cause = error.__cause__
+    if code_of(cause) == "NoSuchUpload":
+        return ConnectionError("an upload in parts failed")
     if isinstance(error, FileNotFoundError) and cause is not None and (is_transient(cause) or is_of_client(cause)):
         return error if status_of(cause) in (404, 410) else cause
     return error

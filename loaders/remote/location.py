@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -29,11 +30,14 @@ from latentstore.loaders.remote.filling import own_memory
 from latentstore.loaders.remote.ranges import Range, check_length, merge_ranges, split_range
 from latentstore.loaders.remote.retry import said
 from latentstore.loaders.remote.stream import open_stream
+from latentstore.loaders.remote.urls.place import is_marker, local_path, require_place
 
 # Read at a time from a remote object that is opened as a file: a header is within the first block.
 BLOCK_BYTES = 64 << 10
 CREATE_TRIES = 10
 REMOVE_TRIES = 100
+# Objects of a remote folder that are removed side by side.
+REMOVE_THREADS = 8
 # Memory for a longer range is not taken before the object is known to have it: an index may claim anything.
 MOST_UNASKED = 256 << 20
 # A file that is written goes to the disk in parts of this size, while more of it comes.
@@ -64,14 +68,17 @@ class Location:
         self.url = os.fspath(url).rstrip("/") or "/"
         self.storage_options = dict(storage_options or {})
         self._temp = temp
-        self.local = _local_path(self.url)
+        require_place(self.url, os.fspath(url))
+        self.local = local_path(self.url)
         self._client = Client(self.url, self.storage_options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "storage_options": self.storage_options, "temp": self._temp}
+        own = {"url": self.url, "storage_options": self.storage_options}
+        return {**own, "temp": self._temp, "local": self.local}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["url"], state["storage_options"], state["temp"])  # type: ignore[misc]
+        self.local = state["local"]
 
     def __repr__(self) -> str:
         return f"Location({self.url!r})"
@@ -188,7 +195,8 @@ class Location:
         return {path: int(info["size"]) for path, info in self.details(name).items()}
 
     def details(self, name: str = "") -> dict[str, dict[str, Any]]:
-        """What the file system tells of each object that `list` finds: "size", and more that depends on it."""
+        """What the file system tells of each object that `list` finds: "size", and more that depends on it. Objects
+        that only mark a folder, which consoles and mounts of object stores write, are not among them."""
         if self.local is not None:
             base = self.path()
             files = (p for p in self.path(name).rglob("*") if p.is_file())
@@ -202,7 +210,8 @@ class Location:
 
         infos = self.retry(find, name)
         prefix = self._client.at("").rstrip("/") + "/"
-        return {path.removeprefix(prefix): info for path, info in sorted(infos.items()) if path.startswith(prefix)}
+        names = {path: path.removeprefix(prefix) for path in sorted(infos) if path.startswith(prefix)}
+        return {name: infos[path] for path, name in names.items() if not is_marker(name)}
 
     def children(self) -> tuple[Sequence[str], Sequence[str]]:
         """(names of files, names of folders) directly in this folder, each sorted; MissingError if it is no folder."""
@@ -219,8 +228,10 @@ class Location:
                 fs.invalidate_cache()
                 return fs.ls(self._client.at(""), detail=True)
 
-            infos = self.retry(ls, "")
-            found = [(info["name"].rstrip("/").rpartition("/")[2], info["type"] == "directory") for info in infos]
+            own = self._client.at("").rstrip("/") + "/"
+            infos = [(info["name"], info["type"] == "directory") for info in self.retry(ls, "")]
+            infos = [(at, folder) for at, folder in infos if folder or not is_marker(at.removeprefix(own))]
+            found = [(at.rstrip("/").rpartition("/")[2], folder) for at, folder in infos]
         return sorted(n for n, folder in found if not folder), sorted(n for n, folder in found if folder)
 
     # ---- writing
@@ -230,7 +241,10 @@ class Location:
         pieces: Iterable[Bytes] = [parts] if isinstance(parts, bytes | memoryview) else parts
         if self.local is None:
             data = b"".join(pieces)
-            self.retry(lambda: self._client.fs.pipe_file(self._client.at(name), data), name)
+            try:
+                self.retry(lambda: self._client.fs.pipe_file(self._client.at(name), data), name)
+            except MissingError as error:
+                raise StoreError(f"{self.at(name)} could not be written: there is no such bucket") from error
             return
         target = self.path(name)
         temporary = (Path(self._temp) if self._temp else target.parent) / _temporary_name(target)
@@ -302,13 +316,30 @@ class Location:
                 raise StoreError(f"{path}: could not be removed: {said(error)}") from error
             return
 
+        # `rm` of fsspec takes brackets, stars and question marks in a name for a pattern, and that of S3 says nothing
+        # of objects that the server refuses to remove.
         def drop() -> None:
             fs = self._client.fs
             fs.invalidate_cache()
-            if fs.exists(self._client.at(name)):
-                fs.rm(self._client.at(name), recursive=True)
+            paths = fs.find(self._client.at(name))
+            with ThreadPoolExecutor(max(1, min(REMOVE_THREADS, len(paths)))) as pool:
+                list(pool.map(_drop_one, itertools.repeat(fs), paths))
 
-        self.retry(drop, name)
+        with suppress(MissingError):  # not even the bucket is there
+            self.retry(drop, name)
+
+    def remove_objects(self, names: Iterable[str]) -> None:
+        """Remove objects, none of which is a folder; at an object store side by side. What is missing is no error."""
+        if self.local is not None:
+            for name in names:
+                self.remove(name)
+            return
+
+        def drop(name: str) -> None:
+            self.retry(lambda: _drop_one(self._client.fs, self._client.at(name)), name)
+
+        with ThreadPoolExecutor(REMOVE_THREADS) as pool:
+            list(pool.map(drop, names))
 
     def prune(self) -> None:
         """Remove this folder if it is local and no file is in it. Another process may do the same at the same time."""
@@ -417,12 +448,9 @@ def _link_new(source: Path, target: Path) -> None:
             file.write(source.read_bytes())
 
 
-def _local_path(url: str) -> Path | None:
-    if "://" not in url and "::" not in url:
-        return Path(url).expanduser()
-    if url.startswith(("file://", "local://")):
-        return Path(url.split("://", 1)[1])
-    return None
+def _drop_one(fs: Any, path: str) -> None:
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
 
 
 def _remove_folder(path: Path) -> None:

@@ -29,6 +29,9 @@ LAST_ATTEMPT_SECONDS = 25.0
 # One failed attempt is everyday life on an object store. From this one on the user is told.
 TELL_AT_ATTEMPT = 2
 
+# Characters of a client's message.
+MOST_SAID = 300
+
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 12
 
@@ -122,7 +125,8 @@ def said(error: BaseException) -> str:
     status, message = _status(error), getattr(error, "message", None)
     if status is not None and message:  # aiohttp
         return f"{status} {message}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = " ".join(str(error).split())  # clients have messages of several lines
+    return f"{type(error).__name__}: {text[:MOST_SAID]}" if text else type(error).__name__
 
 
 def single_attempt_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +168,12 @@ def status_of(error: BaseException) -> int | None:
     """The HTTP status of an error, or of the answer that it was made from; None if there is none."""
     status = _status(error)
     return status if status is not None or error.__cause__ is None else _status(error.__cause__)
+
+
+def code_of(error: BaseException | None) -> str | None:
+    """The code that an error of S3's client carries, such as "NoSuchUpload"; None if there is none."""
+    response = getattr(error, "response", None)
+    return response.get("Error", {}).get("Code") if isinstance(response, dict) else None
 
 
 def _package(error: BaseException) -> str:

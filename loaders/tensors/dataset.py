@@ -66,7 +66,9 @@ class TensorDataset(ShardedDataset):
 
     def _coder(self, name: str, sha256: str) -> TensorCoder:
         location = self.reader.location
-        coder = TensorCoder.of_bytes(read_coder(location, sha256), location.at(layout.coder_name(sha256)))
+        with still_there(self.reader):
+            data = read_coder(location, sha256)
+        coder = TensorCoder.of_bytes(data, location.at(layout.coder_name(sha256)))
         if coder.tensor != self.tensors[name]:
             raise ArgumentError(f"{location.at(layout.coder_name(sha256))} is not the coder of the field {name!r}")
         return coder

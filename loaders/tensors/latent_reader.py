@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
 from latentstore.codecs.errors import CorruptError
+from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.manifest import FORMAT_VERSION, StoreMeta
 from latentstore.loaders.reader import Reader
 from latentstore.loaders.tensors import layout
@@ -38,9 +38,8 @@ class LatentReader(Reader):
 
     @property
     def cached_as(self) -> str:
-        """See `BlockReader.cached_as`. No two versions have shards of one name that differ, so what did not change is
-        not fetched again after a sync."""
-        return hashlib.sha256(f"versions {self.meta.sha256}".encode()).hexdigest()[:32]
+        """See `BlockReader.cached_as`."""
+        return self.of.cached_as
 
     def manifest_now(self) -> StoreMeta:
         """See `Reader.manifest_now`."""
@@ -49,7 +48,8 @@ class LatentReader(Reader):
 
     def artifact(self) -> bytes:
         """See `Reader.artifact`."""
-        return read_coder(self.location, self.meta.sha256)
+        with still_there(self):
+            return read_coder(self.location, self.meta.sha256)
 
     # ---- blobs: those of this field stand together among those that are read of a sample
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from latentstore.codecs.errors import CorruptError
 from latentstore.loaders.columns import Column
+from latentstore.loaders.faults.changed import still_there
 from latentstore.loaders.manifest import read_json
 from latentstore.loaders.reader import BlockReader, by_block
 from latentstore.loaders.remote.location import Location
@@ -59,6 +60,13 @@ class VersionReader(BlockReader):
         """See `BlockReader.digest`."""
         return self.meta.digest
 
+    @property
+    def cached_as(self) -> str:
+        """See `BlockReader.cached_as`. No two shards of one name differ, so what did not change is not fetched again
+        after a sync."""
+        coders = " ".join(sorted(self.meta.coders.values()))
+        return hashlib.sha256(f"versions {coders}".encode()).hexdigest()[:32]
+
     def digest_now(self) -> str:
         """See `BlockReader.digest_now`."""
         return read_manifest(self.location.origin).digest
@@ -71,7 +79,8 @@ class VersionReader(BlockReader):
         if absent:
             shards = [self.meta.shards[block] for block in absent]
             # counted from the end, as what the cache keeps
-            tails = self.location.read_ranges([(layout.shard_name(s.name), -s.tail, None) for s in shards])
+            with still_there(self):
+                tails = self.location.read_ranges([(layout.shard_name(s.name), -s.tail, None) for s in shards])
             fresh = {block: self._read(block, tail) for block, tail in zip(absent, tails, strict=True)}
             with self._lock:
                 self._known = {**self._known, **fresh}

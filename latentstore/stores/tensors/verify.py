@@ -13,7 +13,7 @@ from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.stores.problems import Checked, Report, caught
 from latentstore.stores.tensors.latents import LatentSums
-from latentstore.stores.tensors.objects import check_copy, check_size
+from latentstore.stores.tensors.objects import check_copy, check_size, explained
 
 __all__ = ["verify_tensors"]
 
@@ -57,7 +57,7 @@ def verify_tensors(dataset: TensorDataset, progress: Checked | None = None) -> R
             progress(report.samples, len(dataset))
     if not report.problems:  # totals say something only of a store that is whole
         report.problems += [problem for own in sums for problem in own.check_store()]
-    report.problems = list(dict.fromkeys(report.problems))
+    report.problems = explained(dataset.reader, report.problems)
     return report
 
 

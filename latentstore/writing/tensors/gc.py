@@ -74,6 +74,7 @@ def _collect(session: Session, newest: TensorMeta, keep: int, dry_run: bool) -> 
     found.objects = {n: size for n, size in there.items() if n.startswith(folders) and n not in needed}
     if not dry_run:
         # a version goes before its shards, so that none is left which names what is not there
-        for name in sorted(found.objects, key=lambda name: not name.startswith(layout.VERSIONS)):
-            session.target.remove(name)
+        first = [name for name in found.objects if name.startswith(layout.VERSIONS)]
+        session.target.remove_objects(first)
+        session.target.remove_objects(name for name in found.objects if name not in first)
     return found

@@ -9,6 +9,7 @@ written, last. So a run that was killed leaves whole shards or nothing, and the 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +17,16 @@ from typing import Any
 
 from latentstore.codecs.errors import CorruptError, StoreError
 from latentstore.loaders.manifest import PARTIAL, read_json
-from latentstore.loaders.remote.client import MissingError
+from latentstore.loaders.remote.client import MissingError, UnansweredError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder
 from latentstore.loaders.tensors.manifest import Declared, Shard, TensorMeta, asked_of, said_of
 from latentstore.loaders.tensors.read import read_manifest
 from latentstore.writing.lock import Lock
+from latentstore.writing.staging import beside
 
+_logger = logging.getLogger("latentstore")
 JOB = "job.json"
 POLL_SECONDS = 0.2
 # So many shards' tails are read at once.
@@ -53,7 +56,7 @@ class Session:
         temp = None if self.target.local is None else f"{self.target.local}{PARTIAL}/tmp"
         if temp is not None:  # a file is whole before it gets its name in the store
             self.target = Location(url, storage_options, temp)
-        self.partial = Location(self.target.url + PARTIAL, storage_options, temp)
+        self.partial = beside(self.target, temp)
         self.rank, self.ranks = rank, ranks
         self.token = ""
         self.base: TensorMeta | None = None
@@ -62,7 +65,8 @@ class Session:
         self.lock = self._lock_of(rank)
 
     def _lock_of(self, rank: int) -> Lock:
-        return Lock(Location(f"{self.partial.url}/ranks/{rank:04d}", self.partial.storage_options))
+        place = self.partial.url if self.partial.local is None else self.partial.local
+        return Lock(Location(f"{place}/ranks/{rank:04d}", self.partial.storage_options))
 
     # ---- beginning
 
@@ -71,18 +75,15 @@ class Session:
     ) -> None:
         """Take this rank's lock, and begin the session or join it. StoreError says what stands in the way."""
         asked = asked_of(fields)
-        try:
-            self.lock.acquire()
-        except MissingError as error:
-            raise StoreError(f"{self.target.url} cannot be written: there is no such bucket") from error
+        self.lock.acquire()
         try:
             if self.rank == 0:
                 self._open(asked, encoders, resume, overwrite)
             else:
                 self._join(asked, encoders, resume)
             self._remove_unfinished()
-        except BaseException:
-            self.lock.release()
+        except BaseException as error:
+            self.end(isinstance(error, UnansweredError))
             raise
 
     def _remove_unfinished(self) -> None:
@@ -105,8 +106,8 @@ class Session:
                 raise StoreError(
                     f"{self.partial.url} holds a run that was begun and not finished: finish it first", remedy="resume"
                 )
-        except BaseException:
-            self.lock.release()
+        except BaseException as error:
+            self.end(isinstance(error, UnansweredError))
             raise
         return published
 
@@ -147,7 +148,7 @@ class Session:
         if job is None:
             self.wipe()
             job = {
-                "token": secrets.token_hex(4),
+                "token": secrets.token_hex(8),
                 "base": self.base is not None,
                 "fields": fields,
                 "encoders": {k: v.to_json() for k, v in encoders.items()},
@@ -393,19 +394,32 @@ class Session:
     def _discard(self, token: str) -> None:
         """Remove the shards of a session that is given up."""
         self.token = token
-        for name in self.written():
-            self.target.remove(layout.shard_name(name))
+        self.target.remove_objects(map(layout.shard_name, self.written()))
         self.wipe()
 
     def wipe(self) -> None:
         """Remove all the bookkeeping but the locks; the job last."""
-        names = [n for n in self.partial.list() if n != JOB and not (n.startswith("ranks/") and "/lock" in n)]
-        for name in names:
-            self.partial.remove(name)
-        self.partial.remove(JOB)
+        there = self.partial.list()
+        self.partial.remove_objects(n for n in there if n != JOB and not (n.startswith("ranks/") and "/lock" in n))
+        if JOB in there or self.partial.exists(JOB):  # who may remove nothing may begin all the same
+            self.partial.remove_objects([JOB])
 
-    def end(self) -> None:
-        """Give the lock back."""
+    def tidy(self) -> None:
+        """`wipe` after publishing. Where that fails, it is told, and is no error: the next run does it."""
+        try:
+            self.wipe()
+        except StoreError as error:
+            _logger.warning(
+                "%s is published; what is left of its writing could not be removed, and the next run will try it again "
+                "(%s)",
+                self.target.url, error,
+            )  # fmt: skip
+
+    def end(self, unanswered: bool = False) -> None:
+        """Give the lock back. unanswered: the server does not answer, so nothing more is asked of it."""
+        if unanswered:
+            self.lock.abandon()
+            return
         self.lock.release()
         if self.partial.local is not None and self.partial.local.exists():
             self.partial.prune()

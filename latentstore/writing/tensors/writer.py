@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ from latentstore.codecs.tensors.codes import require_codes
 from latentstore.codecs.tensors.declaration import Tensor
 from latentstore.codecs.tensors.values import as_array, is_finite, magnitude
 from latentstore.loaders.epoch.ranks import found_ranks, given_ranks
+from latentstore.loaders.remote.client import UnansweredError
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.encoder import Encoder, given_encoders
 from latentstore.loaders.tensors.latents import LatentField, Latents
@@ -131,8 +131,8 @@ class Writer:
             self._published, self._written = self._known()
             written = list(self._session.written())
             own = [name for name in written if age(name)[1] == self.rank]
-        except BaseException:
-            self._session.end()
+        except BaseException as error:
+            self._session.end(isinstance(error, UnansweredError))
             raise
         # above that of all ranks, so that what is written now is newer than what was written before
         self._sequence = 1 + max((age(name)[0] for name in written), default=-1)
@@ -342,11 +342,15 @@ class Writer:
         """Write what is left, wait for the other ranks, and publish. Leaving the ``with`` block calls it."""
         if self._closed:
             return
+        unanswered = False
         try:
             self._require_open()
             self._finish()
+        except UnansweredError:
+            unanswered = True
+            raise
         finally:
-            self._stop()
+            self._stop(unanswered)
 
     def _finish(self) -> None:
         session = self._session
@@ -372,19 +376,21 @@ class Writer:
         names = session.all_done(session.base is not None and not self._names and not self._dropped)
         if names is not None:
             self._publish(names)
-        session.wipe()
+        session.tidy()
 
     def _publish(self, names: list[str]) -> None:
         """Make a version of the shards of all ranks, and of those that were there."""
         session = self._session
         written = session.written()
-        lost = sorted(set(names) - written.keys())
-        if lost:
-            raise StoreError(
-                f"{session.target.at(layout.shard_name(lost[0]))} was written by this run and is gone: nothing is "
-                "published; start again by overwriting it",
-                remedy="overwrite",
-            )
+        for name in sorted(set(names) - written.keys()):
+            at = layout.shard_name(name)
+            if not session.target.exists(at):  # a listing may lack what was written a moment ago
+                raise StoreError(
+                    f"{session.target.at(at)} was written by this run and is gone: nothing is published; start again "
+                    "by overwriting it",
+                    remedy="overwrite",
+                )
+            written[name] = session.target.size(at)
         old = session.base
         if not written and not self._dropped:
             if old is None:
@@ -396,7 +402,7 @@ class Writer:
         if old is not None and (now is None or now.version != old.version):
             raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
         shards = list[Shard]()
-        fresh = Known(self._tails(written, shards))
+        fresh = Known(self._tails(dict(sorted(written.items())), shards))
         outdated = self._outdated(fresh, [shard.name for shard in shards])
         gone = self._replaced(fresh)
         kept: tuple[Shard, ...] = ()
@@ -472,7 +478,7 @@ class Writer:
             session.target.write(layout.coder_name(coder.codec.sha256), coder.codec.artifact_bytes)
         return found
 
-    def _stop(self) -> None:
+    def _stop(self, unanswered: bool) -> None:
         self._closed = True
         if self._process != os.getpid():  # the lock is that of the process that forked this one
             return
@@ -481,7 +487,7 @@ class Writer:
         if self._pending is not None:
             self._pending.close()
         self._shards.close()
-        self._session.end()
+        self._session.end(unanswered)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -508,10 +514,24 @@ class Writer:
         if kind is None:
             self.close()
         elif not self._closed and self._process == os.getpid():
-            with suppress(LatentstoreError, OSError):  # the error that ended the block is the one to tell
-                if self._pending is not None:
-                    self._collect(every=True)
-                self._shards.wait()
-            if self.world_size == 1 and not self._session.written():
-                self._session.wipe()  # there is nothing to go on with
-            self._stop()
+            unanswered = isinstance(error, UnansweredError)
+            try:
+                for keep in (self._keep_full, self._keep_nothing):
+                    try:
+                        if not unanswered:
+                            keep()
+                    except (LatentstoreError, OSError) as other:  # the error that ended the block is the one to tell
+                        unanswered = isinstance(other, UnansweredError)
+            finally:
+                self._stop(unanswered)
+
+    def _keep_full(self) -> None:
+        """Write the shards that are full."""
+        if self._pending is not None:
+            self._collect(every=True)
+        self._shards.wait()
+
+    def _keep_nothing(self) -> None:
+        """Where no shard is written, there is nothing to go on with."""
+        if self.world_size == 1 and not self._session.written():
+            self._session.wipe()

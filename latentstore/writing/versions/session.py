@@ -12,6 +12,7 @@ from typing import Any
 
 from latentstore.codecs.errors import StoreError
 from latentstore.loaders.manifest import ARTIFACT
+from latentstore.loaders.remote.client import UnansweredError
 from latentstore.loaders.tensors.manifest import TensorMeta
 from latentstore.writing.tensors.session import JOB, Session
 
@@ -47,8 +48,8 @@ class LatentSession(Session):
             if job is None:
                 job = self._new_job(settings, artifact)
             self.token = job["token"]
-        except BaseException:
-            self.lock.release()
+        except BaseException as error:
+            self.end(isinstance(error, UnansweredError))
             raise
 
     def _unpublished_job(self, published: TensorMeta | None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.columns import Column, pack
+from latentstore.loaders.remote.client import UnansweredError
 from latentstore.loaders.stats import Moments
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.latents import FIELD, LatentField
@@ -112,7 +113,7 @@ class VersionWriter(ShardWriter):
     ) -> None:
         """Gives the lock back. On an error nothing else is deleted: what is written stays for resuming."""
         if self._session is not None:
-            self._end()
+            self._end(isinstance(error, UnansweredError))
 
     def abort(self) -> None:
         """See `ShardWriter.abort`. The published version stays as it is."""
@@ -120,8 +121,8 @@ class VersionWriter(ShardWriter):
         self._of_driver.discard()
         self._end()
 
-    def _end(self) -> None:
-        self._of_driver.end()
+    def _end(self, unanswered: bool = False) -> None:
+        self._of_driver.end(unanswered)
         self._session = self._lock = None
 
     @property
@@ -244,7 +245,7 @@ class VersionWriter(ShardWriter):
         about = {name: value for name, value in self._about(total, moments).items() if name not in _ELSEWHERE}
         if base is None or every != base.shards or about["classes"] != _about(base)["classes"]:
             self._publish(about, kinds, every, moments)
-        session.wipe()
+        session.tidy()
         self._end()
         self.published = True
         return total

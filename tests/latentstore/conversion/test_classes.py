@@ -13,6 +13,7 @@ from class_folders import classes, converted, fill, png, report, told, write
 import latentstore
 from latentstore.cli.main import main
 from latentstore.codecs.errors import ArgumentError
+from latentstore.loaders.remote.location import Location
 
 CUT = png()[:60]
 
@@ -35,6 +36,16 @@ def test_a_folder_without_a_stored_image_is_no_class(
     assert (found, classes(target)) == ({"cat/1": 0, "dog/1": 1, "emu/x/1": 2}, ["cat", "dog", "emu"])
     assert "label: 3 classes: 0 cat, 1 dog, 2 emu" in capsys.readouterr().out
     assert report(target)["found"] == 3 + len(others)
+
+
+def test_a_key_that_can_name_no_file(tmp_path: Path) -> None:
+    """On an object store a name may have an empty part."""
+    place = Location(f"memory://keys-{tmp_path.name}")
+    for name in ("cat/1.png", "dog/x//2.png", "dog/3.png"):
+        place.write(name, png())
+    found = latentstore.convert(place.url, tmp_path / "x.zarr", size=16, progress=False)
+    assert (found.found, found.stored) == (3, 2) and classes(tmp_path / "x.zarr") == ["cat", "dog"]
+    assert [failure.path for failure in found.failures] == ["dog/x//2.png"]
 
 
 def test_no_class_at_all(tmp_path: Path) -> None:

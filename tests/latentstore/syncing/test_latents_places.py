@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from changing_photos import SIZE, Photos, assert_as_converted, latents_of
+from plain_s3 import PlainS3
 
 import latentstore
 from latentstore import ArgumentError, StoreError
+from latentstore.loaders.remote import retry
 from latentstore.loaders.remote.location import Location
 from latentstore.stores.verify import verify
 from latentstore.syncing.latents import sync_latents
+from latentstore.writing import lock
+from latentstore.writing.versions.writer import VersionWriter
 
 
 def test_the_cache_keeps_what_did_not_change(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +124,29 @@ def test_an_object_store(photos: Photos, tmp_path: Path, s3_options: dict[str, A
     plan, _ = sync_latents(photos.root, url, storage_options=s3_options, progress=False)
     assert plan.changed == ["cat/01"] and plan.version == 2
     assert not verify(url, storage_options=s3_options).problems
+
+
+def test_a_server_that_is_gone(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the error, nothing more is asked of it: it would take most of a minute, and the lock is dead anyway."""
+    pytest.importorskip("s3fs")
+    bucket, finish, asked = PlainS3(), VersionWriter.finish, list[int]()
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+
+    def gone(self: VersionWriter, shards: int) -> Any:
+        asked.append(len(bucket.log))
+        bucket.answer = (503, b"<Error><Code>SlowDown</Code><Message>x</Message></Error>")
+        return finish(self, shards)
+
+    monkeypatch.setattr(VersionWriter, "finish", gone)
+    options: dict[str, Any] = {"size": SIZE, "storage_options": bucket.options, "progress": False}
+    with pytest.raises(StoreError, match="still failing after 5 attempts"):
+        sync_latents(photos.root, "s3://bucket/x.store", **options)
+    assert len(bucket.log) - asked[0] == retry.ATTEMPTS and not lock._held
+    monkeypatch.setattr(VersionWriter, "finish", finish)
+    bucket.answer = None
+    plan, _ = sync_latents(photos.root, "s3://bucket/x.store", **options)
+    assert len(plan.new) == 80 and not [name for name in bucket.objects if ".partial" in name]
+    bucket.stop()
 
 
 def test_convert_makes_such_a_store(photos: Photos, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from plain_s3 import PlainS3
 
-from latentstore.codecs.errors import StoreError
+from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote.location import Location
 from latentstore.writing import StoreSpec, lock, open_writer
 
@@ -257,6 +257,49 @@ def test_a_common_object_store(s3_server: dict[str, Any], short_watch: None, mon
         other.acquire()
     assert one.place.excludes
     check_race(place, [one, caught.value])
+
+
+def test_a_process_tries_again_after_its_lock_failed(bucket: PlainS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody keeps the error, as notebooks do, and by it the lock that was never held."""
+    place = Location("s3://bucket/x.partial", bucket.options)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.0)
+    bucket.refuses = lambda what: "x.partial/lock" in bucket.objects
+    with pytest.raises(StoreError, match="refuses it") as kept:
+        lock.Lock(place).acquire()
+    bucket.refuses = lambda what: False
+    assert list(bucket.objects) == ["x.partial/lock"]
+    again = lock.Lock(place)
+    again.acquire()
+    again.release()
+    assert not bucket.objects and kept.value is not None
+
+
+def test_a_lock_that_may_not_be_removed_is_told(
+    bucket: PlainS3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was to be done is done. The next run finds that nobody has the lock."""
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.0)
+    place = Location("s3://bucket/x.partial/ranks/0000", bucket.options)
+    mine = lock.Lock(place)
+    mine.acquire()
+    bucket.refuses = lambda what: what.startswith("DELETE")
+    mine.release()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the lock of s3://bucket/x could not be removed")
+    bucket.refuses = lambda what: False
+    other = lock.Lock(place)
+    other.acquire()
+    other.release()
+    assert not bucket.objects
+
+
+@pytest.mark.parametrize("format", ["zarr", "wds", "versions"])
+def test_a_bucket_that_is_not_there(codec: Any, s3_options: dict[str, Any], format: str) -> None:
+    spec = StoreSpec.of(codec, size=SIZE, shard_samples=8, source="made")
+    with pytest.raises(StoreError, match=r"^s3://nothing/x cannot be written: there is no such bucket$"):
+        open_writer("s3://nothing/x", spec, format=format, storage_options=s3_options)
+    with pytest.raises(ArgumentError, match=r"^s3://bucket is a whole bucket: name a folder in it"):
+        open_writer("s3://bucket", spec, format=format, storage_options=s3_options)
 
 
 # ---- losing it

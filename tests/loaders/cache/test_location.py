@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensor_stores
 
 import latentstore
 from latentstore.codecs.errors import ArgumentError, CorruptError
@@ -17,6 +18,7 @@ from latentstore.loaders.cache.folder import CacheFolder
 from latentstore.loaders.cache.settings import chosen_cache
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.ranges import Range
+from latentstore.loaders.tensors import layout
 from latentstore.stores.verify import verify
 
 EVERY = np.arange(20)
@@ -137,6 +139,23 @@ def test_several_processes_read_through_a_cache_that_is_too_small(remote: Any, t
         process.join(60)
         assert process.exitcode == 0
     assert 0 < CacheFolder(tmp_path / "c", 1).usage().bytes <= 60_000
+
+
+def test_a_new_version_of_a_store_of_tensors(tmp_path: Path, asked: list[Range]) -> None:
+    """Shards that did not change are not fetched again."""
+    url = f"memory://versions-{tmp_path.name}/x.store"
+    tensor_stores.write(url, range(40), shard_bytes=4000)
+    ds = latentstore.open(url, fields=["latent"], cache=tmp_path / "c")
+    old = {shard.name for shard in ds.reader.meta.shards}
+    ds.load_shards(list(range(len(old))))
+    tensor_stores.write(url, range(50), shard_bytes=4000, resume=True)
+    asked.clear()
+    ds = latentstore.open(url, fields=["latent"], cache=tmp_path / "c")
+    names = [layout.shard_name(shard.name) for shard in ds.reader.meta.shards]
+    ds.load_shards(list(range(len(names))))
+    assert {name for name, _, _ in asked if name in names} == set(names) - set(map(layout.shard_name, old))
+    for i in (0, 45):
+        tensor_stores.assert_is(ds[i], i)
 
 
 # ---- which folder

@@ -115,6 +115,68 @@ def test_list_move_remove(location: Location) -> None:
     assert not location.exists()
 
 
+ODD = ("run[12]", "run*", "run?", "a#b %20", "d")
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_names_are_no_patterns(location: Location, odd: str) -> None:
+    """fsspec takes brackets, stars and question marks for patterns: one store removed objects of others."""
+    places = {name: Location(f"{location.url}/{name}", location.storage_options) for name in ("run1", "run2x", odd)}
+    for place in places.values():
+        for name in ("lock", f"parts/{odd}", "parts/run1"):
+            place.write(name, b"1")
+    places[odd].remove(f"parts/{odd}")
+    assert list(places[odd].list()) == ["lock", "parts/run1"]
+    places[odd].remove("parts")
+    assert list(places[odd].list()) == ["lock"]
+    places[odd].remove("lock")
+    assert places[odd].list() == {}
+    places["run1"].move("lock", places[odd], "moved")
+    places[odd].remove()
+    assert not places[odd].list() and len(places["run1"].list()) == 2 and len(places["run2x"].list()) == 3
+
+
+@pytest.mark.parametrize("location", ["s3"], indirect=True)
+def test_markers_of_folders_are_no_objects(location: Location) -> None:
+    """Removing "shards/" by that name would be to remove all shards."""
+    fs, path = location.filesystem()
+    location.write("shards/1", b"1")
+    for marker in ("", "shards/", "none/", "old_$folder$"):
+        fs.call_s3("put_object", Bucket="bucket", Key=f"{path.removeprefix('bucket/')}/{marker}", Body=b"")
+    assert location.list() == location.list("shards") == {"shards/1": 1}
+    assert location.children() == ([], ["none", "shards"])
+    location.remove()
+    assert not location.exists()
+
+
+@pytest.mark.parametrize("location", ["s3"], indirect=True)
+def test_what_was_listed_a_while_ago(location: Location) -> None:
+    """The client keeps listings. What others have written since is there all the same."""
+    fs, path = location.filesystem()
+    location.write("a", b"1")
+    location.list()
+    location.children()
+    fs.call_s3("put_object", Bucket="bucket", Key=f"{path.removeprefix('bucket/')}/b", Body=b"22")
+    assert location.exists("b") and location.size("b") == 2
+
+
+def test_a_bucket_that_is_not_there(s3_server: dict[str, Any]) -> None:
+    place = Location("s3://nothing/x", s3_server)
+    with pytest.raises(StoreError, match=r"^s3://nothing/x/a could not be written: there is no such bucket$"):
+        place.write("a", b"1")
+    place.remove("a")
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Location("x")
+    place.write("a", b"1")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    for one in (place, pickle.loads(pickle.dumps(place))):
+        assert one.read("a") == b"1" and one.url == "x"
+
+
 def test_details_and_children(location: Location) -> None:
     with pytest.raises(MissingError, match="is missing"):
         location.children()

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensor_stores
 from plain_s3 import PlainS3
 from until import until
 
 import latentstore
-from latentstore.codecs.errors import StoreError
+from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.loaders.remote import client, retry, waiting
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.remote.waiting import Waits
@@ -101,6 +102,55 @@ def test_credentials_are_looked_up_again(
         with pytest.raises(StoreError, match="refuses it"):
             place.read("a")
     assert len(bucket.log) - before == 1 + renewed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"client_kwargs": {"endpoint_url": "127.0.0.1:9000"}}, "Invalid endpoint: 127.0.0.1:9000"), ({"x": 1}, "'x'")],
+)
+def test_options_that_cannot_be_meant(options: dict[str, Any], said: str) -> None:
+    pytest.importorskip("s3fs")
+    place = Location("s3://bucket/x", {"key": "a", "secret": "b", **options})
+    for act in (lambda: place.read("a"), lambda: place.write("a", b"1"), place.list):
+        with pytest.raises(ArgumentError, match=f"^s3://bucket/x: the client does not take the options .*{said}"):
+            act()
+
+
+def test_a_bucket_that_no_client_takes(bucket: PlainS3) -> None:
+    with pytest.raises(StoreError) as caught:
+        Location("s3://buck et/x", bucket.options).read("a")
+    assert "Invalid bucket name" in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ---- rights
+
+
+def test_what_may_not_be_removed_is_an_error(bucket: PlainS3) -> None:
+    """The request that removes many objects is answered by 200, and says of each that it is refused."""
+    bucket.refuses = lambda what: what.startswith(("DELETE", "POST"))
+    place = Location("s3://bucket/x", bucket.options)
+    bucket.objects |= {"x/a/1": b"1", "x/a/2": b"2"}
+    for name in ("a/1", "a", ""):
+        with pytest.raises(StoreError, match=rf"^s3://bucket/x/?{name}: the server refuses it .*Access Denied"):
+            place.remove(name)
+    assert len(bucket.objects) == 2
+
+
+def test_a_store_in_a_bucket_that_nobody_may_list(bucket: PlainS3) -> None:
+    """There a server refuses everything that is not there."""
+    url, options = "s3://bucket/x.store", bucket.options
+    tensor_stores.write(url, range(3), storage_options=options)
+    bucket.refuses = lambda what: what.startswith("LIST") or what.partition(" ")[2] not in bucket.objects
+    ds = latentstore.open(url, storage_options=options)
+    assert [ds[i]["label"] for i in range(3)] == [-1, 0, 1]
+    with pytest.raises(StoreError, match=r"^s3://bucket/y\.store/zarr\.json: the server refuses it"):
+        latentstore.open("s3://bucket/y.store", storage_options=options)
+
+
+@pytest.mark.parametrize("url", ["s3://nothing/x.store", "s3://bucket"])
+def test_no_store(s3_options: dict[str, Any], url: str) -> None:
+    with pytest.raises(StoreError, match=rf"^{url}: no latentstore store there \(found n"):
+        latentstore.open(url, storage_options=s3_options)
 
 
 # ---- HTTP

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import mixed_stores
 import numpy as np
 import pytest
 from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 
 import latentstore
-from latentstore import ArgumentError, Encoder, LatentstoreError, Tensor
+from latentstore import ArgumentError, Encoder, LatentstoreError, Tensor, Writer
+from latentstore.loaders import LatentLoader, opening
+from latentstore.loaders.faults.changed import ChangedError
+from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
 from latentstore.loaders.tensors.dataset import TensorDataset
+from latentstore.writing.tensors.gc import collect_garbage
 
 COUNT = 60
 
@@ -173,3 +178,39 @@ def test_a_coder_that_is_damaged(store: str, tmp_path: Path) -> None:
 def test_what_else_there_may_be(tmp_path: Path) -> None:
     with pytest.raises(LatentstoreError, match="no latentstore store there"):
         opened(str(tmp_path / "nothing"), "latent")
+
+
+# ---- versions that are collected
+
+
+@pytest.mark.parametrize("latents", [False, True])
+def test_a_version_that_was_collected(tmp_path: Path, latents: bool) -> None:
+    """Whatever is asked of it, the error says that it was replaced; nothing says only that an object is missing."""
+    url = str(tmp_path / "x.store")
+    make = mixed_stores.write if latents else write
+    make(url, range(6))
+    asked: list[Any] = [
+        lambda ds: ds.keys(), lambda ds: ds.fields(), lambda ds: ds.values(np.arange(2)), lambda ds: ds[1],
+        lambda ds: ds.read(np.arange(3)), lambda ds: [ds.shapes(name) for name in ds.reader.names],
+        lambda ds: ds.load_shards([0]), lambda ds: ds.shard_bytes([0]), lambda ds: ds.where(0),
+        lambda ds: next(iter(LatentLoader(ds, batch_size=2))),
+    ]  # fmt: skip
+    opened = [latentstore.open(url) for _ in asked]
+    make(url, range(6), overwrite=True)
+    collect_garbage(url)
+    for ds, ask in zip(opened, asked, strict=True):
+        with pytest.raises(ChangedError, match=r"x\.store was replaced while it was being read: open it again"):
+            ask(ds)
+
+
+def test_a_version_that_is_collected_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = str(tmp_path / "x.store")
+    write(url, range(6))
+    old = opening.read_manifest(Location(url))
+    other = {"y": Tensor("float32", "step")}
+    with Writer(url, other, overwrite=True) as writer:
+        writer.write("a", {"y": np.ones((2, 3), np.float32)})
+    collect_garbage(url)
+    monkeypatch.setattr(opening, "read_manifest", lambda location: old)
+    with pytest.raises(ChangedError, match="was replaced while it was being read: open it again"):
+        latentstore.open(url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import urllib.parse
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +15,9 @@ class PlainS3(ThreadingHTTPServer):
     """Objects of one bucket, "bucket", by their names.
 
     conditions: what a write on the condition that there is no object does: "kept" (412 if there is one), "ignored",
+    "refused" (501), "bare" (412 without saying which condition). pause: seconds that a write takes after its check,
+    if it has none. answer: (status, body) given to everything instead. refuses: given "PUT name", "LIST prefix" and the
+    like, says whether that is answered by 403. stall: if there is one, every request waits for it.
     "refused" (501), "bare" (412 without saying which condition). together: if there is one, writes without conditions
     meet there: none is done before so many have come, and none is answered before they are done. answer: (status, body)
     given to everything instead. stall: if there is one, every request waits for it.
@@ -27,6 +31,7 @@ class PlainS3(ThreadingHTTPServer):
         self.conditions = conditions
         self.together: threading.Barrier | None = None
         self.answer: tuple[int, bytes] | None = None
+        self.refuses: Callable[[str], bool] = lambda what: False
         self.stall: threading.Event | None = None
         self.objects: dict[str, bytes] = {}
         self.lock = threading.Lock()
@@ -58,8 +63,12 @@ class _Request(BaseHTTPRequestHandler):
         self.server.log.append(f"{self.command} {name}")
         if self.server.stall is not None:
             self.server.stall.wait(30)
+        listed = self.command == "GET" and (not name or "list-type" in query)
+        what = f"LIST {query.get('prefix', '')}" if listed else f"{self.command} {name}"
         if self.server.answer is not None:
             self._say(*self.server.answer)
+        elif self.server.refuses(what):
+            self._say(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
         elif self.command == "PUT":
             self._put(name, body)
         elif self.command == "POST":  # delete many
@@ -69,7 +78,7 @@ class _Request(BaseHTTPRequestHandler):
         elif self.command == "DELETE":
             self.server.objects.pop(name, None)
             self._say(204)
-        elif not name or "list-type" in query:
+        elif listed:
             self._list(query)
         elif (found := self.server.objects.get(name)) is None:
             self._say(404, b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>")

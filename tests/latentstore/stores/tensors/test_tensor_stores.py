@@ -13,10 +13,14 @@ import latentstore
 from latentstore.codecs.errors import ArgumentError, StoreError
 from latentstore.importing.api import import_tensors
 from latentstore.importing.files.read import read_tensors
+from latentstore.loaders.tensors.dataset import TensorDataset
 from latentstore.loaders.tensors.layout import shard_name
 from latentstore.stores.export import export
 from latentstore.stores.info import store_table
+from latentstore.stores.tensors.objects import check_copy
+from latentstore.stores.tensors.verify import verify_tensors
 from latentstore.stores.verify import verify
+from latentstore.writing.tensors.gc import collect_garbage
 
 KEYS = [f"a/{number}" for number in range(9)]
 
@@ -53,6 +57,21 @@ def test_a_good_store(store: str) -> None:
     assert report.bytes == sum(sum(shard.fields) for shard in latentstore.open(store).reader.meta.shards)
     write_store("memory://verify-tensors", KEYS)
     assert verify("memory://verify-tensors").problems == []
+
+
+def test_a_new_version_is_published_meanwhile(store: str) -> None:
+    """The newest manifest is not the one that is checked, and its copy is not damaged by that."""
+    ds = latentstore.open(store)
+    assert isinstance(ds, TensorDataset)
+    write_store(Path(store), [*KEYS, "b"], resume=True)
+    assert not check_copy(ds.reader) and not verify_tensors(ds).problems
+    (Path(store) / "versions" / "000001.json").write_text('{"other": 1}')
+    assert check_copy(ds.reader)
+    write_store(Path(store), KEYS, overwrite=True)
+    collect_garbage(store)
+    assert verify_tensors(ds).problems == [
+        f"{store}: version 1 was removed while it was being checked, and there is version 3 now: verify it again"
+    ]
 
 
 def test_no_changed_byte_escapes(store: str) -> None:
