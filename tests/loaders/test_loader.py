@@ -329,7 +329,7 @@ def test_forgotten_passes_leave_no_thread() -> None:
     gc.collect()
     assert len(begun) >= 3
     for thread in begun:
-        thread.join(timeout=60)
+        thread.join(timeout=300)
         assert not thread.is_alive()
 
 
@@ -356,7 +356,7 @@ def test_a_program_that_stops_in_the_middle_ends() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(__file__).parent), str(TESTS / "support")],
-        timeout=120,
+        timeout=300,
         capture_output=True,
         check=False,
     )

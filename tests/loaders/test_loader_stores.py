@@ -122,7 +122,7 @@ def test_torch_dataloader_with_processes(stores: dict[str, str], kind: str, meth
     ds = latentstore.open(stores[kind], channels=12)
     assert same(ds, LatentLoader(ds, 4, num_workers=2))  # threads have run in this process before the fork
     processes = torch.utils.data.DataLoader(
-        ds, batch_size=3, num_workers=2, multiprocessing_context=method, timeout=120
+        ds, batch_size=3, num_workers=2, multiprocessing_context=method, timeout=300
     )
     # all of them: torch may abort workers that are let go while they work
     batches = list(processes)
@@ -140,8 +140,8 @@ def test_the_loader_works_in_a_child_while_the_parent_reads(stores: dict[str, st
     results = context.Queue()
     child = context.Process(target=read_in_a_child, args=(ds, results))
     child.start()
-    assert results.get(timeout=120) is True
-    child.join(timeout=60)
+    assert results.get(timeout=300) is True
+    child.join(timeout=300)
     assert child.exitcode == 0
     assert sum(1 for _ in passing) == 5
 

@@ -64,7 +64,7 @@ def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_convert_prints_what_it_did(source: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "latentstore", "convert", source, tmp_path / "x.zarr", "--size", "32"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path / 'x.zarr'}: 3 images in 1 shard, ")
     assert "bits per pixel" in done.stdout
@@ -239,7 +239,7 @@ def test_a_closed_pipe_is_quiet(store: Path, buffered: bool) -> None:
     if not buffered:
         environment["PYTHONUNBUFFERED"] = "1"
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60, env=environment
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=300, env=environment
     )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
@@ -260,7 +260,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert any("converting" in line for line in iter(process.stderr.readline, "")), "it has ended"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("latentstore: stopped; to go on: latentstore convert ")
     assert said.splitlines()[-1].endswith("--resume")

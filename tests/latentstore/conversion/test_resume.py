@@ -50,7 +50,7 @@ for line in sys.stdin:
     came, goes = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(120)
+        signal.alarm(300)
         os.write(goes, str(convert(*json.loads(line))).encode())
         os._exit(0)
     os.close(goes)

@@ -233,7 +233,7 @@ def test_in_a_browser_crops_are_flipped_by_keys_and_clicks(text: str, facts: dic
         browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", place.as_uri(),
     ]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if ran.returncode and not ran.stdout:
         pytest.skip(f"Chromium does not start here: {ran.stderr[-200:]}")
     body = re.search(r"<body>(.*?)</body>", ran.stdout, re.DOTALL)

@@ -203,7 +203,7 @@ def test_many_processes_keep_to_the_limit(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     most = looks = 0
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     try:
         while looks < 100 or most <= 5 * FILE or not all(one.is_set() for one in warm):
             assert time.monotonic() < end and all(process.is_alive() for process in processes)
@@ -214,7 +214,7 @@ def test_many_processes_keep_to_the_limit(tmp_path: Path) -> None:
     finally:
         over.set()
     for process in processes:
-        process.join(20)
+        process.join(300)
         assert process.exitcode == 0
     assert most <= cache.most_bytes + 4 * FILE
     assert cache.usage().bytes <= cache.most_bytes
@@ -232,7 +232,7 @@ def test_a_process_that_is_killed_leaves_no_lock(cache: CacheFolder, monkeypatch
     cache.put(STORE, "a", content(1))
     process = multiprocessing.get_context("fork").Process(target=_reserve_and_die, args=(cache.path,))
     process.start()
-    process.join(20)
+    process.join(300)
     assert process.exitcode == 9
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.0)  # it is free at once
     cache.put(STORE, "b", content(2))

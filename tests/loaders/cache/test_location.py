@@ -136,7 +136,7 @@ def test_several_processes_read_through_a_cache_that_is_too_small(remote: Any, t
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     assert 0 < CacheFolder(tmp_path / "c", 1).usage().bytes <= 60_000
 

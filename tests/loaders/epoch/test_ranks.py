@@ -57,7 +57,7 @@ def test_processes_of_torch_share_an_epoch(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]  # fmt: skip
-    ends = [process.communicate(timeout=120) for process in processes]
+    ends = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     every, found = json.loads(ends[0][0])
     assert sorted(every[0] + every[1]) == list(range(50))

@@ -111,7 +111,7 @@ assert len(files.found) < count
 def test_descriptors_that_others_have_taken(place: Location) -> None:
     """In a process of its own: other tests' threads would miss the descriptors."""
     command = [sys.executable, "-c", TAKEN, place.url, str(FILES)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -36,7 +36,7 @@ def third_kills(task: Task, monitor: Monitor) -> int:
 
 def first_fails(folder: str, task: Task, monitor: Monitor) -> None:
     """The first task fails once the second runs; the second runs until it is told to stop."""
-    started, deadline = Path(folder, "started"), time.monotonic() + 60
+    started, deadline = Path(folder, "started"), time.monotonic() + 300
     if task.index == 0:
         while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.01)

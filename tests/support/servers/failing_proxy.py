@@ -49,12 +49,12 @@ class FailingProxy:
 
     def __enter__(self) -> FailingProxy:
         self._thread.start()
-        self._ready.wait(20)
+        self._ready.wait(300)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
+        self._thread.join(300)
 
     @property
     def url(self) -> str:

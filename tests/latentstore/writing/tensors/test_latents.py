@@ -227,7 +227,7 @@ with Writer(sys.argv[1], HEARD, resume=True, rank=rank, world_size=2, shard_byte
         running[1].communicate()
         running[1] = begun(1)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda one: one.communicate(timeout=120), running))
+        list(pool.map(lambda one: one.communicate(timeout=300), running))
     assert [one.returncode for one in running] == [0, 0]
     found = held(tmp_path / "x")
     assert found.keys() == {f"{n}" for n in range(60)}

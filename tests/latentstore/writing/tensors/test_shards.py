@@ -66,7 +66,7 @@ def test_only_so_much_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     plain = Location.write
 
     def slow(self: Location, name: str, parts: Iterable[bytes]) -> None:
-        going.wait(30)
+        going.wait(300)
         plain(self, name, parts)
 
     monkeypatch.setattr(Location, "write", slow)
@@ -81,7 +81,7 @@ def test_only_so_much_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     thread.start()
     assert not put.wait(0.2)
     going.set()
-    assert put.wait(30)
+    assert put.wait(300)
     thread.join()
     shards.wait()
     shards.close()

@@ -310,7 +310,7 @@ def test_ranks_that_are_killed(tmp_path: Path) -> None:
         running[rank] = _start(url, rank, ranks, samples, gate)
     gate.touch()
     for process in running.values():
-        _, said = process.communicate(timeout=100)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said.decode()
     ds = latentstore.open(url)
     assert sorted(ds.keys()) == [f"{n:05d}" for n in range(samples)]
@@ -349,7 +349,7 @@ def test_the_first_rank_is_killed_after_it_has_published(
         writer.write("a", {"x": np.zeros(3, np.float32)})
         monkeypatch.setattr(Session, "wipe", killed)
     monkeypatch.setattr(Session, "wipe", wipe)
-    thread.join(60)
+    thread.join(300)
     monkeypatch.setattr(session, "START_SECONDS", 1.0)
     with Writer(url, ONE, resume=True, rank=0, world_size=2) as writer:
         assert writer.missing(["a", "b"]) == []
@@ -370,7 +370,7 @@ def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def run(rank: int) -> None:
         try:
             with Writer(url, ONE, rank=rank, world_size=2) as writer:
-                begun.wait(30)  # else the second one would find the key written
+                begun.wait(300)  # else the second one would find the key written
                 writer.write(f"own {rank}", {"x": np.zeros(3, np.float32)})
                 writer.write("both", {"x": np.zeros(3, np.float32)})
         except StoreError as error:
@@ -380,7 +380,7 @@ def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert "the key 'both' was written twice" in str(errors[0])
     assert "rank 1 waited for rank 0 to publish, and that does not run any more" in str(errors[1])
 
