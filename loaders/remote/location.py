@@ -13,6 +13,7 @@ import itertools
 import mmap
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -199,8 +200,10 @@ class Location:
         that only mark a folder, which consoles and mounts of object stores write, are not among them."""
         if self.local is not None:
             base = self.path()
-            files = (p for p in self.path(name).rglob("*") if p.is_file())
-            found = {p.relative_to(base).as_posix(): {"size": p.stat().st_size} for p in files}
+            try:
+                found = {p.relative_to(base).as_posix(): {"size": size} for p, size in _files_below(self.path(name))}
+            except OSError as error:
+                raise self._missing_or(error, name) from error
             return dict(sorted(found.items()))
 
         def find() -> dict[str, dict[str, Any]]:
@@ -451,6 +454,22 @@ def _link_new(source: Path, target: Path) -> None:
 def _drop_one(fs: Any, path: str) -> None:
     with suppress(FileNotFoundError):
         fs.rm_file(path)
+
+
+def _files_below(folder: Path) -> Iterator[tuple[Path, int]]:
+    """(file, bytes) of all files below a folder. What another process renames or removes meanwhile is passed over."""
+
+    def raise_unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for at, _, names in os.walk(folder, onerror=raise_unless_gone):
+        for name in names:
+            path = Path(at, name)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    yield path, status.st_size
 
 
 def _remove_folder(path: Path) -> None:

@@ -82,7 +82,9 @@ def test_a_conversion_that_fails_half_way_says_how_to_go_on(tmp_path: Path, caps
     (tmp_path / "source" / "a.png").write_bytes(b"no image")
     given = ["convert", str(tmp_path / "source"), str(tmp_path / "x.zarr"), "--on-error", "raise"]
     assert main(given) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == f"latentstore: to go on: latentstore {' '.join(given)} --resume"
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == f"latentstore: to go on: latentstore {shlex.join(given)} --resume"
+    )
 
 
 def test_every_command_has_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import io
 import itertools
 import os
 import pickle
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -96,6 +97,30 @@ def test_a_folder_is_removed_while_files_come_and_go_in_it(tmp_path: Path) -> No
         finally:
             over.set()
         renewed.result()
+
+
+def test_files_and_folders_that_go_while_they_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a store's do that somebody writes: `latentstore.open` looks there."""
+    for name in ("a/before", "a/after", "a/kept", "b/c/removed"):
+        Location(tmp_path).write(name, b"123")
+    asked, scandir = Path.stat, os.scandir
+
+    def renamed(self: Path, **options: Any) -> os.stat_result:
+        if self.name == "before":
+            self.unlink()
+        found = asked(self, **options)
+        if self.name == "after":
+            self.unlink()
+        return found
+
+    def removed(path: Any = ".") -> Any:
+        if str(path).endswith("c"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(Path, "stat", renamed)
+    monkeypatch.setattr(os, "scandir", removed)
+    assert Location(tmp_path).list() == {"a/after": 3, "a/kept": 3}
 
 
 def test_list_move_remove(location: Location) -> None:
