@@ -91,7 +91,8 @@ def import_tensors(
             if name not in found.tensors:
                 raise ArgumentError(f"a coder is given for {name!r}; the tensors are {', '.join(found.tensors)}")
         if not found.tensors:
-            raise ArgumentError(f"the source {listed.url} has no field of tensors; it has {', '.join(found.declared)}")
+            others = ", ".join(found.declared) or "none that is read"
+            raise ArgumentError(f"the source {listed.url} has no field of tensors; it has {others}")
         if not resume:
             shown.begin("fitting coders")
             given = {**fit_sample(listed, found), **given}

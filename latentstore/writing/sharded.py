@@ -14,7 +14,7 @@ from latentstore.codecs.load import codec_of
 from latentstore.codecs.modality import Modality
 from latentstore.loaders.columns import Column, require_free, same_names
 from latentstore.loaders.manifest import ARTIFACT, FORMAT_VERSION
-from latentstore.loaders.remote.client import UnansweredError
+from latentstore.loaders.remote.client import MissingError, UnansweredError
 from latentstore.loaders.stats import Moments
 from latentstore.writing.lock import Lock
 from latentstore.writing.measure import measure
@@ -77,7 +77,10 @@ class ShardWriter(ABC):
         """The shards that are whole, by index: those with a summary, and an object of the size that it says."""
         found, sizes = {}, self._sizes()
         for index in self.staging.summaries():
-            summary, _, arrays = self.staging.read_summary(index)
+            try:
+                summary, _, arrays = self.staging.read_summary(index)
+            except MissingError:  # a listing may have what was removed a moment ago
+                continue
             if all(sizes.get(name) == size for name, size in self._objects(index, summary, arrays)):
                 found[index] = summary
         return found

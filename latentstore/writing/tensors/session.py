@@ -1,13 +1,15 @@
 """A session: from the first shard of a new version to its publishing, by one rank or many, with any number of restarts.
 
 Beside ``TARGET`` there is ``TARGET.partial`` with ``job.json`` (what is written, and the token of the session),
-``coders/FIELD`` (which coder a field has) and, for each rank, ``ranks/R/`` with its lock and ``done.json``. Shards get
-their final names at once. Their names begin with the session's token, and no version names them until the manifest is
-written, last. So a run that was killed leaves whole shards or nothing, and the next one finds them by their names.
+``coders/TOKEN/FIELD`` (which coder a field has) and, for each rank, ``ranks/R/`` with its lock and ``done.json``.
+Shards get their final names at once. Their names begin with the session's token, and no version names them until the
+manifest is written, last. So a run that was killed leaves whole shards or nothing, and the next one finds them by their
+names.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import secrets
@@ -37,10 +39,9 @@ START_SECONDS = 120.0
 LOOK_SECONDS = 15.0
 
 
-def age(name: str) -> tuple[int, int]:
-    """(sequence, rank) of a shard that a session has written: the larger, the later. name: see `Session.own_name`."""
-    _, rank, sequence = name.split("-")
-    return int(sequence), int(rank)
+def rank_of(name: str) -> int:
+    """The rank that has written a shard. name: see `Session.own_name`."""
+    return int(name.split("-")[1])
 
 
 class Session:
@@ -275,6 +276,18 @@ class Session:
         prefix = f"{layout.SHARDS}/{self.token}-"
         return {name.removeprefix(f"{layout.SHARDS}/"): n for name, n in found.items() if name.startswith(prefix)}
 
+    def begun_with(self) -> dict[str, int]:
+        """`written`, and what a listing may lack of this rank's shards, since they were written a moment ago by a run
+        that was killed: they are numbered without gaps."""
+        found = self.written()
+        for sequence in itertools.count():
+            name = self.own_name(sequence)
+            if name not in found:
+                if not self.target.exists(layout.shard_name(name)):
+                    return dict(sorted(found.items()))
+                found[name] = self.target.size(layout.shard_name(name))
+        raise AssertionError
+
     def tails(self, shards: Sequence[Shard], parts: Sequence[str]) -> Iterator[layout.Tail]:
         """The tails of shards. parts: of a sample."""
         for first in range(0, len(shards), TOGETHER):
@@ -300,17 +313,21 @@ class Session:
     def coder_of(self, field: str) -> str | None:
         """The SHA-256 of the coder that a field has in this session; None where none is chosen yet."""
         try:
-            return self.partial.read(f"coders/{field}").decode()
+            return self.partial.read(self._coder_mark(field)).decode()
         except MissingError:
             return None
+
+    def _coder_mark(self, field: str) -> str:
+        # what is left of another session, since a listing lacked it when that was removed, is none of this one
+        return f"coders/{self.token}/{field}"
 
     def choose_coder(self, field: str, sha256: str, data: bytes) -> str:
         """Propose a coder for a field; the SHA-256 of the one that it has from now on, of the first who proposed."""
         self.target.write(layout.coder_name(sha256), data)
-        self.partial.create(f"coders/{field}", sha256.encode())
+        self.partial.create(self._coder_mark(field), sha256.encode())
         chosen = self.coder_of(field)
         if chosen is None:
-            raise StoreError(f"{self.partial.at(f'coders/{field}')} vanished while it was written; run it again")
+            raise StoreError(f"{self.partial.at(self._coder_mark(field))} vanished while it was written; run it again")
         return chosen
 
     def wait_for_coder(self, field: str) -> str | None:
@@ -328,28 +345,30 @@ class Session:
 
     # ---- end
 
-    def done(self, shards: list[str]) -> None:
-        """This rank has written all it has: its shards of this session, by name."""
+    def done(self, shards: list[str], earlier: int) -> None:
+        """This rank has written all it has: its shards of this session, by name, the first `earlier` of which were
+        there when it began."""
         self.check()
-        mark = {"token": self.token, "shards": shards}
+        mark = {"token": self.token, "shards": shards, "earlier": earlier}
         self.partial.write(self._mark(self.rank, "done"), json.dumps(mark).encode())
 
     def _is_done(self, rank: int) -> bool:
         mark = self._read_mark(rank, "done")
         return mark is not None and mark["token"] == self.token
 
-    def all_done(self, idle: bool) -> list[str] | None:
-        """Wait for all ranks; the shards that they say they have written. StoreError if one of them is gone.
+    def all_done(self, idle: bool) -> dict[str, bool] | None:
+        """Wait for all ranks; the shards that they say they have written, and whether each was there when its rank
+        began. StoreError if one of them is gone.
 
         idle: this rank has nothing new for a store that is published. If a rank is gone then and no rank has written
         anything, the others have ended with what is published, and this one was only started again: None.
         """
-        shards: list[str] = []
+        shards = dict[str, bool]()
         for rank in range(self.ranks):
             if not self._wait(lambda rank=rank: self._is_done(rank), rank, "to finish", idle):  # type: ignore[misc]
                 return None
             mark = self._read_mark(rank, "done") or {}
-            shards += mark.get("shards", [])
+            shards |= {name: at < mark["earlier"] for at, name in enumerate(mark.get("shards", []))}
         return shards
 
     def wait_for_end(self) -> None:

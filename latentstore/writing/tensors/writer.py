@@ -39,7 +39,7 @@ from latentstore.writing.tensors.joining import Copying, Full
 from latentstore.writing.tensors.known import Known
 from latentstore.writing.tensors.pending import CHUNK_BYTES, Chunk, Growing, Pending, Rooms
 from latentstore.writing.tensors.rewrite import renewed, without_rows
-from latentstore.writing.tensors.session import Session, age
+from latentstore.writing.tensors.session import Session, rank_of
 from latentstore.writing.tensors.shards import Shards
 
 if TYPE_CHECKING:
@@ -128,14 +128,13 @@ class Writer:
         self._process = os.getpid()
         self._failed: BaseException | None = None
         try:
-            self._published, self._written = self._known()
-            written = list(self._session.written())
-            own = [name for name in written if age(name)[1] == self.rank]
+            written = self._session.begun_with()
+            self._published, self._written = self._known(written)
+            own = [name for name in written if rank_of(name) == self.rank]
         except BaseException as error:
             self._session.end(isinstance(error, UnansweredError))
             raise
-        # above that of all ranks, so that what is written now is newer than what was written before
-        self._sequence = 1 + max((age(name)[0] for name in written), default=-1)
+        self._sequence, self._earlier = 1 + max((int(name.split("-")[2]) for name in own), default=-1), len(own)
         self._now: set[str] = set()
         self._dropped: set[str] = set()
         self._names: list[str] = own
@@ -151,14 +150,13 @@ class Writer:
         weakref.finalize(self, self._shards.stop).atexit = False
         self._encoding = Encoding() if self._latents else None
 
-    def _known(self) -> tuple[Known, Known]:
+    def _known(self, written: Mapping[str, int]) -> tuple[Known, Known]:
         """The samples that are there: of the version that this one begins with, and those that all ranks have written
-        since."""
-        session = self._session
-        written = Known(self._tails(dict(sorted(session.written().items(), key=lambda one: age(one[0]))), []))
+        since. written: the shards of the latter, and their bytes."""
+        session, since = self._session, Known(self._tails(written, []))
         if session.base is None:
-            return Known(), written
-        return Known(session.tails(session.base.shards, session.base.parts)), written
+            return Known(), since
+        return Known(session.tails(session.base.shards, session.base.parts)), since
 
     def _has(self, keys: Sequence[str]) -> np.ndarray:
         """Which of these keys samples have that were written before this run: bool (n,)."""
@@ -369,7 +367,7 @@ class Writer:
         self._shards.wait()
         for coder in self._latents.values():
             coder.tell()
-        session.done(self._names)
+        session.done(self._names, self._earlier)
         if self.rank:
             session.wait_for_end()
             return
@@ -378,8 +376,8 @@ class Writer:
             self._publish(names)
         session.tidy()
 
-    def _publish(self, names: list[str]) -> None:
-        """Make a version of the shards of all ranks, and of those that were there."""
+    def _publish(self, names: Mapping[str, bool]) -> None:
+        """Make a version of the shards of all ranks, and of those that were there. names: see `Session.all_done`."""
         session = self._session
         written = session.written()
         for name in sorted(set(names) - written.keys()):
@@ -403,7 +401,7 @@ class Writer:
             raise StoreError(f"{self.url} was changed by another run meanwhile; run it again", remedy="resume")
         shards = list[Shard]()
         fresh = Known(self._tails(dict(sorted(written.items())), shards))
-        outdated = self._outdated(fresh, [shard.name for shard in shards])
+        outdated = self._outdated(fresh, [(names.get(shard.name, True), shard.name) for shard in shards])
         gone = self._replaced(fresh)
         kept: tuple[Shard, ...] = ()
         if old is not None:
@@ -436,20 +434,23 @@ class Writer:
             shards.append(shard)
             yield tail
 
-    def _outdated(self, fresh: Known, names: Sequence[str]) -> dict[int, list[int]]:
+    def _outdated(self, fresh: Known, shards: Sequence[tuple[bool, str]]) -> dict[int, list[int]]:
         """Which samples of this session there are newer ones of, since what they are made of changed before it was
         resumed: the number of each such shard, and rows. StoreError for a key that two ranks have written.
 
-        names: of the shards.
+        shards: of each, whether it was there when its rank began, and its name.
         """
         found = dict[int, list[int]]()
         for key, places in fresh.repeated().items():
-            for (shard, row, source), (newer, _, its) in pairwise(sorted(places, key=lambda one: age(names[one[0]]))):
-                (one, rank), (two, other) = age(names[shard]), age(names[newer])
-                if one == two or (rank != other and source == its):
+            # of those that were there, the last one is what `source_of` has told
+            for (shard, row, source), (newer, _, its) in pairwise(
+                sorted(places, key=lambda one: not shards[one[0]][0])
+            ):
+                (earlier, first), (_, second) = shards[shard], shards[newer]
+                if rank_of(first) != rank_of(second) and (not earlier or source == its):
                     raise StoreError(
-                        f"{self.url}: the key {key!r} was written twice, in {names[shard]} and in {names[newer]}: give "
-                        "each key to one rank, and start again by overwriting it",
+                        f"{self.url}: the key {key!r} was written twice, in {first} and in {second}: give each key to "
+                        "one rank, and start again by overwriting it",
                         remedy="overwrite",
                     )
                 found.setdefault(shard, []).append(row)

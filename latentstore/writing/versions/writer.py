@@ -17,7 +17,7 @@ from latentstore.loaders.tensors.latents import FIELD, LatentField
 from latentstore.loaders.tensors.manifest import Shard, TensorMeta
 from latentstore.writing.sharded import Arrays, ShardWriter, require_unique
 from latentstore.writing.spec import Sample, ShardSummary, StoreSpec, StoreSummary, differences, settings_of
-from latentstore.writing.staging import Staging
+from latentstore.writing.staging import Staging, part_name
 from latentstore.writing.tensors.joining import Copying, Full
 from latentstore.writing.tensors.rewrite import renewed
 from latentstore.writing.versions.kept import Kept
@@ -44,6 +44,7 @@ class VersionWriter(ShardWriter):
     def __init__(self, staging: Staging, spec: StoreSpec, published: bool = False) -> None:
         super().__init__(staging, spec, published)
         self.token, self.first = "", 0
+        self._adopted: list[int] | None = None
         self.kinds: dict[str, str] = {}
         self.copied = Copying()
         self._session: LatentSession | None = None
@@ -138,29 +139,34 @@ class VersionWriter(ShardWriter):
     # ---- shards
 
     def done(self) -> dict[int, ShardSummary]:
-        """See `ShardWriter.done`: of this run's shards."""
-        return {number - self.first: one for number, one in super().done().items() if number >= self.first}
+        """See `ShardWriter.done`. A run that has adopted shards makes all of its own, also one whose number a listing
+        shows late, which is of the interrupted run."""
+        return super().done() if self._adopted is None else {}
 
     def adopt(self, is_wanted: Callable[[str, str], bool]) -> list[tuple[ShardSummary, list[str]]]:
         """The shards of an interrupted run that this one goes on with, and their keys; its other shards are removed.
 
         is_wanted: given the key of a sample, and what it was made of, says whether this version is to have it so. A
-        shard is kept where this is true of all its samples. This run's shards get numbers behind theirs.
+        shard is kept where this is true of all its samples. This run's shards get numbers behind theirs. Where a
+        listing lagged, the interrupted run may have made samples twice; the first shard that has them is kept.
         """
+        seen, adopted = set[str](), list[int]()
         found, done, sizes = list[tuple[ShardSummary, list[str]]](), self.done(), self._sizes()
         numbers = self.staging.summaries()
         for number in numbers:
             summary, name = done.get(number), self._object(number)
-            if summary is not None and summary.count:
+            if summary is not None and summary.count and name in sizes:
                 _, tail = self._of_driver.read_tail(name.removeprefix(f"{layout.SHARDS}/"), sizes[name], self._parts())
                 keys, sources = tail.columns["key"].values(), tail.columns[layout.SOURCE].values()
-                if all(map(is_wanted, keys, sources)):
+                if all(map(is_wanted, keys, sources)) and seen.isdisjoint(keys):
+                    seen.update(keys)
                     found.append((summary, keys))
+                    adopted.append(number)
                     continue
             if name in sizes:
                 self.staging.store.remove(name)
             self.staging.forget_summary(number)
-        self.first = 1 + max(numbers, default=-1)
+        self.first, self._adopted = 1 + max(numbers, default=-1), adopted
         return found
 
     def write_shard(self, index: int, samples: Sequence[Sample], notes: Sequence[dict[str, Any]] = ()) -> ShardSummary:
@@ -213,14 +219,15 @@ class VersionWriter(ShardWriter):
         written again; small shards of theirs are joined. If nothing has changed, there is no new version."""
         session, base, codec = self._of_driver, self.base, self.codec
         self.check_lock()
-        there = self.staging.summaries()
-        missing = sorted(set(range(self.first, self.first + shards)) - set(there))
+        own = range(self.first, self.first + shards)
+        missing = sorted(set(own) - set(self.staging.summaries()))
+        missing = [number for number in missing if not self.staging.partial.exists(part_name(number))]  # it may lag
         if missing:
             raise StoreError(
                 f"{self.url} cannot be finished: {len(missing)} of {shards} shards are not written, the first is shard "
                 f"{missing[0] - self.first}"
             )
-        written = [_Written.of(self, number) for number in there]
+        written = [_Written.of(self, number) for number in (*(self._adopted or ()), *own)]
         written = [one for one in written if one.summary.count]
         keys = [key for one in written for key in one.columns["key"].values()]
         require_unique(keys, self.url)

@@ -22,6 +22,7 @@ from latentstore.stores.verify import verify
 from latentstore.syncing.latents import sync_latents
 from latentstore.writing.tensors.gc import collect_garbage
 from latentstore.writing.versions.session import LatentSession
+from latentstore.writing.versions.writer import VersionWriter
 
 KILLED = ROOT / "tests/support/programs/sync_until_killed.py"
 
@@ -131,6 +132,39 @@ def test_a_conversion_that_stopped_is_resumed(photos: Photos, tmp_path: Path, mo
     assert report.stored == 80 and report.resumed == 1 and len(photos.read) == 50
     assert_as_converted(photos, store)
     assert not list((tmp_path / "x.partial").rglob("*"))
+
+
+def test_a_listing_lags(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on does not see a shard of the interrupted one. When it sees it, that is none of its own. A shard
+    that was removed is listed still."""
+    store, write, details, adopt = tmp_path / "x", Location.write, Location.details, VersionWriter.adopt
+    late = {"parts/000001.npz"}
+
+    def full(self: Location, name: str, parts: Any) -> None:
+        if name.startswith("shards/") and name.endswith("2"):
+            raise StoreError(f"{self.at(name)}: could not be written: No space left on device")
+        write(self, name, parts)
+
+    def lagging(self: Location, name: str = "") -> dict[str, dict[str, Any]]:
+        found = {at: said for at, said in details(self, name).items() if at not in late}
+        return {**found, "parts/000007.npz": {"size": 1}} if name == "parts" and late else found
+
+    def adopted(self: VersionWriter, is_wanted: Any) -> Any:
+        found = adopt(self, is_wanted)
+        late.clear()
+        return found
+
+    monkeypatch.setattr(Location, "write", full)
+    with pytest.raises(StoreError, match="No space left"):
+        photos.sync(store)
+    monkeypatch.setattr(Location, "write", write)
+    monkeypatch.setattr(Location, "details", lagging)
+    monkeypatch.setattr(VersionWriter, "adopt", adopted)
+    for name in ("cat/01.png", "dog/78.png"):
+        photos.put(name, 777)
+    photos.sync(store)
+    assert not late
+    assert_as_converted(photos, store)
 
 
 def test_one_run_at_a_time(photos: Photos, tmp_path: Path) -> None:

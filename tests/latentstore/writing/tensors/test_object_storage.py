@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from plain_s3 import PlainS3
 from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 
 import latentstore
-from latentstore import StoreError, Writer
+from latentstore import StoreError, Tensor, Writer
 from latentstore.loaders.remote import retry
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors.layout import SHARDS
@@ -127,3 +128,36 @@ def test_the_folder_of_the_process_changes(tmp_path: Path, monkeypatch: pytest.M
     ds = latentstore.open("x.store")
     monkeypatch.chdir("other")
     assert [found["key"] for found in ds] == [key(0), key(1)]
+
+
+def test_a_run_that_was_killed_is_resumed_where_listings_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of a shard that the listing lacked were written twice, and then nothing could be published."""
+    plain, url, late = Location.details, "memory://late/x.store", set[str]()
+    with pytest.raises(ZeroDivisionError), Writer(url, FIELDS, encoder=ENCODER, shard_bytes=2000) as writer:
+        for number in range(12):
+            writer.write(key(number), sample(number))
+        raise ZeroDivisionError
+    late.update(sorted(plain(Location(url), SHARDS))[1:])
+    assert late
+
+    def lagging(self: Location, name: str = "") -> dict[str, dict[str, Any]]:
+        return {at: said for at, said in plain(self, name).items() if at not in late}
+
+    monkeypatch.setattr(Location, "details", lagging)
+    with Writer(url, FIELDS, encoder=ENCODER, resume=True, shard_bytes=2000) as writer:
+        late.clear()  # it has caught up
+        for number in range(16):
+            writer.write(key(number), sample(number))
+    check(url, 16)
+
+
+def test_what_is_left_of_another_session_is_none_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coder that it had chosen was taken for that of this one, and nobody could open the store."""
+    url, plain = "memory://left/x.store", Location.details
+    monkeypatch.setattr(Location, "details", lambda self, name="": {} if ".partial" in self.url else plain(self, name))
+    write(url, range(4))
+    assert plain(Location(f"{url}.partial"), "coders")
+    other = {"text": Tensor("float32", "step", snr=20), "label": int}
+    with Writer(url, other, overwrite=True) as writer:
+        writer.write("a", {"text": np.ones((3, 4), np.float32), "label": 1})
+    assert latentstore.open(url)[0]["text"].shape == (3, 4)
