@@ -70,11 +70,12 @@ def killed(folder: Path, seed: int) -> bool:
     sys.path.insert(0, str(PROGRAM.parent))
     from write_ranks import sample
 
-    drawn, url, kills = random.Random(seed), folder / f"{seed}.store", 0
+    drawn, url, kills, gate = random.Random(seed), folder / f"{seed}.store", 0, folder / "gate"
+    gate.touch()  # nobody waits before it
 
     def start(rank: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, PROGRAM, url, rank, RANKS, SAMPLES, 0.002]
-        return subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+        command = [sys.executable, PROGRAM, url, rank, RANKS, SAMPLES, gate]
+        return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     running = {rank: start(rank) for rank in range(RANKS)}
     while running:
