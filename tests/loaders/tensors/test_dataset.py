@@ -15,7 +15,7 @@ from tensor_stores import ENCODER, FIELDS, assert_is, key, sample, write
 
 import latentstore
 from latentstore import ArgumentError, Encoder, LatentstoreError, Tensor, Writer
-from latentstore.loaders import LatentLoader, opening
+from latentstore.loaders import opening
 from latentstore.loaders.faults.changed import ChangedError
 from latentstore.loaders.remote.location import Location
 from latentstore.loaders.tensors import layout
@@ -193,7 +193,6 @@ def test_a_version_that_was_collected(tmp_path: Path, latents: bool) -> None:
         lambda ds: ds.keys(), lambda ds: ds.fields(), lambda ds: ds.values(np.arange(2)), lambda ds: ds[1],
         lambda ds: ds.read(np.arange(3)), lambda ds: [ds.shapes(name) for name in ds.reader.names],
         lambda ds: ds.load_shards([0]), lambda ds: ds.shard_bytes([0]), lambda ds: ds.where(0),
-        lambda ds: next(iter(LatentLoader(ds, batch_size=2))),
     ]  # fmt: skip
     opened = [latentstore.open(url) for _ in asked]
     make(url, range(6), overwrite=True)
@@ -201,6 +200,20 @@ def test_a_version_that_was_collected(tmp_path: Path, latents: bool) -> None:
     for ds, ask in zip(opened, asked, strict=True):
         with pytest.raises(ChangedError, match=r"x\.store was replaced while it was being read: open it again"):
             ask(ds)
+
+
+def test_a_loader_of_a_version_that_was_collected(tmp_path: Path) -> None:
+    from torch_or_skip import torch
+
+    from latentstore.loaders import LatentLoader
+
+    url = str(tmp_path / "x.store")
+    write(url, range(6))
+    loader = LatentLoader(latentstore.open(url), batch_size=2, output="latents", dtype=torch.float32)
+    write(url, range(6), overwrite=True)
+    collect_garbage(url)
+    with pytest.raises(ChangedError, match=r"x\.store was replaced while it was being read: open it again"):
+        next(iter(loader))
 
 
 def test_a_version_that_is_collected_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from latentstore.loaders import LatentDataset, LatentLoader
+from latentstore.loaders import LatentDataset
 
 
-def rows(batches: LatentLoader, name: str = "latent") -> dict[str, Any]:
+def rows(batches: Any, name: str = "latent") -> dict[str, Any]:
     return {key: row for batch in batches for key, row in zip(batch["key"], batch[name], strict=True)}
 
 
@@ -21,4 +21,6 @@ def same(ds: LatentDataset, batches: Any) -> bool:
 
 
 def read_in_a_child(ds: LatentDataset, results: Any) -> None:
+    from latentstore.loaders import LatentLoader  # it needs torch
+
     results.put(same(ds, LatentLoader(ds, 3, shuffle=True, num_workers=2)))
