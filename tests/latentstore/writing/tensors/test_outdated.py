@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import latentstore
-from latentstore import StoreError, Tensor, Writer
+from latentstore import Tensor, Writer
 from latentstore.codecs.tensors.coder import TensorCoder
 from latentstore.stores.verify import verify
 
@@ -99,23 +99,3 @@ def test_images_beside_tensors(tmp_path: Path) -> None:
         by_key = dict(zip(one.keys(), one.read()[name], strict=True))
         for key, latent in zip(ds.keys(), ds.read()[name], strict=True):
             np.testing.assert_array_equal(latent, by_key[key])
-
-
-def test_two_ranks_of_one_run_are_an_error_also_with_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url, errors, begun = tmp_path / "x.store", dict[int, StoreError](), threading.Barrier(2)
-    monkeypatch.setattr("latentstore.writing.tensors.session.START_SECONDS", 2.0)
-
-    def run(rank: int) -> None:
-        try:
-            with Writer(url, ONE, rank=rank, world_size=2) as writer:
-                begun.wait(30)
-                writer.write("both", {"x": np.zeros(3, np.float32)}, f"as rank {rank} read it")
-        except StoreError as error:
-            errors[rank] = error
-
-    threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert "the key 'both' was written twice" in str(errors[0])

@@ -359,7 +359,8 @@ def test_the_first_rank_is_killed_after_it_has_published(
     assert sorted(latentstore.open(url).keys()) == ["a", "b"] and not Path(f"{url}.partial").exists()
 
 
-def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("source", ["", "as rank {} has read it"])
+def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     import threading
 
     url = tmp_path / "x.store"
@@ -372,7 +373,7 @@ def test_a_key_that_two_ranks_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             with Writer(url, ONE, rank=rank, world_size=2) as writer:
                 begun.wait(300)  # else the second one would find the key written
                 writer.write(f"own {rank}", {"x": np.zeros(3, np.float32)})
-                writer.write("both", {"x": np.zeros(3, np.float32)})
+                writer.write("both", {"x": np.zeros(3, np.float32)}, source.format(rank))
         except StoreError as error:
             errors[rank] = error
 
